@@ -1,0 +1,35 @@
+//! `ssh_config(5)`: files and command-line options to the effective options of one host.
+//!
+//! [`SshConfig::load`] reads and checks the files once; [`SshConfig::resolve`] evaluates them for
+//! one destination without touching the disk (except `Match exec`). What each keyword is, accepts,
+//! defaults to and sets is one row of the table in `keywords`. Measured against `ssh -G` 9.2.
+
+mod algorithms;
+mod canonical;
+mod destination;
+mod dump;
+mod eval;
+mod expand;
+mod finish;
+mod forwards;
+mod keywords;
+mod lexer;
+mod matcher;
+mod options;
+mod patterns;
+mod reader;
+mod request;
+mod set;
+mod sha1;
+mod special;
+mod tokens;
+mod values;
+
+pub use destination::destination;
+pub use dump::dump;
+pub use keywords::{KeywordInfo, keywords};
+pub use options::{
+    AddressFamily, Ask, ControlMaster, Forward, HostOptions, JumpHost, Origin, StrictHostKeys, Tty,
+};
+pub use request::{ConfigFile, Found, Lookup, Request, SshConfig};
+pub use special::forward_option;

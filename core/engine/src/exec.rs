@@ -1,0 +1,383 @@
+//! One node's part of a run, read from top to bottom: connect, start, carry bytes, end.
+//!
+//! Whatever goes wrong here is a [`Failure`] of this node. While a command runs, three things may
+//! end it: itself, its time limit, a cancel. The latter two kill its processes on the node.
+
+use crate::engine::Engine;
+use crate::failure::{failure, plain};
+use crate::kill::{self, ARM_AFTER, Guard};
+use crate::plan::{NodePlan, Route};
+use crate::pool::Lease;
+use crate::pump::{self, End, Pump};
+use crate::run::{Order, Run, millis};
+use bssh_protocol::exec::{
+    Action, Connected, Ended, Exit, Failure, Killed, NodeState, Phase, PtyRequest as Wanted,
+};
+use bssh_ssh::error::{Error, ErrorKind};
+use bssh_ssh::{Channel, PtyRequest};
+use futures_util::future::{Either, maybe_done, select};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::broadcast;
+
+/// First pause before another try of a node; doubled each time.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How long output may still come once its command was killed.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Runs the action on one node, telling the frontend on the way.
+pub(crate) async fn run_on_node(run: &Run, engine: &Engine, index: u32, node: &NodePlan) -> Ended {
+    let begun = Instant::now();
+    let mut ended = match &node.route {
+        Err(failure) => failed(failure.clone()),
+        Ok(route) => {
+            let whole = pin!(on_route(run, engine, index, node, route));
+            // A command under way ends itself when it is cancelled, to kill what it started.
+            let connecting = pin!(run.stopped(index));
+            match select(whole, connecting).await {
+                Either::Left((ended, _)) => ended,
+                Either::Right(((), whole)) => match run.is_executing(index) {
+                    true => whole.await,
+                    false => failed(plain(Phase::Dial, "cancelled", "cancelled while connecting")),
+                },
+            }
+        }
+    };
+    if let Some(failure) = &mut ended.failure {
+        failure.after_ms = millis(begun.elapsed());
+    }
+    if let Ok(route) = &node.route {
+        engine.pool.forget(route);
+    }
+    ended
+}
+
+fn failed(failure: Failure) -> Ended {
+    Ended { failure: Some(failure), ..Ended::default() }
+}
+
+async fn on_route(
+    run: &Run,
+    engine: &Engine,
+    index: u32,
+    node: &NodePlan,
+    route: &Arc<Route>,
+) -> Ended {
+    let (lease, reused) = match lease(run, engine, index, node, route).await {
+        Ok(lease) => lease,
+        Err(error) => return failed(failure(&error)),
+    };
+    run.tell(index, node, NodeState::Connected(connected(&lease, route, reused))).await;
+    match &run.params.action {
+        Action::Connect => Ended::default(),
+        Action::Hold => {
+            run.set_executing(index);
+            tokio::select! {
+                error = lease.connection.closed() => failed(failure(&error)),
+                () = run.stopped(index) => failed(plain(Phase::Exec, "cancelled", "cancelled")),
+            }
+        }
+        _ => {
+            let ended = start(run, engine, index, node, (route, &lease)).await;
+            ended.unwrap_or_else(|error| failed(failure(&error)))
+        }
+    }
+}
+
+/// A connection, retried as the user wants it.
+async fn lease(
+    run: &Run,
+    engine: &Engine,
+    index: u32,
+    node: &NodePlan,
+    route: &Arc<Route>,
+) -> Result<(Arc<Lease>, bool), Error> {
+    let mut pause = RETRY_PAUSE;
+    for attempt in 1.. {
+        run.tell(index, node, NodeState::Connecting { attempt }).await;
+        let ask = engine.ask_for(&run.questions);
+        match engine.pool.lease(route, &ask).await {
+            Err(error) if attempt <= run.retries && failure(&error).retryable => {
+                tracing::info!("{}: {error}; trying again", node.name);
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            done => return done,
+        }
+    }
+    Err(Error::new(
+        bssh_ssh::error::Phase::Dial,
+        ErrorKind::Unsupported("too many attempts".to_owned()),
+    ))
+}
+
+fn connected(lease: &Lease, route: &Route, reused: bool) -> Connected {
+    let facts = lease.connection.facts();
+    Connected {
+        reused,
+        address: facts.address.clone(),
+        user: route.plan.user.clone(),
+        host_key: facts.host_key.clone(),
+        auth: facts.auth.clone(),
+        connect_ms: millis(facts.connect),
+    }
+}
+
+/// Starts the action on a channel of its own and sees it through.
+async fn start(
+    run: &Run,
+    engine: &Engine,
+    index: u32,
+    node: &NodePlan,
+    (route, lease): (&Arc<Route>, &Arc<Lease>),
+) -> Result<Ended, Error> {
+    if let Action::Dial { host, port } = &run.params.action {
+        let stream = lease.connection.open_tcp(host, *port, ("127.0.0.1", 0)).await?;
+        run.set_executing(index);
+        let (stdout, _) = run.sinks.node(&run.link);
+        let executing = NodeState::Executing { stdout: stdout.id(), stderr: None };
+        run.tell(index, node, executing).await;
+        return Ok(pump::dial(stream, run.stdin.open().await, stdout).await);
+    }
+    let (lease, mut channel) = session(run, engine, route, lease).await?;
+    let agent = prepare(run, &channel, route, &lease).await?;
+    let sudo = run.params.sudo.then(crate::sudo::Sudo::new);
+    request(run, &mut channel, sudo.as_ref()).await?;
+    run.set_executing(index);
+    let (stdout, stderr) = run.sinks.node(&run.link);
+    let executing = NodeState::Executing {
+        stdout: stdout.id(),
+        stderr: stderr.as_ref().and_then(crate::sink::Out::id),
+    };
+    run.tell(index, node, executing).await;
+    let spool = !lease.is_exclusive() && run.nodes.len() > 1;
+    let stdin = run.stdin.open().await;
+    let pump = Pump { channel, stdin, stdout, stderr, sudo, run, node: &node.name, spool };
+    let ended = attend(run, index, &lease, pump).await;
+    drop(agent);
+    lease.give_back();
+    Ok(ended)
+}
+
+/// A session channel. A guarded command gets a connection without another one on it; a server
+/// that allows no more sessions gets another connection.
+async fn session(
+    run: &Run,
+    engine: &Engine,
+    route: &Arc<Route>,
+    lease: &Arc<Lease>,
+) -> Result<(Arc<Lease>, Channel), Error> {
+    let ask = engine.ask_for(&run.questions);
+    if !run.guard || lease.take() {
+        match lease.connection.open_session().await {
+            Err(Error { kind: ErrorKind::TooManySessions, .. }) if Arc::strong_count(lease) > 1 => {
+                lease.give_back();
+            }
+            opened => return Ok((lease.clone(), opened?)),
+        }
+    }
+    let lane = engine.pool.lane(route, &ask).await?;
+    lane.take();
+    let channel = lane.connection.open_session().await?;
+    Ok((lane, channel))
+}
+
+/// What goes ahead of the command: agent, environment, terminal.
+async fn prepare(
+    run: &Run,
+    channel: &Channel,
+    route: &Route,
+    lease: &Lease,
+) -> Result<Option<crate::forward::AgentRelay>, Error> {
+    let wanted = run.params.forward_agent || route.options.forward_agent_on;
+    let socket = route.agent.as_ref().or(route.options.identity_agent.as_ref()).filter(|_| wanted);
+    let agent = match socket {
+        Some(socket) => {
+            let relay = crate::forward::AgentRelay::start(&lease.connection, socket);
+            channel.agent_forward().await?;
+            Some(relay)
+        }
+        None => None,
+    };
+    if let Some(pty) = &run.params.pty {
+        channel.request_pty(&terminal(pty)).await?;
+    }
+    let asked = run.params.env.iter();
+    for (name, value) in route.env.iter().map(|(n, v)| (n, v)).chain(asked) {
+        channel.env(name, value).await?;
+    }
+    Ok(agent)
+}
+
+fn terminal(pty: &Wanted) -> PtyRequest {
+    PtyRequest {
+        term: pty.term.clone(),
+        cols: pty.cols,
+        rows: pty.rows,
+        px_width: pty.px_width,
+        px_height: pty.px_height,
+        modes: pty.modes.clone(),
+    }
+}
+
+async fn request(
+    run: &Run,
+    channel: &mut Channel,
+    sudo: Option<&crate::sudo::Sudo>,
+) -> Result<(), Error> {
+    let command: &[u8] = match &run.params.action {
+        Action::Command(line) => line.as_bytes(),
+        Action::CommandBytes(line) => &line.0,
+        Action::Subsystem(name) => return channel.subsystem(name).await,
+        _ => return channel.shell().await,
+    };
+    match sudo {
+        Some(sudo) => channel.exec(&sudo.command(command)).await,
+        None => channel.exec(command).await,
+    }
+}
+
+/// Why we end a command.
+enum Stop {
+    Cancelled,
+    TimedOut(Duration),
+}
+
+/// Carries a command's bytes to its end, or ends it.
+async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> Ended {
+    let begun = Instant::now();
+    let writer = pump.channel.writer();
+    let mut orders = run.orders();
+    let mut pump = pin!(maybe_done(pump.carry()));
+    let mut guard: Option<Guard> = None;
+    let mut arm = pin!(arm(run.guard, lease));
+    let mut armed = false;
+    let mut stop = pin!(stop(run, index));
+    let why = loop {
+        let order = tokio::select! {
+            biased;
+            () = &mut pump => break None,
+            why = &mut stop => break Some(why),
+            helper = &mut arm, if !armed => {
+                (guard, armed) = (helper, true);
+                continue;
+            }
+            order = orders.recv() => order,
+        };
+        match order {
+            Ok(Order::Signal { nodes, name }) if nodes.is_empty() || nodes.contains(&index) => {
+                // Few servers heed it; the helper is for the others.
+                let _ = writer.signal(&name).await;
+                if guard.is_none() {
+                    guard = beside(pump.as_mut(), Guard::arm(&lease.connection)).await;
+                    armed = true;
+                }
+                if let Some(guard) = &mut guard {
+                    beside(pump.as_mut(), guard.signal(&name)).await;
+                }
+            }
+            Ok(Order::Resize { cols, rows, px_width, px_height }) => {
+                let size = PtyRequest { cols, rows, px_width, px_height, ..PtyRequest::default() };
+                let _ = writer.window_change(&size).await;
+            }
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => {}
+        }
+    };
+    let Some(why) = why else {
+        if let Some(guard) = guard {
+            guard.dismiss().await;
+        }
+        return ended(lease, pump.take_output().unwrap_or_default(), begun).await;
+    };
+    let killed = match (run.guard, &mut guard) {
+        (false, _) => None,
+        (true, Some(guard)) => Some(beside(pump.as_mut(), guard.kill()).await),
+        (true, None) => Some(beside(pump.as_mut(), kill::kill(&lease.connection)).await),
+    };
+    // Output that comes later is nobody's any more.
+    let _ = tokio::time::timeout(LAST_WORDS, pump.as_mut()).await;
+    let end = pump.take_output().unwrap_or_default();
+    stopped(&why, killed, &end, begun)
+}
+
+/// Lets the pump go on while something else is awaited.
+async fn beside<P: Future<Output = ()>, T>(pump: Pin<&mut P>, other: impl Future<Output = T>) -> T {
+    let other = pin!(other);
+    match select(pump, other).await {
+        Either::Left(((), other)) => other.await,
+        Either::Right((done, _)) => done,
+    }
+}
+
+async fn arm(wanted: bool, lease: &Arc<Lease>) -> Option<Guard> {
+    if !wanted {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(ARM_AFTER).await;
+    Guard::arm(&lease.connection).await
+}
+
+async fn stop(run: &Run, index: u32) -> Stop {
+    let limit = async {
+        match run.timeout {
+            Some(limit) => {
+                tokio::time::sleep(limit).await;
+                limit
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = run.stopped(index) => Stop::Cancelled,
+        limit = limit => Stop::TimedOut(limit),
+    }
+}
+
+/// How a command ended by itself.
+async fn ended(lease: &Lease, end: End, begun: Instant) -> Ended {
+    let base = Ended {
+        stdout_bytes: end.stdout_bytes,
+        stderr_bytes: end.stderr_bytes,
+        duration_ms: millis(begun.elapsed()),
+        ..Ended::default()
+    };
+    if let Some(failure) = end.failure {
+        return Ended { failure: Some(failure), exit: end.exit, ..base };
+    }
+    if end.exit.is_some() {
+        return Ended { exit: end.exit, ..base };
+    }
+    // No status: either the connection went, or the server is odd.
+    let lost = tokio::time::timeout(Duration::from_secs(1), lease.connection.closed()).await;
+    let failure = match lost {
+        Ok(error) => failure(&error),
+        Err(_) => {
+            plain(Phase::Exec, "noExit", "the server closed the channel without an exit status")
+        }
+    };
+    Ended { failure: Some(failure), ..base }
+}
+
+fn stopped(why: &Stop, killed: Option<Killed>, end: &End, begun: Instant) -> Ended {
+    let failure = match why {
+        Stop::Cancelled => plain(Phase::Exec, "cancelled", "cancelled while the command ran"),
+        Stop::TimedOut(limit) => Failure {
+            hint: Some("--timeout SECONDS sets the limit, 0 is none".to_owned()),
+            ..plain(
+                Phase::Exec,
+                "timeout",
+                format!("the command ran longer than {} s", limit.as_secs_f64()),
+            )
+        },
+    };
+    Ended {
+        exit: None::<Exit>,
+        failure: Some(failure),
+        stdout_bytes: end.stdout_bytes,
+        stderr_bytes: end.stderr_bytes,
+        duration_ms: millis(begun.elapsed()),
+        killed,
+    }
+}

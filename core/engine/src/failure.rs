@@ -1,0 +1,105 @@
+//! Why a node has no exit: one table from what went wrong to stable code, words and advice.
+//!
+//! The only file that makes a [`Failure`] out of an error. Remote texts have been made printable
+//! below; here every text becomes one line.
+
+use bssh_protocol::exec::{Failure, Phase};
+use bssh_ssh::error::{Error, ErrorKind, Phase as At};
+
+/// What a kind of error means to programs and people.
+struct Meaning {
+    code: &'static str,
+    retryable: bool,
+    hint: Option<String>,
+}
+
+/// The failure of a node, from an error on the way to it.
+pub(crate) fn failure(error: &Error) -> Failure {
+    let meaning = meaning(&error.kind);
+    Failure {
+        phase: phase(error.phase),
+        code: meaning.code.to_owned(),
+        message: one_line(&error.kind.to_string()),
+        hint: meaning.hint,
+        hop: error.hop.clone(),
+        retryable: meaning.retryable,
+        after_ms: 0,
+    }
+}
+
+/// A failure that is no error of a connection: configuration, timeout, cancellation.
+pub(crate) fn plain(phase: Phase, code: &str, message: impl Into<String>) -> Failure {
+    Failure {
+        phase,
+        code: code.to_owned(),
+        message: one_line(&message.into()),
+        ..Failure::default()
+    }
+}
+
+fn phase(at: At) -> Phase {
+    match at {
+        At::Resolve => Phase::Resolve,
+        At::Dial => Phase::Dial,
+        At::Handshake => Phase::Handshake,
+        At::HostKey => Phase::HostKey,
+        At::Auth => Phase::Auth,
+        At::Channel => Phase::Channel,
+        At::Exec => Phase::Exec,
+    }
+}
+
+fn meaning(kind: &ErrorKind) -> Meaning {
+    let (code, retryable, hint) = match kind {
+        ErrorKind::Resolve { .. } => ("resolve", true, Some("check the name, or set HostName for it".to_owned())),
+        ErrorKind::Refused { .. } => ("refused", true, Some("is sshd running there, and is it the right port?".to_owned())),
+        ErrorKind::DialTimeout { .. } => {
+            ("timeout", true, Some("the node is down or a firewall drops packets; ConnectTimeout sets the limit".to_owned()))
+        }
+        ErrorKind::Dial { .. } => ("unreachable", true, None),
+        ErrorKind::ProxyCommand(_) => ("proxyCommand", false, Some("run the ProxyCommand by hand to see why".to_owned())),
+        ErrorKind::Handshake(_) => ("handshake", false, Some("is this an SSH server? -vv shows the exchange".to_owned())),
+        ErrorKind::ClosedEarly { .. } => {
+            ("closedEarly", true, Some("the server is busy (MaxStartups) or refuses this address".to_owned()))
+        }
+        ErrorKind::HandshakeTimeout { .. } => {
+            ("timeout", true, Some("something listens there but does not answer as an SSH server".to_owned()))
+        }
+        ErrorKind::NoCommonAlgorithm { .. } => {
+            ("noCommonAlgorithm", false, Some("the server is too old or its lists too short; see KexAlgorithms, Ciphers, MACs, HostKeyAlgorithms".to_owned()))
+        }
+        ErrorKind::NoSupportedAlgorithm { keyword, .. } => {
+            ("noCommonAlgorithm", false, Some(format!("{keyword} is set too narrow; explain shows where")))
+        }
+        ErrorKind::HostKeyUnknown { .. } => {
+            ("hostKeyUnknown", false, Some("compare the fingerprint with the node's own, then add it or use StrictHostKeyChecking=accept-new".to_owned()))
+        }
+        ErrorKind::HostKeyChanged { host, .. } => {
+            ("hostKeyChanged", false, Some(format!("if the node was set up anew: ssh-keygen -R '{host}'")))
+        }
+        ErrorKind::HostKeyRevoked { .. } => ("hostKeyRevoked", false, None),
+        ErrorKind::HostKeyFile { .. } => ("hostKeyFile", false, Some("mend the file; nothing is trusted without it".to_owned())),
+        ErrorKind::HostCertificate(_) => ("hostCertificate", false, None),
+        ErrorKind::AuthFailed { .. } => {
+            ("authFailed", false, Some("-v shows every attempt; name a key with -i or load it into the agent".to_owned()))
+        }
+        ErrorKind::TooManyAuthFailures { .. } => {
+            ("tooManyAuthFailures", false, Some("too many keys were offered; name one with -i and -o IdentitiesOnly=yes".to_owned()))
+        }
+        ErrorKind::AuthTimeout { .. } => ("timeout", true, None),
+        ErrorKind::AuthCancelled(_) => ("authDeclined", false, None),
+        ErrorKind::ChannelRefused(_) => ("channelRefused", false, None),
+        ErrorKind::TooManySessions => {
+            ("tooManySessions", true, Some("raise MaxSessions in the server's sshd_config".to_owned()))
+        }
+        ErrorKind::RequestRefused { .. } => ("requestRefused", false, None),
+        ErrorKind::Lost(_) | ErrorKind::KeepaliveTimeout { .. } => ("transportLost", true, None),
+        ErrorKind::Unsupported(_) => ("unsupported", false, None),
+    };
+    Meaning { code, retryable, hint }
+}
+
+/// Control characters would break the one-line promise of every output mode.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

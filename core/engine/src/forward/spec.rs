@@ -1,0 +1,155 @@
+//! What a forward is, read from ssh's notation: `[bind:]port:host:hostport`, socket paths, and
+//! the two-word form of `ssh_config(5)`.
+
+/// Where a forward listens and where its connections go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ForwardSpec {
+    pub listen: Listen,
+    pub target: Target,
+}
+
+/// The listening side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Listen {
+    /// `bind`: `None` is the default (loopback unless `GatewayPorts`), `*` or empty is everywhere.
+    Tcp { bind: Option<String>, port: u16 },
+    /// A Unix socket.
+    Unix(String),
+}
+
+/// The far side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Unix(String),
+    /// Each connection says itself (SOCKS).
+    Socks,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Tcp { host, port } => write!(f, "{host} port {port}"),
+            Target::Unix(path) => write!(f, "{path}"),
+            Target::Socks => write!(f, "SOCKS"),
+        }
+    }
+}
+
+impl ForwardSpec {
+    /// A `-L` or `-R` forward. With only a listening side (`-R port`) the target is SOCKS.
+    ///
+    /// # Errors
+    /// One line naming the specification.
+    pub(super) fn parse(spec: &str) -> Result<Self, String> {
+        let bad = || format!("bad forwarding specification \"{spec}\": want [bind:]port:host:port");
+        let fields = fields(spec).ok_or_else(bad)?;
+        let mut fields = fields.iter().map(String::as_str).collect::<Vec<_>>();
+        let target = match fields.as_slice() {
+            [.., last] if last.starts_with('/') && fields.len() > 1 => {
+                let path = (*last).to_owned();
+                fields.pop();
+                Target::Unix(path)
+            }
+            [.., host, port]
+                if fields.len() > 2 || fields.first().is_some_and(|f| f.starts_with('/')) =>
+            {
+                let target =
+                    Target::Tcp { host: (*host).to_owned(), port: port_of(port).ok_or_else(bad)? };
+                fields.truncate(fields.len().saturating_sub(2));
+                target
+            }
+            _ => Target::Socks,
+        };
+        let listen = listen_of(&fields).ok_or_else(bad)?;
+        if matches!(&target, Target::Tcp { host, port } if host.is_empty() || *port == 0) {
+            return Err(bad());
+        }
+        Ok(ForwardSpec { listen, target })
+    }
+
+    /// A `-D` forward: only a listening side.
+    ///
+    /// # Errors
+    /// One line naming the specification.
+    pub(super) fn parse_dynamic(spec: &str) -> Result<Self, String> {
+        let bad = || format!("bad dynamic forwarding specification \"{spec}\": want [bind:]port");
+        let fields = fields(spec).ok_or_else(bad)?;
+        let fields = fields.iter().map(String::as_str).collect::<Vec<_>>();
+        Ok(ForwardSpec { listen: listen_of(&fields).ok_or_else(bad)?, target: Target::Socks })
+    }
+}
+
+fn listen_of(fields: &[&str]) -> Option<Listen> {
+    match fields {
+        [path] if path.starts_with('/') => Some(Listen::Unix((*path).to_owned())),
+        [port] => Some(Listen::Tcp { bind: None, port: port_of(port)? }),
+        [bind, port] => Some(Listen::Tcp { bind: Some((*bind).to_owned()), port: port_of(port)? }),
+        _ => None,
+    }
+}
+
+fn port_of(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Splits at colons and blanks outside brackets, and takes the brackets off.
+fn fields(spec: &str) -> Option<Vec<String>> {
+    let mut fields = vec![String::new()];
+    let mut bracketed = false;
+    for c in spec.chars() {
+        match c {
+            '[' if !bracketed => bracketed = true,
+            ']' if bracketed => bracketed = false,
+            ':' | ' ' | '\t' if !bracketed => fields.push(String::new()),
+            _ => fields.last_mut()?.push(c),
+        }
+    }
+    (!bracketed && !spec.is_empty()).then_some(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ForwardSpec, Listen, Target};
+
+    fn tcp(bind: Option<&str>, port: u16) -> Listen {
+        Listen::Tcp { bind: bind.map(str::to_owned), port }
+    }
+    fn to(host: &str, port: u16) -> Target {
+        Target::Tcp { host: host.to_owned(), port }
+    }
+
+    #[test]
+    fn specifications() {
+        let rows = [
+            ("8080:a:80", Some((tcp(None, 8080), to("a", 80)))),
+            ("127.0.0.1:8080:a:80", Some((tcp(Some("127.0.0.1"), 8080), to("a", 80)))),
+            ("*:8080:a:80", Some((tcp(Some("*"), 8080), to("a", 80)))),
+            (
+                "[::1]:8080:[2001:db8::1]:443",
+                Some((tcp(Some("::1"), 8080), to("2001:db8::1", 443))),
+            ),
+            ("[127.0.0.1]:8080 [a]:80", Some((tcp(Some("127.0.0.1"), 8080), to("a", 80)))),
+            ("0:a:80", Some((tcp(None, 0), to("a", 80)))),
+            ("8080:/tmp/r", Some((tcp(None, 8080), Target::Unix("/tmp/r".into())))),
+            ("/tmp/s:a:80", Some((Listen::Unix("/tmp/s".into()), to("a", 80)))),
+            ("/tmp/s:/tmp/r", Some((Listen::Unix("/tmp/s".into()), Target::Unix("/tmp/r".into())))),
+            ("1080", Some((tcp(None, 1080), Target::Socks))),
+            ("8080:a:0", None),
+            ("8080:a:65536", None),
+            ("8080:a:", None),
+            ("[::1:8080:a:80", None),
+            ("", None),
+            ("80x:a:80", None),
+        ];
+        for (spec, want) in rows {
+            let got = ForwardSpec::parse(spec).ok().map(|s| (s.listen, s.target));
+            assert_eq!(got, want, "{spec}");
+        }
+        assert!(ForwardSpec::parse_dynamic("127.0.0.1:1080").is_ok());
+        assert!(ForwardSpec::parse_dynamic("1080:a:80").is_err());
+    }
+}

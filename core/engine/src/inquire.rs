@@ -1,0 +1,149 @@
+//! Questions that touch no network: node sets, groups, effective settings, problems in files.
+
+use crate::engine::Engine;
+use crate::plan::{Planner, config_error, targets_error};
+use bssh_config::{Error, Inventory, Node, NodeOverrides, nodeset, ssh_config};
+use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::exec::Settings;
+use bssh_protocol::node::{
+    CheckParams, CheckResult, EffectiveValue, ExplainParams, Explained, FoldParams, Folded, Group,
+    GroupList, GroupListParams, NodeNames, Problem, ResolveParams,
+};
+
+impl Engine {
+    /// `group/resolve`.
+    ///
+    /// # Errors
+    /// A bad file or expression.
+    pub fn resolve(&self, params: &ResolveParams) -> Result<NodeNames, CallError> {
+        let planner = Planner::new(&self.env, &params.settings, true)?;
+        let inventory = inventory(&planner)?;
+        let names =
+            inventory.expand(&params.expr, &params.exclude).map_err(|e| targets_error(&e))?;
+        let nodes = names.iter().map(str::to_owned).collect();
+        Ok(NodeNames { nodes, warnings: planner.warnings() })
+    }
+
+    /// `group/fold`.
+    pub fn fold(&self, params: &FoldParams) -> Folded {
+        let fold = |set: &Vec<String>| nodeset::fold(set.iter().map(String::as_str));
+        Folded { exprs: params.sets.iter().map(fold).collect() }
+    }
+
+    /// `group/list`.
+    ///
+    /// # Errors
+    /// A bad file.
+    pub fn groups(&self, params: &GroupListParams) -> Result<GroupList, CallError> {
+        let planner = Planner::new(&self.env, &params.settings, true)?;
+        let group = |g: bssh_config::Group| Group {
+            name: g.name,
+            source: g.source,
+            count: u32::try_from(g.nodes.len()).unwrap_or(u32::MAX),
+            nodes: nodeset::fold(g.nodes.iter().map(String::as_str)),
+            origin: g.origin,
+        };
+        let groups = inventory(&planner)?.groups().into_iter().map(group).collect();
+        Ok(GroupList { groups, warnings: planner.warnings() })
+    }
+
+    /// `node/resolve`.
+    ///
+    /// # Errors
+    /// A bad file, or a name that is not one node.
+    pub fn explain(&self, params: &ExplainParams) -> Result<Explained, CallError> {
+        let planner = Planner::new(&self.env, &params.settings, !params.literal)?;
+        let node = match planner.inventory() {
+            None => Node {
+                name: params.node.clone(),
+                destination: ssh_config::destination(&params.node)
+                    .map_err(|e| targets_error(&e))?,
+                overrides: NodeOverrides::default(),
+            },
+            Some(inventory) => one(inventory, &params.node)?,
+        };
+        let command = params.command.as_deref();
+        let options = planner.explain(&node, command).map_err(|e| config_error(&e))?;
+        let set = |keyword: &str| {
+            options.origins.iter().find(|o| o.keyword.eq_ignore_ascii_case(keyword))
+        };
+        let dump = ssh_config::dump(&options);
+        let values = dump.lines().map(|line| {
+            let (keyword, value) = line.split_once(' ').unwrap_or((line, ""));
+            let origin = set(keyword);
+            EffectiveValue {
+                keyword: keyword.to_owned(),
+                value: value.to_owned(),
+                origin: origin.map_or("default", |o| &o.origin).to_owned(),
+                status: origin.map_or("applied", |o| o.status).to_owned(),
+            }
+        });
+        Ok(Explained {
+            node: node.name.clone(),
+            host: options.hostname.clone(),
+            port: options.port,
+            user: options.user.clone(),
+            hops: planner.hops(&node),
+            values: values.collect(),
+            warnings: planner.warnings(),
+        })
+    }
+
+    /// `config/check`.
+    pub fn check(&self, params: &CheckParams) -> CheckResult {
+        let Settings { config, .. } = &params.settings;
+        let config = config.as_ref().map(std::path::PathBuf::from);
+        let (mut files, mut problems) = (Vec::new(), Vec::new());
+        match Inventory::load(&self.env, config.as_deref()) {
+            Err(errors) => problems.extend(errors.iter().map(|e| problem(e, "error"))),
+            Ok(inventory) => {
+                files.extend(inventory.config().files.iter().map(|f| f.display().to_string()));
+                problems.extend(inventory.warnings().iter().map(|e| problem(e, "warning")));
+                problems.extend(inventory.check().iter().map(|e| problem(e, "error")));
+            }
+        }
+        match Planner::new(&self.env, &params.settings, false) {
+            Ok(planner) => {
+                let warning = |message| Problem {
+                    severity: "warning".to_owned(),
+                    message,
+                    ..Problem::default()
+                };
+                problems.extend(planner.warnings().into_iter().map(warning));
+            }
+            Err(error) => problems.extend(error.message.lines().map(|line| Problem {
+                severity: "error".to_owned(),
+                message: line.to_owned(),
+                ..Problem::default()
+            })),
+        }
+        CheckResult { files, problems }
+    }
+}
+
+fn inventory(planner: &Planner) -> Result<&Inventory, CallError> {
+    planner.inventory().ok_or_else(|| CallError::new(Kind::Internal, "no configuration was read"))
+}
+
+/// One node by name; a name that is no expression is taken as it stands.
+fn one(inventory: &Inventory, name: &str) -> Result<Node, CallError> {
+    let mut nodes = inventory.resolve(name, &[]).map_err(|e| targets_error(&e))?;
+    match (nodes.pop(), nodes.len()) {
+        (Some(node), 0) => Ok(node),
+        _ => {
+            let text = format!("\"{name}\" is more than one node");
+            Err(CallError::new(Kind::InvalidParams, text).at("params.node"))
+        }
+    }
+}
+
+fn problem(error: &Error, severity: &str) -> Problem {
+    Problem {
+        file: error.file.as_ref().map(|f| f.display().to_string()).unwrap_or_default(),
+        line: error.line,
+        column: error.column,
+        severity: severity.to_owned(),
+        message: error.message.clone(),
+        hint: error.hint.clone(),
+    }
+}

@@ -1,0 +1,74 @@
+# Ends what this SSH connection has started on the node. Runs beside the command on a channel of
+# the same connection: the command's shell is then a child of the same server process as we are.
+# stdin: "K" kill and report, "S NAME" send a signal, "Q" go away. End of file without "Q" means
+# that the other side is gone: kill. POSIX shell only; /proc is used where it is there.
+trap : HUP TERM INT PIPE
+P=$PPID
+K=
+{ read -r K < /proc/$P/task/$P/children; } 2>/dev/null
+[ -n "$K" ] || K=$(ps -A -o pid= -o ppid= 2>/dev/null | while read -r a b; do [ "$b" = "$P" ] && echo "$a"; done)
+same() {
+  [ -n "$SSH_CONNECTION" ] && [ -r /proc/$1/environ ] || return 0
+  { while read -r e || [ -n "$e" ]; do
+    case $e in *"SSH_CONNECTION=$SSH_CONNECTION"*) return 0 ;; esac
+  done < /proc/$1/environ; } 2>/dev/null
+  return 1
+}
+born() { { read -r l < /proc/$1/stat; } 2>/dev/null || { echo 0; return; }; l=${l##*) }; set -- $l; echo "${20}"; }
+L= B=
+for k in $K; do
+  [ "$k" = $$ ] && continue
+  same "$k" || continue
+  L="$L $k" B="$B $(born "$k")"
+done
+echo "READY$L"
+groups() {
+  G=$L
+  for f in /proc/[0-9]*/stat; do
+    { read -r l < "$f"; } 2>/dev/null || continue
+    l=${l##*) }; set -- $l
+    case " $L " in *" $4 "*) case " $G " in *" $3 "*) ;; *) G="$G $3" ;; esac ;; esac
+  done
+}
+reused() {
+  n=$1 b=
+  set -- $B
+  for k in $L; do [ "$k" = "$n" ] && b=$1; shift; done
+  now=$(born "$n")
+  [ "${b:-0}" != 0 ] && [ "$now" != 0 ] && [ "$now" != "$b" ]
+}
+send() { for g in $G; do reused "$g" || kill -s "$1" -- "-$g" 2>/dev/null; done; }
+zombies() {
+  for f in /proc/[0-9]*/stat; do
+    { read -r l < "$f"; } 2>/dev/null || continue
+    l=${l##*) }; set -- $l
+    [ "$3" = "$Z" ] && [ "$1" != Z ] && return 1
+  done
+  [ -r /proc/self/stat ]
+}
+alive() {
+  for g in $G; do
+    reused "$g" && continue
+    kill -s 0 -- "-$g" 2>/dev/null || continue
+    Z=$g; zombies || return 0
+  done
+  return 1
+}
+pause() { sleep 0.1 2>/dev/null || sleep 1; }
+finish() {
+  groups; send TERM
+  i=0; while alive && [ $i -lt "$1" ]; do pause; i=$((i + 1)); done
+  alive || { echo GONE; return; }
+  groups; send KILL
+  i=0; while alive && [ $i -lt 40 ]; do pause; i=$((i + 1)); done
+  if alive; then echo LEFT; else echo GONE; fi
+}
+while read -r w a; do
+  case $w in
+    K) finish 20 ;;
+    S) groups; send "$a"; echo SENT ;;
+    Q) exit 0 ;;
+  esac
+done
+exec >/dev/null 2>&1
+finish 10

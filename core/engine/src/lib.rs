@@ -1,0 +1,25 @@
+//! Jobs over many nodes: plan, pool, fan-out, exec, failures.
+//!
+//! Knows neither russh nor JSON: SSH is `bssh_ssh`, the outside is a link of `bssh_protocol`.
+//! The way of a command: [`Engine::prepare`] (`plan`) → `run` (fan-out) → `exec` (one node) →
+//! `pool` (its connection) → `pump` (its bytes) → `failure` or exit.
+
+mod descriptor;
+mod engine;
+mod exec;
+mod failure;
+mod forward;
+mod inquire;
+mod kill;
+mod plan;
+mod pool;
+mod pump;
+mod questions;
+mod run;
+mod sink;
+mod spool;
+mod stdin;
+mod sudo;
+
+pub use bssh_config::Environment;
+pub use engine::{Caller, Engine, Prepared};

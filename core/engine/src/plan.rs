@@ -1,0 +1,421 @@
+//! Targets to plans: everything decided before dialing.
+//!
+//! Files are read once per request; evaluating one node costs no system call. Who wins: command
+//! line, then what the target itself says, then the node's cluster, then `ssh_config`, then our
+//! defaults. A node whose plan cannot be made is a failure of that node, not of the request.
+
+use crate::failure;
+use bssh_config::ssh_config::{
+    self, AddressFamily, Ask, ConfigFile, HostOptions, JumpHost, Request, SshConfig, StrictHostKeys,
+};
+use bssh_config::{Destination, Environment, Inventory, Node, NodeOverrides};
+use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::exec::{Failure, Phase, Settings, Targets};
+use bssh_ssh::plan::{
+    Address, Algorithms, AuthRules, ConnectPlan, Family, HostKeyPolicy, HostKeyRules, Keepalive,
+    Timeouts, UpdateKeys,
+};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Hops one destination may need; more is a loop in the configuration.
+const MOST_HOPS: usize = 16;
+/// Many nodes behind one busy server must not fail for that; ssh itself tries once.
+const BUSY_TRIES: u32 = 12;
+/// Connect timeout of the cluster grammar; ssh's own has none.
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// What a request is planned with.
+pub(crate) struct Planner {
+    env: Environment,
+    options: Vec<String>,
+    ssh: SshConfig,
+    /// None: ssh grammar, where no cluster is known.
+    inventory: Option<Inventory>,
+    /// Lines weaker than the files.
+    defaults: Vec<String>,
+    /// Distinguishes connections made with other settings.
+    fingerprint: u64,
+}
+
+/// One node of a request.
+pub(crate) struct NodePlan {
+    pub name: String,
+    pub route: Result<Arc<Route>, Failure>,
+}
+
+/// The way to a node: hops first, the node last.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// The same route has the same key.
+    pub key: String,
+    pub hop: Option<Arc<Route>>,
+    pub plan: Arc<ConnectPlan>,
+    /// Tries at a server that is busy before it counts as a failure.
+    pub busy_tries: u32,
+    /// Environment to send: `SetEnv`, and what `SendEnv` picks.
+    pub env: Vec<(String, String)>,
+    /// The local agent's socket, if it may be forwarded.
+    pub agent: Option<PathBuf>,
+    pub options: Arc<HostOptions>,
+}
+
+impl Planner {
+    /// Reads the files a request is planned with.
+    ///
+    /// # Errors
+    /// `config.invalid`: every problem, each with its place.
+    pub(crate) fn new(
+        env: &Environment,
+        settings: &Settings,
+        clusters: bool,
+    ) -> Result<Self, CallError> {
+        let file = match settings.ssh_config.as_deref() {
+            None => ConfigFile::Default,
+            Some("none") => ConfigFile::None,
+            Some(path) => ConfigFile::File(PathBuf::from(path)),
+        };
+        let ssh = SshConfig::load(env, &file).map_err(|e| config_error(&e))?;
+        let mut defaults = Vec::new();
+        let inventory = match clusters {
+            false => None,
+            true => {
+                let config = settings.config.as_ref().map(PathBuf::from);
+                let mut inventory =
+                    Inventory::load(env, config.as_deref()).map_err(|e| config_error(&e))?;
+                let names = ssh.host_names().to_vec();
+                inventory.set_ssh_hosts(move || names.clone());
+                defaults = default_lines(&inventory);
+                Some(inventory)
+            }
+        };
+        let options = settings.options.clone();
+        let fingerprint = fingerprint(settings);
+        Ok(Planner { env: env.clone(), options, ssh, inventory, defaults, fingerprint })
+    }
+
+    /// What the configuration knows about groups; none in the ssh grammar.
+    pub(crate) fn inventory(&self) -> Option<&Inventory> {
+        self.inventory.as_ref()
+    }
+
+    /// Things to tell the user that are no errors.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let inventory = self.inventory.iter().flat_map(|i| i.warnings());
+        self.ssh.warnings().iter().chain(inventory).map(ToString::to_string).collect()
+    }
+
+    /// The nodes of a request with their plans.
+    ///
+    /// # Errors
+    /// `targets.invalid`: an expression that cannot be read, or that names nothing.
+    pub(crate) fn nodes(&self, targets: &Targets) -> Result<Vec<NodePlan>, CallError> {
+        let nodes = match (&targets.destination, &self.inventory) {
+            (Some(literal), _) => {
+                let destination =
+                    ssh_config::destination(literal).map_err(|e| targets_error(&e))?;
+                vec![Node {
+                    name: literal.clone(),
+                    destination,
+                    overrides: NodeOverrides::default(),
+                }]
+            }
+            (None, Some(inventory)) => inventory
+                .resolve(&targets.nodes, &targets.exclude)
+                .map_err(|e| targets_error(&e))?,
+            (None, None) => Vec::new(),
+        };
+        Ok(nodes.iter().map(|n| NodePlan { name: n.name.clone(), route: self.route(n) }).collect())
+    }
+
+    /// The effective options of one node, for `explain`.
+    pub(crate) fn explain(
+        &self,
+        node: &Node,
+        command: Option<&str>,
+    ) -> Result<HostOptions, Vec<bssh_config::Error>> {
+        let overrides = override_lines(&node.overrides);
+        let request = Request {
+            options: &self.options,
+            destination: &node.destination,
+            overrides: &overrides,
+            defaults: &self.defaults,
+            command,
+            lookup: None,
+            explain: true,
+        };
+        self.ssh.resolve(&request)
+    }
+
+    /// The hops of a node, first hop first, for `explain`.
+    pub(crate) fn hops(&self, node: &Node) -> Vec<String> {
+        let mut hops = Vec::new();
+        let mut at = self.route(node).ok().and_then(|r| r.hop.clone());
+        while let Some(route) = at {
+            hops.insert(0, route.plan.node.clone());
+            at = route.hop.clone();
+        }
+        hops
+    }
+
+    fn route(&self, node: &Node) -> Result<Arc<Route>, Failure> {
+        let overrides = override_lines(&node.overrides);
+        let request = Request {
+            options: &self.options,
+            destination: &node.destination,
+            overrides: &overrides,
+            defaults: &self.defaults,
+            command: None,
+            lookup: None,
+            explain: false,
+        };
+        let options = self.ssh.resolve(&request).map_err(|e| resolve_failure(&e))?;
+        let hop = self.hop(&options.proxy_jump, 0)?;
+        Ok(self.finish(&node.name, options, hop))
+    }
+
+    /// The last of these hops, reached through the others. Options of the command line are for
+    /// the destination only, as with ssh.
+    fn hop(&self, jumps: &[JumpHost], depth: usize) -> Result<Option<Arc<Route>>, Failure> {
+        let mut route: Option<Arc<Route>> = None;
+        for (at, jump) in jumps.iter().enumerate() {
+            if depth + at >= MOST_HOPS {
+                let text = format!(
+                    "more than {MOST_HOPS} jump hosts: does {} lead back to itself?",
+                    jump.host
+                );
+                return Err(failure::plain(Phase::Resolve, "jumpLoop", text));
+            }
+            let destination =
+                Destination { user: jump.user.clone(), host: jump.host.clone(), port: jump.port };
+            let request = Request { defaults: &self.defaults, ..Request::new(&destination) };
+            let options = self.ssh.resolve(&request).map_err(|e| resolve_failure(&e))?;
+            // Only the first hop's own ProxyJump counts: the list says how the others are reached.
+            if at == 0 {
+                route = self.hop(&options.proxy_jump, depth + 1)?;
+            }
+            route = Some(self.finish(&jump.host, options, route));
+        }
+        Ok(route)
+    }
+
+    fn finish(&self, name: &str, options: HostOptions, hop: Option<Arc<Route>>) -> Arc<Route> {
+        let plan = connect_plan(name, &options, self.inventory.is_some());
+        let through = hop.as_ref().map_or("", |h| h.key.as_str());
+        let key = format!(
+            "{}@{}:{} {} {:x} via {through}",
+            plan.user,
+            plan.address.host,
+            plan.address.port,
+            plan.host_keys.names.join(","),
+            self.fingerprint,
+        );
+        let agent = options
+            .forward_agent_on
+            .then(|| options.forward_agent.clone().or_else(|| options.identity_agent.clone()));
+        Arc::new(Route {
+            key,
+            hop,
+            busy_tries: match self.inventory.is_some() {
+                true => BUSY_TRIES,
+                false => options.connection_attempts,
+            },
+            env: environment(&options, &self.env),
+            agent: agent.flatten(),
+            plan: Arc::new(plan),
+            options: Arc::new(options),
+        })
+    }
+}
+
+/// bssh's own defaults, as `ssh_config` lines.
+fn default_lines(inventory: &Inventory) -> Vec<String> {
+    let config = inventory.config();
+    let connect = config.connect_timeout.unwrap_or(CONNECT);
+    let mut lines = vec![
+        "StrictHostKeyChecking=accept-new".to_owned(),
+        // A thousand nodes would rewrite known_hosts a thousand times.
+        "UpdateHostKeys=no".to_owned(),
+        format!("ConnectTimeout={}", connect.as_secs().max(1)),
+    ];
+    let (interval, count) =
+        config.keepalive.as_ref().map_or((Duration::from_secs(30), 3), |k| (k.interval, k.count));
+    lines.push(format!("ServerAliveInterval={}", interval.as_secs()));
+    lines.push(format!("ServerAliveCountMax={count}"));
+    lines
+}
+
+/// A cluster's settings for a node, as `ssh_config` lines.
+fn override_lines(overrides: &NodeOverrides) -> Vec<String> {
+    let quote = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+    let path = |p: &PathBuf| quote(&p.to_string_lossy());
+    let mut lines = Vec::new();
+    lines.extend(overrides.host.as_ref().map(|v| format!("HostName \"{}\"", quote(v))));
+    lines.extend(overrides.port.map(|v| format!("Port {v}")));
+    lines.extend(overrides.user.as_ref().map(|v| format!("User \"{}\"", quote(v))));
+    lines.extend(overrides.identity.as_ref().map(|v| format!("IdentityFile \"{}\"", path(v))));
+    lines.extend(
+        overrides.known_hosts.as_ref().map(|v| format!("UserKnownHostsFile \"{}\"", path(v))),
+    );
+    lines.extend(overrides.jump_host.as_ref().map(|v| format!("ProxyJump {v}")));
+    lines
+}
+
+fn fingerprint(settings: &Settings) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    (&settings.config, &settings.ssh_config, &settings.options).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn connect_plan(name: &str, options: &HostOptions, cluster: bool) -> ConnectPlan {
+    let timeout = options.connect_timeout;
+    ConnectPlan {
+        node: name.to_owned(),
+        user: options.user.clone(),
+        address: Address {
+            host: options.hostname.clone(),
+            port: options.port,
+            family: match options.address_family {
+                AddressFamily::Any => Family::Any,
+                AddressFamily::Inet => Family::V4,
+                AddressFamily::Inet6 => Family::V6,
+            },
+            bind: options.bind_address.clone(),
+            interface: options.bind_interface.clone(),
+        },
+        proxy_command: options.proxy_command.clone(),
+        host_keys: host_key_rules(options),
+        auth: auth_rules(options),
+        algorithms: algorithms(options),
+        timeouts: Timeouts {
+            dial: timeout,
+            handshake: timeout,
+            // A slow PAM is no reason to give up where ssh would wait.
+            auth: timeout.filter(|_| cluster),
+        },
+        keepalive: Keepalive {
+            interval: options.server_alive_interval,
+            count: options.server_alive_count_max,
+        },
+        tcp_keepalive: options.tcp_keep_alive,
+    }
+}
+
+fn host_key_rules(options: &HostOptions) -> HostKeyRules {
+    let host = options.hostname.to_lowercase();
+    let names = match (&options.host_key_alias, options.port) {
+        (Some(alias), _) => vec![alias.to_lowercase()],
+        (None, 22) => vec![host],
+        (None, port) => vec![format!("[{host}]:{port}")],
+    };
+    HostKeyRules {
+        policy: match options.strict_host_key_checking {
+            StrictHostKeys::Yes => HostKeyPolicy::Yes,
+            StrictHostKeys::No => HostKeyPolicy::No,
+            StrictHostKeys::AcceptNew => HostKeyPolicy::AcceptNew,
+            StrictHostKeys::Ask => HostKeyPolicy::Ask,
+        },
+        names,
+        alias: options.host_key_alias.is_some(),
+        user_files: options.user_known_hosts_files.clone(),
+        global_files: options.global_known_hosts_files.clone(),
+        command: options.known_hosts_command.clone(),
+        revoked: options.revoked_host_keys.clone(),
+        hash: options.hash_known_hosts,
+        update: match options.update_host_keys {
+            Ask::Yes => UpdateKeys::Yes,
+            Ask::No => UpdateKeys::No,
+            Ask::Ask => UpdateKeys::Ask,
+        },
+        skip_loopback: options.no_host_authentication_for_localhost,
+        check_ip: options.check_host_ip,
+    }
+}
+
+fn auth_rules(options: &HostOptions) -> AuthRules {
+    let allowed = |method: &str| match method {
+        "publickey" => options.pubkey_authentication,
+        "password" => options.password_authentication,
+        "keyboard-interactive" => options.kbd_interactive_authentication,
+        _ => false,
+    };
+    AuthRules {
+        methods: options.preferred_authentications.iter().filter(|m| allowed(m)).cloned().collect(),
+        identities: options.identity_files.clone(),
+        identities_named: options.identity_files_explicit,
+        certificates: options.certificate_files.clone(),
+        identities_only: options.identities_only,
+        agent: options.identity_agent.clone(),
+        password_prompts: options.number_of_password_prompts,
+        batch: options.batch_mode,
+        accepted: options.pubkey_accepted_algorithms.clone().unwrap_or_default(),
+    }
+}
+
+fn algorithms(options: &HostOptions) -> Algorithms {
+    let list = |l: &Option<Vec<String>>| l.clone().unwrap_or_default();
+    Algorithms {
+        kex: list(&options.kex_algorithms),
+        ciphers: list(&options.ciphers),
+        macs: list(&options.macs),
+        host_keys: list(&options.host_key_algorithms),
+        compression: options.compression,
+        rekey_bytes: options.rekey_limit.0,
+        rekey_time: options.rekey_limit.1,
+    }
+}
+
+/// `SetEnv`, then the variables `SendEnv` names that are set here.
+fn environment(options: &HostOptions, env: &Environment) -> Vec<(String, String)> {
+    let picked = env.vars.iter().filter(|(name, _)| {
+        let (mut yes, mut no) = (false, false);
+        for pattern in &options.send_env {
+            match pattern.strip_prefix('-') {
+                Some(pattern) => no |= wild(pattern.as_bytes(), name.as_bytes()),
+                None => yes |= wild(pattern.as_bytes(), name.as_bytes()),
+            }
+        }
+        yes && !no
+    });
+    let picked = picked.map(|(n, v)| (n.clone(), v.clone()));
+    picked.chain(options.set_env.iter().cloned()).collect()
+}
+
+/// `*` and `?`, as in ssh patterns.
+fn wild(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern, text) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) => {
+            (0..=text.len()).any(|at| wild(rest, text.get(at..).unwrap_or_default()))
+        }
+        ([b'?', p @ ..], [_, t @ ..]) => wild(p, t),
+        ([p, ps @ ..], [t, ts @ ..]) if p == t => wild(ps, ts),
+        _ => false,
+    }
+}
+
+fn resolve_failure(errors: &[bssh_config::Error]) -> Failure {
+    let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let hint = errors.iter().find_map(|e| e.hint.clone());
+    Failure { hint, ..failure::plain(Phase::Resolve, "config", text) }
+}
+
+/// All problems of the files, one line each.
+pub(crate) fn config_error(errors: &[bssh_config::Error]) -> CallError {
+    call_error(Kind::ConfigInvalid, errors)
+}
+
+pub(crate) fn targets_error(error: &bssh_config::Error) -> CallError {
+    call_error(Kind::TargetsInvalid, std::slice::from_ref(error))
+}
+
+fn call_error(kind: Kind, errors: &[bssh_config::Error]) -> CallError {
+    let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let error = CallError::new(kind, text);
+    match errors.iter().find_map(|e| e.hint.clone()) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}

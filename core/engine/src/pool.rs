@@ -1,0 +1,156 @@
+//! Connections: made once, shared while somebody holds a lease, retried where a try was bad luck.
+//!
+//! Two leases of the same route are the same connection (single flight), so a hop is dialed once
+//! for all nodes behind it. The last lease closes the connection. A guarded command takes a
+//! connection for itself ([`Pool::lane`]): then what runs on it is known.
+
+use crate::plan::Route;
+use bssh_ssh::ask::Ask;
+use bssh_ssh::error::{Error, ErrorKind};
+use bssh_ssh::{Connection, Via, connect};
+use futures_util::future::BoxFuture;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex as Flight;
+
+/// Every connection of the core.
+#[derive(Default)]
+pub(crate) struct Pool {
+    /// Routes that have, had or are getting a connection.
+    routes: Mutex<HashMap<String, Arc<Flight<Weak<Lease>>>>>,
+}
+
+/// A connection in use, and the hop it goes through. Dropping the last one closes it.
+pub(crate) struct Lease {
+    pub connection: Connection,
+    /// A guarded command has this connection for itself.
+    guarded: AtomicBool,
+    /// Keeps the hop's connection.
+    hop: Option<Arc<Lease>>,
+}
+
+impl Lease {
+    /// Nothing else goes through this connection or shares it with us, so that it may be stalled.
+    pub(crate) fn is_exclusive(self: &Arc<Self>) -> bool {
+        self.hop.is_none() && Arc::strong_count(self) == 1
+    }
+
+    /// Takes the connection for a guarded command; false if one has it already.
+    pub(crate) fn take(&self) -> bool {
+        !self.guarded.swap(true, Ordering::AcqRel)
+    }
+
+    /// The guarded command is over.
+    pub(crate) fn give_back(&self) {
+        self.guarded.store(false, Ordering::Release);
+    }
+}
+
+/// First pause after a busy server's refusal; doubled up to [`LONGEST_PAUSE`].
+const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+impl Pool {
+    /// A connection along this route: the one that is there, or a new one.
+    ///
+    /// # Errors
+    /// Why there is none; `hop` names the jump host if it failed there.
+    pub(crate) async fn lease(
+        &self,
+        route: &Arc<Route>,
+        ask: &AskFor,
+    ) -> Result<(Arc<Lease>, bool), Error> {
+        let flight = {
+            let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+            routes.entry(route.key.clone()).or_default().clone()
+        };
+        let mut slot = flight.lock().await;
+        if let Some(lease) = slot.upgrade().filter(|l| !l.connection.is_closed()) {
+            return Ok((lease, true));
+        }
+        let lease = self.lane(route, ask).await?;
+        *slot = Arc::downgrade(&lease);
+        Ok((lease, false))
+    }
+
+    /// A new connection along this route that nobody else gets.
+    ///
+    /// # Errors
+    /// As [`Pool::lease`].
+    pub(crate) async fn lane(&self, route: &Arc<Route>, ask: &AskFor) -> Result<Arc<Lease>, Error> {
+        let begun = Instant::now();
+        let budget = route.plan.timeouts.dial.unwrap_or(Duration::from_secs(30));
+        let (mut pause, mut tries) = (PAUSE, 1);
+        loop {
+            let error = match self.attempt(route, ask).await {
+                Ok(lease) => return Ok(lease),
+                Err(error) => error,
+            };
+            let over = tries >= route.busy_tries || begun.elapsed() + pause >= budget;
+            if over || !is_busy(&error) {
+                return Err(error);
+            }
+            tokio::time::sleep(jittered(pause)).await;
+            (pause, tries) = ((pause * 2).min(LONGEST_PAUSE), tries + 1);
+        }
+    }
+
+    async fn attempt(&self, route: &Arc<Route>, ask: &AskFor) -> Result<Arc<Lease>, Error> {
+        let (hop, via) = match &route.hop {
+            None => (None, Via::Dial),
+            Some(hop) => {
+                let at = |mut error: Error| {
+                    error.hop.get_or_insert_with(|| hop.plan.node.clone());
+                    error
+                };
+                let (lease, _) = self.hop(hop, ask).await.map_err(at)?;
+                let to = &route.plan.address;
+                let stream = lease.connection.open_tcp(&to.host, to.port, ("127.0.0.1", 0)).await;
+                (Some(lease), Via::Stream(Box::new(stream.map_err(at)?)))
+            }
+        };
+        let connection = connect(route.plan.clone(), via, ask(route)).await?;
+        Ok(Arc::new(Lease { connection, guarded: AtomicBool::new(false), hop }))
+    }
+
+    /// [`Pool::lease`] in a box: a hop may have hops.
+    fn hop<'a>(
+        &'a self,
+        hop: &'a Arc<Route>,
+        ask: &'a AskFor,
+    ) -> BoxFuture<'a, Result<(Arc<Lease>, bool), Error>> {
+        Box::pin(self.lease(hop, ask))
+    }
+
+    /// Connections that are open.
+    pub(crate) fn open(&self) -> usize {
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.values().filter(|f| f.try_lock().is_ok_and(|w| w.strong_count() > 0)).count()
+    }
+
+    /// Forgets a route that nobody holds any more.
+    pub(crate) fn forget(&self, route: &Route) {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused =
+            |f: &Arc<Flight<Weak<Lease>>>| f.try_lock().is_ok_and(|w| w.strong_count() == 0);
+        if routes.get(&route.key).is_some_and(unused) {
+            routes.remove(&route.key);
+        }
+    }
+}
+
+/// Makes the one who is asked about a route's host key and passwords.
+pub(crate) type AskFor = dyn Fn(&Arc<Route>) -> Arc<dyn Ask> + Send + Sync;
+
+/// MaxStartups closes connections before or in the handshake; a full backlog resets them.
+fn is_busy(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::ClosedEarly { .. })
+}
+
+/// Two thirds to four thirds of a pause, so that a thousand nodes do not come back together.
+fn jittered(pause: Duration) -> Duration {
+    let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.subsec_nanos());
+    pause * 2 / 3 + pause * (nanos / 64 % 1000) / 1500
+}

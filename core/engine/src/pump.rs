@@ -1,0 +1,269 @@
+//! The bytes of one command: stdin to the node, output to its sinks, until the channel closes.
+//!
+//! A connection that carries only this command is simply not read while a sink is slow. One that
+//! others share must be read at all times: then output waits in memory and in an unlinked file.
+
+use crate::descriptor::Gone;
+use crate::failure::plain;
+use crate::run::Run;
+use crate::sink::Out;
+use crate::spool::Spool;
+use crate::stdin::Place;
+use crate::sudo::{self, Heard, Sudo};
+use bssh_protocol::auth::PromptKind;
+use bssh_protocol::exec::{Ended, Exit, Failure, Phase};
+use bssh_ssh::{Channel, ChannelEvent, ChannelStream, ChannelWriter};
+use bytes::{Bytes, BytesMut};
+use futures_util::future::{Either, select};
+use std::pin::pin;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+
+/// A process left behind may hold the output open after its command has ended; this long we
+/// listen to its silence.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// A command under way.
+pub(crate) struct Pump<'a> {
+    pub channel: Channel,
+    pub stdin: Place,
+    pub stdout: Out,
+    /// None: merged into stdout.
+    pub stderr: Option<Out>,
+    pub sudo: Option<Sudo>,
+    pub run: &'a Run,
+    pub node: &'a str,
+    /// Never stop reading, however slow the sinks are.
+    pub spool: bool,
+}
+
+/// How it ended.
+#[derive(Debug, Default)]
+pub(crate) struct End {
+    pub exit: Option<Exit>,
+    pub failure: Option<Failure>,
+    pub stdout_bytes: u64,
+    pub stderr_bytes: u64,
+}
+
+impl Pump<'_> {
+    /// Carries everything; returns when all output has left our hands.
+    pub(crate) async fn carry(self) -> End {
+        let writer = self.channel.writer();
+        let go = Notify::new();
+        if self.sudo.is_none() {
+            go.notify_one();
+        }
+        let Pump { mut channel, stdin, stdout, stderr, sudo, run, node, spool } = self;
+        let mut outputs = Outputs { stdout, stderr, end: End::default(), sudo, go: &go, run, node };
+        let feed = pin!(feed(stdin, &writer, &go));
+        {
+            let output = pin!(read(&mut channel, &mut outputs, &writer, spool));
+            // stdin may end long before or never: only the output decides.
+            if let Either::Right(((), output)) = select(output, feed).await {
+                output.await;
+            }
+        }
+        outputs.finish().await
+    }
+}
+
+/// Sends stdin, then end of file. A node that takes no more ends this, not the run.
+async fn feed(mut stdin: Place, writer: &ChannelWriter, go: &Notify) {
+    go.notified().await;
+    while let Some(bytes) = stdin.next().await {
+        if writer.write(bytes).await.is_err() {
+            return;
+        }
+    }
+    // The channel may be closed already.
+    let _ = writer.eof().await;
+}
+
+/// Reads the channel to its end.
+async fn read(
+    channel: &mut Channel,
+    outputs: &mut Outputs<'_>,
+    writer: &ChannelWriter,
+    spool: bool,
+) {
+    if spool {
+        return read_ahead(channel, outputs, writer).await;
+    }
+    while let Some(event) = next(channel, outputs.end.exit.is_some() && outputs.run.guard).await {
+        if outputs.take(event, writer).await.is_err() {
+            outputs.sink_gone(writer).await;
+            return;
+        }
+    }
+}
+
+/// The next event; after the exit only as long as somebody still talks.
+async fn next(channel: &mut Channel, exited: bool) -> Option<ChannelEvent> {
+    match exited {
+        false => channel.next().await,
+        true => tokio::time::timeout(SILENCE, channel.next()).await.ok().flatten(),
+    }
+}
+
+/// Reads without ever waiting for a sink.
+async fn read_ahead(channel: &mut Channel, outputs: &mut Outputs<'_>, writer: &ChannelWriter) {
+    let spool = Spool::new();
+    let guarded = outputs.run.guard;
+    let reader = async {
+        let mut exited = false;
+        while let Some(event) = next(channel, exited && guarded).await {
+            exited |= matches!(event, ChannelEvent::Exit(_) | ChannelEvent::Signal { .. });
+            if spool.push(event).is_err() {
+                break;
+            }
+        }
+        spool.close();
+    };
+    let taker = async {
+        while let Some(event) = spool.next().await {
+            if outputs.take(event, writer).await.is_err() {
+                outputs.sink_gone(writer).await;
+                break;
+            }
+        }
+        if spool.is_full() {
+            let text = "more output than can be kept for a slow reader";
+            outputs.end.failure = Some(plain(Phase::Exec, "outputOverflow", text));
+        }
+    };
+    tokio::join!(reader, taker);
+}
+
+/// Where a command's events go.
+struct Outputs<'a> {
+    stdout: Out,
+    stderr: Option<Out>,
+    end: End,
+    sudo: Option<Sudo>,
+    /// Lets stdin flow.
+    go: &'a Notify,
+    run: &'a Run,
+    node: &'a str,
+}
+
+impl Outputs<'_> {
+    async fn take(&mut self, event: ChannelEvent, writer: &ChannelWriter) -> Result<(), Gone> {
+        match event {
+            ChannelEvent::Out(bytes) => {
+                self.end.stdout_bytes += bytes.len() as u64;
+                self.stdout.write(bytes).await
+            }
+            ChannelEvent::Err(bytes) => {
+                let bytes = self.heard(bytes, writer).await;
+                self.err(bytes).await
+            }
+            ChannelEvent::Exit(status) => {
+                self.end.exit = Some(Exit::Status(status));
+                Ok(())
+            }
+            ChannelEvent::Signal { name, .. } => {
+                self.end.exit = Some(Exit::Signal(name));
+                Ok(())
+            }
+            ChannelEvent::Eof => Ok(()),
+        }
+    }
+
+    async fn err(&mut self, bytes: Bytes) -> Result<(), Gone> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.end.stderr_bytes += bytes.len() as u64;
+        self.stderr.as_mut().unwrap_or(&mut self.stdout).write(bytes).await
+    }
+
+    /// Answers sudo, and takes its prompts out of stderr.
+    async fn heard(&mut self, bytes: Bytes, writer: &ChannelWriter) -> Bytes {
+        let Some(sudo) = &mut self.sudo else { return bytes };
+        let (shown, heard) = sudo.filter(&bytes);
+        match heard {
+            Heard::Nothing => {}
+            Heard::Free => self.go.notify_one(),
+            Heard::Asks => {
+                let ask =
+                    || self.run.questions.secret(PromptKind::Sudo, "[sudo] password", self.node);
+                match self.run.secret.get_or_init(ask).await {
+                    Some(secret) => {
+                        // A channel that is closed says so when it is read.
+                        let _ = writer.write(sudo::line(secret)).await;
+                        self.go.notify_one();
+                    }
+                    None => {
+                        self.refuse(
+                            "sudoDeclined",
+                            "sudo wants a password and none was given",
+                            writer,
+                        )
+                        .await
+                    }
+                }
+            }
+            Heard::Rejected => {
+                self.refuse("sudoRejected", "sudo refused the password", writer).await
+            }
+        }
+        shown
+    }
+
+    async fn refuse(&mut self, code: &str, text: &str, writer: &ChannelWriter) {
+        self.end.failure = Some(plain(Phase::Exec, code, text));
+        let _ = writer.close().await;
+    }
+
+    /// Nobody takes the output: the command need not go on.
+    async fn sink_gone(&mut self, writer: &ChannelWriter) {
+        let text = "the output could not be written";
+        self.end.failure.get_or_insert_with(|| plain(Phase::Exec, "sinkGone", text));
+        let _ = writer.close().await;
+    }
+
+    async fn finish(mut self) -> End {
+        let held = self.sudo.as_mut().map(Sudo::rest).unwrap_or_default();
+        // What cannot be written now has been counted as the sink's failure before.
+        let _ = self.err(held).await;
+        self.stdout.finish().await;
+        if let Some(stderr) = self.stderr {
+            stderr.finish().await;
+        }
+        self.end
+    }
+}
+
+/// A connection from the node to elsewhere (`ssh -W`), until both directions have ended.
+pub(crate) async fn dial(stream: ChannelStream, mut stdin: Place, mut stdout: Out) -> Ended {
+    let (mut read, mut write) = tokio::io::split(stream);
+    let mut total = 0;
+    {
+        let up = pin!(async {
+            while let Some(bytes) = stdin.next().await {
+                if write.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            // The far side may have closed first.
+            let _ = write.shutdown().await;
+        });
+        let down = pin!(async {
+            let mut buffer = BytesMut::new();
+            while let Ok(1..) = read.read_buf(&mut buffer).await {
+                let bytes = buffer.split().freeze();
+                total += bytes.len() as u64;
+                if stdout.write(bytes).await.is_err() {
+                    return;
+                }
+            }
+        });
+        if let Either::Right((_, down)) = select(down, up).await {
+            down.await;
+        }
+    }
+    stdout.finish().await;
+    Ended { stdout_bytes: total, exit: Some(Exit::Status(0)), ..Ended::default() }
+}

@@ -1,0 +1,151 @@
+//! Questions of a connection, put to the frontend whose request led to them; remarks to the log.
+//!
+//! A person answers one question at a time, so questions wait for each other. A frontend that
+//! announced no prompts is not asked: the node then fails with what would have been needed.
+
+use bssh_protocol::auth::{
+    HostKeyAnswer as Told, HostKeyInfo, HostKeyQuestion as Asked, PromptAnswer, PromptField,
+    PromptKind as Kind, PromptQuestion, Secret, TrustScope,
+};
+use bssh_protocol::link::Link;
+use bssh_protocol::methods::{AuthHostKey, AuthPrompt};
+use bssh_ssh::ask::{Ask, HostKeyAnswer, HostKeyQuestion, Note, NoteLevel, Prompt, PromptKind};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Mutex;
+use zeroize::Zeroizing;
+
+/// Who answers for one link.
+pub(crate) struct Questions {
+    link: Link,
+    /// What the frontend can show, as it announced it.
+    kinds: Vec<String>,
+    /// Held by the question a person is looking at.
+    turn: Mutex<()>,
+    next: AtomicU64,
+}
+
+impl Questions {
+    pub(crate) fn new(link: Link, kinds: Vec<String>) -> Arc<Self> {
+        Arc::new(Questions { link, kinds, turn: Mutex::new(()), next: AtomicU64::new(1) })
+    }
+
+    fn can(&self, kind: &str) -> bool {
+        self.kinds.iter().any(|k| k == kind)
+    }
+
+    /// Asks for one secret, such as sudo's password.
+    pub(crate) async fn secret(&self, kind: Kind, title: &str, node: &str) -> Option<Secret> {
+        let field = PromptField { id: "0".to_owned(), label: title.to_owned(), echo: false };
+        let question = PromptQuestion {
+            prompt: self.number(),
+            node: node.to_owned(),
+            hop: None,
+            kind,
+            title: title.to_owned(),
+            instructions: None,
+            fields: vec![field],
+            attempt: 1,
+        };
+        self.ask(question).await?.into_values().next()
+    }
+
+    fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Asks one question at a time: a person reads one at a time.
+    async fn ask(&self, question: PromptQuestion) -> Option<BTreeMap<String, Secret>> {
+        let announced = match question.kind {
+            Kind::Passphrase => "passphrase",
+            Kind::Password | Kind::KeyboardInteractive | Kind::Sudo => "password",
+        };
+        if !self.can(announced) {
+            return None;
+        }
+        let _turn = self.turn.lock().await;
+        match self.link.call::<AuthPrompt>(&question).await {
+            Ok(PromptAnswer::Answered { answers }) => Some(answers),
+            _ => None,
+        }
+    }
+}
+
+/// [`Questions`] in the name of one node.
+pub(crate) struct AskAbout {
+    pub(crate) questions: Arc<Questions>,
+    pub(crate) node: String,
+    /// `LogLevel` keeps warnings to itself.
+    pub(crate) quiet: bool,
+}
+
+impl Ask for AskAbout {
+    fn host_key<'a>(&'a self, question: HostKeyQuestion) -> BoxFuture<'a, HostKeyAnswer> {
+        async move {
+            if !self.questions.can("hostKey") {
+                return HostKeyAnswer::Reject;
+            }
+            let _turn = self.questions.turn.lock().await;
+            let asked = Asked {
+                prompt: self.questions.number(),
+                node: self.node.clone(),
+                hop: None,
+                host: question.host,
+                key: HostKeyInfo { kind: question.key_type, fingerprint: question.fingerprint },
+                known: question.other_names,
+            };
+            match self.questions.link.call::<AuthHostKey>(&asked).await {
+                Ok(Told::Accept { scope }) => {
+                    HostKeyAnswer::Accept { store: scope == TrustScope::File }
+                }
+                _ => HostKeyAnswer::Reject,
+            }
+        }
+        .boxed()
+    }
+
+    fn prompt<'a>(&'a self, prompt: Prompt) -> BoxFuture<'a, Option<Vec<Zeroizing<String>>>> {
+        async move {
+            let kind = match prompt.kind {
+                PromptKind::Password => Kind::Password,
+                PromptKind::Passphrase => Kind::Passphrase,
+                PromptKind::KeyboardInteractive => Kind::KeyboardInteractive,
+            };
+            let ids: Vec<String> = (0..prompt.fields.len()).map(|n| n.to_string()).collect();
+            let fields = ids.iter().zip(prompt.fields).map(|(id, f)| PromptField {
+                id: id.clone(),
+                label: f.label,
+                echo: f.echo,
+            });
+            let question = PromptQuestion {
+                prompt: self.questions.number(),
+                node: self.node.clone(),
+                hop: None,
+                kind,
+                title: prompt.title,
+                instructions: prompt.instructions,
+                fields: fields.collect(),
+                attempt: prompt.attempt,
+            };
+            let answers = self.questions.ask(question).await?;
+            let reveal = |id: &String| {
+                Zeroizing::new(answers.get(id).map(|s| s.reveal().to_owned()).unwrap_or_default())
+            };
+            Some(ids.iter().map(reveal).collect())
+        }
+        .boxed()
+    }
+
+    fn note(&self, note: Note) {
+        match note.level {
+            NoteLevel::Warning if self.quiet => {}
+            NoteLevel::Warning => tracing::warn!("{}", note.text),
+            NoteLevel::Verbose(0 | 1) => tracing::info!("{}", note.text),
+            NoteLevel::Verbose(2) => tracing::debug!("{}", note.text),
+            NoteLevel::Verbose(_) => tracing::trace!("{}", note.text),
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! A run: one request over many nodes, from `exec/start` to `exec/done`.
+//!
+//! All its nodes live in one task, at most `fanout` of them at once; a waiting node costs
+//! nothing. Batches, pauses and fail-fast decide when the next node may start; cancellation and
+//! signals reach the running ones through two small channels.
+
+use crate::engine::Engine;
+use crate::exec;
+use crate::plan::NodePlan;
+use crate::questions::Questions;
+use crate::sink::Sinks;
+use crate::stdin::Stdin;
+use bssh_protocol::exec::{
+    Action, Ended, ExecDone, ExecNode, ExecParams, Exit, Failure, NodeState, Phase, RunId, Summary,
+    Threshold,
+};
+use bssh_protocol::link::Link;
+use bssh_protocol::methods::{ExecDoneEvent, ExecNodeEvent};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OnceCell, broadcast, watch};
+
+/// Signals and sizes on their way to running nodes. More at once are dropped, oldest first: a
+/// later size makes an earlier one pointless.
+const ORDERS: usize = 32;
+
+/// One run.
+pub(crate) struct Run {
+    pub id: RunId,
+    pub link: Link,
+    pub nodes: Vec<NodePlan>,
+    pub params: ExecParams,
+    /// How long a command may run.
+    pub timeout: Option<Duration>,
+    pub retries: u32,
+    /// Kill what runs when the run is cancelled or lost.
+    pub guard: bool,
+    pub sinks: Sinks,
+    pub stdin: Stdin,
+    pub questions: Arc<Questions>,
+    /// sudo's password, asked for once.
+    pub secret: OnceCell<Option<bssh_protocol::auth::Secret>>,
+    pub begun: Instant,
+    pub n_ended: AtomicU32,
+    /// Nodes whose command runs: they end themselves when cancelled.
+    executing: Mutex<HashSet<u32>>,
+    stop: watch::Sender<Stop>,
+    orders: broadcast::Sender<Order>,
+    fanout: usize,
+}
+
+/// Which nodes are to end.
+#[derive(Debug, Clone, Default)]
+struct Stop {
+    all: bool,
+    nodes: HashSet<u32>,
+}
+
+/// Something for running nodes.
+#[derive(Debug, Clone)]
+pub(crate) enum Order {
+    Signal { nodes: Vec<u32>, name: String },
+    Resize { cols: u32, rows: u32, px_width: u32, px_height: u32 },
+}
+
+/// What a run is made of, decided by the engine.
+pub(crate) struct Parts {
+    pub id: RunId,
+    pub link: Link,
+    pub nodes: Vec<NodePlan>,
+    pub params: ExecParams,
+    pub timeout: Option<Duration>,
+    pub retries: u32,
+    pub guard: bool,
+    pub sinks: Sinks,
+    pub stdin: Stdin,
+    pub questions: Arc<Questions>,
+    pub fanout: usize,
+}
+
+impl Run {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let (stop, _) = watch::channel(Stop::default());
+        let (orders, _) = broadcast::channel(ORDERS);
+        Arc::new(Run {
+            id: parts.id,
+            link: parts.link,
+            nodes: parts.nodes,
+            params: parts.params,
+            timeout: parts.timeout,
+            retries: parts.retries,
+            guard: parts.guard,
+            sinks: parts.sinks,
+            stdin: parts.stdin,
+            questions: parts.questions,
+            secret: OnceCell::new(),
+            begun: Instant::now(),
+            n_ended: AtomicU32::new(0),
+            executing: Mutex::default(),
+            stop,
+            orders,
+            fanout: parts.fanout.max(1),
+        })
+    }
+
+    /// Ends these nodes (none named: all, and no more are started).
+    pub(crate) fn cancel(&self, nodes: &[u32]) {
+        self.stop.send_modify(|stop| match nodes {
+            [] => stop.all = true,
+            some => stop.nodes.extend(some),
+        });
+    }
+
+    /// Passes something on to running nodes.
+    pub(crate) fn order(&self, order: Order) {
+        // Nobody listening means that nothing is running.
+        let _ = self.orders.send(order);
+    }
+
+    pub(crate) fn orders(&self) -> broadcast::Receiver<Order> {
+        self.orders.subscribe()
+    }
+
+    /// Resolves when this node is to end.
+    pub(crate) async fn stopped(&self, index: u32) {
+        let mut stop = self.stop.subscribe();
+        let is_meant = |s: &Stop| s.all || s.nodes.contains(&index);
+        if stop.wait_for(is_meant).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The node's command was taken by the server.
+    pub(crate) fn set_executing(&self, index: u32) {
+        self.executing.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
+    }
+
+    pub(crate) fn is_executing(&self, index: u32) -> bool {
+        self.executing.lock().unwrap_or_else(PoisonError::into_inner).contains(&index)
+    }
+
+    /// Tells the frontend about a node.
+    pub(crate) async fn tell(&self, index: u32, node: &NodePlan, state: NodeState) {
+        let event = ExecNode { run: self.id, index, node: node.name.clone(), state };
+        // A link that is lost ends the run.
+        let _ = self.link.notify::<ExecNodeEvent>(&event).await;
+    }
+
+    /// Runs everything and says how it ended.
+    pub(crate) async fn drive(self: Arc<Self>, engine: Arc<Engine>) {
+        let mut tally = Tally::new(&self);
+        let mut waiting =
+            self.nodes.iter().zip(0..u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
+        let mut running = FuturesUnordered::new();
+        let (mut batch_left, mut batches) = (0_usize, self.params.batches.iter());
+        let mut last_batch = None;
+        loop {
+            if batch_left == 0 && running.is_empty() {
+                if last_batch.is_some() && waiting.len() > 0 {
+                    self.pause().await;
+                }
+                last_batch = batches.next().or(last_batch);
+                batch_left = last_batch.map_or(usize::MAX, |b| b.count(self.nodes.len()).max(1));
+            }
+            while running.len() < self.fanout && batch_left > 0 {
+                let Some((node, index)) = waiting.next() else { break };
+                if tally.give_up || self.stop.borrow().all {
+                    let ended = cancelled();
+                    self.ended(index, node, &mut tally, ended).await;
+                    continue;
+                }
+                batch_left -= 1;
+                let (run, engine) = (&self, &engine);
+                running.push(async move {
+                    (index, node, exec::run_on_node(run, engine, index, node).await)
+                });
+            }
+            match running.next().await {
+                Some((index, node, ended)) => self.ended(index, node, &mut tally, ended).await,
+                None if waiting.len() == 0 => break,
+                None => batch_left = 0,
+            }
+        }
+        drop(running);
+        let summary = Summary { duration_ms: millis(self.begun.elapsed()), ..tally.summary };
+        let _ = self.link.notify::<ExecDoneEvent>(&ExecDone { run: self.id, summary }).await;
+    }
+
+    async fn pause(&self) {
+        let pause = Duration::from_millis(self.params.pause_ms.unwrap_or(0));
+        let mut stop = self.stop.subscribe();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stop.wait_for(|s| s.all) => {}
+        }
+    }
+
+    async fn ended(&self, index: u32, node: &NodePlan, tally: &mut Tally, ended: Ended) {
+        tally.count(&ended);
+        self.n_ended.fetch_add(1, Ordering::Relaxed);
+        self.tell(index, node, NodeState::Ended(ended)).await;
+    }
+}
+
+/// A node that was never started.
+fn cancelled() -> Ended {
+    let failure = Failure {
+        code: "cancelled".to_owned(),
+        message: "not started".to_owned(),
+        ..Failure::default()
+    };
+    Ended { failure: Some(failure), ..Ended::default() }
+}
+
+/// Counts, and the fail-fast decision.
+struct Tally {
+    summary: Summary,
+    limit: Option<usize>,
+    give_up: bool,
+}
+
+impl Tally {
+    fn new(run: &Run) -> Self {
+        let nodes = u32::try_from(run.nodes.len()).unwrap_or(u32::MAX);
+        let limit = run.params.fail_fast.map(|t| t.count(run.nodes.len()).max(1));
+        Tally { summary: Summary { nodes, ..Summary::default() }, limit, give_up: false }
+    }
+
+    fn count(&mut self, ended: &Ended) {
+        let s = &mut self.summary;
+        let counter = match (&ended.failure, &ended.exit) {
+            (None, None | Some(Exit::Status(0))) => &mut s.ok,
+            (None, Some(_)) => &mut s.failed,
+            (Some(f), _) => match (&f.phase, f.code.as_str()) {
+                (_, "cancelled") => &mut s.cancelled,
+                (Phase::Exec, "timeout") => &mut s.failed,
+                (Phase::Resolve | Phase::Dial | Phase::Handshake | Phase::HostKey, _) => {
+                    &mut s.unreachable
+                }
+                (Phase::Auth, _) => &mut s.denied,
+                _ => &mut s.lost,
+            },
+        };
+        *counter += 1;
+        let bad = s.failed + s.unreachable + s.denied + s.lost;
+        self.give_up |= self.limit.is_some_and(|limit| bad as usize >= limit);
+    }
+}
+
+/// Milliseconds for the wire.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A count out of `n` nodes; a share is rounded up, so that 10 % of 5 is one node.
+trait Count {
+    fn count(self, n: usize) -> usize;
+}
+
+impl Count for Threshold {
+    fn count(self, n: usize) -> usize {
+        match self {
+            Threshold::Nodes(count) => count as usize,
+            Threshold::Percent(share) => (n * share as usize).div_ceil(100),
+            Threshold::Rest => usize::MAX,
+        }
+    }
+}
+
+/// An action that has output.
+pub(crate) fn has_streams(action: &Action) -> bool {
+    !matches!(action, Action::Connect | Action::Hold)
+}

@@ -1,0 +1,139 @@
+//! Where a node's output goes: to the frontend as a stream, to a file or descriptor, or nowhere.
+
+use crate::descriptor::{Gone, Writer};
+use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::link::{Link, StreamSender};
+use bssh_protocol::stream::{Sink, StreamId};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+
+/// Opens descriptors by number: the core's entry point knows which were inherited.
+pub(crate) type Adopt = dyn Fn(i32) -> std::io::Result<OwnedFd> + Send + Sync;
+
+/// The sinks of a run, opened once.
+pub(crate) struct Sinks {
+    stdout: Target,
+    stderr: Target,
+    window: u64,
+}
+
+#[derive(Clone)]
+enum Target {
+    Stream,
+    Discard,
+    Write(Writer),
+    /// stderr goes where stdout goes.
+    Merge,
+}
+
+/// One node's end of a sink.
+pub(crate) enum Out {
+    Stream(StreamSender),
+    Write(Writer),
+    Discard,
+}
+
+impl Sinks {
+    /// Opens files and descriptors.
+    ///
+    /// # Errors
+    /// `json.invalidParams`: a file that cannot be written, a descriptor that is not open.
+    pub(crate) fn open(
+        stdout: &Sink,
+        stderr: &Sink,
+        window: u64,
+        adopt: &Adopt,
+    ) -> Result<Self, CallError> {
+        let mut writers = HashMap::new();
+        let stdout = target(stdout, "params.stdout", adopt, &mut writers)?;
+        if matches!(stdout, Target::Merge) {
+            let text = "params.stdout: merge is for stderr only";
+            return Err(CallError::new(Kind::InvalidParams, text).at("params.stdout"));
+        }
+        let stderr = target(stderr, "params.stderr", adopt, &mut writers)?;
+        Ok(Sinks { stdout, stderr, window })
+    }
+
+    /// One node's ends: stdout, and stderr unless it is merged.
+    pub(crate) fn node(&self, link: &Link) -> (Out, Option<Out>) {
+        let stdout = self.out(&self.stdout, link);
+        match self.stderr {
+            Target::Merge => (stdout, None),
+            _ => (stdout, Some(self.out(&self.stderr, link))),
+        }
+    }
+
+    fn out(&self, target: &Target, link: &Link) -> Out {
+        match target {
+            Target::Stream => Out::Stream(link.new_sender(self.window)),
+            Target::Write(writer) => Out::Write(writer.clone()),
+            Target::Discard | Target::Merge => Out::Discard,
+        }
+    }
+}
+
+fn target(
+    sink: &Sink,
+    at: &str,
+    adopt: &Adopt,
+    writers: &mut HashMap<i32, Writer>,
+) -> Result<Target, CallError> {
+    let failed = |what: &str, error: std::io::Error| {
+        CallError::new(Kind::InvalidParams, format!("{at}: cannot write to {what}: {error}")).at(at)
+    };
+    Ok(match sink {
+        Sink::Stream => Target::Stream,
+        Sink::Discard => Target::Discard,
+        Sink::Merge => Target::Merge,
+        Sink::File(path) => {
+            use std::os::unix::fs::OpenOptionsExt;
+            let mut open = std::fs::OpenOptions::new();
+            let file = open.write(true).create(true).truncate(true).mode(0o600).open(path);
+            let writer = file.and_then(|f| Writer::start(f.into()));
+            Target::Write(writer.map_err(|e| failed(path, e))?)
+        }
+        Sink::Fd(number) => match writers.get(number) {
+            Some(writer) => Target::Write(writer.clone()),
+            None => {
+                let writer = adopt(*number).and_then(Writer::start);
+                let writer = writer.map_err(|e| failed(&format!("descriptor {number}"), e))?;
+                writers.insert(*number, writer.clone());
+                Target::Write(writer)
+            }
+        },
+    })
+}
+
+impl Out {
+    /// The stream's id, if it is one.
+    pub(crate) fn id(&self) -> Option<StreamId> {
+        match self {
+            Out::Stream(sender) => Some(sender.id()),
+            _ => None,
+        }
+    }
+
+    /// Takes bytes; waits while the other side takes no more.
+    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), Gone> {
+        match self {
+            Out::Stream(sender) => sender.write(bytes).await.map_err(|_| Gone),
+            Out::Write(writer) => writer.write(bytes).await,
+            Out::Discard => Ok(()),
+        }
+    }
+
+    /// No more bytes will come; returns when they are out of our hands.
+    pub(crate) async fn finish(self) {
+        // A sink that is gone has been noticed by a write, or had nothing to lose.
+        match self {
+            Out::Stream(sender) => {
+                let _ = sender.finish().await;
+            }
+            Out::Write(writer) => {
+                let _ = writer.flush().await;
+            }
+            Out::Discard => {}
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Remarks on stderr, in the form ssh's users know: warnings as they are, `debug1:` and so on
+//! with `-v`.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata, Subscriber, span};
+
+/// How much is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Level(tracing::Level);
+
+impl Default for Level {
+    fn default() -> Self {
+        Level(tracing::Level::WARN)
+    }
+}
+
+impl Level {
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Some(Level(match name {
+            "quiet" | "fatal" | "error" => tracing::Level::ERROR,
+            "info" => tracing::Level::WARN,
+            "verbose" | "debug" | "debug1" => tracing::Level::INFO,
+            "debug2" => tracing::Level::DEBUG,
+            "debug3" => tracing::Level::TRACE,
+            _ => return None,
+        }))
+    }
+}
+
+/// Starts writing. A second call changes nothing.
+pub(crate) fn start(level: Level) {
+    let remarks = Remarks { level: level.0, spans: AtomicU64::new(1) };
+    // Somebody else's subscriber is as good.
+    let _ = tracing::subscriber::set_global_default(remarks);
+}
+
+struct Remarks {
+    level: tracing::Level,
+    spans: AtomicU64,
+}
+
+impl Subscriber for Remarks {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.level && metadata.target().starts_with("bssh")
+    }
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Message(String::new());
+        event.record(&mut text);
+        let mark = match *event.metadata().level() {
+            tracing::Level::INFO => "debug1: ",
+            tracing::Level::DEBUG => "debug2: ",
+            tracing::Level::TRACE => "debug3: ",
+            _ => "",
+        };
+        // A lost remark is no reason to stop.
+        let _ = std::io::stderr().write_all(format!("{mark}{}\r\n", text.0).as_bytes());
+    }
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(self.spans.fetch_add(1, Ordering::Relaxed))
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// The message of an event; other fields are not used here.
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Which method calls what. A handler is a few lines: the engine does the work.
+
+use bssh_engine::{Caller, Engine};
+use bssh_protocol::error::{CallError, ErrorData, Kind};
+use bssh_protocol::handshake::{
+    Chosen, CoreCapabilities, CoreInfo, CoreLimits, Empty, InfoResult, InitializeParams,
+    InitializeResult, LEVEL, MAJOR, Pong,
+};
+use bssh_protocol::registry::{Call, Router, RpcModule, register};
+use bssh_protocol::{frame, methods as m, schema, stream};
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime};
+use tokio::sync::Notify;
+
+/// What the handlers of one link share.
+struct Context {
+    engine: Arc<Engine>,
+    /// Set by `initialize`.
+    caller: OnceLock<Caller>,
+    shutdown: Arc<Notify>,
+    begun: Instant,
+}
+
+impl Context {
+    /// Every method but `initialize` comes after it.
+    fn caller(&self) -> Result<&Caller, CallError> {
+        self.caller
+            .get()
+            .ok_or_else(|| CallError::new(Kind::NotInitialized, "initialize comes first"))
+    }
+}
+
+/// The service of one link.
+pub(crate) fn service(engine: &Arc<Engine>, shutdown: Arc<Notify>) -> Router {
+    let context = Context {
+        engine: engine.clone(),
+        caller: OnceLock::new(),
+        shutdown,
+        begun: Instant::now(),
+    };
+    let mut module = RpcModule::new(context);
+    core(&mut module);
+    nodes(&mut module);
+    exec(&mut module);
+    forwards(&mut module);
+    Router::new(module)
+}
+
+fn core(module: &mut RpcModule<Context>) {
+    register::<m::Initialize, _, _, _>(
+        module,
+        |c, call, p| async move { initialize(&c, &call, p) },
+    );
+    register::<m::Shutdown, _, _, _>(module, |c, call, _| async move { Ok(shut_down(&c, &call)) });
+    register::<m::CoreShutdown, _, _, _>(
+        module,
+        |c, call, _| async move { Ok(shut_down(&c, &call)) },
+    );
+    register::<m::LinkClose, _, _, _>(module, |_, call, _| async move {
+        let link = call.link.clone();
+        call.then(async move { link.close() });
+        Ok(Empty {})
+    });
+    register::<m::RpcDiscover, _, _, _>(module, |_, _, _| async move { Ok(schema::openrpc()) });
+    register::<m::CorePing, _, _, _>(module, |_, _, _| async move {
+        let clock = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        Ok(Pong { unix_ms: u64::try_from(clock.as_millis()).unwrap_or(u64::MAX) })
+    });
+    register::<m::CoreInfo, _, _, _>(module, |c, _, _| async move {
+        Ok(InfoResult {
+            version: VERSION.to_owned(),
+            pid: std::process::id(),
+            uptime_ms: u64::try_from(c.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            protocol: Chosen { major: MAJOR, level: LEVEL },
+        })
+    });
+    register::<m::CoreStats, _, _, _>(
+        module,
+        |c, _, _| async move { Ok(c.engine.stats(c.caller()?)) },
+    );
+}
+
+fn nodes(module: &mut RpcModule<Context>) {
+    register::<m::GroupResolve, _, _, _>(module, |c, _, p| async move { c.engine.resolve(&p) });
+    register::<m::GroupFold, _, _, _>(module, |c, _, p| async move { Ok(c.engine.fold(&p)) });
+    register::<m::GroupList, _, _, _>(module, |c, _, p| async move { c.engine.groups(&p) });
+    register::<m::NodeResolve, _, _, _>(module, |c, _, p| async move { c.engine.explain(&p) });
+    register::<m::ConfigCheck, _, _, _>(module, |c, _, p| async move { Ok(c.engine.check(&p)) });
+}
+
+fn exec(module: &mut RpcModule<Context>) {
+    register::<m::ExecStart, _, _, _>(module, |c, call, p| async move {
+        let prepared = c.engine.prepare(c.caller()?, p)?;
+        let (engine, started) = (c.engine.clone(), prepared.started.clone());
+        call.then(async move { engine.launch(prepared).await });
+        Ok(started)
+    });
+    register::<m::ExecCancel, _, _, _>(module, |c, _, p| async move {
+        c.engine.cancel(&p).map(|()| Empty {})
+    });
+    register::<m::ExecSignal, _, _, _>(module, |c, _, p| async move {
+        c.engine.signal(p).map(|()| Empty {})
+    });
+    register::<m::ExecResize, _, _, _>(module, |c, _, p| async move {
+        c.engine.resize(&p).map(|()| Empty {})
+    });
+    register::<m::ExecList, _, _, _>(module, |c, _, _| async move { Ok(c.engine.list()) });
+}
+
+fn forwards(module: &mut RpcModule<Context>) {
+    register::<m::ForwardOpen, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.forward_open(&caller, p).await
+    });
+    register::<m::ForwardClose, _, _, _>(module, |c, _, p| async move {
+        c.engine.forward_close(p.forward).map(|()| Empty {})
+    });
+    register::<m::ForwardList, _, _, _>(
+        module,
+        |c, _, _| async move { Ok(c.engine.forward_list()) },
+    );
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn initialize(
+    context: &Context,
+    call: &Call,
+    params: InitializeParams,
+) -> Result<InitializeResult, CallError> {
+    if !params.protocol.majors.contains(&MAJOR) {
+        let text = format!("this core speaks protocol {MAJOR}");
+        let mut error = CallError::new(Kind::VersionUnsupported, text);
+        let data = error.data.get_or_insert_with(|| Box::new(ErrorData::default()));
+        data.supported = vec![MAJOR];
+        return Err(error);
+    }
+    let capabilities = params.capabilities;
+    call.link.peer_takes(capabilities.binary_frames, frame::MAX_DATA);
+    let caller = Caller::new(call.link.clone(), capabilities.prompts);
+    if context.caller.set(caller).is_err() {
+        return Err(CallError::new(Kind::InvalidRequest, "initialize was called already"));
+    }
+    call.greeted(params.strict);
+    Ok(InitializeResult {
+        protocol: Chosen { major: MAJOR, level: LEVEL.min(params.protocol.level.max(1)) },
+        core: CoreInfo {
+            name: "bssh".to_owned(),
+            version: VERSION.to_owned(),
+            pid: std::process::id(),
+        },
+        session: 1,
+        capabilities: CoreCapabilities {
+            binary_frames: true,
+            inherited_fds: true,
+            fd_passing: false,
+        },
+        features: BTreeMap::from([("exec".to_owned(), 1), ("forward".to_owned(), 1)]),
+        limits: CoreLimits {
+            max_frame: frame::MAX_FRAME,
+            max_data: frame::MAX_DATA,
+            window: stream::WINDOW,
+            max_requests: 1024,
+        },
+    })
+}
+
+fn shut_down(context: &Context, call: &Call) -> Empty {
+    let shutdown = context.shutdown.clone();
+    call.then(async move { shutdown.notify_one() });
+    Empty {}
+}

@@ -1,0 +1,85 @@
+//! The process's stdin and stdout as a link, until either ends.
+//!
+//! Both are taken away from 0 and 1 first: 0 becomes `/dev/null` and 1 becomes stderr, so that a
+//! stray print or a child that inherits them cannot corrupt the wire.
+
+use crate::{inherit, methods};
+use bssh_engine::{Engine, Environment};
+use bssh_protocol::link::{Link, Options};
+use rustix::fs::{FileType, fstat};
+use rustix::io::fcntl_dupfd_cloexec;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Serves one frontend; returns when it has gone and its work has ended.
+///
+/// # Errors
+/// stdin or stdout cannot be used.
+pub(crate) async fn serve(environment: Environment) -> io::Result<()> {
+    let (reader, writer) = wire()?;
+    // They belong to the frontend's terminal; our end is the end of the link.
+    let mut ignored = Vec::new();
+    for kind in [SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()] {
+        ignored.push(signal(kind)?);
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let engine = Engine::new(environment, Box::new(inherit::adopt));
+    let shutdown = Arc::new(tokio::sync::Notify::new());
+    let service = methods::service(&engine, shutdown.clone());
+    let (link, task) = Link::start(reader, writer, service, Options::core());
+    let mut task = Box::pin(task);
+    tokio::select! {
+        end = &mut task => tracing::debug!("the link has ended: {end:?}"),
+        _ = terminate.recv() => {}
+        () = shutdown.notified() => {}
+    }
+    engine.leave().await;
+    if !link.has_ended() {
+        link.close();
+        task.await;
+    }
+    Ok(())
+}
+
+type Reader = Box<dyn AsyncRead + Send + Unpin>;
+type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
+fn wire() -> io::Result<(Reader, Writer)> {
+    let input = fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let output = fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+    Ok((reader(input)?, writer(output)?))
+}
+
+fn reader(descriptor: OwnedFd) -> io::Result<Reader> {
+    Ok(match kind(&descriptor)? {
+        FileType::Fifo => Box::new(pipe::Receiver::from_owned_fd(descriptor)?),
+        FileType::Socket => Box::new(socket(descriptor)?),
+        // A terminal or a file: tokio reads it on a thread.
+        _ => Box::new(tokio::fs::File::from_std(descriptor.into())),
+    })
+}
+
+fn writer(descriptor: OwnedFd) -> io::Result<Writer> {
+    Ok(match kind(&descriptor)? {
+        FileType::Fifo => Box::new(pipe::Sender::from_owned_fd(descriptor)?),
+        FileType::Socket => Box::new(socket(descriptor)?),
+        _ => Box::new(tokio::fs::File::from_std(descriptor.into())),
+    })
+}
+
+fn kind(descriptor: &OwnedFd) -> io::Result<FileType> {
+    Ok(FileType::from_raw_mode(fstat(descriptor)?.st_mode))
+}
+
+fn socket(descriptor: OwnedFd) -> io::Result<UnixStream> {
+    let socket = std::os::unix::net::UnixStream::from(descriptor);
+    socket.set_nonblocking(true)?;
+    UnixStream::from_std(socket)
+}

@@ -1,0 +1,140 @@
+//! A small client for ssh-agent: list keys, sign (draft-ietf-sshm-ssh-agent).
+//!
+//! Written for a thousand connections that ask at once: the list is fetched once every few
+//! seconds, and only a few requests are open at a time. Keys this program cannot decode are left
+//! out instead of failing the list. Answers are bounded in size and time.
+
+use russh::keys::key::parse_public_key;
+use russh::keys::ssh_key::public::KeyData;
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::{Mutex, Semaphore};
+
+/// A key the agent holds.
+#[derive(Debug)]
+pub(crate) struct AgentKey {
+    pub(crate) key: KeyData,
+    /// The key as the agent wrote it: how to name it when signing.
+    pub(crate) blob: Vec<u8>,
+    pub(crate) comment: String,
+}
+
+type Keys = Arc<Vec<AgentKey>>;
+/// What an agent answered, and when.
+type Answers = HashMap<PathBuf, (Instant, Result<Keys, String>)>;
+
+const FAILURE: u8 = 5;
+const REQUEST_IDENTITIES: u8 = 11;
+const IDENTITIES_ANSWER: u8 = 12;
+const SIGN_REQUEST: u8 = 13;
+const SIGN_RESPONSE: u8 = 14;
+
+const MAX_MESSAGE: usize = 256 * 1024;
+/// How long a list stays good.
+const FRESH: Duration = Duration::from_secs(5);
+const LIST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Signing may wait for a person: `ssh-add -c`, a touch of a token.
+const SIGN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Requests open at once; the agent's listen queue is short.
+static OPEN: Semaphore = Semaphore::const_new(16);
+static LISTED: Mutex<Option<Answers>> = Mutex::const_new(None);
+
+/// The agent's keys, at most a few seconds old.
+///
+/// # Errors
+/// There is no agent, or it does not answer sensibly.
+pub(crate) async fn keys(socket: &Path) -> Result<Keys, String> {
+    let mut listed = LISTED.lock().await;
+    let answers = listed.get_or_insert_default();
+    answers.retain(|_, (at, _)| at.elapsed() < FRESH);
+    if let Some((_, answer)) = answers.get(socket) {
+        return answer.clone();
+    }
+    let answer = match request(socket, &[REQUEST_IDENTITIES], LIST_TIMEOUT).await {
+        Ok(answer) => decode_keys(&answer).map(Arc::new).ok_or_else(|| NONSENSE.to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    answers.insert(socket.to_owned(), (Instant::now(), answer.clone()));
+    answer
+}
+
+/// Lets the agent sign; `flags` choose the hash of an RSA signature (2: SHA-256, 4: SHA-512).
+///
+/// # Errors
+/// It refuses, or does not answer within a minute.
+pub(crate) async fn sign(
+    socket: &Path,
+    key: &[u8],
+    data: &[u8],
+    flags: u32,
+) -> io::Result<Vec<u8>> {
+    let mut message = vec![SIGN_REQUEST];
+    for part in [key, data] {
+        put_string(&mut message, part);
+    }
+    message.extend_from_slice(&flags.to_be_bytes());
+    let answer = request(socket, &message, SIGN_TIMEOUT).await?;
+    match answer.split_first() {
+        Some((&SIGN_RESPONSE, mut rest)) => {
+            take_string(&mut rest).map(<[u8]>::to_vec).ok_or_else(|| io::Error::other(NONSENSE))
+        }
+        Some((&FAILURE, _)) => Err(io::Error::other("agent refused operation")),
+        _ => Err(io::Error::other(NONSENSE)),
+    }
+}
+
+const NONSENSE: &str = "the agent's answer makes no sense";
+
+/// Appends an SSH string (RFC 4251 section 5).
+pub(crate) fn put_string(to: &mut Vec<u8>, bytes: &[u8]) {
+    // Longer ones are refused by whoever reads them; nothing here comes near.
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    to.extend_from_slice(&length.to_be_bytes());
+    to.extend_from_slice(bytes);
+}
+
+fn take_string<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, rest) = from.split_first_chunk::<4>()?;
+    let (string, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    *from = rest;
+    Some(string)
+}
+
+fn decode_keys(answer: &[u8]) -> Option<Vec<AgentKey>> {
+    let (&IDENTITIES_ANSWER, rest) = answer.split_first()? else { return None };
+    let (count, mut rest) = rest.split_first_chunk::<4>()?;
+    let mut keys = Vec::new();
+    for _ in 0..u32::from_be_bytes(*count) {
+        let blob = take_string(&mut rest)?;
+        let comment = String::from_utf8_lossy(take_string(&mut rest)?);
+        if let Ok(key) = parse_public_key(blob) {
+            let comment = comment.chars().filter(|c| !c.is_control()).collect();
+            keys.push(AgentKey { key: key.key_data().clone(), blob: blob.to_vec(), comment });
+        }
+    }
+    Some(keys)
+}
+
+async fn request(socket: &Path, message: &[u8], limit: Duration) -> io::Result<Vec<u8>> {
+    let talk = async {
+        let _open = OPEN.acquire().await.map_err(io::Error::other)?;
+        let mut agent = UnixStream::connect(socket).await?;
+        let mut framed = Vec::with_capacity(message.len() + 4);
+        put_string(&mut framed, message);
+        agent.write_all(&framed).await?;
+        let length = agent.read_u32().await? as usize;
+        if length == 0 || length > MAX_MESSAGE {
+            return Err(io::Error::other(NONSENSE));
+        }
+        let mut answer = vec![0; length];
+        agent.read_exact(&mut answer).await?;
+        Ok(answer)
+    };
+    tokio::time::timeout(limit, talk).await.map_err(|_| io::ErrorKind::TimedOut)?
+}

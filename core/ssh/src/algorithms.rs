@@ -1,0 +1,143 @@
+//! Algorithm names to what russh has, in our own order of preference.
+//!
+//! Post-quantum key exchange first, AES-GCM before ChaCha20 (machines have AES instructions),
+//! no SHA-1 signatures. A list that leaves nothing is an error that names both sides.
+
+use crate::error::{Error, ErrorKind, Phase};
+use crate::plan::Algorithms;
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
+use russh::{Preferred, cipher, compression, kex, mac};
+use std::borrow::Cow;
+
+const KEX: &[kex::Name] = &[
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::ECDH_SHA2_NISTP256,
+    kex::ECDH_SHA2_NISTP384,
+    kex::ECDH_SHA2_NISTP521,
+    kex::DH_GEX_SHA256,
+    kex::DH_G18_SHA512,
+    kex::DH_G16_SHA512,
+    kex::DH_G14_SHA256,
+];
+
+/// Announced beside the key exchanges: extensions and strict key exchange.
+const KEX_MARKS: &[kex::Name] =
+    &[kex::EXTENSION_SUPPORT_AS_CLIENT, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT];
+
+const CIPHERS: &[cipher::Name] = &[
+    cipher::AES_128_GCM,
+    cipher::AES_256_GCM,
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_128_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_256_CTR,
+];
+
+const MACS: &[mac::Name] = &[
+    mac::HMAC_SHA256_ETM,
+    mac::HMAC_SHA512_ETM,
+    mac::HMAC_SHA256,
+    mac::HMAC_SHA512,
+    mac::HMAC_SHA1_ETM,
+    mac::HMAC_SHA1,
+];
+
+const KEYS: &[Algorithm] = &[
+    Algorithm::Ed25519,
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+];
+
+/// What russh offers for a plan. `host_keys` are the key algorithms to offer in order (from the
+/// plan, or known ones first); names of certificate algorithms among them announce certificates.
+///
+/// # Errors
+/// Phase handshake, no common algorithm: a list of which we support nothing.
+pub(crate) fn preferred(wanted: &Algorithms, host_keys: &[String]) -> Result<Preferred, Error> {
+    let mut kex = select("KexAlgorithms", KEX, &wanted.kex, AsRef::as_ref)?;
+    kex.extend_from_slice(KEX_MARKS);
+    let (certificates, plain): (Vec<String>, Vec<String>) =
+        host_keys.iter().cloned().partition(|name| name.contains("-cert-v01@"));
+    let host_key_certificates: Vec<Algorithm> = KEYS_WITH_CERTIFICATES
+        .iter()
+        .filter(|(name, _)| certificates.iter().any(|c| c == name))
+        .map(|(_, algorithm)| algorithm.clone())
+        .collect();
+    let key = match plain.is_empty() && !host_key_certificates.is_empty() {
+        true => Vec::new(),
+        false => select_keys(&plain)?,
+    };
+    Ok(Preferred {
+        kex: Cow::Owned(kex),
+        key: Cow::Owned(key),
+        host_key_certificates: Cow::Owned(host_key_certificates),
+        cipher: Cow::Owned(select("Ciphers", CIPHERS, &wanted.ciphers, AsRef::as_ref)?),
+        mac: Cow::Owned(select("MACs", MACS, &wanted.macs, AsRef::as_ref)?),
+        compression: match wanted.compression {
+            true => {
+                Cow::Borrowed(&[compression::ZLIB_LEGACY, compression::ZLIB, compression::NONE])
+            }
+            false => Cow::Borrowed(&[compression::NONE]),
+        },
+    })
+}
+
+const KEYS_WITH_CERTIFICATES: &[(&str, Algorithm)] = &[
+    ("ssh-ed25519-cert-v01@openssh.com", Algorithm::Ed25519),
+    ("ecdsa-sha2-nistp256-cert-v01@openssh.com", Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }),
+    ("ecdsa-sha2-nistp384-cert-v01@openssh.com", Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 }),
+    ("ecdsa-sha2-nistp521-cert-v01@openssh.com", Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 }),
+    ("rsa-sha2-512-cert-v01@openssh.com", Algorithm::Rsa { hash: Some(HashAlg::Sha512) }),
+    ("rsa-sha2-256-cert-v01@openssh.com", Algorithm::Rsa { hash: Some(HashAlg::Sha256) }),
+];
+
+fn select_keys(wanted: &[String]) -> Result<Vec<Algorithm>, Error> {
+    if wanted.is_empty() {
+        return Ok(KEYS.to_vec());
+    }
+    let chosen: Vec<Algorithm> = wanted
+        .iter()
+        .filter_map(|name| KEYS.iter().find(|k| k.as_str() == name))
+        .cloned()
+        .collect();
+    match chosen.is_empty() {
+        true => Err(nothing_left(
+            "HostKeyAlgorithms",
+            wanted,
+            KEYS.iter().map(|k| k.as_str().to_owned()),
+        )),
+        false => Ok(chosen),
+    }
+}
+
+fn select<N: Copy>(
+    keyword: &'static str,
+    ours: &[N],
+    wanted: &[String],
+    name: fn(&N) -> &str,
+) -> Result<Vec<N>, Error> {
+    if wanted.is_empty() {
+        return Ok(ours.to_vec());
+    }
+    let chosen: Vec<N> =
+        wanted.iter().filter_map(|w| ours.iter().find(|n| name(n) == w)).copied().collect();
+    match chosen.is_empty() {
+        true => Err(nothing_left(keyword, wanted, ours.iter().map(|n| name(n).to_owned()))),
+        false => Ok(chosen),
+    }
+}
+
+fn nothing_left(
+    keyword: &'static str,
+    wanted: &[String],
+    ours: impl Iterator<Item = String>,
+) -> Error {
+    let supported = ours.collect::<Vec<_>>().join(",");
+    let wanted = wanted.join(",");
+    Error::new(Phase::Handshake, ErrorKind::NoSupportedAlgorithm { keyword, wanted, supported })
+}

@@ -1,0 +1,77 @@
+//! Questions for a person, and remarks for whoever watches. The layer above decides who is asked
+//! and how; here a question is a value and the answer a future.
+
+use futures_util::future::BoxFuture;
+use zeroize::Zeroizing;
+
+/// Whoever answers for a connection. Several connections may ask at once.
+pub trait Ask: Send + Sync {
+    /// May this unknown host key be trusted?
+    fn host_key<'a>(&'a self, question: HostKeyQuestion) -> BoxFuture<'a, HostKeyAnswer>;
+    /// One answer per field, or `None` if the person declined (or there is nobody to ask).
+    fn prompt<'a>(&'a self, prompt: Prompt) -> BoxFuture<'a, Option<Vec<Zeroizing<String>>>>;
+    /// Something worth telling. Must not block.
+    fn note(&self, note: Note);
+}
+
+/// An unknown host key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostKeyQuestion {
+    /// The name it would be filed under.
+    pub host: String,
+    /// e.g. `ssh-ed25519`.
+    pub key_type: String,
+    /// `SHA256:…`
+    pub fingerprint: String,
+    /// Other names the same key is known by.
+    pub other_names: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostKeyAnswer {
+    /// Trust it; `store` files it as well.
+    Accept {
+        store: bool,
+    },
+    Reject,
+}
+
+/// Fields for a person to fill in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    pub kind: PromptKind,
+    pub title: String,
+    pub instructions: Option<String>,
+    pub fields: Vec<Field>,
+    /// 1 for the first time.
+    pub attempt: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromptKind {
+    Password,
+    Passphrase,
+    KeyboardInteractive,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    pub label: String,
+    /// Show what is typed.
+    pub echo: bool,
+}
+
+/// A remark, made printable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    pub level: NoteLevel,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NoteLevel {
+    /// Shown unless the user asked for silence.
+    Warning,
+    /// Shown with `-v`, `-vv`, `-vvv`.
+    Verbose(u8),
+}

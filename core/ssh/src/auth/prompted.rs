@@ -1,0 +1,94 @@
+//! Passwords and keyboard-interactive dialogues (RFC 4252 section 8, RFC 4256).
+//!
+//! Questions come from the server: they are made printable before a person sees them. Answers
+//! live in memory that is wiped, except for the copy russh sends.
+
+use super::{Login, Step};
+use crate::ask::{Ask, Field, Prompt, PromptKind};
+use crate::error::Error;
+use russh::client::{AuthResult, Handler, KeyboardInteractiveAuthResponse as Answer};
+
+/// Rounds of questions in one dialogue; OpenSSH servers need two or three.
+const MAX_ROUNDS: u32 = 64;
+
+impl<H: Handler> Login<'_, H> {
+    pub(super) async fn password(&mut self, attempt: u32) -> Result<Step, Error> {
+        let user = &self.plan.user;
+        let title = format!("{user}@{}", self.plan.node);
+        let field = Field { label: format!("{title}'s password: "), echo: false };
+        let answer = self.ask.prompt(Prompt {
+            kind: PromptKind::Password,
+            title,
+            instructions: None,
+            fields: vec![field],
+            attempt,
+        });
+        let Some(password) = answer.await.and_then(|a| a.into_iter().next()) else {
+            return Ok(self.declined("password"));
+        };
+        let answer = self.handle.authenticate_password(user, password.as_str()).await;
+        self.judge(answer, || "password".to_owned()).await
+    }
+
+    pub(super) async fn keyboard(&mut self, attempt: u32) -> Result<Step, Error> {
+        let user = &self.plan.user;
+        let mut answer =
+            self.handle.authenticate_keyboard_interactive_start(user, None::<String>).await;
+        let mut asked = false;
+        for _ in 0..MAX_ROUNDS {
+            let (name, instructions, prompts) = match answer {
+                Ok(Answer::InfoRequest { name, instructions, prompts }) => {
+                    (name, instructions, prompts)
+                }
+                Ok(Answer::Success) => return Ok(Step::In),
+                Ok(Answer::Failure { remaining_methods, partial_success }) => {
+                    let answer = Ok(AuthResult::Failure { remaining_methods, partial_success });
+                    let step = self.judge(answer, || "keyboard-interactive".to_owned()).await?;
+                    // A server that refuses without asking will do so again.
+                    return Ok(match step {
+                        Step::Refused if !asked => Step::Exhausted,
+                        step => step,
+                    });
+                }
+                Err(error) => return self.judge(Err(error), String::new).await,
+            };
+            let mut responses = Vec::with_capacity(prompts.len());
+            if !prompts.is_empty() {
+                asked = true;
+                let title = format!("{user}@{}", self.plan.node);
+                let fields: Vec<Field> = prompts
+                    .into_iter()
+                    .map(|p| Field { label: printable(&p.prompt), echo: p.echo })
+                    .collect();
+                let wanted = fields.len();
+                let instructions = [printable(&name), printable(&instructions)];
+                let instructions: Vec<&str> = instructions
+                    .iter()
+                    .map(String::as_str)
+                    .filter(|text| !text.is_empty())
+                    .collect();
+                let instructions = Some(instructions.join("\n")).filter(|text| !text.is_empty());
+                let kind = PromptKind::KeyboardInteractive;
+                let prompt = Prompt { kind, title, instructions, fields, attempt };
+                match self.ask.prompt(prompt).await {
+                    Some(given) if given.len() == wanted => {
+                        responses.extend(given.iter().map(|g| g.to_string()));
+                    }
+                    // Whatever method comes next abandons the dialogue.
+                    _ => return Ok(self.declined("keyboard-interactive")),
+                }
+            }
+            answer = self.handle.authenticate_keyboard_interactive_respond(responses).await;
+        }
+        Ok(self.declined("keyboard-interactive"))
+    }
+
+    fn declined(&mut self, what: &str) -> Step {
+        self.tried.push(format!("{what}: no answer given"));
+        Step::Exhausted
+    }
+}
+
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}

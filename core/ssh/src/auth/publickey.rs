@@ -1,0 +1,315 @@
+//! Public keys: which are offered, in which order, and who signs (RFC 4252 section 7).
+//!
+//! OpenSSH's order: keys of the agent that are configured, other keys of the agent, files; a
+//! certificate before its key. A key is only unlocked once the server has accepted it. RSA signs
+//! with SHA-2 only.
+
+use super::{Login, Step};
+use crate::agent::{self, AgentKey};
+use crate::ask::{Ask, Note, NoteLevel};
+use crate::error::Error;
+use crate::handler::fingerprint;
+use crate::identity::{self, Asking, Identity};
+use russh::client::Handler;
+use russh::keys::agent::AgentIdentity;
+use russh::keys::signature::Signer as _;
+use russh::keys::ssh_encoding::Encode;
+use russh::keys::ssh_key::Signature;
+use russh::keys::ssh_key::private::KeypairData;
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A key or certificate to offer.
+pub(super) struct Candidate {
+    public: Public,
+    source: Source,
+    /// The file, or the agent's comment.
+    label: String,
+}
+
+enum Public {
+    Key(PublicKey),
+    Certificate(Arc<Certificate>),
+    /// Not known before the file is unlocked.
+    Hidden,
+}
+
+#[derive(Clone)]
+enum Source {
+    File(Arc<Identity>),
+    Agent { socket: PathBuf, blob: Vec<u8> },
+}
+
+/// What is offered so far, and the certificates that go before their keys.
+struct Offers {
+    certificates: Vec<(PathBuf, Arc<Certificate>)>,
+    found: VecDeque<Candidate>,
+}
+
+impl Offers {
+    fn add(&mut self, key: &KeyData, source: Source, label: String) {
+        for (path, certificate) in self.certificates.iter().filter(|(_, c)| c.public_key() == key) {
+            let label = path.display().to_string();
+            let public = Public::Certificate(certificate.clone());
+            self.found.push_back(Candidate { public, source: source.clone(), label });
+        }
+        let public = match key {
+            KeyData::Certificate(c) => Public::Certificate(Arc::new((**c).clone())),
+            key => Public::Key(PublicKey::from(key.clone())),
+        };
+        self.found.push_back(Candidate { public, source, label });
+    }
+
+    /// A key whose public half nobody has seen.
+    fn add_hidden(&mut self, file: Arc<Identity>, label: String) {
+        let (public, source) = (Public::Hidden, Source::File(file));
+        self.found.push_back(Candidate { public, source, label });
+    }
+}
+
+impl<H: Handler> Login<'_, H> {
+    /// Everything there is to offer, in order.
+    pub(super) async fn candidates(&self) -> VecDeque<Candidate> {
+        let auth = &self.plan.auth;
+        if !auth.methods.iter().any(|m| m == "publickey") {
+            return VecDeque::new();
+        }
+        let mut files: Vec<Arc<Identity>> = auth
+            .identities
+            .iter()
+            .filter_map(|path| identity::load(path, auth.identities_named, self.ask))
+            .collect();
+        let mut offers = Offers { certificates: self.certificates(), found: VecDeque::new() };
+        let keys = self.agent_keys().await;
+        let configured = |k: &AgentKey| {
+            let bare = bare(&k.key);
+            files.iter().position(|f| f.public.as_ref().is_some_and(|p| p.key_data() == bare))
+        };
+        let (ours, others): (Vec<_>, Vec<_>) = keys.iter().partition(|k| configured(k).is_some());
+        let socket = auth.agent.clone().unwrap_or_default();
+        let source = |k: &AgentKey| Source::Agent { socket: socket.clone(), blob: k.blob.clone() };
+        for key in &ours {
+            let file = configured(key).and_then(|i| files.get(i));
+            let label = file.map_or_else(|| key.comment.clone(), |f| f.path.display().to_string());
+            offers.add(&key.key, source(key), label);
+        }
+        for key in others.iter().filter(|_| !auth.identities_only) {
+            offers.add(&key.key, source(key), key.comment.clone());
+        }
+        let in_agent = |f: &Identity| {
+            let public = f.public.as_ref().map(PublicKey::key_data);
+            keys.iter().any(|k| Some(&k.key) == public)
+        };
+        files.retain(|f| f.has_secret() && !in_agent(f));
+        for file in files {
+            let label = file.path.display().to_string();
+            match file.public.as_ref().map(|p| p.key_data().clone()) {
+                Some(key) => offers.add(&key, Source::File(file), label),
+                None => offers.add_hidden(file, label),
+            }
+        }
+        offers.found
+    }
+
+    /// Certificates: configured ones, then those beside the identity files.
+    fn certificates(&self) -> Vec<(PathBuf, Arc<Certificate>)> {
+        let auth = &self.plan.auth;
+        let beside = auth.identities.iter().map(|path| identity::sibling(path, "-cert.pub"));
+        let paths = auth.certificates.iter().cloned().chain(beside);
+        let mut found: Vec<(PathBuf, Arc<Certificate>)> = Vec::new();
+        for path in paths {
+            if let Some(certificate) = identity::certificate(&path, self.ask)
+                && !found.iter().any(|(_, c)| *c == certificate)
+            {
+                found.push((path, certificate));
+            }
+        }
+        found
+    }
+
+    async fn agent_keys(&self) -> Arc<Vec<AgentKey>> {
+        let Some(socket) = &self.plan.auth.agent else { return Arc::default() };
+        match agent::keys(socket).await {
+            Ok(keys) => keys,
+            Err(why) => {
+                self.say(format!("agent {}: {why}", socket.display()));
+                Arc::default()
+            }
+        }
+    }
+
+    pub(super) async fn public_key(&mut self, candidate: &Candidate) -> Result<Step, Error> {
+        let asking =
+            Asking { prompts: self.plan.auth.password_prompts, batch: self.plan.auth.batch };
+        let hidden;
+        let public = match (&candidate.public, &candidate.source) {
+            (Public::Hidden, Source::File(file)) => match file.open(asking, self.ask).await {
+                Ok(key) => {
+                    hidden = Public::Key(key.public_key().clone());
+                    &hidden
+                }
+                Err(why) => return Ok(self.skip(&candidate.label, &why)),
+            },
+            (public, _) => public,
+        };
+        let Some((algorithm, shown)) = public.describe() else {
+            return Ok(self.skip(&candidate.label, "its public half is not known"));
+        };
+        let rsa = matches!(algorithm, Algorithm::Rsa { .. });
+        let hash = if rsa { self.rsa_hash().await } else { None };
+        if rsa && hash.is_none() || !self.accepts(&algorithm, hash, public) {
+            return Ok(self.skip(&candidate.label, "no mutual signature algorithm"));
+        }
+        let from = match candidate.source {
+            Source::Agent { .. } => " agent",
+            Source::File(_) => "",
+        };
+        let what = format!("{} {shown}", candidate.label);
+        self.say(format!("Offering public key: {what}{from}"));
+        let mut signer =
+            KeySigner { source: &candidate.source, asking, ask: self.ask, what: &what };
+        let user = &self.plan.user;
+        let answer = match public {
+            Public::Certificate(certificate) => {
+                let certificate = Certificate::clone(certificate);
+                self.handle
+                    .authenticate_certificate_with(user, certificate, hash, &mut signer)
+                    .await
+            }
+            Public::Key(key) => {
+                self.handle.authenticate_publickey_with(user, key.clone(), hash, &mut signer).await
+            }
+            Public::Hidden => return Ok(Step::Refused),
+        };
+        match answer {
+            Ok(answer) => self.judge(Ok(answer), || format!("publickey {what}")).await,
+            Err(SignError::Gone) => self.judge(Err(russh::Error::SendError), String::new).await,
+            Err(SignError::Failed(why)) => Ok(self.skip(&what, &why)),
+        }
+    }
+
+    fn skip(&mut self, what: &str, why: &str) -> Step {
+        self.say(format!("Skipping {what}: {why}"));
+        self.tried.push(format!("publickey {what}: {why}"));
+        Step::Refused
+    }
+
+    /// The hash the server takes, asked for once; SHA-512 where it does not say.
+    async fn rsa_hash(&mut self) -> Option<HashAlg> {
+        if let Some(known) = self.rsa {
+            return known;
+        }
+        let hash = match self.handle.best_supported_rsa_hash().await {
+            Ok(Some(hash)) => hash,
+            _ => Some(HashAlg::Sha512),
+        };
+        *self.rsa.insert(hash)
+    }
+
+    /// `PubkeyAcceptedAlgorithms`.
+    fn accepts(&self, algorithm: &Algorithm, hash: Option<HashAlg>, public: &Public) -> bool {
+        let algorithm = match algorithm {
+            Algorithm::Rsa { .. } => Algorithm::Rsa { hash },
+            other => other.clone(),
+        };
+        let name = match public {
+            Public::Certificate(_) => algorithm.to_certificate_type(),
+            _ => algorithm.as_str().to_owned(),
+        };
+        let accepted = &self.plan.auth.accepted;
+        accepted.is_empty() || accepted.contains(&name)
+    }
+}
+
+impl Public {
+    /// The algorithm, and what ssh shows of a key.
+    fn describe(&self) -> Option<(Algorithm, String)> {
+        let (key, mark) = match self {
+            Public::Key(key) => (key.clone(), ""),
+            Public::Certificate(c) => (PublicKey::from(c.public_key().clone()), "-CERT"),
+            Public::Hidden => return None,
+        };
+        let algorithm = key.algorithm();
+        let name = match &algorithm {
+            Algorithm::Ed25519 => "ED25519",
+            Algorithm::Ecdsa { .. } => "ECDSA",
+            Algorithm::Rsa { .. } => "RSA",
+            Algorithm::SkEd25519 => "ED25519-SK",
+            Algorithm::SkEcdsaSha2NistP256 => "ECDSA-SK",
+            other => other.as_str(),
+        };
+        let shown = format!("{name}{mark} {}", fingerprint(&key));
+        Some((algorithm, shown))
+    }
+}
+
+/// The key of a certificate, or the key.
+fn bare(key: &KeyData) -> &KeyData {
+    match key {
+        KeyData::Certificate(certificate) => certificate.public_key(),
+        key => key,
+    }
+}
+
+/// Signs for russh, once the server has accepted the key.
+struct KeySigner<'a> {
+    source: &'a Source,
+    asking: Asking,
+    ask: &'a dyn Ask,
+    what: &'a str,
+}
+
+enum SignError {
+    /// The session is over.
+    Gone,
+    Failed(String),
+}
+
+impl From<russh::SendError> for SignError {
+    fn from(_: russh::SendError) -> Self {
+        SignError::Gone
+    }
+}
+
+impl russh::Signer for KeySigner<'_> {
+    type Error = SignError;
+
+    async fn auth_sign(
+        &mut self,
+        _: &AgentIdentity,
+        hash: Option<HashAlg>,
+        mut data: Vec<u8>,
+    ) -> Result<Vec<u8>, SignError> {
+        let text = format!("Server accepts key: {}", self.what);
+        self.ask.note(Note { level: NoteLevel::Verbose(1), text });
+        let signature = match self.source {
+            Source::Agent { socket, blob } => {
+                let flags = match hash {
+                    Some(HashAlg::Sha256) => 2,
+                    Some(_) => 4,
+                    None => 0,
+                };
+                let signed = agent::sign(socket, blob, &data, flags).await;
+                signed.map_err(|e| SignError::Failed(format!("agent: {e}")))?
+            }
+            Source::File(file) => {
+                let key = file.open(self.asking, self.ask).await.map_err(SignError::Failed)?;
+                sign(key.key_data(), hash, &data)
+                    .ok_or_else(|| SignError::Failed("the key cannot sign".to_owned()))?
+            }
+        };
+        agent::put_string(&mut data, &signature);
+        Ok(data)
+    }
+}
+
+fn sign(key: &KeypairData, hash: Option<HashAlg>, data: &[u8]) -> Option<Vec<u8>> {
+    let signature: Signature = match key {
+        KeypairData::Rsa(rsa) => (rsa, hash).try_sign(data).ok()?,
+        other => other.try_sign(data).ok()?,
+    };
+    signature.encode_vec().ok()
+}

@@ -1,0 +1,296 @@
+//! Channels of a connection: sessions that run something, and byte streams to elsewhere.
+//!
+//! Whatever a session needs (environment, terminal, agent, command) is sent in one go and then
+//! one answer is awaited. A channel that is not read stalls its whole connection (russh awaits
+//! its queue): read until the end, or make sure that the connection carries nothing else.
+
+use crate::error::{Error, ErrorKind, Phase};
+use bytes::Bytes;
+use russh::client::Msg;
+use russh::{ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Pty, Sig};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A terminal for a session, RFC 4254 section 6.2.
+#[derive(Debug, Clone, Default)]
+pub struct PtyRequest {
+    pub term: String,
+    pub cols: u32,
+    pub rows: u32,
+    pub px_width: u32,
+    pub px_height: u32,
+    /// Opcode and argument, RFC 4254 section 8.
+    pub modes: Vec<(u8, u32)>,
+}
+
+/// What arrives on a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelEvent {
+    Out(Bytes),
+    Err(Bytes),
+    /// No more output. The exit may still follow.
+    Eof,
+    Exit(u32),
+    /// Ended by a signal (name without `SIG`).
+    Signal {
+        name: String,
+        core_dumped: bool,
+        message: String,
+    },
+}
+
+/// A session channel. Dropping it closes it.
+pub struct Channel {
+    read: ChannelReadHalf,
+    writer: ChannelWriter,
+    /// Events that came before the answer to a request.
+    early: VecDeque<ChannelEvent>,
+    ended: bool,
+}
+
+/// The sending side; clones are the same channel.
+#[derive(Clone)]
+pub struct ChannelWriter {
+    half: Arc<ChannelWriteHalf<Msg>>,
+}
+
+/// A channel as a stream of bytes (forwards, hops). Dropping it closes it.
+pub type ChannelStream = russh::ChannelStream<Msg>;
+
+impl Channel {
+    pub(crate) fn new(channel: russh::Channel<Msg>) -> Self {
+        let (read, half) = channel.split();
+        let writer = ChannelWriter { half: Arc::new(half) };
+        Channel { read, writer, early: VecDeque::new(), ended: false }
+    }
+
+    /// Sends an environment variable; no answer is wanted.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn env(&self, name: &str, value: &str) -> Result<(), Error> {
+        self.writer.half.set_env(false, name, value).await.map_err(gone)
+    }
+
+    /// Asks for a terminal; a refusal shows as a failed start.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn request_pty(&self, pty: &PtyRequest) -> Result<(), Error> {
+        let modes: Vec<(Pty, u32)> = pty
+            .modes
+            .iter()
+            .filter_map(|(code, value)| Pty::from_u8(*code).map(|p| (p, *value)))
+            .collect();
+        let (cols, rows) = (pty.cols, pty.rows);
+        let (width, height) = (pty.px_width, pty.px_height);
+        let asked =
+            self.writer.half.request_pty(false, &pty.term, cols, rows, width, height, &modes);
+        asked.await.map_err(gone)
+    }
+
+    /// Offers our agent to the remote side; no answer is wanted.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn agent_forward(&self) -> Result<(), Error> {
+        self.writer.half.agent_forward(false).await.map_err(gone)
+    }
+
+    /// Runs a command line and waits until the server has taken it.
+    ///
+    /// # Errors
+    /// Refused, or the connection is gone.
+    pub async fn exec(&mut self, command: &[u8]) -> Result<(), Error> {
+        self.writer.half.exec(true, command).await.map_err(gone)?;
+        self.answer("exec").await
+    }
+
+    /// Starts the login shell.
+    ///
+    /// # Errors
+    /// As [`Channel::exec`].
+    pub async fn shell(&mut self) -> Result<(), Error> {
+        self.writer.half.request_shell(true).await.map_err(gone)?;
+        self.answer("shell").await
+    }
+
+    /// Starts a subsystem.
+    ///
+    /// # Errors
+    /// As [`Channel::exec`].
+    pub async fn subsystem(&mut self, name: &str) -> Result<(), Error> {
+        self.writer.half.request_subsystem(true, name).await.map_err(gone)?;
+        self.answer("subsystem").await
+    }
+
+    /// The next event; none once the channel is closed or the connection is lost (which of the
+    /// two, the connection tells).
+    pub async fn next(&mut self) -> Option<ChannelEvent> {
+        if let Some(event) = self.early.pop_front() {
+            return Some(event);
+        }
+        while !self.ended {
+            match self.read.wait().await {
+                None | Some(ChannelMsg::Close) => self.ended = true,
+                Some(message) => {
+                    if let Some(event) = event(message) {
+                        return Some(event);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// The sending side.
+    pub fn writer(&self) -> ChannelWriter {
+        self.writer.clone()
+    }
+
+    async fn answer(&mut self, what: &str) -> Result<(), Error> {
+        loop {
+            match self.read.wait().await {
+                Some(ChannelMsg::Success) => return Ok(()),
+                Some(ChannelMsg::Failure) => {
+                    let what = what.to_owned();
+                    return Err(Error::new(Phase::Exec, ErrorKind::RequestRefused { what }));
+                }
+                None | Some(ChannelMsg::Close) => {
+                    self.ended = true;
+                    let lost = "the channel was closed before the command started".to_owned();
+                    return Err(Error::new(Phase::Exec, ErrorKind::Lost(lost)));
+                }
+                Some(message) => self.early.extend(event(message)),
+            }
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        // Without CLOSE the server keeps the session. After the server's CLOSE russh has sent
+        // ours already.
+        if self.ended {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let half = self.writer.half.clone();
+            runtime.spawn(async move { half.close().await });
+        }
+    }
+}
+
+impl ChannelWriter {
+    /// Sends bytes; waits while the remote window is full.
+    ///
+    /// # Errors
+    /// The channel or the connection is gone.
+    pub async fn write(&self, bytes: Bytes) -> Result<(), Error> {
+        self.half.data_bytes(bytes).await.map_err(gone)
+    }
+
+    /// Says that no more bytes will come.
+    ///
+    /// # Errors
+    /// The channel or the connection is gone.
+    pub async fn eof(&self) -> Result<(), Error> {
+        self.half.eof().await.map_err(gone)
+    }
+
+    /// Sends a signal (name without `SIG`) to the remote process; servers may ignore it.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn signal(&self, name: &str) -> Result<(), Error> {
+        self.half.signal(signal(name)).await.map_err(gone)
+    }
+
+    /// Tells the terminal's new size.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn window_change(&self, pty: &PtyRequest) -> Result<(), Error> {
+        let half = &self.half;
+        half.window_change(pty.cols, pty.rows, pty.px_width, pty.px_height).await.map_err(gone)
+    }
+
+    /// Closes the channel in both directions.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.half.close().await.map_err(gone)
+    }
+}
+
+/// The server's refusal to open a channel, as an error.
+pub(crate) fn refused(error: russh::Error) -> Error {
+    let kind = match error {
+        // OpenSSH answers ConnectFailed when MaxSessions is reached.
+        russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed) => {
+            ErrorKind::ChannelRefused("connect failed".to_owned())
+        }
+        russh::Error::ChannelOpenFailure(reason) => {
+            ErrorKind::ChannelRefused(format!("{reason:?}"))
+        }
+        other => ErrorKind::Lost(other.to_string()),
+    };
+    Error::new(Phase::Channel, kind)
+}
+
+fn gone(error: russh::Error) -> Error {
+    let text = match error {
+        russh::Error::SendError => "the connection is closed".to_owned(),
+        other => other.to_string(),
+    };
+    Error::new(Phase::Channel, ErrorKind::Lost(text))
+}
+
+fn event(message: ChannelMsg) -> Option<ChannelEvent> {
+    Some(match message {
+        ChannelMsg::Data { data } => ChannelEvent::Out(data),
+        // 1 is stderr, the only type RFC 4254 defines.
+        ChannelMsg::ExtendedData { data, ext: 1 } => ChannelEvent::Err(data),
+        ChannelMsg::Eof => ChannelEvent::Eof,
+        ChannelMsg::ExitStatus { exit_status } => ChannelEvent::Exit(exit_status),
+        ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, .. } => {
+            ChannelEvent::Signal {
+                name: signal_text(signal_name),
+                core_dumped,
+                message: error_message,
+            }
+        }
+        _ => return None,
+    })
+}
+
+const SIGNALS: &[(&str, Sig)] = &[
+    ("ABRT", Sig::ABRT),
+    ("ALRM", Sig::ALRM),
+    ("FPE", Sig::FPE),
+    ("HUP", Sig::HUP),
+    ("ILL", Sig::ILL),
+    ("INT", Sig::INT),
+    ("KILL", Sig::KILL),
+    ("PIPE", Sig::PIPE),
+    ("QUIT", Sig::QUIT),
+    ("SEGV", Sig::SEGV),
+    ("TERM", Sig::TERM),
+    ("USR1", Sig::USR1),
+];
+
+fn signal(name: &str) -> Sig {
+    let known = SIGNALS.iter().find(|(n, _)| *n == name);
+    known.map_or_else(|| Sig::Custom(name.to_owned()), |(_, sig)| sig.clone())
+}
+
+fn signal_text(sig: Sig) -> String {
+    match sig {
+        Sig::Custom(name) => name.chars().filter(char::is_ascii_alphanumeric).collect(),
+        known => {
+            let same = |s: &Sig| std::mem::discriminant(s) == std::mem::discriminant(&known);
+            SIGNALS.iter().find(|(_, s)| same(s)).map_or("?", |(n, _)| n).to_owned()
+        }
+    }
+}

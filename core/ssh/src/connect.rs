@@ -1,0 +1,373 @@
+//! From a plan to an authenticated connection: dial, handshake with host-key check, log in.
+
+use crate::algorithms;
+use crate::ask::Ask;
+use crate::auth;
+use crate::channel::{Channel, ChannelStream, refused};
+use crate::dial::dial;
+use crate::error::{Error, ErrorKind, Phase};
+use crate::handler::{BACKLOG, Handler, Listening, Shared, handshake_error};
+use crate::host_key;
+use crate::plan::ConnectPlan;
+use crate::proxy::Proxy;
+use crate::wire::{BoxStream, Carrier, KillSwitch, Wire};
+use russh::client::{Config, Handle};
+use russh::keys::PublicKey;
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+/// What carries a new connection.
+pub enum Via {
+    /// TCP, or the plan's proxy command.
+    Dial,
+    /// A channel through a hop.
+    Stream(BoxStream),
+}
+
+/// What was agreed on.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Where we are connected to: `127.0.0.1:22`, or the host behind a hop.
+    pub address: String,
+    pub host_key_type: String,
+    /// `SHA256:…`
+    pub host_key: String,
+    /// The method that let us in.
+    pub auth: String,
+    pub kex: String,
+    pub cipher: String,
+    /// From dialing to being let in.
+    pub connect: Duration,
+}
+
+/// One authenticated connection. Clones are the same connection; dropping the last one ends it.
+#[derive(Clone)]
+pub struct Connection {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    handle: Handle<Handler>,
+    shared: Arc<Shared>,
+    facts: Facts,
+    _kill: KillSwitch,
+    /// What goes on beside the connection's users; ends with it.
+    _tasks: JoinSet<()>,
+}
+
+/// Window of a channel: what the server may send before we say that we took it.
+const WINDOW: u32 = 2 << 20;
+/// Messages of a channel that may wait to be read: more than a window of full packets.
+const CHANNEL_QUEUE: usize = 2 * (WINDOW as usize / PACKET as usize);
+const PACKET: u32 = 32 * 1024;
+
+/// How long a server may take to prove that it has its host keys.
+const PROOF: Duration = Duration::from_secs(5);
+
+/// Gets one connection. Dropping the future leaves neither a socket nor a task.
+///
+/// # Errors
+/// The phase it failed in, and why.
+pub async fn connect(
+    plan: Arc<ConnectPlan>,
+    via: Via,
+    ask: Arc<dyn Ask>,
+) -> Result<Connection, Error> {
+    let begun = Instant::now();
+    let (carrier, peer, address) = carrier(&plan, via).await?;
+    let (wire, kill) = Wire::new(carrier);
+    let shared = Shared::new();
+    let handler = Handler { shared: shared.clone(), plan: plan.clone(), ask: ask.clone(), peer };
+    let config = Arc::new(config(&plan).await?);
+    let handshake = russh::client::connect_stream(config, wire, handler);
+    let mut handle =
+        within(plan.timeouts.handshake, || shared.asking.load(Ordering::Relaxed), handshake)
+            .await
+            .ok_or_else(|| timed_out(&plan))?
+            .map_err(|e| handshake_error(e, &shared, &address))?;
+    let verdict = shared.state().verdict.take().unwrap_or_default();
+    let done = auth::authenticate(&mut handle, &plan, &verdict, ask.as_ref()).await?;
+    let facts = {
+        let state = shared.state();
+        Facts {
+            address,
+            host_key_type: verdict.key_type.clone(),
+            host_key: verdict.fingerprint.clone(),
+            auth: done.method,
+            kex: state.kex.clone(),
+            cipher: state.cipher.clone(),
+            connect: begun.elapsed(),
+        }
+    };
+    let inner = Arc::new_cyclic(|inner| {
+        let mut tasks = JoinSet::new();
+        if verdict.updatable {
+            let announced = shared.announced.subscribe();
+            tasks.spawn(learn_keys(inner.clone(), announced, plan, ask));
+        }
+        Inner { handle, shared, facts, _kill: kill, _tasks: tasks }
+    });
+    Ok(Connection { inner })
+}
+
+/// Waits for the server to announce its host keys, has it prove the new ones, and files them
+/// (`UpdateHostKeys`). Whoever uses the connection does not wait for that.
+async fn learn_keys(
+    inner: Weak<Inner>,
+    mut announced: watch::Receiver<Vec<PublicKey>>,
+    plan: Arc<ConnectPlan>,
+    ask: Arc<dyn Ask>,
+) {
+    let rules = &plan.host_keys;
+    let keys = match announced.wait_for(|keys| !keys.is_empty()).await {
+        Ok(keys) => host_key::to_learn(rules, &keys),
+        Err(_) => None,
+    };
+    let (Some(keys), Some(inner)) = (keys, inner.upgrade()) else { return };
+    let proof = tokio::time::timeout(PROOF, inner.handle.hostkeys_prove(keys.clone())).await;
+    if matches!(proof, Ok(Ok(()))) {
+        host_key::learn(rules, &keys, ask.as_ref()).await;
+    }
+}
+
+async fn carrier(plan: &ConnectPlan, via: Via) -> Result<(Carrier, Option<IpAddr>, String), Error> {
+    let named = format!("{} port {}", plan.address.host, plan.address.port);
+    match (via, &plan.proxy_command) {
+        (Via::Stream(stream), _) => Ok((Carrier::Other(stream), None, named)),
+        (Via::Dial, Some(command)) => {
+            Ok((Carrier::Other(Box::new(Proxy::start(command)?)), None, named))
+        }
+        (Via::Dial, None) => {
+            let tcp = dial(&plan.address, plan.tcp_keepalive, plan.timeouts.dial).await?;
+            let peer = tcp.peer_addr().ok();
+            let named = peer.map_or(named, |p| format!("{} port {}", p.ip(), p.port()));
+            Ok((Carrier::Tcp(tcp), peer.map(|p| p.ip()), named))
+        }
+    }
+}
+
+async fn config(plan: &ConnectPlan) -> Result<Config, Error> {
+    let host_keys = match plan.algorithms.host_keys.is_empty() {
+        true => host_key::preferred_types(&plan.host_keys).await,
+        false => plan.algorithms.host_keys.clone(),
+    };
+    let interval = Some(plan.keepalive.interval).filter(|i| !i.is_zero());
+    let mut config = Config {
+        client_id: russh::SshId::Standard(Cow::Borrowed(CLIENT_ID)),
+        window_size: WINDOW,
+        maximum_packet_size: PACKET,
+        channel_buffer_size: CHANNEL_QUEUE,
+        preferred: algorithms::preferred(&plan.algorithms, &host_keys)?,
+        inactivity_timeout: None,
+        keepalive_interval: interval,
+        keepalive_max: usize::try_from(plan.keepalive.count).unwrap_or(usize::MAX),
+        nodelay: true,
+        ..Config::default()
+    };
+    let bytes = plan.algorithms.rekey_bytes.and_then(|b| usize::try_from(b).ok());
+    if let Some(bytes) = bytes {
+        config.limits.rekey_read_limit = bytes.min(config.limits.rekey_read_limit);
+        config.limits.rekey_write_limit = bytes.min(config.limits.rekey_write_limit);
+    }
+    if let Some(time) = plan.algorithms.rekey_time {
+        config.limits.rekey_time_limit = time;
+    }
+    Ok(config)
+}
+
+const CLIENT_ID: &str = concat!("SSH-2.0-bssh_", env!("CARGO_PKG_VERSION"));
+
+/// Awaits a step, but no longer than `limit` of the time in which nobody is being asked.
+pub(crate) async fn within<F: Future>(
+    limit: Option<Duration>,
+    asking: impl Fn() -> bool,
+    step: F,
+) -> Option<F::Output> {
+    let Some(limit) = limit else { return Some(step.await) };
+    tokio::pin!(step);
+    loop {
+        match tokio::time::timeout(limit, &mut step).await {
+            Ok(done) => return Some(done),
+            Err(_) if asking() => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+fn timed_out(plan: &ConnectPlan) -> Error {
+    let seconds = plan.timeouts.handshake.unwrap_or_default().as_secs_f64();
+    Error::new(Phase::Handshake, ErrorKind::HandshakeTimeout { seconds })
+}
+
+impl Connection {
+    /// What was agreed on.
+    pub fn facts(&self) -> &Facts {
+        &self.inner.facts
+    }
+
+    /// Opens a session channel, RFC 4254 section 6.1.
+    ///
+    /// # Errors
+    /// Phase channel: refused (MaxSessions), or the connection is lost.
+    pub async fn open_session(&self) -> Result<Channel, Error> {
+        match self.inner.handle.channel_open_session().await {
+            Ok(channel) => Ok(Channel::new(channel)),
+            Err(russh::Error::ChannelOpenFailure(_)) => {
+                Err(Error::new(Phase::Channel, ErrorKind::TooManySessions))
+            }
+            Err(error) => Err(self.explain(refused(error))),
+        }
+    }
+
+    /// Connects from the node to a TCP address; `origin` is who asked.
+    ///
+    /// # Errors
+    /// Phase channel: refused, unreachable from there, or the connection is lost.
+    pub async fn open_tcp(
+        &self,
+        host: &str,
+        port: u16,
+        origin: (&str, u16),
+    ) -> Result<ChannelStream, Error> {
+        let (from, from_port) = origin;
+        let opened = self
+            .inner
+            .handle
+            .channel_open_direct_tcpip(host, port.into(), from, from_port.into())
+            .await;
+        opened.map(russh::Channel::into_stream).map_err(|e| self.explain(refused(e)))
+    }
+
+    /// Connects from the node to a Unix socket there.
+    ///
+    /// # Errors
+    /// As [`Connection::open_tcp`].
+    pub async fn open_unix(&self, path: &str) -> Result<ChannelStream, Error> {
+        let opened = self.inner.handle.channel_open_direct_streamlocal(path).await;
+        opened.map(russh::Channel::into_stream).map_err(|e| self.explain(refused(e)))
+    }
+
+    /// Makes the node listen on a TCP port (0: it chooses).
+    ///
+    /// # Errors
+    /// Refused, or the connection is lost.
+    pub async fn listen_tcp(&self, bind: &str, port: u16) -> Result<RemoteListener, Error> {
+        let chosen = self.inner.handle.tcpip_forward(bind, port.into()).await;
+        let chosen = match chosen {
+            Ok(0) => u32::from(port),
+            Ok(chosen) => chosen,
+            Err(error) => return Err(self.listen_error(error)),
+        };
+        Ok(self.accept_at(Listening::Tcp(chosen), bind))
+    }
+
+    /// Makes the node listen on a Unix socket.
+    ///
+    /// # Errors
+    /// As [`Connection::listen_tcp`].
+    pub async fn listen_unix(&self, path: &str) -> Result<RemoteListener, Error> {
+        let asked = self.inner.handle.streamlocal_forward(path).await;
+        asked.map_err(|e| self.listen_error(e))?;
+        Ok(self.accept_at(Listening::Unix(path.to_owned()), ""))
+    }
+
+    /// Takes the agent channels the node opens; ask for them on a channel with
+    /// [`Channel::agent_forward`].
+    pub fn accept_agent(&self) -> RemoteListener {
+        self.accept_at(Listening::Agent, "")
+    }
+
+    /// Waits for the end of the connection, and says why it ended.
+    pub async fn closed(&self) -> Error {
+        let mut ended = self.inner.shared.ended.subscribe();
+        let why = match ended.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => String::new(),
+        };
+        Error::new(Phase::Exec, ErrorKind::Lost(why))
+    }
+
+    /// The connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.inner.handle.is_closed()
+    }
+
+    /// Says goodbye and ends the connection.
+    pub async fn close(&self) {
+        let bye = russh::Disconnect::ByApplication;
+        // A connection that is gone needs no goodbye.
+        let _ = self.inner.handle.disconnect(bye, "", "").await;
+    }
+
+    fn accept_at(&self, listening: Listening, bind: &str) -> RemoteListener {
+        let (sender, accepted) = mpsc::channel(BACKLOG);
+        self.inner.shared.state().listening.insert(listening.clone(), sender);
+        RemoteListener { connection: self.clone(), listening, bind: bind.to_owned(), accepted }
+    }
+
+    fn listen_error(&self, error: russh::Error) -> Error {
+        match error {
+            russh::Error::RequestDenied => {
+                let what = "forward".to_owned();
+                Error::new(Phase::Channel, ErrorKind::RequestRefused { what })
+            }
+            other => self.explain(refused(other)),
+        }
+    }
+
+    /// A lost connection says why itself.
+    fn explain(&self, error: Error) -> Error {
+        match (&error.kind, self.inner.shared.ended.borrow().as_ref()) {
+            (ErrorKind::Lost(_), Some(why)) => {
+                Error::new(error.phase, ErrorKind::Lost(why.clone()))
+            }
+            _ => error,
+        }
+    }
+}
+
+/// A listener on the node. Dropping it makes the node stop listening.
+pub struct RemoteListener {
+    connection: Connection,
+    listening: Listening,
+    bind: String,
+    accepted: mpsc::Receiver<ChannelStream>,
+}
+
+impl RemoteListener {
+    /// The port the node listens on; 0 for a Unix socket.
+    pub fn port(&self) -> u16 {
+        match self.listening {
+            Listening::Tcp(port) => u16::try_from(port).unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// The next connection; none once the SSH connection is over.
+    pub async fn accept(&mut self) -> Option<ChannelStream> {
+        self.accepted.recv().await
+    }
+}
+
+impl Drop for RemoteListener {
+    fn drop(&mut self) {
+        self.connection.inner.shared.state().listening.remove(&self.listening);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (connection, bind) = (self.connection.clone(), std::mem::take(&mut self.bind));
+        let listening = self.listening.clone();
+        runtime.spawn(async move {
+            let handle = &connection.inner.handle;
+            // The server forgets its listeners with the connection anyway.
+            let _ = match listening {
+                Listening::Tcp(port) => handle.cancel_tcpip_forward(bind, port).await,
+                Listening::Unix(path) => handle.cancel_streamlocal_forward(path).await,
+                Listening::Agent => Ok(()),
+            };
+        });
+    }
+}

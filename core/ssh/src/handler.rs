@@ -1,0 +1,287 @@
+//! What russh calls us for: the host key, the end, and channels the server opens.
+//!
+//! Nothing is awaited here but the host-key decision, before which nothing else can happen.
+//! Channels that were not asked for are refused; asked-for ones go into a bounded queue.
+
+use crate::ask::Ask;
+use crate::channel::ChannelStream;
+use crate::error::{Error, ErrorKind, Phase};
+use crate::host_key::{self, Presented, Verdict};
+use crate::plan::ConnectPlan;
+use russh::client::{ChannelOpenHandle, DisconnectReason, Msg, Session};
+use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::{Channel, ChannelOpenFailure, Names};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{mpsc, watch};
+
+/// Connections the server may have opened and nobody taken yet; more are refused.
+pub(crate) const BACKLOG: usize = 64;
+
+/// Where the server may open channels to: what we asked it to listen on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Listening {
+    Tcp(u32),
+    Unix(String),
+    Agent,
+}
+
+/// What handler and connection both see.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// Why the connection ended, once it has.
+    pub(crate) ended: watch::Sender<Option<String>>,
+    /// The host keys the server says it has, not proven yet.
+    pub(crate) announced: watch::Sender<Vec<PublicKey>>,
+    /// A person is being asked: the handshake's clock stands still.
+    pub(crate) asking: AtomicBool,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) verdict: Option<Verdict>,
+    /// Why the host key was refused.
+    pub(crate) refused: Option<Error>,
+    pub(crate) kex: String,
+    pub(crate) cipher: String,
+    pub(crate) listening: HashMap<Listening, mpsc::Sender<ChannelStream>>,
+}
+
+impl Shared {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Shared {
+            state: Mutex::default(),
+            ended: watch::channel(None).0,
+            announced: watch::channel(Vec::new()).0,
+            asking: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, why: String) {
+        self.ended.send_if_modified(|ended| ended.is_none() && ended.replace(why).is_none());
+        // Nobody will open a channel any more: whoever accepts learns it.
+        self.state().listening.clear();
+    }
+}
+
+/// One connection's handler.
+pub(crate) struct Handler {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) plan: Arc<ConnectPlan>,
+    pub(crate) ask: Arc<dyn Ask>,
+    pub(crate) peer: Option<IpAddr>,
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        self.shared.end("the connection was closed".to_owned());
+    }
+}
+
+impl Handler {
+    async fn offer(&self, to: &Listening, channel: Channel<Msg>, reply: ChannelOpenHandle) {
+        let queue = self.shared.state().listening.get(to).cloned();
+        let Some(slot) = queue.as_ref().and_then(|q| q.try_reserve().ok()) else {
+            return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        };
+        reply.accept().await;
+        slot.send(channel.into_stream());
+    }
+}
+
+impl russh::client::Handler for Handler {
+    type Error = russh::Error;
+
+    async fn check_server_key(
+        &mut self,
+        key: &PublicKeyOrCertificate,
+    ) -> Result<bool, russh::Error> {
+        let presented = Presented::from(key);
+        self.shared.asking.store(true, Ordering::Relaxed);
+        let rules = &self.plan.host_keys;
+        let decided = host_key::check(rules, &presented, self.peer, self.ask.as_ref()).await;
+        self.shared.asking.store(false, Ordering::Relaxed);
+        let mut state = self.shared.state();
+        match decided {
+            Ok(verdict) => state.verdict = Some(verdict),
+            Err(error) => state.refused = Some(error),
+        }
+        Ok(state.refused.is_none())
+    }
+
+    async fn kex_done(
+        &mut self,
+        _: Option<&[u8]>,
+        names: &Names,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let mut state = self.shared.state();
+        names.kex.as_ref().clone_into(&mut state.kex);
+        names.cipher.as_ref().clone_into(&mut state.cipher);
+        Ok(())
+    }
+
+    async fn openssh_ext_host_keys_announced(
+        &mut self,
+        keys: Vec<PublicKey>,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.shared.announced.send_replace(keys);
+        Ok(())
+    }
+
+    async fn disconnected(
+        &mut self,
+        reason: DisconnectReason<russh::Error>,
+    ) -> Result<(), russh::Error> {
+        match reason {
+            DisconnectReason::ReceivedDisconnect(info) => {
+                let text: String = info.message.chars().filter(|c| !c.is_control()).collect();
+                self.shared.end(format!("the server disconnected: {text}"));
+                Ok(())
+            }
+            DisconnectReason::Error(error) => {
+                self.shared.end(lost(&error, self.plan.keepalive.count));
+                Err(error)
+            }
+        }
+    }
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        _: &str,
+        port: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.offer(&Listening::Tcp(port), channel, reply).await;
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        channel: Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.offer(&Listening::Unix(path.to_owned()), channel, reply).await;
+        Ok(())
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.offer(&Listening::Agent, channel, reply).await;
+        Ok(())
+    }
+
+    fn should_accept_unknown_server_channel(
+        &mut self,
+        _: russh::ChannelId,
+        _: &str,
+    ) -> impl Future<Output = bool> + Send {
+        std::future::ready(false)
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        Ok(())
+    }
+}
+
+/// `SHA256:…` of a key.
+pub(crate) fn fingerprint(key: &PublicKey) -> String {
+    key.fingerprint(HashAlg::Sha256).to_string()
+}
+
+fn lost(error: &russh::Error, keepalives: u32) -> String {
+    match error {
+        russh::Error::KeepaliveTimeout => {
+            ErrorKind::KeepaliveTimeout { count: keepalives }.to_string()
+        }
+        russh::Error::HUP | russh::Error::Disconnect => "closed by the server".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// A failed handshake in our words.
+pub(crate) fn handshake_error(error: russh::Error, shared: &Shared, address: &str) -> Error {
+    if let Some(refused) = shared.state().refused.take() {
+        return refused;
+    }
+    let kind = match error {
+        russh::Error::NoCommonAlgo { kind, ours, theirs } => ErrorKind::NoCommonAlgorithm {
+            what: format!("{kind:?}").to_lowercase(),
+            ours: ours.join(","),
+            theirs: theirs.join(","),
+        },
+        russh::Error::HUP | russh::Error::Disconnect => {
+            ErrorKind::ClosedEarly { address: address.to_owned() }
+        }
+        russh::Error::IO(e) if is_reset(&e) => {
+            ErrorKind::ClosedEarly { address: address.to_owned() }
+        }
+        other => ErrorKind::Handshake(other.to_string()),
+    };
+    Error::new(Phase::Handshake, kind)
+}
+
+fn is_reset(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}

@@ -1,0 +1,26 @@
+//! One authenticated SSH connection and its channels, on russh.
+//!
+//! Knows no JSON, no jobs, no clusters and no configuration files: a [`plan::ConnectPlan`] comes
+//! in with everything decided, a [`Connection`] or an [`error::Error`] comes out. Reading order:
+//! `plan`, `connect`, `dial`, `wire`, `handler`, `host_key`, `auth`, `channel`.
+
+mod agent;
+mod algorithms;
+pub mod ask;
+mod auth;
+mod channel;
+mod connect;
+mod dial;
+pub mod error;
+mod file_cache;
+mod handler;
+pub mod host_key;
+mod identity;
+mod known_hosts;
+pub mod plan;
+mod proxy;
+mod wire;
+
+pub use channel::{Channel, ChannelEvent, ChannelStream, ChannelWriter, PtyRequest};
+pub use connect::{Connection, Facts, RemoteListener, Via, connect};
+pub use wire::{BoxStream, Stream};

@@ -1,0 +1,173 @@
+//! The byte stream under russh: read buffer, write-behind, no delays, kill switch.
+//!
+//! russh reads a packet in two small reads and flushes after each packet it writes. Here reads
+//! come from a buffer, and what is written leaves when the session next waits for input: then
+//! it has nothing more to say. That halves the system calls of a connection. Dropping the
+//! [`KillSwitch`] ends the stream at once, even where russh would wait for ever.
+
+use futures_util::task::AtomicWaker;
+use rustix::net::sockopt::set_tcp_quickack;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Any stream that can carry an SSH connection.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A stream of a kind that does not matter: a hop's channel, a proxy command.
+pub type BoxStream = Box<dyn Stream>;
+
+/// What carries the bytes.
+pub(crate) enum Carrier {
+    Tcp(TcpStream),
+    Other(BoxStream),
+}
+
+/// Ends its stream when dropped.
+pub(crate) struct KillSwitch(Arc<Killed>);
+
+#[derive(Default)]
+struct Killed {
+    dead: AtomicBool,
+    reader: AtomicWaker,
+}
+
+impl Drop for KillSwitch {
+    fn drop(&mut self) {
+        self.0.dead.store(true, Ordering::Release);
+        self.0.reader.wake();
+    }
+}
+
+/// First read buffer: a handshake and a short output fit.
+const SMALL: usize = 16 * 1024;
+/// Read buffer once a read has filled the small one: bulk data.
+const LARGE: usize = 128 * 1024;
+/// Bytes written behind before they are sent without waiting for the next read.
+const BEHIND: usize = 64 * 1024;
+/// Reads after which the peer's delayed acknowledgements do not matter any more.
+const QUICK_READS: u32 = 64;
+
+/// The stream handed to russh.
+pub(crate) struct Wire {
+    carrier: Carrier,
+    killed: Arc<Killed>,
+    input: Vec<u8>,
+    taken: usize,
+    filled: usize,
+    output: Vec<u8>,
+    sent: usize,
+    reads: u32,
+}
+
+impl Wire {
+    pub(crate) fn new(carrier: Carrier) -> (Self, KillSwitch) {
+        let killed = Arc::<Killed>::default();
+        let wire = Wire {
+            carrier,
+            killed: killed.clone(),
+            input: vec![0; SMALL],
+            taken: 0,
+            filled: 0,
+            output: Vec::new(),
+            sent: 0,
+            reads: 0,
+        };
+        (wire, KillSwitch(killed))
+    }
+
+    fn send_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.output.get(self.sent..).filter(|r| !r.is_empty()) {
+            let n = ready!(self.carrier.stream().poll_write(cx, rest))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent += n;
+        }
+        self.sent = 0;
+        self.output.clear();
+        self.carrier.stream().poll_flush(cx)
+    }
+
+    fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.filled == self.input.len() && self.input.len() < LARGE {
+            self.input.resize(LARGE, 0);
+        }
+        let mut buffer = ReadBuf::new(&mut self.input);
+        ready!(self.carrier.stream().poll_read(cx, &mut buffer))?;
+        self.filled = buffer.filled().len();
+        self.taken = 0;
+        if self.reads < QUICK_READS {
+            self.reads += 1;
+            if let Carrier::Tcp(tcp) = &self.carrier {
+                // Only a matter of speed: Linux takes it, others need not.
+                let _ = set_tcp_quickack(tcp, true);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Carrier {
+    fn stream(&mut self) -> Pin<&mut dyn Stream> {
+        match self {
+            Carrier::Tcp(tcp) => Pin::new(tcp),
+            Carrier::Other(stream) => Pin::new(stream.as_mut()),
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let wire = &mut *self;
+        wire.killed.reader.register(cx.waker());
+        if wire.killed.dead.load(Ordering::Acquire) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        if wire.taken == wire.filled {
+            // Pending is fine: reading goes on while the peer does not take more.
+            if let Poll::Ready(Err(error)) = wire.send_behind(cx) {
+                return Poll::Ready(Err(error));
+            }
+            ready!(wire.fill(cx))?;
+        }
+        let ready = wire.input.get(wire.taken..wire.filled).unwrap_or_default();
+        let n = ready.len().min(buf.remaining());
+        buf.put_slice(ready.get(..n).unwrap_or_default());
+        wire.taken += n;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.output.len() >= BEHIND {
+            ready!(self.send_behind(cx))?;
+        }
+        self.output.extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    /// Nothing: the next read sends. russh reads whenever it has nothing else to do.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.send_behind(cx))?;
+        self.carrier.stream().poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,176 @@
+//! The cluster grammar from words to exit status.
+
+use crate::args::{Args, ColorWhen, ConfigVerb, Sub};
+use crate::commands::{self, Ui};
+use crate::last::LastRun;
+use crate::output::Style;
+use crate::request::{self, Terminals};
+use crate::{Around, exit, print, say};
+use bssh_client::{Core, Start};
+use bssh_protocol::handshake::ClientInfo;
+use bssh_protocol::methods::GroupList;
+use bssh_protocol::node::GroupListParams;
+use bssh_term::{ColorChoice, Look, Terminal};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+/// How long a core may take to end after its last answer.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// Runs a command of the cluster grammar, with a core that was started already or a new one.
+pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>) -> u8 {
+    let mut args = match parse(words) {
+        Ok(args) => args,
+        Err(status) => return status,
+    };
+    let last = around.environment.state.as_deref().map(LastRun::new);
+    for expr in args.exprs_mut() {
+        *expr = last.as_ref().map_or_else(|| expr.clone(), |last| last.expand(expr));
+    }
+    match &args.subcommand {
+        Some(Sub::Completions { shell }) => return completions(*shell),
+        Some(Sub::Man) => return man(),
+        None if args.words.is_empty() => {
+            say("bssh: no command given\nhint: bssh -H NODES COMMAND…, bssh HOST, or bssh --help");
+            return exit::USAGE;
+        }
+        _ => {}
+    }
+    let core = match core {
+        Some(core) => core,
+        None => match start(around).await {
+            Ok(core) => core,
+            Err(status) => return status,
+        },
+    };
+    let ui = ui(&args, around, last);
+    let status = dispatch(&args, &core, &ui).await;
+    // The status is known; a core that hangs must not hold it back.
+    let _ = tokio::time::timeout(LEAVE, core.close()).await;
+    status
+}
+
+/// A core, if the configuration knows a cluster of this name.
+pub(crate) async fn known(words: &[OsString], name: &str, around: &Around) -> Option<Core> {
+    let args = Args::read(words).ok()?;
+    let core = start(around).await.ok()?;
+    let params = GroupListParams { settings: request::settings(&args) };
+    let groups = core.call::<GroupList>(&params).await.ok()?.groups;
+    groups.iter().any(|g| g.source == "cluster" && g.name == name).then_some(core)
+}
+
+async fn dispatch(args: &Args, core: &Core, ui: &Ui) -> u8 {
+    let words = match &args.subcommand {
+        None => Some(&args.words),
+        Some(Sub::Exec { words }) => Some(words),
+        Some(Sub::Ping) => None,
+        Some(Sub::List) => return commands::list(core, args).await,
+        Some(Sub::Nodes { verb }) => return commands::nodes(core, args, verb).await,
+        Some(Sub::Explain { node }) => return commands::explain(core, args, node).await,
+        Some(Sub::Config { verb: ConfigVerb::Check }) => return commands::check(core, args).await,
+        Some(Sub::Completions { .. } | Sub::Man) => return exit::GENERAL,
+    };
+    let terminals =
+        Terminals { stdin: std::io::stdin().is_terminal(), stdout: ui.style.out_terminal };
+    match request::request(args, words.map(Vec::as_slice), terminals) {
+        Ok(request) => commands::exec(core, request, ui).await,
+        Err(why) => {
+            say(&format!("bssh: {why}"));
+            exit::USAGE
+        }
+    }
+}
+
+/// The arguments, or the status after saying what is wrong with them.
+fn parse(words: &[OsString]) -> Result<Args, u8> {
+    Args::read(words).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => print(&error.render().to_string()),
+        _ => {
+            let text = error.render().to_string();
+            say(&format!("bssh: {}", text.strip_prefix("error: ").unwrap_or(&text).trim_end()));
+            if let Some(Sub::Ping | Sub::List | Sub::Man) = subcommand(words) {
+                say("hint: to run a command of that name on the nodes, put -- before it");
+            }
+            exit::USAGE
+        }
+    })
+}
+
+/// The subcommand, if the words up to it are right.
+fn subcommand(words: &[OsString]) -> Option<Sub> {
+    (1..=words.len()).filter_map(|n| Args::read(words.get(..n)?).ok()?.subcommand).next()
+}
+
+async fn start(around: &Around) -> Result<Core, u8> {
+    let client = ClientInfo {
+        name: "bssh".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kind: "cli".to_owned(),
+    };
+    let start = Start {
+        program: around.environment.core.clone(),
+        lend_stdio: true,
+        prompter: around.prompter.clone(),
+        client,
+        ..Start::default()
+    };
+    Core::start(start).await.map_err(|error| {
+        say(&format!("bssh: {error}"));
+        exit::GENERAL
+    })
+}
+
+fn ui(args: &Args, around: &Around, last: Option<LastRun>) -> Ui {
+    let environment = &around.environment;
+    let (out_terminal, err_terminal) =
+        (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
+    let look = |is_terminal| {
+        Look::new(Terminal {
+            is_terminal,
+            choice: match args.output.color {
+                ColorWhen::Auto => ColorChoice::Auto,
+                ColorWhen::Always => ColorChoice::Always,
+                ColorWhen::Never => ColorChoice::Never,
+            },
+            no_color: environment.no_color,
+            force_color: environment.force_color,
+            term: &environment.term,
+            locale: &environment.locale,
+        })
+    };
+    let (out, err) = (look(out_terminal), look(err_terminal));
+    let style = Style { out, err, out_terminal, err_terminal };
+    Ui { style, prompter: around.prompter.clone(), last }
+}
+
+fn completions(shell: clap_complete::Shell) -> u8 {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "bssh", &mut text);
+    print(&String::from_utf8_lossy(&text))
+}
+
+fn man() -> u8 {
+    let mut text = Vec::new();
+    match clap_mangen::Man::new(Args::command()).render(&mut text) {
+        Ok(()) => print(&String::from_utf8_lossy(&text)),
+        Err(error) => {
+            say(&format!("bssh: {error}"));
+            exit::GENERAL
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_named_like_a_subcommand_is_noticed() {
+        let words = ["-H", "a", "ping", "-c1", "b"].map(OsString::from);
+        assert!(matches!(subcommand(&words), Some(Sub::Ping)));
+        assert_eq!(parse(&words).err(), Some(exit::USAGE));
+    }
+}

@@ -1,0 +1,115 @@
+//! The line CLI: ssh grammar and cluster grammar.
+//!
+//! [`main`] decides which grammar a command line is written in (`grammar`) and hands over to
+//! `ssh` (one destination, byte-exact) or `cluster` (many nodes). The walk of a cluster command:
+//! `args` (what was typed) → `request` (what was meant) → `commands` (what is done) → `output`
+//! (what is shown) → `exit` (what the shell gets).
+
+mod args;
+mod cluster;
+mod commands;
+mod environment;
+mod exit;
+mod grammar;
+mod last;
+mod output;
+mod prompt;
+mod request;
+mod ssh;
+
+use environment::Environment;
+use grammar::Grammar;
+use prompt::TerminalPrompter;
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Runs the line CLI with the words of its command line, the program's name first, and returns
+/// the exit status. What went wrong has been said on stderr.
+pub fn main(words: &[OsString]) -> u8 {
+    let (program, words) = match words.split_first() {
+        Some((program, words)) => (program.as_os_str(), words),
+        None => (OsStr::new("bssh"), words),
+    };
+    let grammar = grammar::decide(program, words);
+    // Answered before anything is built: scripts ask for it again and again.
+    if grammar != Grammar::Ssh && words.first().is_some_and(|w| w == "-V" || w == "--version") {
+        return print(&format!("bssh {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    if let Grammar::Refused(why) = &grammar {
+        say(&format!("bssh: {why}"));
+        return exit::USAGE;
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(&format!("bssh: cannot start: {error}"));
+            return exit::GENERAL;
+        }
+    };
+    let status = runtime.block_on(choose(grammar, words));
+    // A thread may still wait for an answer at a prompt; it ends with the process.
+    runtime.shutdown_background();
+    bssh_term::restore();
+    status
+}
+
+async fn choose(grammar: Grammar, words: &[OsString]) -> u8 {
+    let around = Around::new();
+    match grammar {
+        Grammar::Cluster => cluster::run(words, &around, None).await,
+        Grammar::ClusterIfKnown(name) => match cluster::known(words, &name, &around).await {
+            Some(core) => cluster::run(words, &around, Some(core)).await,
+            None => ssh_grammar(words, &around).await,
+        },
+        Grammar::Ssh | Grammar::Refused(_) => ssh_grammar(words, &around).await,
+    }
+}
+
+async fn ssh_grammar(words: &[OsString], around: &Around) -> u8 {
+    let words = match words.split_first() {
+        Some((first, rest)) if first == "ssh" => rest,
+        _ => words,
+    };
+    let surroundings = ssh::Surroundings {
+        program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("bssh")),
+        core: around.environment.core.clone(),
+        term: around.environment.term.clone(),
+        in_background: around.environment.in_background,
+        prompter: around.prompter.clone(),
+    };
+    ssh::run(words, &surroundings).await
+}
+
+/// What every command is handed: the environment, read once, and who answers questions.
+pub(crate) struct Around {
+    environment: Environment,
+    prompter: Arc<TerminalPrompter>,
+}
+
+impl Around {
+    fn new() -> Self {
+        let mut environment = Environment::capture();
+        let prompter = Arc::new(TerminalPrompter::new(&mut environment));
+        Around { environment, prompter }
+    }
+}
+
+/// A line for people on stderr, outside of a run. A stderr that is gone cannot be told about.
+pub(crate) fn say(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Payload on stdout, outside of a run. The exit status says whether it was taken.
+pub(crate) fn print(text: &str) -> u8 {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => exit::OK,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => exit::OUTPUT_CLOSED,
+        Err(error) => {
+            say(&format!("bssh: stdout: {error}"));
+            exit::GENERAL
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What the configuration says about a session, as far as the frontend must know it: terminal,
+//! command, escapes, forwards. The core answers `node/resolve` with the lines of `ssh -G`.
+
+use super::args::SshArgs;
+use bssh_protocol::exec::Action;
+use bssh_protocol::forward::ForwardKind;
+use bssh_protocol::node::EffectiveValue;
+use bssh_protocol::stream::Base64Bytes;
+
+/// The decisions of `ssh.c` that come before the session starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Effective {
+    pub action: Action,
+    /// A terminal is wanted; `forced` even without a local one.
+    pub tty: Tty,
+    pub stdin_null: bool,
+    pub background: bool,
+    /// `None`: escapes are off.
+    pub escape: Option<u8>,
+    pub forwards: Vec<(ForwardKind, String)>,
+    pub exit_on_forward_failure: bool,
+    pub agent: bool,
+    pub log_level: LogLevel,
+    pub user: String,
+    pub host: String,
+    pub port: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tty {
+    No,
+    /// If stdin is a terminal; `asked` warns if it is not.
+    Wanted {
+        asked: bool,
+    },
+    Forced,
+}
+
+/// `LogLevel`, from the quietest up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum LogLevel {
+    Quiet,
+    Fatal,
+    Error,
+    Info,
+    Verbose,
+    Debug,
+}
+
+impl Effective {
+    /// Reads the lines of `ssh -G` and what was typed.
+    ///
+    /// # Errors
+    /// One line for people: contradictions between the command line and the configuration.
+    pub(super) fn new(args: &SshArgs, values: &[EffectiveValue]) -> Result<Self, String> {
+        let all = |key: &'static str| {
+            values
+                .iter()
+                .filter(move |v| v.keyword.eq_ignore_ascii_case(key))
+                .map(|v| v.value.as_str())
+        };
+        let get = |key: &'static str| all(key).next().unwrap_or_default();
+        let yes = |key: &'static str| matches!(get(key), "yes" | "true");
+        let remote_command = Some(get("remotecommand")).filter(|c| !c.is_empty() && *c != "none");
+        let action = action(args, get("sessiontype"), remote_command)?;
+        let forwards = match args.stdio_forward.is_some() || yes("clearallforwardings") {
+            true => Vec::new(),
+            false => FORWARDS
+                .iter()
+                .flat_map(|(key, kind)| all(key).map(|spec| (*kind, spec.to_owned())))
+                .collect(),
+        };
+        let tty = match (&action, args.stdio_forward.is_some()) {
+            (Action::Hold, _) | (_, true) => Tty::No,
+            _ => tty(args, get("requesttty"), &action),
+        };
+        Ok(Effective {
+            action,
+            tty,
+            stdin_null: yes("stdinnull") || yes("forkafterauthentication"),
+            background: yes("forkafterauthentication"),
+            escape: escape(get("escapechar")),
+            forwards,
+            exit_on_forward_failure: yes("exitonforwardfailure"),
+            agent: !matches!(get("forwardagent"), "" | "no" | "false"),
+            log_level: log_level(get("loglevel")),
+            user: get("user").to_owned(),
+            host: get("hostname").to_owned(),
+            port: get("port").to_owned(),
+        })
+    }
+}
+
+const FORWARDS: &[(&str, ForwardKind)] = &[
+    ("localforward", ForwardKind::Local),
+    ("remoteforward", ForwardKind::Remote),
+    ("dynamicforward", ForwardKind::Dynamic),
+];
+
+fn action(args: &SshArgs, session: &str, configured: Option<&str>) -> Result<Action, String> {
+    if session == "none" {
+        return Ok(Action::Hold);
+    }
+    if args.command.is_some() && configured.is_some() {
+        return Err("cannot execute command-line and remote command".to_owned());
+    }
+    let command = args.command.clone().or_else(|| configured.map(|c| c.as_bytes().to_vec()));
+    match (command, session) {
+        (None, "subsystem") => Err("-s needs the name of a subsystem as the command".to_owned()),
+        (Some(name), "subsystem") => String::from_utf8(name)
+            .map(Action::Subsystem)
+            .map_err(|_| "the subsystem's name is not UTF-8".to_owned()),
+        (None, _) => Ok(Action::Shell),
+        (Some(command), _) if command.is_empty() => Ok(Action::Shell),
+        (Some(command), _) => Ok(match String::from_utf8(command) {
+            Ok(text) => Action::Command(text),
+            Err(error) => Action::CommandBytes(Base64Bytes(error.into_bytes().into())),
+        }),
+    }
+}
+
+fn tty(args: &SshArgs, configured: &str, action: &Action) -> Tty {
+    match (args.no_tty, args.tty, configured) {
+        (true, ..) | (false, 0, "no" | "false") => Tty::No,
+        (false, 2.., _) | (false, 0, "force") | (false, 1, "yes" | "force") => Tty::Forced,
+        (false, 1, _) | (false, 0, "yes" | "true") => Tty::Wanted { asked: true },
+        _ if *action == Action::Shell => Tty::Wanted { asked: false },
+        _ => Tty::No,
+    }
+}
+
+fn escape(value: &str) -> Option<u8> {
+    match value.as_bytes() {
+        [] => Some(b'~'),
+        [one] => Some(*one),
+        // `ssh -G` shows control characters as `\^B`.
+        [b'^', c] | [b'\\', b'^', c] => Some(c & 0x1f),
+        _ => None,
+    }
+}
+
+fn log_level(value: &str) -> LogLevel {
+    match value.to_ascii_uppercase().as_str() {
+        "QUIET" => LogLevel::Quiet,
+        "FATAL" => LogLevel::Fatal,
+        "ERROR" => LogLevel::Error,
+        "VERBOSE" => LogLevel::Verbose,
+        level if level.starts_with("DEBUG") => LogLevel::Debug,
+        _ => LogLevel::Info,
+    }
+}

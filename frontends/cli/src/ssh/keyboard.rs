@@ -1,0 +1,139 @@
+//! The local terminal of a pty session: raw mode, typed bytes through the escape filter, size
+//! changes, suspension.
+//!
+//! One thread reads stdin with poll(2), so that it can be told to stop; everything else is async.
+
+use super::escape::{Escape, EscapeFilter, HELP};
+use bssh_term::RawMode;
+use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, poll};
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use tokio::sync::mpsc;
+
+/// Typed bytes on their way to the filter: a person is slow, a pipe waits.
+const TYPED: usize = 16;
+const CHUNK: usize = 16 * 1024;
+
+/// What the session does next because of something typed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Typed {
+    Bytes(Bytes),
+    /// `~.`
+    Disconnect,
+    /// `~#`
+    ListForwards,
+    /// End of stdin.
+    End,
+}
+
+/// The keyboard of one session. Dropping it puts the terminal's settings back and ends the
+/// reader thread.
+pub(super) struct Keyboard {
+    raw: Option<RawMode>,
+    filter: EscapeFilter,
+    typed: mpsc::Receiver<Vec<u8>>,
+    /// Bytes behind an escape, not filtered yet.
+    rest: Vec<u8>,
+    /// Found behind bytes that had to go first.
+    pending: Option<Typed>,
+    /// Closing it wakes the reader thread.
+    _stop: std::os::fd::OwnedFd,
+}
+
+impl Keyboard {
+    /// Takes over stdin; raw mode if it is a terminal.
+    ///
+    /// # Errors
+    /// No pipe or thread to be had.
+    pub(super) fn open(escape: Option<u8>) -> io::Result<Self> {
+        let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (sender, typed) = mpsc::channel(TYPED);
+        std::thread::Builder::new()
+            .name("stdin".to_owned())
+            .spawn(move || read_stdin(&stopped, &sender))?;
+        let filter = EscapeFilter::new(escape);
+        Ok(Keyboard {
+            raw: raw_mode(),
+            filter,
+            typed,
+            rest: Vec::new(),
+            pending: None,
+            _stop: stop,
+        })
+    }
+
+    /// The next thing to do. Help and suspension are dealt with here.
+    pub(super) async fn next(&mut self) -> Typed {
+        loop {
+            if let Some(typed) = self.pending.take() {
+                return typed;
+            }
+            if self.rest.is_empty() {
+                match self.typed.recv().await {
+                    Some(bytes) => self.rest = bytes,
+                    None => return Typed::End,
+                }
+            }
+            let mut out = Vec::with_capacity(self.rest.len());
+            let (escape, taken) = self.filter.filter(&self.rest, &mut out);
+            self.rest.drain(..taken);
+            self.pending = escape.and_then(|e| self.act(e));
+            if !out.is_empty() {
+                return Typed::Bytes(out.into());
+            }
+        }
+    }
+
+    fn act(&mut self, escape: Escape) -> Option<Typed> {
+        let shown = self.filter.shown();
+        match escape {
+            Escape::Disconnect => return Some(Typed::Disconnect),
+            Escape::ListForwards => return Some(Typed::ListForwards),
+            Escape::Suspend => self.suspend(),
+            Escape::Help => super::say(&format!("\r\n{}", HELP.replace("{e}", &shown))),
+            Escape::Unavailable(c) => {
+                let c = char::from(c);
+                super::say(&format!("\r\n{shown}{c}: not supported; {shown}? lists what is\r\n"));
+            }
+        }
+        None
+    }
+
+    fn suspend(&mut self) {
+        self.raw = None;
+        // The shell takes over here; the next line runs after `fg`.
+        let _ = rustix::process::kill_current_process_group(rustix::process::Signal::TSTP);
+        self.raw = raw_mode();
+    }
+}
+
+fn raw_mode() -> Option<RawMode> {
+    let stdin = io::stdin();
+    stdin.is_terminal().then(|| RawMode::raw(stdin.as_fd()).ok()).flatten()
+}
+
+fn read_stdin(stopped: &impl AsFd, typed: &mpsc::Sender<Vec<u8>>) {
+    let stdin = io::stdin();
+    loop {
+        let mut ready = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
+        match poll(&mut ready, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(_) => return,
+            Ok(_) => {}
+        }
+        if ready.last().is_some_and(|stop| !stop.revents().is_empty()) {
+            return;
+        }
+        let mut buffer = vec![0_u8; CHUNK];
+        match rustix::io::read(stdin.as_fd(), &mut buffer) {
+            Ok(0) => return,
+            Ok(n) => buffer.truncate(n),
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => continue,
+            Err(_) => return,
+        }
+        if typed.blocking_send(buffer).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! A core and the link to it: start, call, end, and notice when it dies.
+//!
+//! One task per core drives the link and reaps the process. Dropping [`Core`] closes the link;
+//! the core then ends by itself, and is killed if it does not within [`Start::leave`].
+
+use crate::child::{self, Lost};
+use crate::prompter::{NoPrompter, Prompter};
+use crate::run::{Run, Runs, Windows, window_for};
+use crate::service::Frontend;
+use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::exec::ExecParams;
+use bssh_protocol::handshake::{
+    ClientCapabilities, ClientInfo, InitializeParams, InitializeResult, LEVEL, MAJOR, Offer,
+};
+use bssh_protocol::link::{Link, LinkTask, Options};
+use bssh_protocol::methods::{ExecStart, Initialize, Method};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::process::Child;
+use tokio::sync::watch;
+
+/// How long what a dead core has written may take to be read.
+const DRAIN: Duration = Duration::from_secs(1);
+/// The fanout of a run that names none.
+const FANOUT: u32 = 64;
+
+/// How to start a core.
+pub struct Start {
+    /// The executable. None: our own.
+    pub program: Option<PathBuf>,
+    /// What follows `core --stdio`, e.g. the log level.
+    pub arguments: Vec<OsString>,
+    /// Lends our own stdin, stdout and stderr to the core as descriptors 3, 4 and 5, for
+    /// `Source::Fd(3)`, `Sink::Fd(4)` and `Sink::Fd(5)`.
+    pub lend_stdio: bool,
+    /// Answers the core's questions.
+    pub prompter: Arc<dyn Prompter>,
+    /// Who we are.
+    pub client: ClientInfo,
+    /// The core refuses parameters it does not know (for tests).
+    pub strict: bool,
+    /// How long the handshake may take.
+    pub timeout: Duration,
+    /// How long the core may take to end once its link is closed; then it is killed.
+    pub leave: Duration,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Start {
+            program: None,
+            arguments: Vec::new(),
+            lend_stdio: false,
+            prompter: Arc::new(NoPrompter),
+            client: ClientInfo {
+                name: "bssh".to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                kind: "program".to_owned(),
+            },
+            strict: false,
+            timeout: Duration::from_secs(20),
+            leave: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why there is no core.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot start the core {}: {source}", program.display())]
+    Spawn { program: PathBuf, source: std::io::Error },
+    #[error("the core did not answer: {0}")]
+    Ended(Lost),
+    #[error("the core did not answer within {} s", .0.as_secs())]
+    Silent(Duration),
+    #[error("the core refused the link: {0}")]
+    Refused(CallError),
+}
+
+/// A core at work.
+pub struct Core {
+    link: Link,
+    runs: Arc<Runs>,
+    lost: watch::Receiver<Option<Lost>>,
+    hello: InitializeResult,
+}
+
+impl Core {
+    /// Starts a core as our child and shakes hands. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The executable cannot be started, or what it runs is no core of this major version.
+    pub async fn start(start: Start) -> Result<Core, Error> {
+        let program = match &start.program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe().map_err(|source| {
+                let program = PathBuf::from("of this executable");
+                Error::Spawn { program, source }
+            })?,
+        };
+        let (child, socket) = child::spawn(&program, &start.arguments, start.lend_stdio)
+            .map_err(|source| Error::Spawn { program, source })?;
+        let (reader, writer) = socket.into_split();
+        Core::shake_hands(reader, writer, Some(child), start).await
+    }
+
+    /// Shakes hands with a core that is there already.
+    ///
+    /// # Errors
+    /// As [`Core::start`].
+    pub async fn attach(
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        writer: impl AsyncWrite + Send + Unpin + 'static,
+        start: Start,
+    ) -> Result<Core, Error> {
+        Core::shake_hands(reader, writer, None, start).await
+    }
+
+    async fn shake_hands(
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        writer: impl AsyncWrite + Send + Unpin + 'static,
+        child: Option<Child>,
+        start: Start,
+    ) -> Result<Core, Error> {
+        let runs = Arc::new(Runs::default());
+        let params = InitializeParams {
+            protocol: Offer { majors: vec![MAJOR], level: LEVEL },
+            client: start.client,
+            capabilities: ClientCapabilities {
+                binary_frames: true,
+                prompts: start.prompter.kinds(),
+                ..ClientCapabilities::default()
+            },
+            limits: None,
+            strict: start.strict,
+        };
+        let service = Frontend { prompter: start.prompter, runs: runs.clone() };
+        let (link, task) = Link::start(reader, writer, service, Options::frontend());
+        let (tell, mut lost) = watch::channel(None);
+        // Ends with the link or the process, whichever is first; see `watch_over`.
+        let child = child.map(|child| (child, start.leave));
+        tokio::spawn(watch_over(task, child, runs.clone(), tell));
+        let hello = tokio::time::timeout(start.timeout, link.call::<Initialize>(&params)).await;
+        let hello = match hello {
+            Ok(Ok(hello)) => hello,
+            Ok(Err(error)) if error.code == Kind::Disconnected.code() => {
+                return Err(Error::Ended(how_it_ended(&mut lost).await));
+            }
+            failed => {
+                link.close();
+                return Err(match failed {
+                    Ok(Err(error)) => Error::Refused(error),
+                    _ => Error::Silent(start.timeout),
+                });
+            }
+        };
+        link.peer_takes(hello.capabilities.binary_frames, hello.limits.max_data);
+        Ok(Core { link, runs, lost, hello })
+    }
+
+    /// What the core said about itself.
+    pub fn hello(&self) -> &InitializeResult {
+        &self.hello
+    }
+
+    /// The link, for streams and anything else that is not a plain call.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Calls a method.
+    ///
+    /// # Errors
+    /// The core's error; `disconnected`, saying how it ended, when the core is gone.
+    pub async fn call<M: Method>(&self, params: &M::Params) -> Result<M::Result, CallError> {
+        let result = self.link.call::<M>(params).await;
+        match result {
+            Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
+            result => result,
+        }
+    }
+
+    /// Starts a run. A window that is not set is chosen by the fanout.
+    ///
+    /// # Errors
+    /// As [`Core::call`]: only what is wrong with the whole request; what goes wrong with a node
+    /// is an event of the run.
+    pub async fn exec(&self, mut params: ExecParams) -> Result<Run, CallError> {
+        let output =
+            *params.window.get_or_insert_with(|| window_for(params.fanout.unwrap_or(FANOUT)));
+        let windows = Windows { output, stdin: self.hello.limits.window };
+        let (link, runs) = (self.link.clone(), self.runs.clone());
+        let opened = self
+            .link
+            .call_then::<ExecStart, _>(&params, move |started| runs.open(&link, started, windows))
+            .await;
+        match opened {
+            Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
+            opened => opened,
+        }
+    }
+
+    /// Waits until the core is gone, and says how it ended.
+    pub async fn lost(&self) -> Lost {
+        how_it_ended(&mut self.lost.clone()).await
+    }
+
+    /// Closes the link and waits until the core has ended.
+    pub async fn close(self) -> Lost {
+        self.link.close();
+        self.lost().await
+    }
+
+    async fn explain(&self) -> CallError {
+        CallError::new(Kind::Disconnected, self.lost().await.to_string())
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.link.close();
+    }
+}
+
+async fn how_it_ended(lost: &mut watch::Receiver<Option<Lost>>) -> Lost {
+    let unknown = Lost { status: None, signal: None };
+    match lost.wait_for(Option::is_some).await {
+        Ok(lost) => lost.clone().unwrap_or(unknown),
+        Err(_) => unknown,
+    }
+}
+
+/// Drives the link and reaps the process. Bounded: once the process is over the link has [`DRAIN`],
+/// once the link is over the process has [`Start::leave`].
+async fn watch_over(
+    mut task: LinkTask,
+    child: Option<(Child, Duration)>,
+    runs: Arc<Runs>,
+    tell: watch::Sender<Option<Lost>>,
+) {
+    let lost = match child {
+        None => {
+            task.await;
+            Lost { status: None, signal: None }
+        }
+        Some((mut child, leave)) => {
+            let early = tokio::select! {
+                status = child.wait() => Some(status),
+                _ = &mut task => None,
+            };
+            let status = match early {
+                Some(status) => {
+                    // What it wrote before it died is still in the socket.
+                    let _ = tokio::time::timeout(DRAIN, task).await;
+                    status
+                }
+                None => match tokio::time::timeout(leave, child.wait()).await {
+                    Ok(status) => status,
+                    Err(_) => {
+                        let _ = child.start_kill();
+                        child.wait().await
+                    }
+                },
+            };
+            status.map_or(Lost { status: None, signal: None }, Lost::from)
+        }
+    };
+    runs.lost(&lost.to_string());
+    // Nobody may be interested.
+    let _ = tell.send(Some(lost));
+}

@@ -1,0 +1,36 @@
+//! Starts a core and speaks the protocol to it: the only door a frontend has.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use bssh_client::{Core, RunEvent, Start};
+//! use bssh_protocol::exec::{Action, ExecParams, Targets};
+//! let core = Core::start(Start::default()).await?;
+//! let targets = Targets { nodes: "web[1-3]".into(), ..Targets::default() };
+//! let action = Action::Command("uptime".into());
+//! let mut run = core.exec(ExecParams { targets, action, ..ExecParams::default() }).await?;
+//! while let Some(event) = run.next().await {
+//!     match event {
+//!         RunEvent::Node(event) => { /* connecting, executing, ended */ }
+//!         RunEvent::Data { index, channel, bytes } => { /* taken: the core gets credit */ }
+//!         RunEvent::End { .. } => {}
+//!         RunEvent::Done(summary) => { /* the last word */ }
+//!         RunEvent::Lost(how) => { /* the core is gone: how it ended */ }
+//!     }
+//! }
+//! core.close().await;
+//! # Ok(()) }
+//! ```
+//!
+//! Reading order: `core` (start, call, end), `child` (the process), `run` (one command over many
+//! nodes), `prompter` (questions to a person).
+
+mod child;
+mod core;
+mod prompter;
+mod run;
+mod service;
+
+pub use crate::core::{Core, Error, Start};
+pub use child::Lost;
+pub use prompter::{Answer, NoPrompter, Prompter};
+pub use run::{Channel, Run, RunEvent, window_for};

@@ -1,0 +1,240 @@
+//! One run seen from a frontend: the events of its nodes and the bytes of its streams in one
+//! queue, in the order they arrived.
+//!
+//! The queue is bounded by credit: the core may send one window per stream, and gets more as
+//! [`Run::next`] hands bytes out. So a slow consumer slows the nodes down, and a thousand nodes
+//! need no task each. Events are few per node and are never dropped.
+
+use bssh_protocol::error::CallError;
+use bssh_protocol::exec::{
+    CancelRun, ExecDone, ExecNode, ExecStarted, NodeState, ResizeRun, RunId, SignalRun, Summary,
+};
+use bssh_protocol::link::{Link, StreamItem, StreamSender, StreamTarget};
+use bssh_protocol::methods::{ExecCancel, ExecResize, ExecSignal};
+use bssh_protocol::stream::StreamId;
+use bytes::Bytes;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// Bytes all streams of a run may have on the way or in the queue.
+const RUN_BYTES: u64 = 32 << 20;
+const LEAST_WINDOW: u64 = 64 << 10;
+const MOST_WINDOW: u64 = 1 << 20;
+
+/// First credit of each stream of a run that serves `fanout` nodes at once, in bytes.
+pub fn window_for(fanout: u32) -> u64 {
+    (RUN_BYTES / (2 * u64::from(fanout.max(1)))).clamp(LEAST_WINDOW, MOST_WINDOW)
+}
+
+/// Which of a node's two streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Channel {
+    Stdout,
+    Stderr,
+}
+
+/// What happened in a run, in order. A node's `ended` event follows all of its data.
+#[derive(Debug)]
+pub enum RunEvent {
+    /// A node's state changed.
+    Node(ExecNode),
+    /// A node sent bytes.
+    Data { index: u32, channel: Channel, bytes: Bytes },
+    /// A node's stream ended; with an error if it was cut off.
+    End { index: u32, channel: Channel, error: Option<CallError> },
+    /// The run is over. Nothing follows.
+    Done(Summary),
+    /// The core is gone, with how it ended. Nothing follows.
+    Lost(String),
+}
+
+/// A run. Dropping it before it is done cancels it.
+#[derive(Debug)]
+pub struct Run {
+    /// The answer of `exec/start`: the run's nodes in order.
+    pub started: ExecStarted,
+    link: Link,
+    runs: Arc<Runs>,
+    queue: Arc<Queue>,
+    stdin: Option<StreamSender>,
+    over: bool,
+}
+
+/// The runs of a link.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    open: Mutex<HashMap<RunId, Arc<Queue>>>,
+}
+
+struct Queue {
+    window: u64,
+    events: Mutex<VecDeque<Queued>>,
+    arrived: Notify,
+}
+
+enum Queued {
+    Event(RunEvent),
+    Bytes(StreamId, RunEvent, usize),
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Queue({} events)", lock(&self.events).len())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Run {
+    /// The next event; waits for one. None after `Done` or `Lost`. Taking `Data` gives the node
+    /// credit for as many bytes.
+    pub async fn next(&mut self) -> Option<RunEvent> {
+        while !self.over {
+            let queued = lock(&self.queue.events).pop_front();
+            match queued {
+                None => self.queue.arrived.notified().await,
+                Some(Queued::Bytes(stream, event, n)) => {
+                    self.link.consumed(stream, n);
+                    return Some(event);
+                }
+                Some(Queued::Event(event)) => {
+                    self.over = matches!(event, RunEvent::Done(_) | RunEvent::Lost(_));
+                    return Some(event);
+                }
+            }
+        }
+        None
+    }
+
+    /// The sending end of stdin, once, if the run was started with `stdin: stream`.
+    pub fn stdin(&mut self) -> Option<StreamSender> {
+        self.stdin.take()
+    }
+
+    /// Ends the remote processes of these nodes (indices; empty: of all).
+    ///
+    /// # Errors
+    /// The core's answer, e.g. `handle.unknown` for a run that is over.
+    pub async fn cancel(&self, nodes: &[u32]) -> Result<(), CallError> {
+        let params = CancelRun { run: self.started.run, nodes: nodes.to_vec() };
+        self.link.call::<ExecCancel>(&params).await.map(drop)
+    }
+
+    /// Sends a signal (its name without `SIG`) to the remote processes of all nodes.
+    ///
+    /// # Errors
+    /// As [`Run::cancel`].
+    pub async fn signal(&self, signal: &str) -> Result<(), CallError> {
+        let run = self.started.run;
+        let params = SignalRun { run, nodes: Vec::new(), signal: signal.to_owned() };
+        self.link.call::<ExecSignal>(&params).await.map(drop)
+    }
+
+    /// Tells the terminals of the run their new size.
+    ///
+    /// # Errors
+    /// As [`Run::cancel`].
+    pub async fn resize(&self, cols: u32, rows: u32) -> Result<(), CallError> {
+        let run = self.started.run;
+        let params = ResizeRun { run, cols, rows, px_width: 0, px_height: 0 };
+        self.link.call::<ExecResize>(&params).await.map(drop)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let run = self.started.run;
+        let known = lock(&self.runs.open).remove(&run).is_some();
+        if known && !self.over {
+            self.link.ask::<ExecCancel>(&CancelRun { run, nodes: Vec::new() });
+        }
+    }
+}
+
+impl Runs {
+    /// Makes a run known. Called by the reader, before it reads the run's first event.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        link: &Link,
+        started: ExecStarted,
+        windows: Windows,
+    ) -> Run {
+        let queue = Arc::new(Queue {
+            window: windows.output,
+            events: Mutex::default(),
+            arrived: Notify::new(),
+        });
+        lock(&self.open).insert(started.run, queue.clone());
+        let stdin = started.stdin.map(|id| link.sender(id, windows.stdin));
+        Run { started, link: link.clone(), runs: self.clone(), queue, stdin, over: false }
+    }
+
+    pub(crate) fn node(&self, link: &Link, event: ExecNode) {
+        let Some(queue) = lock(&self.open).get(&event.run).cloned() else { return };
+        let index = event.index;
+        let streams = match &event.state {
+            NodeState::Executing { stdout, stderr } => [*stdout, *stderr],
+            _ => [None, None],
+        };
+        queue.push(Queued::Event(RunEvent::Node(event)));
+        for (stream, channel) in streams.into_iter().zip([Channel::Stdout, Channel::Stderr]) {
+            if let Some(id) = stream {
+                let target = Arc::new(Target { queue: queue.clone(), index, channel });
+                link.receive_into(id, queue.window, u64::from(id), target);
+            }
+        }
+    }
+
+    pub(crate) fn done(&self, done: ExecDone) {
+        if let Some(queue) = lock(&self.open).remove(&done.run) {
+            queue.push(Queued::Event(RunEvent::Done(done.summary)));
+        }
+    }
+
+    /// The core is gone: so are its runs.
+    pub(crate) fn lost(&self, how: &str) {
+        for (_, queue) in lock(&self.open).drain() {
+            queue.push(Queued::Event(RunEvent::Lost(how.to_owned())));
+        }
+    }
+}
+
+/// First credit of a run's streams, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Windows {
+    pub(crate) output: u64,
+    pub(crate) stdin: u64,
+}
+
+impl Queue {
+    fn push(&self, queued: Queued) {
+        lock(&self.events).push_back(queued);
+        self.arrived.notify_one();
+    }
+}
+
+/// Where one stream of one node goes. The tag is the stream's id.
+struct Target {
+    queue: Arc<Queue>,
+    index: u32,
+    channel: Channel,
+}
+
+impl StreamTarget for Target {
+    fn deliver(&self, tag: u64, item: StreamItem) {
+        let (index, channel) = (self.index, self.channel);
+        let end = |error| Queued::Event(RunEvent::End { index, channel, error });
+        self.queue.push(match item {
+            StreamItem::Data(bytes) => {
+                let n = bytes.len();
+                let stream = StreamId::try_from(tag).unwrap_or_default();
+                Queued::Bytes(stream, RunEvent::Data { index, channel, bytes }, n)
+            }
+            StreamItem::End => end(None),
+            StreamItem::Reset(error) => end(Some(error)),
+        });
+    }
+}

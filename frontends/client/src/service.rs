@@ -1,0 +1,60 @@
+//! What the core may ask of a frontend: answers to its questions, and a place for its events.
+
+use crate::prompter::Prompter;
+use crate::run::Runs;
+use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service};
+use bssh_protocol::methods::{
+    AuthConfirm, AuthHostKey, AuthPrompt, Event, ExecDoneEvent, ExecNodeEvent, Method,
+    PromptDoneEvent,
+};
+use std::sync::Arc;
+
+pub(crate) struct Frontend {
+    pub(crate) prompter: Arc<dyn Prompter>,
+    pub(crate) runs: Arc<Runs>,
+}
+
+impl Service for Frontend {
+    fn request(&self, _: &Link, request: Request) -> Answering {
+        let prompter = self.prompter.clone();
+        Box::pin(async move {
+            match &*request.method {
+                AuthHostKey::NAME => match request.params::<AuthHostKey>() {
+                    Ok(question) => Reply::to::<AuthHostKey>(Ok(prompter.host_key(question).await)),
+                    Err(error) => Reply::to::<AuthHostKey>(Err(error)),
+                },
+                AuthPrompt::NAME => match request.params::<AuthPrompt>() {
+                    Ok(question) => Reply::to::<AuthPrompt>(Ok(prompter.prompt(question).await)),
+                    Err(error) => Reply::to::<AuthPrompt>(Err(error)),
+                },
+                AuthConfirm::NAME => match request.params::<AuthConfirm>() {
+                    Ok(question) => Reply::to::<AuthConfirm>(Ok(prompter.confirm(question).await)),
+                    Err(error) => Reply::to::<AuthConfirm>(Err(error)),
+                },
+                _ => Reply::unknown_method(&request),
+            }
+        })
+    }
+
+    fn notification(&self, link: &Link, notification: Notification) {
+        // An event this side cannot read comes from a newer core: ignored, as unknown ones are.
+        match &*notification.method {
+            ExecNodeEvent::NAME => {
+                if let Ok(event) = notification.event::<ExecNodeEvent>() {
+                    self.runs.node(link, event);
+                }
+            }
+            ExecDoneEvent::NAME => {
+                if let Ok(event) = notification.event::<ExecDoneEvent>() {
+                    self.runs.done(event);
+                }
+            }
+            PromptDoneEvent::NAME => {
+                if let Ok(event) = notification.event::<PromptDoneEvent>() {
+                    self.prompter.done(event.prompt);
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Errors of calls, and the table of kinds and codes. A node's failure is not an error: see
+//! [`crate::exec::Failure`].
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A JSON-RPC error object: the caller was wrong, or the call could not be taken.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+#[error("{message}")]
+pub struct CallError {
+    pub code: i32,
+    /// For people; may change.
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<ErrorData>>,
+}
+
+/// What programs look at.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ErrorData {
+    /// The stable key, e.g. `config.invalid`, `handle.unknown`.
+    pub kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hop: Option<String>,
+    pub retryable: bool,
+    /// Path of the wrong parameter, e.g. `params.fanout`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cause: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub supported: Vec<u32>,
+}
+
+/// The one table of call errors: variant, stable kind, code.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = ($kind:literal, $code:literal)),+ $(,)?) => {
+        /// Kinds of call errors. Codes are never reused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Kind { $($(#[$doc])* $name),+ }
+
+        impl Kind {
+            /// Every kind, for documentation and tests.
+            pub const ALL: &'static [Kind] = &[$(Kind::$name),+];
+            /// The stable key.
+            pub fn key(self) -> &'static str { match self { $(Kind::$name => $kind),+ } }
+            /// The JSON-RPC error code.
+            pub fn code(self) -> i32 { match self { $(Kind::$name => $code),+ } }
+        }
+    };
+}
+
+kinds! {
+    ParseError = ("json.parse", -32700),
+    InvalidRequest = ("json.invalidRequest", -32600),
+    MethodNotFound = ("json.methodNotFound", -32601),
+    InvalidParams = ("json.invalidParams", -32602),
+    Internal = ("json.internal", -32603),
+    /// The first request must be `initialize`.
+    NotInitialized = ("session.notInitialized", -32002),
+    CancelledByCaller = ("cancelled.byCaller", -32800),
+    CancelledByCore = ("cancelled.byCore", -32802),
+    NodeUnknown = ("node.unknown", 1000),
+    /// A node set expression that cannot be read.
+    TargetsInvalid = ("targets.invalid", 1005),
+    /// A configuration file that cannot be read.
+    ConfigInvalid = ("config.invalid", 1006),
+    HostKeyUnknown = ("hostkey.unknown", 1010),
+    HostKeyChanged = ("hostkey.changed", 1011),
+    HostKeyRevoked = ("hostkey.revoked", 1012),
+    AuthRequired = ("auth.required", 1020),
+    AuthFailed = ("auth.failed", 1021),
+    PromptTimeout = ("auth.promptTimeout", 1022),
+    AgentUnavailable = ("agent.unavailable", 1023),
+    AuthDeclined = ("auth.declined", 1024),
+    HandleUnknown = ("handle.unknown", 1030),
+    HandleNotOwner = ("handle.notOwner", 1031),
+    LimitExceeded = ("limit.exceeded", 1032),
+    StreamOverflow = ("stream.overflow", 1042),
+    WindowViolation = ("stream.windowViolation", 1043),
+    ForwardBind = ("forward.bind", 1060),
+    ForwardDenied = ("forward.denied", 1061),
+    Disconnected = ("disconnected", 1070),
+    Timeout = ("timeout", 1071),
+    /// The frontend did not announce a capability this call needs.
+    CapabilityMissing = ("capability.missing", 1080),
+    VersionUnsupported = ("version.unsupported", 1081),
+    Busy = ("busy", 1083),
+}
+
+impl CallError {
+    /// An error of this kind with a message for people.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        let data = ErrorData { kind: kind.key().to_owned(), ..ErrorData::default() };
+        CallError { code: kind.code(), message: message.into(), data: Some(Box::new(data)) }
+    }
+
+    /// Names the wrong parameter.
+    #[must_use]
+    pub fn at(mut self, path: impl Into<String>) -> Self {
+        self.data.get_or_insert_default().at = Some(path.into());
+        self
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.data.get_or_insert_default().hint = Some(hint.into());
+        self
+    }
+
+    /// The stable key, empty when the peer sent none.
+    pub fn kind(&self) -> &str {
+        self.data.as_ref().map_or("", |d| d.kind.as_str())
+    }
+}

@@ -1,0 +1,21 @@
+//! The language between the core and its frontends: methods, events, types, framing, schema.
+//!
+//! Both sides link this crate and nothing else of each other's. It knows no SSH, no terminal and
+//! no files. Reading order: `methods` (the one table), the types it names, `frame` (bytes on the
+//! wire), `link` (one peer of the conversation), `schema` (the document generated from the table).
+
+pub mod methods;
+
+pub mod auth;
+pub mod error;
+pub mod exec;
+pub mod forward;
+pub mod handshake;
+pub mod node;
+pub mod stream;
+
+pub mod frame;
+pub mod link;
+pub mod params;
+pub mod registry;
+pub mod schema;

@@ -1,0 +1,203 @@
+//! The one table of the protocol: every method and event, who sends it, since which level, with
+//! which types.
+//!
+//! Typed calls ([`crate::link::Link::call`]), registration ([`crate::registry::register`]), the
+//! OpenRPC document and `docs/protocol.md` ([`crate::schema`]) are all made from it. To add a
+//! method: add a line here, its types beside their relatives, and raise
+//! [`crate::handshake::LEVEL`] if a release is between.
+
+use crate::{auth, exec, forward, handshake, node, stream};
+use schemars::{Schema, SchemaGenerator};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A request and its answer.
+pub trait Method: 'static {
+    /// Sent by name, as one JSON object.
+    type Params: Serialize + DeserializeOwned + schemars::JsonSchema + Send + Sync + 'static;
+    /// What the answer's `result` holds.
+    type Result: Serialize + DeserializeOwned + schemars::JsonSchema + Send + 'static;
+    /// As on the wire, e.g. `exec/start`.
+    const NAME: &'static str;
+    /// The level that brought it.
+    const SINCE: u32;
+}
+
+/// A notification: no answer, in either direction.
+pub trait Event: 'static {
+    /// Sent by name, as one JSON object.
+    type Params: Serialize + DeserializeOwned + schemars::JsonSchema + Send + Sync + 'static;
+    /// As on the wire, e.g. `exec/node`.
+    const NAME: &'static str;
+    /// The level that brought it.
+    const SINCE: u32;
+}
+
+/// Who receives a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The frontend sends, the core receives.
+    Core,
+    /// The core sends, the frontend receives.
+    Frontend,
+    /// Either side may send it.
+    Both,
+}
+
+impl Direction {
+    /// The word used in the schema's `x-direction`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Direction::Core => "core",
+            Direction::Frontend => "frontend",
+            Direction::Both => "both",
+        }
+    }
+}
+
+/// One line of the table, for iteration.
+pub struct Entry {
+    pub name: &'static str,
+    pub direction: Direction,
+    pub since: u32,
+    /// The doc comment, one line per element.
+    pub doc: &'static [&'static str],
+    pub params: fn(&mut SchemaGenerator) -> Schema,
+    /// None: an event.
+    pub result: Option<fn(&mut SchemaGenerator) -> Schema>,
+}
+
+macro_rules! protocol {
+    (
+        methods { $($(#[doc = $mdoc:literal])+
+            $mdir:ident $m:ident = $mname:literal ($mp:ty) -> $mr:ty, since $ms:literal;)+ }
+        events { $($(#[doc = $edoc:literal])+
+            $edir:ident $e:ident = $ename:literal ($ep:ty), since $es:literal;)+ }
+    ) => {
+        $(
+            $(#[doc = $mdoc])+
+            #[derive(Debug, Clone, Copy)]
+            pub struct $m;
+            impl Method for $m {
+                type Params = $mp;
+                type Result = $mr;
+                const NAME: &'static str = $mname;
+                const SINCE: u32 = $ms;
+            }
+        )+
+        $(
+            $(#[doc = $edoc])+
+            #[derive(Debug, Clone, Copy)]
+            pub struct $e;
+            impl Event for $e {
+                type Params = $ep;
+                const NAME: &'static str = $ename;
+                const SINCE: u32 = $es;
+            }
+        )+
+
+        /// Every method and event, in the order of the table.
+        pub const TABLE: &[Entry] = &[
+            $(Entry {
+                name: $mname, direction: direction!($mdir), since: $ms, doc: &[$($mdoc),+],
+                params: |g| g.subschema_for::<$mp>(),
+                result: Some(|g| g.subschema_for::<$mr>()),
+            },)+
+            $(Entry {
+                name: $ename, direction: direction!($edir), since: $es, doc: &[$($edoc),+],
+                params: |g| g.subschema_for::<$ep>(),
+                result: None,
+            },)+
+        ];
+    };
+}
+
+macro_rules! direction {
+    (core) => {
+        Direction::Core
+    };
+    (frontend) => {
+        Direction::Frontend
+    };
+    (both) => {
+        Direction::Both
+    };
+}
+
+protocol! {
+    methods {
+        /// The first request of every link; before it everything else is answered with -32002.
+        core Initialize = "initialize" (handshake::InitializeParams) -> handshake::InitializeResult, since 1;
+        /// Ends the whole core: the same as `core/shutdown`, under the name LSP clients know.
+        core Shutdown = "shutdown" (handshake::ShutdownParams) -> handshake::Empty, since 1;
+        /// Ends this link after the answer. Closing the core's stdin means the same.
+        core LinkClose = "link/close" (handshake::Empty) -> handshake::Empty, since 1;
+        /// This document.
+        core RpcDiscover = "rpc.discover" (handshake::Empty) -> serde_json::Value, since 1;
+        /// Is the core there? Answers with its clock.
+        core CorePing = "core/ping" (handshake::Empty) -> handshake::Pong, since 1;
+        /// Version, process and uptime of the core.
+        core CoreInfo = "core/info" (handshake::Empty) -> handshake::InfoResult, since 1;
+        /// What the core holds right now.
+        core CoreStats = "core/stats" (handshake::Empty) -> handshake::StatsResult, since 1;
+        /// Ends the whole core.
+        core CoreShutdown = "core/shutdown" (handshake::ShutdownParams) -> handshake::Empty, since 1;
+        /// A node set expression to its nodes. Touches no network.
+        core GroupResolve = "group/resolve" (node::ResolveParams) -> node::NodeNames, since 1;
+        /// Lists of nodes, each to its shortest expression.
+        core GroupFold = "group/fold" (node::FoldParams) -> node::Folded, since 1;
+        /// Every cluster and group the configuration knows.
+        core GroupList = "group/list" (node::GroupListParams) -> node::GroupList, since 1;
+        /// What would be used to reach a node, each value with its origin.
+        core NodeResolve = "node/resolve" (node::ExplainParams) -> node::Explained, since 1;
+        /// Every problem in the configuration files.
+        core ConfigCheck = "config/check" (node::CheckParams) -> node::CheckResult, since 1;
+        /// Starts one command on one node or on thousands, and answers at once.
+        core ExecStart = "exec/start" (exec::ExecParams) -> exec::ExecStarted, since 1;
+        /// Ends the remote processes of a run, or of some of its nodes.
+        core ExecCancel = "exec/cancel" (exec::CancelRun) -> handshake::Empty, since 1;
+        /// Sends a signal to the remote processes of a run.
+        core ExecSignal = "exec/signal" (exec::SignalRun) -> handshake::Empty, since 1;
+        /// Tells a run with a pty the terminal's new size.
+        core ExecResize = "exec/resize" (exec::ResizeRun) -> handshake::Empty, since 1;
+        /// The runs this link owns.
+        core ExecList = "exec/list" (handshake::Empty) -> exec::RunList, since 1;
+        /// Opens a forward (ssh's -L, -R, -D) on one node.
+        core ForwardOpen = "forward/open" (forward::ForwardParams) -> forward::ForwardOpened, since 1;
+        /// Closes a forward.
+        core ForwardClose = "forward/close" (forward::ForwardRef) -> handshake::Empty, since 1;
+        /// The forwards this link owns.
+        core ForwardList = "forward/list" (handshake::Empty) -> forward::ForwardList, since 1;
+        /// One connection from the node to somewhere (ssh's -W).
+        core ForwardDial = "forward/dial" (forward::DialParams) -> forward::Dialed, since 1;
+        /// May this host key be trusted?
+        frontend AuthHostKey = "auth/hostKey" (auth::HostKeyQuestion) -> auth::HostKeyAnswer, since 1;
+        /// Fields for a person to fill in: passwords, passphrases, codes.
+        frontend AuthPrompt = "auth/prompt" (auth::PromptQuestion) -> auth::PromptAnswer, since 1;
+        /// Yes or no.
+        frontend AuthConfirm = "auth/confirm" (auth::ConfirmQuestion) -> auth::ConfirmAnswer, since 1;
+    }
+    events {
+        /// Something happened to one node of a run.
+        frontend ExecNodeEvent = "exec/node" (exec::ExecNode), since 1;
+        /// The last word on a run.
+        frontend ExecDoneEvent = "exec/done" (exec::ExecDone), since 1;
+        /// A question is no longer open.
+        frontend PromptDoneEvent = "auth/promptDone" (auth::PromptDone), since 1;
+        /// A dialed connection has ended.
+        frontend DialDoneEvent = "forward/dialDone" (forward::DialDone), since 1;
+        /// About something that has no answer: a failed notification, an unreadable frame.
+        both LinkErrorEvent = "$/error" (handshake::LinkError), since 1;
+        /// Bytes of a stream, for peers without data frames.
+        both StreamDataEvent = "stream/data" (stream::StreamData), since 1;
+        /// The peer may send up to this absolute offset.
+        both StreamGrantEvent = "stream/grant" (stream::StreamGrant), since 1;
+        /// No more bytes will come on this stream.
+        both StreamEndEvent = "stream/end" (stream::StreamEnd), since 1;
+        /// The stream is aborted; what is on the way is discarded.
+        both StreamResetEvent = "stream/reset" (stream::StreamReset), since 1;
+        /// Cancels a request. It is still answered: -32800, or its result if that was faster.
+        both CancelEvent = "$/cancelRequest" (handshake::CancelParams), since 1;
+        /// How far a long request has got.
+        both ProgressEvent = "$/progress" (handshake::ProgressParams), since 1;
+    }
+}

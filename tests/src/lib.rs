@@ -1,0 +1,21 @@
+//! Shared pieces of the end-to-end tests: the binary under test, runs with a deadline, what a
+//! run printed, `--json` read back.
+//!
+//! Every wait has a deadline and ends with the transcript so far; nothing is left running when a
+//! test fails.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a test fails by panicking"
+)]
+
+mod cluster;
+mod run;
+mod transcript;
+
+pub use cluster::Lab;
+pub use run::{Run, bssh, until};
+pub use transcript::{Ending, Transcript};

@@ -1,0 +1,228 @@
+//! Everything that can be wrong on the way to a node, and with the streams: each has its cause
+//! in `--json`, and a message that says what to do.
+
+use bssh_fixtures::{Behaviour, EmbeddedNodes, SshdOptions, UserKey, processes};
+use bssh_tests::{Ending, Lab, Run, Transcript, until};
+use std::net::TcpListener;
+use std::time::Duration;
+
+const MINUTES: Duration = Duration::from_secs(240);
+
+/// The only node's end.
+#[track_caller]
+fn only(done: &Transcript) -> Ending {
+    let nodes = done.endings();
+    assert_eq!(nodes.len(), 1, "{}\n{}", done.text(), done.stderr);
+    nodes.into_values().next().unwrap()
+}
+
+#[test]
+fn every_failure_has_its_cause() {
+    let lab = Lab::start();
+    let other_key = UserKey::generate().unwrap();
+    other_key.write(&lab.home.path().join("stranger")).unwrap();
+    let changed = format!("* {}\n", other_key.public_line().unwrap());
+    let changed = lab.home.write("changed", changed).unwrap();
+    let empty = lab.home.write("empty", "").unwrap();
+    let unused = TcpListener::bind("127.0.0.9:0").unwrap().local_addr().unwrap().port();
+    let silent = TcpListener::bind("127.0.0.9:0").unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    let known = |path: &std::path::Path| format!("UserKnownHostsFile={}", path.display());
+    for (target, option, status, cause, said) in [
+        (format!("127.0.0.9:{unused}"), String::new(), 3, "dial/refused", "sshd"),
+        (
+            format!("127.0.0.9:{silent_port}"),
+            "ConnectTimeout=1".to_owned(),
+            3,
+            "handshake/timeout",
+            "SSH server",
+        ),
+        ("127.0.0.1".to_owned(), known(&changed), 3, "host-key/hostKeyChanged", "ssh-keygen -R"),
+        ("127.0.0.1".to_owned(), known(&empty), 3, "host-key/hostKeyUnknown", "fingerprint"),
+        ("stranger@127.0.0.1".to_owned(), String::new(), 4, "auth/authFailed", "-v"),
+        (
+            "127.0.0.1".to_owned(),
+            "Ciphers=aes128-cbc".to_owned(),
+            3,
+            "handshake/noCommonAlgorithm",
+            "Ciphers",
+        ),
+    ] {
+        let mut words = vec!["-H", &target, "--json", "--retry", "0"];
+        if !option.is_empty() {
+            words.extend(["-o", &option]);
+        }
+        words.push("true");
+        let done = lab.run(&words).expect_status(status);
+        let node = only(&done);
+        assert_eq!(node.cause(), cause, "{words:?}: {}", node.event);
+        assert!(node.message().contains(said), "{words:?}: {}", node.event);
+        assert!(done.took < Duration::from_secs(30), "{words:?}: {:?}", done.took);
+    }
+}
+
+#[test]
+fn too_many_keys_are_told_apart_from_the_wrong_key() {
+    let options =
+        SshdOptions { extra: vec!["MaxAuthTries 2".to_owned()], ..SshdOptions::default() };
+    let lab = Lab::with(&options);
+    let keys: Vec<_> = (0..4)
+        .map(|n| {
+            let path = lab.home.path().join(format!("key{n}"));
+            UserKey::generate().unwrap().write(&path).unwrap();
+            path.display().to_string()
+        })
+        .collect();
+    let mut words = vec!["-H", "127.0.0.1", "--json"];
+    words.extend(keys.iter().flat_map(|key| ["-i", key]));
+    words.push("true");
+    let done = lab.run(&words).expect_status(4);
+    let node = only(&done);
+    assert_eq!(node.cause(), "auth/tooManyAuthFailures", "{}", node.event);
+    assert!(node.message().contains("-i"), "{}", node.event);
+}
+
+#[test]
+fn new_host_keys_are_filed_once_each_also_by_many_nodes_at_once() {
+    let lab = Lab::start();
+    let file = lab.home.path().join("known");
+    let option = format!("UserKnownHostsFile={}", file.display());
+    let nodes = "127.0.1.[1-60]";
+    for policy in ["StrictHostKeyChecking=accept-new", "StrictHostKeyChecking=yes"] {
+        lab.run(&["-H", nodes, "-o", policy, "-o", &option, "true"]).expect_status(0);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut names: Vec<_> = text.lines().filter_map(|l| l.split(' ').next()).collect();
+        assert!(text.lines().all(|line| line.split(' ').count() == 3), "{text}");
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), 60, "{text}");
+    }
+}
+
+#[test]
+fn one_bad_node_does_not_hold_up_the_others() {
+    let quiet = Behaviour::default;
+    let nodes = EmbeddedNodes::with(vec![
+        quiet(),
+        Behaviour { black_hole: true, ..quiet() },
+        Behaviour { deny_auth: true, ..quiet() },
+        Behaviour { other_host_key: true, ..quiet() },
+        Behaviour { drop_after: Some(1000), ..quiet() },
+        Behaviour { close_early: 2, ..quiet() },
+        Behaviour { delay: Duration::from_millis(300), ..quiet() },
+    ])
+    .unwrap();
+    let words =
+        ["-H", "demo[1-7]", "--json", "--connect-timeout", "3", "--retry", "3", "echo $NODE"];
+    let done = Lab::on_nodes(&nodes, &words).expect_status(10);
+    let ends = done.endings();
+    let cause = |n: usize| ends[&format!("demo{n}")].cause();
+    assert_eq!([1, 6, 7].map(cause), ["status 0", "status 0", "status 0"], "{}", done.text());
+    assert_eq!([2, 3].map(cause), ["handshake/timeout", "auth/authFailed"]);
+    assert!(cause(4).starts_with("host-key/"), "{}", cause(4));
+    assert!(cause(5).starts_with("handshake/"), "{}", cause(5));
+    assert_eq!(nodes.connections()[5], 3, "two refusals, then in");
+}
+
+#[test]
+fn max_startups_never_fails_a_node() {
+    let options = SshdOptions { max_startups: "2:100:2".to_owned(), ..SshdOptions::default() };
+    let lab = Lab::with(&options);
+    let done = lab.run(&["-H", "127.0.1.[1-40]", "-f", "20", "--json", "echo in"]);
+    let done = done.expect_status(0);
+    assert_eq!(done.summary()["ok"], 40);
+}
+
+#[test]
+fn one_session_per_connection_is_enough() {
+    let lab = Lab::with(&SshdOptions { max_sessions: 1, ..SshdOptions::default() });
+    let done = lab.run(&["-H", "127.0.0.[1-3]", "--json", "sleep 1; echo ok"]).expect_status(0);
+    assert!(done.endings().values().all(|n| n.stdout == b"ok\n"));
+}
+
+#[test]
+fn a_server_that_dies_leaves_a_cause_for_every_node() {
+    let mut lab = Lab::start();
+    let targets = "127.0.1.[1-30]";
+    let words = ["-H", targets, "--json", "--retry", "0", "echo started; sleep 1000.0625"];
+    let mut run = Run::start(lab.command(&words));
+    let started = |pid| processes::with_text("sleep 1000.0625").iter().any(|p| p.pid != pid);
+    let pid = run.pid();
+    for node in 1..=30 {
+        run.wait_for(&format!(r#""node":"127.0.1.{node}","stream":"stdout""#), MINUTES);
+    }
+    assert!(started(pid));
+    lab.sshd.stop();
+    let done = run.finish(MINUTES).expect_status(10);
+    let ends = done.endings();
+    assert_eq!(ends.len(), 30);
+    for (name, node) in ends {
+        assert_eq!(node.cause(), "exec/transportLost", "{name}: {}", node.event);
+        assert_eq!(node.stdout, b"started\n", "what came before is kept");
+    }
+}
+
+#[test]
+fn a_closed_stdout_ends_the_run() {
+    let lab = Lab::start();
+    let mark = "yes epipe.0625";
+    let mut run = Run::start(lab.command(&["-H", "127.0.0.[1-3]", mark]));
+    run.wait_for("epipe", MINUTES);
+    run.close_stdout();
+    let done = run.finish(Duration::from_secs(30));
+    assert_eq!(done.status, Some(141), "{}", done.stderr);
+    let left = || processes::with_text(mark);
+    assert!(until(Duration::from_secs(10), || left().is_empty()), "{:?}", left());
+}
+
+#[test]
+fn stdin_that_nobody_reads_does_no_harm() {
+    let lab = Lab::start();
+    let done = lab.feed(&["-H", "127.0.0.[1-2]", "-N", "echo done"], &vec![b'z'; 8 << 20]);
+    assert_eq!(done.expect_status(0).text(), "done\ndone\n");
+}
+
+#[test]
+fn stdin_reaches_every_node_whole() {
+    let lab = Lab::start();
+    let text: Vec<u8> =
+        (0..3_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let done = lab.feed(&["-H", "127.0.0.[1-4]", "-b", "cksum"], &text).expect_status(0);
+    let line = done.text();
+    assert!(line.contains(" 3000000"), "{line}");
+    assert_eq!(line.matches(" 3000000").count(), 1, "all the same: {line}");
+}
+
+#[test]
+fn odd_bytes_arrive_as_they_are() {
+    let lab = Lab::start();
+    let command = r"printf 'a\000\377\n\r\033[31mx\303'";
+    let done = lab.run(&["-H", "127.0.0.1", "--json", command]).expect_status(0);
+    assert_eq!(only(&done).stdout, b"a\0\xff\n\r\x1b[31mx\xc3");
+    let done = lab.run(&["127.0.0.1", command]).expect_status(0);
+    assert_eq!(done.stdout, b"a\0\xff\n\r\x1b[31mx\xc3");
+}
+
+#[test]
+fn a_line_of_64_mb_is_not_held_in_memory() {
+    let lab = Lab::start();
+    let command = "head -c 67108864 /dev/zero | tr '\\000' x";
+    let done = lab.run(&["-H", "127.0.0.1", "-N", command]).expect_status(0);
+    assert_eq!(done.stdout.iter().filter(|b| **b == b'x').count(), 64 << 20);
+}
+
+#[test]
+fn few_descriptors_are_enough_for_many_nodes() {
+    let lab = Lab::start();
+    for (limit, targets, n) in
+        [("ulimit -Sn 256", "127.0.[1-4].[1-250]", 1000), ("ulimit -n 256", "127.0.1.[1-250]", 250)]
+    {
+        let bssh = lab.command(&["-H", targets, "-f", "500", "--json=summary", "true"]);
+        let mut shell = lab.home.command("sh");
+        shell.args(["-c", &format!("{limit} && exec \"$0\" \"$@\"")]);
+        shell.arg(bssh.get_program()).args(bssh.get_args());
+        let done = Run::start(shell).finish(MINUTES).expect_status(0);
+        let summary = &done.events()[0]["summary"];
+        assert_eq!(summary["ok"], n, "{limit}: {summary}");
+    }
+}

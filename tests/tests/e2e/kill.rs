@@ -1,0 +1,103 @@
+//! Nothing survives on the nodes: not a timeout, not a Ctrl-C, not a dead core, not a dead
+//! frontend. The command ignores TERM and has a child in the background.
+
+use bssh_fixtures::processes::{self, Process};
+use bssh_tests::{Lab, Run, until};
+use rustix::process::Signal;
+use std::time::Duration;
+
+const START: Duration = Duration::from_secs(30);
+const GONE: Duration = Duration::from_secs(10);
+
+/// A run of the stubborn command on two nodes, and the mark its processes carry.
+struct Stubborn {
+    lab: Lab,
+    mark: &'static str,
+}
+
+impl Stubborn {
+    fn new(mark: &'static str) -> Stubborn {
+        Stubborn { lab: Lab::start(), mark }
+    }
+
+    /// Starts it and waits until all of it runs, long enough to be guarded.
+    fn start(&self, options: &[&str]) -> Run {
+        let mark = self.mark;
+        let script = format!("sh -c 'trap \"\" TERM; sleep 1000.{mark} & sleep 1001.{mark}'");
+        let mut words = vec!["-H", "127.0.0.[1-2]", "--json"];
+        words.extend(options);
+        words.push(&script);
+        let run = Run::start(self.lab.command(&words));
+        assert!(until(START, || self.sleeping().len() == 4), "{:?}", self.sleeping());
+        run
+    }
+
+    /// What runs on the nodes.
+    fn sleeping(&self) -> Vec<Process> {
+        let mut found = processes::with_text(self.mark);
+        found.retain(|p| p.command.starts_with("sleep "));
+        found
+    }
+
+    #[track_caller]
+    fn assert_gone(&self) {
+        assert!(until(GONE, || self.sleeping().is_empty()), "left: {:?}", self.sleeping());
+    }
+}
+
+/// The helper that ends orphans is started once a command has run for a moment.
+fn guarded(run: &Run) {
+    let end = std::time::Instant::now() + Duration::from_millis(1500);
+    until(Duration::from_secs(2), || std::time::Instant::now() > end);
+    assert!(!processes::descendants(run.pid()).is_empty(), "it still runs");
+}
+
+#[test]
+fn a_timeout_ends_all_of_it_and_confirms_it() {
+    let stubborn = Stubborn::new("1010");
+    let done = stubborn.start(&["--timeout", "2"]).finish(START).expect_status(5);
+    assert!(stubborn.sleeping().is_empty(), "{:?}", stubborn.sleeping());
+    for (name, node) in done.endings() {
+        assert_eq!(node.cause(), "exec/timeout", "{name}");
+        assert_eq!(node.event["killed"], "confirmed", "{name}: {}", node.event);
+    }
+}
+
+#[test]
+fn ctrl_c_once_tells_and_twice_ends() {
+    let stubborn = Stubborn::new("2020");
+    let mut run = stubborn.start(&[]);
+    run.signal(Signal::INT);
+    run.wait_for("Ctrl-C", START);
+    assert_eq!(stubborn.sleeping().len(), 4, "the first Ctrl-C ends nothing");
+    run.signal(Signal::INT);
+    let done = run.finish(START).expect_status(130);
+    assert!(stubborn.sleeping().is_empty(), "{:?}", stubborn.sleeping());
+    for (name, node) in done.endings() {
+        assert_eq!(node.cause(), "exec/cancelled", "{name}");
+        assert_eq!(node.event["killed"], "confirmed", "{name}: {}", node.event);
+    }
+}
+
+#[test]
+fn a_killed_core_is_reported_and_leaves_nothing() {
+    let stubborn = Stubborn::new("3030");
+    let run = stubborn.start(&[]);
+    guarded(&run);
+    assert!(processes::kill(run.core_pid()));
+    let done = run.finish(START).expect_status(1);
+    assert!(done.stderr.contains("the core was killed (signal 9)"), "{}", done.stderr);
+    stubborn.assert_gone();
+}
+
+#[test]
+fn a_killed_frontend_takes_its_core_and_its_commands_along() {
+    let stubborn = Stubborn::new("4040");
+    let run = stubborn.start(&[]);
+    guarded(&run);
+    let core = run.core_pid();
+    run.signal(Signal::KILL);
+    stubborn.assert_gone();
+    let core_runs = || processes::all().iter().any(|p| p.pid == core);
+    assert!(until(GONE, || !core_runs()), "the core is still there");
+}

@@ -1,0 +1,24 @@
+//! End to end: the executable, its core and real nodes. Each module starts what it needs; a
+//! missing sshd fails the test and says what to install.
+//!
+//! - `main_job`: one command on many nodes, and every way to show its output.
+//! - `faults`: everything that can be wrong on the way to a node, and with the streams.
+//! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
+//! - `protocol`: programs that speak to the core without our client.
+//! - `jump`: nodes behind a jump host.
+//! - `demo`: the demo, as a newcomer runs it.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod demo;
+mod faults;
+mod jump;
+mod kill;
+mod main_job;
+mod protocol;

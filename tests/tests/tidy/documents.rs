@@ -1,0 +1,64 @@
+//! What the documents promise: a test or lint for every invariant, and one that exists.
+
+use super::{none, root, texts};
+
+fn architecture() -> String {
+    std::fs::read_to_string(root().join("docs/architecture.md")).expect("docs/architecture.md")
+}
+
+#[test]
+fn the_architecture_is_short() {
+    assert!(architecture().lines().count() <= 250);
+}
+
+#[test]
+fn every_invariant_names_what_holds_it() {
+    let text = architecture();
+    let mut missing = Vec::new();
+    for n in 1..=16 {
+        let head = format!("- **I{n}** ");
+        let line = text.lines().find(|line| line.starts_with(&head)).unwrap_or_default();
+        if !line.contains("Held by") {
+            missing.push(format!("I{n}"));
+        }
+    }
+    none("invariants without a test or lint in docs/architecture.md", &missing);
+}
+
+/// `file.rs::name` in backticks is a test that is there.
+#[test]
+fn named_tests_exist() {
+    let sources: Vec<_> = ["protocol", "core", "frontends", "fixtures", "tests"]
+        .iter()
+        .flat_map(|folder| texts(folder, "rs"))
+        .collect();
+    let text = architecture();
+    let named = text.split('`').filter_map(|word| word.split_once(".rs::"));
+    let missing = named.filter(|(path, name)| {
+        let path = format!("{path}.rs");
+        let found = sources.iter().find(|(file, _)| *file == path);
+        !found.is_some_and(|(_, text)| text.contains(&format!("fn {name}(")))
+    });
+    let missing: Vec<_> = missing.map(|(path, name)| format!("{path}.rs::{name}")).collect();
+    none("tests named in docs/architecture.md that are not there", &missing);
+}
+
+/// Links between documents lead somewhere.
+#[test]
+fn links_lead_somewhere() {
+    let mut dead = Vec::new();
+    let mut documents = texts("docs", "md");
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
+    documents.push(("README.md".to_owned(), readme));
+    for (path, text) in documents {
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap_or_default();
+            let local = !file.is_empty() && !file.contains("://");
+            let dir = root().join(&path);
+            if local && !dir.parent().is_some_and(|dir| dir.join(file).exists()) {
+                dead.push(format!("{path}: {link}"));
+            }
+        }
+    }
+    none("links that lead nowhere", &dead);
+}
