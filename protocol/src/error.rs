@@ -81,6 +81,8 @@ kinds! {
     HandleUnknown = ("handle.unknown", 1030),
     HandleNotOwner = ("handle.notOwner", 1031),
     LimitExceeded = ("limit.exceeded", 1032),
+    /// Bytes that are no longer kept.
+    ReplayExpired = ("replay.expired", 1041),
     StreamOverflow = ("stream.overflow", 1042),
     WindowViolation = ("stream.windowViolation", 1043),
     ForwardBind = ("forward.bind", 1060),

@@ -12,6 +12,7 @@ pub mod exec;
 pub mod forward;
 pub mod handshake;
 pub mod node;
+pub mod pty;
 pub mod stream;
 
 pub mod frame;

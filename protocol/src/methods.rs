@@ -6,7 +6,7 @@
 //! method: add a line here, its types beside their relatives, and raise
 //! [`crate::handshake::LEVEL`] if a release is between.
 
-use crate::{auth, exec, forward, handshake, node, stream};
+use crate::{auth, exec, forward, handshake, node, pty, stream};
 use schemars::{Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -169,6 +169,22 @@ protocol! {
         core ForwardList = "forward/list" (handshake::Empty) -> forward::ForwardList, since 1;
         /// One connection from the node to somewhere (ssh's -W).
         core ForwardDial = "forward/dial" (forward::DialParams) -> forward::Dialed, since 1;
+        /// Starts a shell or a command with a terminal on one node.
+        core PtyOpen = "pty/open" (pty::PtyOpenParams) -> pty::PtyOpened, since 1;
+        /// Types something. Only for a link that owns the input; data frames are the fast path.
+        core PtyWriteInput = "pty/write" (pty::PtyWrite) -> handshake::Empty, since 1;
+        /// Changes the terminal's size.
+        core PtyResizeTo = "pty/resize" (pty::PtyResize) -> handshake::Empty, since 1;
+        /// One more view of a pty: what is kept of its output, then live, without a hole.
+        core PtyAttachView = "pty/attach" (pty::PtyAttach) -> pty::PtyAttached, since 1;
+        /// Ends a view. The pty goes on, also with none.
+        core PtyDetach = "pty/detach" (pty::PtyView) -> handshake::Empty, since 1;
+        /// Makes a view the one that types.
+        core PtyTakeInput = "pty/takeInput" (pty::PtyView) -> pty::PtyInput, since 1;
+        /// Hangs up.
+        core PtyClose = "pty/close" (pty::PtyRef) -> handshake::Empty, since 1;
+        /// The ptys of this core.
+        core PtyListAll = "pty/list" (handshake::Empty) -> pty::PtyList, since 1;
         /// May this host key be trusted?
         frontend AuthHostKey = "auth/hostKey" (auth::HostKeyQuestion) -> auth::HostKeyAnswer, since 1;
         /// Fields for a person to fill in: passwords, passphrases, codes.
@@ -181,6 +197,12 @@ protocol! {
         frontend ExecNodeEvent = "exec/node" (exec::ExecNode), since 1;
         /// The last word on a run.
         frontend ExecDoneEvent = "exec/done" (exec::ExecDone), since 1;
+        /// The last word on a pty.
+        frontend PtyExitedEvent = "pty/exited" (pty::PtyExited), since 1;
+        /// A terminal has another size.
+        frontend PtyResizedEvent = "pty/resized" (pty::PtyResized), since 1;
+        /// Another view, or none, may type.
+        frontend PtyInputOwnerEvent = "pty/inputOwner" (pty::PtyInputOwner), since 1;
         /// A question is no longer open.
         frontend PromptDoneEvent = "auth/promptDone" (auth::PromptDone), since 1;
         /// A dialed connection has ended.
@@ -195,6 +217,8 @@ protocol! {
         both StreamEndEvent = "stream/end" (stream::StreamEnd), since 1;
         /// The stream is aborted; what is on the way is discarded.
         both StreamResetEvent = "stream/reset" (stream::StreamReset), since 1;
+        /// Bytes were left out here.
+        frontend StreamGapEvent = "stream/gap" (stream::StreamGap), since 1;
         /// Cancels a request. It is still answered: -32800, or its result if that was faster.
         both CancelEvent = "$/cancelRequest" (handshake::CancelParams), since 1;
         /// How far a long request has got.

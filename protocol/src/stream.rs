@@ -78,6 +78,17 @@ pub struct StreamReset {
     pub error: crate::error::CallError,
 }
 
+/// `stream/gap`: bytes of the source are left out here, between what was sent before and what
+/// comes next. The stream's own offsets go on without a hole: credit counts what is sent.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct StreamGap {
+    pub stream: StreamId,
+    /// Offset in the source (a pty's or a command's output) of the first byte left out.
+    pub from: u64,
+    /// Offset in the source of the next byte that is sent.
+    pub to: u64,
+}
+
 /// Where a remote stream's bytes go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

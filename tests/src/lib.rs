@@ -13,9 +13,11 @@
 )]
 
 mod cluster;
+mod peer;
 mod run;
 mod transcript;
 
 pub use cluster::Lab;
+pub use peer::Peer;
 pub use run::{Run, bssh, until};
 pub use transcript::{Ending, Transcript};

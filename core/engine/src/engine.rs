@@ -4,8 +4,10 @@
 //! runs are cancelled, and the last bytes and kills get a little time.
 
 use crate::forward::Forwards;
+use crate::lanes::Lanes;
 use crate::plan::{Planner, Route};
 use crate::pool::Pool;
+use crate::pty::Ptys;
 use crate::questions::{AskAbout, Questions};
 use crate::run::{Order, Parts, Run, has_streams, millis};
 use crate::sink::{Adopt, Sinks};
@@ -36,6 +38,8 @@ pub struct Engine {
     pub(crate) env: Environment,
     pub(crate) pool: Pool,
     pub(crate) forwards: Forwards,
+    pub(crate) lanes: Lanes,
+    pub(crate) ptys: Ptys,
     adopt: Box<Adopt>,
     runs: Mutex<BTreeMap<RunId, Arc<Run>>>,
     next: AtomicU64,
@@ -70,6 +74,8 @@ impl Engine {
             env,
             pool: Pool::default(),
             forwards: Forwards::default(),
+            lanes: Lanes::default(),
+            ptys: Ptys::default(),
             adopt,
             runs: Mutex::default(),
             next: AtomicU64::new(1),
@@ -198,6 +204,7 @@ impl Engine {
     /// The link is gone: ends its work, and what runs on the nodes.
     pub async fn leave(&self) {
         self.forwards.close_all();
+        self.ptys.close_all();
         for run in self.runs().values() {
             run.cancel(&[]);
         }
@@ -205,6 +212,13 @@ impl Engine {
         let all = async { while tasks.join_next().await.is_some() {} };
         // What is not done by then would not be done later either.
         let _ = tokio::time::timeout(GRACE, all).await;
+    }
+
+    /// Runs a task of this core's; it is waited for, for a while, when the link is gone.
+    pub(crate) async fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().await;
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
     }
 
     /// Makes the one a connection asks, for a request of this caller.
@@ -235,8 +249,7 @@ impl Engine {
                 node.route.map_err(|f| CallError::new(Kind::ConfigInvalid, f.message))
             }
             _ => {
-                Err(CallError::new(Kind::InvalidParams, "a forward is for one node")
-                    .at("params.nodes"))
+                Err(CallError::new(Kind::InvalidParams, "this is for one node").at("params.nodes"))
             }
         }
     }

@@ -11,8 +11,10 @@ mod failure;
 mod forward;
 mod inquire;
 mod kill;
+mod lanes;
 mod plan;
 mod pool;
+mod pty;
 mod pump;
 mod questions;
 mod run;
@@ -23,3 +25,4 @@ mod sudo;
 
 pub use bssh_config::Environment;
 pub use engine::{Caller, Engine, Prepared};
+pub use pty::PreparedPty;

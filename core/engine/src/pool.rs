@@ -37,6 +37,11 @@ impl Lease {
         self.hop.is_none() && Arc::strong_count(self) == 1
     }
 
+    /// It goes through no other connection.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.hop.is_none()
+    }
+
     /// Takes the connection for a guarded command; false if one has it already.
     pub(crate) fn take(&self) -> bool {
         !self.guarded.swap(true, Ordering::AcqRel)

@@ -44,6 +44,7 @@ pub(crate) fn service(engine: &Arc<Engine>, shutdown: Arc<Notify>) -> Router {
     nodes(&mut module);
     exec(&mut module);
     forwards(&mut module);
+    ptys(&mut module);
     Router::new(module)
 }
 
@@ -122,6 +123,39 @@ fn forwards(module: &mut RpcModule<Context>) {
     );
 }
 
+fn ptys(module: &mut RpcModule<Context>) {
+    register::<m::PtyOpen, _, _, _>(module, |c, call, p| async move {
+        let caller = c.caller()?.clone();
+        let prepared = c.engine.pty_open(&caller, p).await?;
+        let (engine, opened) = (c.engine.clone(), prepared.opened.clone());
+        call.then(async move { engine.pty_launch(prepared).await });
+        Ok(opened)
+    });
+    register::<m::PtyWriteInput, _, _, _>(module, |c, _, p| async move {
+        c.engine.pty_write(p).await.map(|()| Empty {})
+    });
+    register::<m::PtyResizeTo, _, _, _>(module, |c, _, p| async move {
+        c.engine.pty_resize(&p).await.map(|()| Empty {})
+    });
+    register::<m::PtyAttachView, _, _, _>(module, |c, call, p| async move {
+        let attached = c.engine.pty_attach(&p)?;
+        call.then(c.engine.clone().pty_begin(p.pty, attached.output));
+        Ok(attached)
+    });
+    register::<m::PtyDetach, _, _, _>(module, |c, _, p| async move {
+        c.engine.pty_detach(&p).map(|()| Empty {})
+    });
+    register::<m::PtyTakeInput, _, _, _>(module, |c, call, p| async move {
+        let input = c.engine.pty_take_input(&p)?;
+        call.then(c.engine.clone().pty_begin(p.pty, p.output));
+        Ok(input)
+    });
+    register::<m::PtyClose, _, _, _>(module, |c, _, p| async move {
+        c.engine.pty_close(&p).map(|()| Empty {})
+    });
+    register::<m::PtyListAll, _, _, _>(module, |c, _, _| async move { Ok(c.engine.pty_list()) });
+}
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn initialize(
@@ -156,7 +190,11 @@ fn initialize(
             inherited_fds: true,
             fd_passing: false,
         },
-        features: BTreeMap::from([("exec".to_owned(), 1), ("forward".to_owned(), 1)]),
+        features: BTreeMap::from([
+            ("exec".to_owned(), 1),
+            ("forward".to_owned(), 1),
+            ("pty".to_owned(), 1),
+        ]),
         limits: CoreLimits {
             max_frame: frame::MAX_FRAME,
             max_data: frame::MAX_DATA,

@@ -97,7 +97,8 @@ impl Streams {
         let open = &mut *open;
         let stream = open.incoming.entry(id).or_insert_with(|| Incoming::new(window));
         stream.window = window;
-        stream.limit = stream.limit.max(stream.consumed + window);
+        // What the sender knows: the window, not what was borne without a receiver.
+        stream.limit = stream.received.max(stream.consumed + window);
         if let Place::Early(items) = &mut stream.place {
             if !items.is_empty() {
                 open.early -= 1;

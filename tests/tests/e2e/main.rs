@@ -5,6 +5,7 @@
 //! - `faults`: everything that can be wrong on the way to a node, and with the streams.
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
+//! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
 //! - `jump`: nodes behind a jump host.
 //! - `demo`: the demo, as a newcomer runs it.
 
@@ -22,3 +23,4 @@ mod jump;
 mod kill;
 mod main_job;
 mod protocol;
+mod pty;

@@ -1,0 +1,153 @@
+//! Connections for what stays on a node: ptys and sessions. Many channels share one connection,
+//! and a server that allows no more of them (MaxSessions) gets another one.
+//!
+//! They are kept apart from [`crate::pool`]: a guarded command has its connection for itself,
+//! because its guard ends everything that runs through it. A lane closes with its last seat.
+
+use crate::plan::Route;
+use crate::pool::{AskFor, Lease, Pool};
+use bssh_ssh::Channel;
+use bssh_ssh::error::{Error, ErrorKind, Phase};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::{Mutex as Flight, Notify};
+
+/// Connections to one node; further channels wait for one that ends.
+const MOST_LANES: usize = 8;
+/// How long a channel waits for its turn.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Every lane of the core, by route.
+#[derive(Default)]
+pub(crate) struct Lanes {
+    routes: Mutex<HashMap<String, Arc<Group>>>,
+}
+
+/// The lanes of one route.
+#[derive(Default)]
+struct Group {
+    lanes: Flight<Vec<Weak<Lane>>>,
+    freed: Notify,
+}
+
+struct Lane {
+    lease: Arc<Lease>,
+    /// Channels that are open or being opened.
+    taken: AtomicUsize,
+    /// Channels that were opened.
+    opened: AtomicUsize,
+    /// What the server allows, once it has refused one more.
+    most: AtomicUsize,
+}
+
+/// A channel's place on a lane. Dropping it makes room for another channel; drop the channel
+/// first.
+pub(crate) struct Seat {
+    lane: Arc<Lane>,
+    group: Arc<Group>,
+    is_open: bool,
+}
+
+impl Seat {
+    /// The connection.
+    pub(crate) fn lease(&self) -> &Arc<Lease> {
+        &self.lane.lease
+    }
+
+    /// Nobody else is on this connection, so that it may be stalled.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.lane.taken.load(Relaxed) == 1 && self.lane.lease.is_direct()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.lane.taken.fetch_sub(1, Relaxed);
+        if self.is_open {
+            self.lane.opened.fetch_sub(1, Relaxed);
+        }
+        self.group.freed.notify_one();
+    }
+}
+
+impl Lanes {
+    /// A session channel to the end of a route, on a lane that is there or a new one.
+    ///
+    /// # Errors
+    /// No connection, or no room for another channel within half a minute.
+    pub(crate) async fn open(
+        &self,
+        pool: &Pool,
+        route: &Arc<Route>,
+        ask: &AskFor,
+    ) -> Result<(Seat, Channel), Error> {
+        let group = self.group(&route.key);
+        let search = async {
+            loop {
+                let Some(mut seat) = seat(&group, pool, route, ask).await? else {
+                    group.freed.notified().await;
+                    continue;
+                };
+                match seat.lane.lease.connection.open_session().await {
+                    Ok(channel) => {
+                        seat.is_open = true;
+                        seat.lane.opened.fetch_add(1, Relaxed);
+                        return Ok((seat, channel));
+                    }
+                    Err(Error { kind: ErrorKind::TooManySessions, .. }) => {
+                        let opened = seat.lane.opened.load(Relaxed);
+                        if opened == 0 {
+                            return Err(Error::new(Phase::Channel, ErrorKind::TooManySessions));
+                        }
+                        seat.lane.most.store(opened, Relaxed);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        let full = || Error::new(Phase::Channel, ErrorKind::TooManySessions);
+        tokio::time::timeout(WAIT + dialing(route), search).await.unwrap_or_else(|_| Err(full()))
+    }
+
+    fn group(&self, key: &str) -> Arc<Group> {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.retain(|_, group| Arc::strong_count(group) > 1);
+        routes.entry(key.to_owned()).or_default().clone()
+    }
+}
+
+/// Time for a new connection on the way, so that waiting is not counted against it.
+fn dialing(route: &Route) -> Duration {
+    route.plan.timeouts.dial.unwrap_or(Duration::from_secs(120))
+}
+
+/// A place on a lane with room, or on a new one. None: all are full.
+async fn seat(
+    group: &Arc<Group>,
+    pool: &Pool,
+    route: &Arc<Route>,
+    ask: &AskFor,
+) -> Result<Option<Seat>, Error> {
+    let mut lanes = group.lanes.lock().await;
+    lanes.retain(|lane| lane.upgrade().is_some_and(|l| !l.lease.connection.is_closed()));
+    let mut roomy = lanes.iter().filter_map(Weak::upgrade);
+    let roomy = roomy.find(|l| l.taken.load(Relaxed) < l.most.load(Relaxed));
+    let lane = match roomy {
+        Some(lane) => lane,
+        None if lanes.len() >= MOST_LANES => return Ok(None),
+        None => {
+            let lane = Arc::new(Lane {
+                lease: pool.lane(route, ask).await?,
+                taken: AtomicUsize::new(0),
+                opened: AtomicUsize::new(0),
+                most: AtomicUsize::new(usize::MAX),
+            });
+            lanes.push(Arc::downgrade(&lane));
+            lane
+        }
+    };
+    lane.taken.fetch_add(1, Relaxed);
+    Ok(Some(Seat { lane, group: group.clone(), is_open: false }))
+}

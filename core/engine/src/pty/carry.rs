@@ -1,0 +1,82 @@
+//! The channel of a pty, read to its end.
+
+use super::{End, Pty};
+use crate::failure::{failure, plain};
+use crate::lanes::Seat;
+use bssh_protocol::exec::{Exit, Phase};
+use bssh_protocol::methods::PtyExitedEvent;
+use bssh_protocol::pty::PtyExited;
+use bssh_ssh::{Channel, ChannelEvent};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// How often a paused reader looks whether it still may pause: another channel may have come to
+/// its connection.
+const RECHECK: Duration = Duration::from_millis(20);
+/// How long views may take for what is left once the pty has ended.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+/// How long a pty that was hung up on may take to end.
+const HANG_UP: Duration = Duration::from_secs(5);
+
+/// Reads the channel, sees the views off and says how the pty ended.
+pub(super) async fn carry(pty: &Pty, mut channel: Channel, seat: &Seat) {
+    let mut end = tokio::select! {
+        end = read(pty, &mut channel, seat) => end,
+        () = pty.closing.notified() => {
+            let _ = pty.writer.close().await;
+            let last = tokio::time::timeout(HANG_UP, read(pty, &mut channel, seat)).await;
+            let mut end = last.unwrap_or_default();
+            end.failure.get_or_insert_with(|| plain(Phase::Exec, "cancelled", "the pty was closed"));
+            end
+        }
+    };
+    if end.exit.is_none() && end.failure.is_none() {
+        let closed = seat.lease().connection.closed();
+        end.failure = Some(match tokio::time::timeout(Duration::from_secs(1), closed).await {
+            Ok(error) => failure(&error),
+            Err(_) => {
+                plain(Phase::Exec, "noExit", "the server closed the channel without an exit status")
+            }
+        });
+    }
+    drop(channel);
+    {
+        let mut desk = pty.desk();
+        desk.ended = true;
+        if let Some(input) = desk.input.take() {
+            input.abort();
+        }
+    }
+    pty.tape.close();
+    let mut views = std::mem::take(&mut *pty.tasks());
+    let all = async { while views.join_next().await.is_some() {} };
+    // The others are reset when their tasks are dropped.
+    let _ = tokio::time::timeout(LAST_LOOK, all).await;
+    views.shutdown().await;
+    let event = PtyExited {
+        pty: pty.id,
+        node: pty.node.clone(),
+        exit: end.exit,
+        failure: end.failure,
+        bytes: pty.tape.range().1,
+        duration_ms: crate::run::millis(pty.begun.elapsed()),
+    };
+    let _ = pty.link.notify::<PtyExitedEvent>(&event).await;
+}
+
+async fn read(pty: &Pty, channel: &mut Channel, seat: &Seat) -> End {
+    let mut end = End::default();
+    loop {
+        while pty.tape.is_behind() && seat.is_alone() && pty.typing.load(Relaxed) == 0 {
+            // Either way the question is put again.
+            let _ = tokio::time::timeout(RECHECK, pty.tape.moved.notified()).await;
+        }
+        match channel.next().await {
+            Some(ChannelEvent::Out(bytes) | ChannelEvent::Err(bytes)) => pty.tape.push(&bytes),
+            Some(ChannelEvent::Exit(status)) => end.exit = Some(Exit::Status(status)),
+            Some(ChannelEvent::Signal { name, .. }) => end.exit = Some(Exit::Signal(name)),
+            Some(ChannelEvent::Eof) => {}
+            None => return end,
+        }
+    }
+}

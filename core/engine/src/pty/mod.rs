@@ -1,0 +1,379 @@
+//! Ptys: a channel with a terminal, a tape of its output, and views that read the tape.
+//!
+//! Bytes only; what they draw is the frontend's business. One task per pty reads the channel
+//! (`carry`), one per view sends (`view`). A pty belongs to the link that opened it and ends with
+//! it. Policy for a slow view: the owner of the input makes the node wait if the connection
+//! carries nothing else, and otherwise falls back on the tape's file; others lose the oldest.
+
+mod carry;
+mod tape;
+mod view;
+
+use crate::engine::{Caller, Engine};
+use crate::failure::failure;
+use crate::lanes::Seat;
+use crate::plan::{Planner, Route};
+use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::exec::{Exit, Failure};
+use bssh_protocol::link::Link;
+use bssh_protocol::methods::{PtyInputOwnerEvent, PtyResizedEvent};
+use bssh_protocol::pty::{
+    PTY_REPLAY, PTY_WINDOW, PtyAttach, PtyAttached, PtyEntry, PtyFrom, PtyId, PtyInput,
+    PtyInputOwner, PtyList, PtyOpenParams, PtyOpened, PtyRef, PtyResize, PtyResized, PtyView,
+    PtyWrite,
+};
+use bssh_protocol::stream::StreamId;
+use bssh_ssh::error::Error;
+use bssh_ssh::{Channel, ChannelWriter, PtyRequest};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tape::{Piece, Tape};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use view::View;
+
+/// The most a pty keeps for later views, in bytes.
+const MOST_REPLAY: u64 = 16 << 20;
+
+/// Every pty of the core.
+#[derive(Default)]
+pub(crate) struct Ptys {
+    open: Mutex<BTreeMap<PtyId, Arc<Pty>>>,
+    next: AtomicU64,
+}
+
+/// One pty.
+pub(crate) struct Pty {
+    id: PtyId,
+    node: String,
+    command: Option<String>,
+    link: Link,
+    writer: ChannelWriter,
+    tape: Tape,
+    desk: Mutex<Desk>,
+    /// Views and inputs; they end with the pty.
+    tasks: Mutex<JoinSet<()>>,
+    /// Somebody types: the channel must be read, or the keys would wait behind its output.
+    typing: AtomicUsize,
+    closing: Notify,
+    begun: Instant,
+}
+
+/// Who looks and who types.
+#[derive(Default)]
+struct Desk {
+    cols: u32,
+    rows: u32,
+    views: BTreeMap<StreamId, Arc<View>>,
+    owner: Option<StreamId>,
+    /// The task that reads the owner's input.
+    input: Option<tokio::task::AbortHandle>,
+    ended: bool,
+}
+
+impl Ptys {
+    fn open(&self) -> MutexGuard<'_, BTreeMap<PtyId, Arc<Pty>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, id: PtyId) -> Result<Arc<Pty>, CallError> {
+        let unknown =
+            || CallError::new(Kind::HandleUnknown, format!("no pty {id}")).at("params.pty");
+        self.open().get(&id).cloned().ok_or_else(unknown)
+    }
+
+    /// Hangs up on all of them.
+    pub(crate) fn close_all(&self) {
+        for pty in self.open().values() {
+            pty.closing.notify_one();
+        }
+    }
+}
+
+/// A pty that is about to go: answer first, then [`Engine::pty_launch`].
+pub struct PreparedPty {
+    pub opened: PtyOpened,
+    pty: Arc<Pty>,
+    channel: Channel,
+    seat: Seat,
+    agent: Option<crate::forward::AgentRelay>,
+}
+
+impl Engine {
+    /// `pty/open`: connects if need be, and starts the shell or the command.
+    ///
+    /// # Errors
+    /// What is wrong with the request; why the node has no terminal for us, as `disconnected`.
+    pub async fn pty_open(
+        &self,
+        caller: &Caller,
+        params: PtyOpenParams,
+    ) -> Result<PreparedPty, CallError> {
+        let planner = Planner::new(
+            &self.env,
+            &params.targets.settings,
+            params.targets.destination.is_none(),
+        )?;
+        let route = self.one_route(&params.targets)?;
+        let started = self.pty_start(caller, &route, &params).await;
+        let (seat, channel, agent) =
+            started.map_err(|e| refused(&route.plan.node, &failure(&e)))?;
+        let replay = params.replay.unwrap_or(PTY_REPLAY).min(MOST_REPLAY);
+        let id = self.ptys.next.fetch_add(1, Relaxed) + 1;
+        let pty = Arc::new(Pty {
+            id,
+            node: route.plan.node.clone(),
+            command: params.command,
+            link: caller.link.clone(),
+            writer: channel.writer(),
+            tape: Tape::new(usize::try_from(replay).unwrap_or(usize::MAX)),
+            desk: Mutex::new(Desk { cols: params.cols, rows: params.rows, ..Desk::default() }),
+            tasks: Mutex::default(),
+            typing: AtomicUsize::new(0),
+            closing: Notify::new(),
+            begun: Instant::now(),
+        });
+        let output = pty.show(params.window.unwrap_or(PTY_WINDOW), 0);
+        let input = pty.take_input(output);
+        let opened = PtyOpened {
+            pty: id,
+            node: pty.node.clone(),
+            output,
+            input,
+            warnings: planner.warnings(),
+        };
+        self.ptys.open().insert(id, pty.clone());
+        Ok(PreparedPty { opened, pty, channel, seat, agent })
+    }
+
+    /// Carries the bytes of a pty until it ends; run it once the answer is on its way.
+    pub async fn pty_launch(self: Arc<Self>, prepared: PreparedPty) {
+        let PreparedPty { opened, pty, channel, seat, agent } = prepared;
+        if let Ok(view) = pty.view(opened.output) {
+            view.begin();
+        }
+        let engine = self.clone();
+        self.spawn(async move {
+            carry::carry(&pty, channel, &seat).await;
+            drop(agent);
+            engine.ptys.open().remove(&pty.id);
+        })
+        .await;
+    }
+
+    async fn pty_start(
+        &self,
+        caller: &Caller,
+        route: &Arc<Route>,
+        params: &PtyOpenParams,
+    ) -> Result<(Seat, Channel, Option<crate::forward::AgentRelay>), Error> {
+        let ask = self.ask_for(Engine::asking(caller));
+        let (seat, mut channel) = self.lanes.open(&self.pool, route, &ask).await?;
+        let wanted = params.forward_agent || route.options.forward_agent_on;
+        let socket = route.agent.as_ref().or(route.options.identity_agent.as_ref());
+        let agent = match socket.filter(|_| wanted) {
+            Some(socket) => {
+                let relay = crate::forward::AgentRelay::start(&seat.lease().connection, socket);
+                channel.agent_forward().await?;
+                Some(relay)
+            }
+            None => None,
+        };
+        let terminal = PtyRequest {
+            term: params.term.clone(),
+            cols: params.cols,
+            rows: params.rows,
+            px_width: params.px_width,
+            px_height: params.px_height,
+            modes: params.modes.clone(),
+        };
+        channel.request_pty(&terminal).await?;
+        let asked = params.env.iter();
+        for (name, value) in route.env.iter().map(|(n, v)| (n, v)).chain(asked) {
+            channel.env(name, value).await?;
+        }
+        match &params.command {
+            Some(command) => channel.exec(command.as_bytes()).await?,
+            None => channel.shell().await?,
+        }
+        Ok((seat, channel, agent))
+    }
+
+    /// `pty/write`.
+    ///
+    /// # Errors
+    /// `handle.unknown`; `handle.notOwner` when no view owns the input.
+    pub async fn pty_write(&self, params: PtyWrite) -> Result<(), CallError> {
+        let pty = self.ptys.get(params.pty)?;
+        if pty.desk().owner.is_none() {
+            let text = "no view owns the input; take it with pty/takeInput";
+            return Err(CallError::new(Kind::HandleNotOwner, text).at("params.pty"));
+        }
+        let bytes = match (params.data, params.text) {
+            (Some(data), None) => data.0,
+            (None, Some(text)) => text.into_bytes().into(),
+            _ => {
+                let text = "either data or text";
+                return Err(CallError::new(Kind::InvalidParams, text).at("params.data"));
+            }
+        };
+        pty.typed(bytes).await;
+        Ok(())
+    }
+
+    /// `pty/resize`.
+    ///
+    /// # Errors
+    /// `handle.unknown`.
+    pub async fn pty_resize(&self, params: &PtyResize) -> Result<(), CallError> {
+        let pty = self.ptys.get(params.pty)?;
+        let (cols, rows) = (params.cols, params.rows);
+        {
+            let mut desk = pty.desk();
+            (desk.cols, desk.rows) = (cols, rows);
+        }
+        let size = PtyRequest {
+            cols,
+            rows,
+            px_width: params.px_width,
+            px_height: params.px_height,
+            ..PtyRequest::default()
+        };
+        // A channel that has ended says so when it is read.
+        let _ = pty.writer.window_change(&size).await;
+        let _ = pty.link.notify::<PtyResizedEvent>(&PtyResized { pty: pty.id, cols, rows }).await;
+        Ok(())
+    }
+
+    /// `pty/attach`.
+    ///
+    /// # Errors
+    /// `handle.unknown`; `replay.expired`.
+    pub fn pty_attach(&self, params: &PtyAttach) -> Result<PtyAttached, CallError> {
+        let pty = self.ptys.get(params.pty)?;
+        let (start, end) = pty.tape.range();
+        let at = match params.from {
+            PtyFrom::Replay => start,
+            PtyFrom::Live => end,
+            PtyFrom::Offset(at) if at > end => {
+                let text = format!("params.from: the output has {end} bytes so far");
+                return Err(CallError::new(Kind::InvalidParams, text).at("params.from"));
+            }
+            PtyFrom::Offset(at) => match pty.tape.read(at, 1) {
+                Piece::Gone(to) => {
+                    let text = format!("bytes before {to} are no longer kept");
+                    return Err(CallError::new(Kind::ReplayExpired, text).at("params.from"));
+                }
+                _ => at,
+            },
+        };
+        let output = pty.show(params.window.unwrap_or(PTY_WINDOW), at);
+        let input = (!params.read_only).then(|| pty.take_input(output));
+        let (cols, rows) = {
+            let desk = pty.desk();
+            (desk.cols, desk.rows)
+        };
+        Ok(PtyAttached { output, at, input, cols, rows })
+    }
+
+    /// `pty/detach`.
+    ///
+    /// # Errors
+    /// `handle.unknown`.
+    pub fn pty_detach(&self, params: &PtyView) -> Result<(), CallError> {
+        let pty = self.ptys.get(params.pty)?;
+        pty.view(params.output)?.leave();
+        Ok(())
+    }
+
+    /// `pty/takeInput`.
+    ///
+    /// # Errors
+    /// `handle.unknown`.
+    pub fn pty_take_input(&self, params: &PtyView) -> Result<PtyInput, CallError> {
+        let pty = self.ptys.get(params.pty)?;
+        pty.view(params.output)?;
+        Ok(PtyInput { input: pty.take_input(params.output) })
+    }
+
+    /// Lets a view send, and tells whether it owns the input; run it once the answer is on its
+    /// way.
+    pub async fn pty_begin(self: Arc<Self>, id: PtyId, output: StreamId) {
+        let Ok(pty) = self.ptys.get(id) else { return };
+        if let Ok(view) = pty.view(output) {
+            view.begin();
+        }
+        let is_owner = pty.desk().owner == Some(output);
+        if is_owner {
+            pty.tell_owner().await;
+        }
+    }
+
+    /// `pty/close`.
+    ///
+    /// # Errors
+    /// `handle.unknown`.
+    pub fn pty_close(&self, params: &PtyRef) -> Result<(), CallError> {
+        self.ptys.get(params.pty)?.closing.notify_one();
+        Ok(())
+    }
+
+    /// `pty/list`.
+    pub fn pty_list(&self) -> PtyList {
+        PtyList { ptys: self.ptys.open().values().map(|pty| pty.entry()).collect() }
+    }
+}
+
+impl Pty {
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn view(&self, output: StreamId) -> Result<Arc<View>, CallError> {
+        let text = || format!("pty {} has no view {output}", self.id);
+        let unknown = || CallError::new(Kind::HandleUnknown, text()).at("params.output");
+        self.desk().views.get(&output).cloned().ok_or_else(unknown)
+    }
+
+    async fn tell_owner(&self) {
+        let event = PtyInputOwner { pty: self.id, output: self.desk().owner };
+        // A link that is lost ends the pty.
+        let _ = self.link.notify::<PtyInputOwnerEvent>(&event).await;
+    }
+
+    fn entry(&self) -> PtyEntry {
+        let (start, end) = self.tape.range();
+        let desk = self.desk();
+        PtyEntry {
+            pty: self.id,
+            node: self.node.clone(),
+            command: self.command.clone(),
+            cols: desk.cols,
+            rows: desk.rows,
+            views: u32::try_from(desk.views.len()).unwrap_or(u32::MAX),
+            owner: desk.owner,
+            bytes: end,
+            kept: end - start,
+            running_ms: crate::run::millis(self.begun.elapsed()),
+        }
+    }
+}
+
+/// Why a node has no terminal for us, as an error of the call.
+fn refused(node: &str, failure: &Failure) -> CallError {
+    let error = CallError::new(Kind::Disconnected, format!("{node}: {}", failure.message));
+    failure.hint.as_ref().map_or(error.clone(), |hint| error.hint(hint.clone()))
+}
+
+/// How a pty ended.
+#[derive(Default)]
+struct End {
+    exit: Option<Exit>,
+    failure: Option<Failure>,
+}

@@ -1,0 +1,230 @@
+//! Terminals through the protocol: a shell that is typed to, views that come and go, readers
+//! that are slow, floods that delay nobody, and what is left when the link goes.
+
+use bssh_fixtures::processes;
+use bssh_protocol::exec::Exit;
+use bssh_protocol::link::StreamSender;
+use bssh_protocol::methods::{
+    PtyAttachView, PtyClose, PtyDetach, PtyExitedEvent, PtyInputOwnerEvent, PtyListAll, PtyOpen,
+    PtyResizeTo, PtyResizedEvent, PtyTakeInput, PtyWriteInput, StreamGapEvent,
+};
+use bssh_protocol::pty::{
+    PTY_WINDOW, PtyAttach, PtyFrom, PtyOpenParams, PtyOpened, PtyRef, PtyResize, PtyView, PtyWrite,
+};
+use bssh_protocol::stream::WINDOW;
+use bssh_tests::{Lab, Peer, until};
+use std::time::{Duration, Instant};
+
+/// A lab, a core, and what a test does with them.
+fn with_core<F: Future<Output = ()>>(test: impl FnOnce(Peer) -> F) {
+    let lab = Lab::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let peer = Peer::start(&lab.home, &lab.sshd.ssh_config()).await;
+        test(peer).await;
+    });
+}
+
+async fn open(peer: &Peer, node: &str, command: &str) -> PtyOpened {
+    let command = Some(command.to_owned());
+    let params = PtyOpenParams {
+        targets: peer.targets(node),
+        command,
+        term: "vt100".to_owned(),
+        cols: 81,
+        rows: 25,
+        ..PtyOpenParams::default()
+    };
+    peer.call::<PtyOpen>(&params).await
+}
+
+fn keys(peer: &Peer, opened: &PtyOpened) -> StreamSender {
+    peer.link.sender(opened.input, WINDOW)
+}
+
+#[test]
+fn a_shell_is_typed_to_resized_and_left() {
+    with_core(|peer| async move {
+        let pty = open(&peer, "127.0.0.1", "PS1='$ ' exec sh").await;
+        let mut out = peer.link.receiver(pty.output, PTY_WINDOW);
+        let mut keys = keys(&peer, &pty);
+        keys.write("stty size; echo $TERM\r".into()).await.unwrap();
+        peer.until(&mut out, "25 81\r\nvt100").await;
+        let size = PtyResize { pty: pty.pty, cols: 100, rows: 30, px_width: 0, px_height: 0 };
+        peer.call::<PtyResizeTo>(&size).await;
+        peer.event::<PtyResizedEvent>(|e| e.pty == pty.pty && (e.cols, e.rows) == (100, 30)).await;
+        let text = Some("stty size\r".to_owned());
+        peer.call::<PtyWriteInput>(&PtyWrite { pty: pty.pty, text, data: None }).await;
+        peer.until(&mut out, "30 100").await;
+        let list = peer.call::<PtyListAll>(&Default::default()).await.ptys;
+        assert_eq!((list.len(), list[0].cols, list[0].owner), (1, 100, Some(pty.output)));
+        keys.write("exit 7\r".into()).await.unwrap();
+        let exited = peer.event::<PtyExitedEvent>(|e| e.pty == pty.pty).await;
+        assert_eq!(exited.exit, Some(Exit::Status(7)), "{exited:?}");
+        assert!(peer.call::<PtyListAll>(&Default::default()).await.ptys.is_empty());
+        let gone = peer.try_call::<PtyClose>(&PtyRef { pty: pty.pty }).await.unwrap_err();
+        assert_eq!(gone.kind(), "handle.unknown");
+        peer.close().await;
+    });
+}
+
+#[test]
+fn views_come_and_go_without_a_hole_and_one_types() {
+    with_core(|peer| async move {
+        let pty = open(&peer, "127.0.0.1", "stty -echo; echo ready; exec cat").await;
+        let mut first = peer.link.receiver(pty.output, PTY_WINDOW);
+        let mut keys = keys(&peer, &pty);
+        peer.until(&mut first, "ready").await;
+        keys.write("one\r".into()).await.unwrap();
+        peer.until(&mut first, "one\r\n").await;
+        // A second view sees what was, and what comes.
+        let attach = PtyAttach { pty: pty.pty, read_only: true, ..PtyAttach::default() };
+        let second = peer.call::<PtyAttachView>(&attach).await;
+        assert_eq!((second.at, second.input, second.cols), (0, None, 81));
+        let mut watching = peer.link.receiver(second.output, PTY_WINDOW);
+        keys.write("two\r".into()).await.unwrap();
+        assert_eq!(peer.until(&mut watching, "two\r\n").await, "ready\r\none\r\ntwo\r\n");
+        // It takes the input: the first view's keys are refused from now on.
+        let view = PtyView { pty: pty.pty, output: second.output };
+        let input = peer.call::<PtyTakeInput>(&view).await.input;
+        peer.event::<PtyInputOwnerEvent>(|e| e.output == Some(second.output)).await;
+        let mut others = peer.link.sender(input, WINDOW);
+        others.write("three\r".into()).await.unwrap();
+        peer.until(&mut first, "three\r\n").await;
+        let refused = until_refused(&mut keys).await;
+        assert!(refused, "two cannot type at once");
+        // By offset, and what cannot be had.
+        let from = |from| PtyAttach { pty: pty.pty, from, read_only: true, window: None };
+        let third = peer.call::<PtyAttachView>(&from(PtyFrom::Offset(7))).await;
+        let mut tail = peer.link.receiver(third.output, PTY_WINDOW);
+        assert!(peer.until(&mut tail, "three").await.starts_with("one\r\n"));
+        assert!(peer.try_call::<PtyAttachView>(&from(PtyFrom::Offset(9999))).await.is_err());
+        // The pty goes on with nobody looking, and is found again.
+        for output in [pty.output, second.output, third.output] {
+            peer.call::<PtyDetach>(&PtyView { pty: pty.pty, output }).await;
+        }
+        peer.event::<PtyInputOwnerEvent>(|e| e.output.is_none()).await;
+        let nobody = PtyWrite { pty: pty.pty, text: Some("x".to_owned()), data: None };
+        let error = peer.try_call::<PtyWriteInput>(&nobody).await.unwrap_err();
+        assert_eq!(error.kind(), "handle.notOwner");
+        let again = PtyAttach { pty: pty.pty, ..PtyAttach::default() };
+        let again = peer.call::<PtyAttachView>(&again).await;
+        let mut seen = peer.link.receiver(again.output, PTY_WINDOW);
+        let mut keys = peer.link.sender(again.input.unwrap(), WINDOW);
+        keys.write("four\r".into()).await.unwrap();
+        let all = peer.until(&mut seen, "four\r\n").await;
+        assert_eq!(all, "ready\r\none\r\ntwo\r\nthree\r\nfour\r\n");
+        peer.call::<PtyClose>(&PtyRef { pty: pty.pty }).await;
+        peer.event::<PtyExitedEvent>(|e| e.pty == pty.pty).await;
+        peer.close().await;
+    });
+}
+
+async fn until_refused(keys: &mut StreamSender) -> bool {
+    let typing = async { while keys.write("x".into()).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(20), typing).await.is_ok()
+}
+
+/// 3 MB of numbered lines, more than any window and than what is kept.
+const LINES: &str = "stty raw; seq 1000000 1400000";
+
+#[test]
+fn a_slow_owner_misses_nothing_and_a_slow_guest_is_told_what() {
+    with_core(|peer| async move {
+        // Alone on its connection (the node waits), and beside another pty (the core keeps it).
+        for beside in [false, true] {
+            let node = if beside { "127.0.0.3" } else { "127.0.0.2" };
+            let other = if beside { Some(open(&peer, node, "cat").await) } else { None };
+            let command = format!("read go; {LINES}");
+            let pty = open(&peer, node, &command).await;
+            let guest = PtyAttach { pty: pty.pty, read_only: true, ..PtyAttach::default() };
+            let guest = peer.call::<PtyAttachView>(&guest).await;
+            let mut slow = peer.link.receiver(pty.output, PTY_WINDOW);
+            let mut keys = keys(&peer, &pty);
+            keys.write("\r".into()).await.unwrap();
+            peer.until(&mut slow, "1000001\n").await;
+            // Nobody reads for a moment: whatever is to be dropped is dropped now.
+            tokio::time::timeout(Duration::from_millis(700), std::future::pending::<()>())
+                .await
+                .unwrap_err();
+            let mut rest = Vec::new();
+            while let Some(bytes) = slow.next().await {
+                rest.extend_from_slice(&bytes.unwrap());
+            }
+            let lines = rest.split(|b| *b == b'\n').filter(|l| l.len() == 7).count();
+            assert!(rest.ends_with(b"1400000\n"), "beside {beside}");
+            assert!((399_000..=400_001).contains(&lines), "beside {beside}: {lines} lines");
+            assert!(!peer.events::<StreamGapEvent>().iter().any(|g| g.stream == pty.output));
+            let got = peer.rest(guest.output, PTY_WINDOW).await.len() as u64;
+            let gaps = peer.events::<StreamGapEvent>();
+            let gaps = gaps.iter().filter(|g| g.stream == guest.output);
+            let missed: u64 = gaps.map(|g| g.to - g.from).sum();
+            let exited = peer.event::<PtyExitedEvent>(|e| e.pty == pty.pty).await;
+            assert_eq!(got + missed, exited.bytes, "beside {beside}: every byte is accounted for");
+            assert!(!beside || missed > 0, "the guest was too slow");
+            if let Some(other) = other {
+                peer.call::<PtyClose>(&PtyRef { pty: other.pty }).await;
+            }
+        }
+        peer.close().await;
+    });
+}
+
+#[test]
+fn a_flood_delays_no_other_pty() {
+    with_core(|peer| async move {
+        let flood = open(&peer, "127.0.0.1", "yes").await;
+        let quiet = open(&peer, "127.0.0.1", "stty -echo; echo ready; exec cat").await;
+        let mut out = peer.link.receiver(quiet.output, PTY_WINDOW);
+        let mut keys = keys(&peer, &quiet);
+        peer.until(&mut out, "ready").await;
+        // The flood's view is never read: nothing of it may be in the way.
+        let mut worst = Duration::ZERO;
+        for n in 0..30 {
+            let begun = Instant::now();
+            keys.write(format!("{n}!\r").into()).await.unwrap();
+            peer.until(&mut out, &format!("{n}!")).await;
+            worst = worst.max(begun.elapsed());
+        }
+        // 50 ms on a machine of one's own; here others compile.
+        assert!(worst < Duration::from_millis(1000), "{worst:?}");
+        peer.call::<PtyClose>(&PtyRef { pty: flood.pty }).await;
+        peer.event::<PtyExitedEvent>(|e| e.pty == flood.pty).await;
+        peer.close().await;
+    });
+}
+
+#[test]
+fn a_hundred_ptys_are_small_and_go_with_their_link() {
+    with_core(|peer| async move {
+        let mut open_ptys = Vec::new();
+        for n in 0..100 {
+            let node = format!("127.0.0.{}", 1 + n % 10);
+            let pty = open(&peer, &node, "echo here; exec sleep 1000.77").await;
+            open_ptys.push(peer.link.receiver(pty.output, PTY_WINDOW));
+        }
+        for out in &mut open_ptys {
+            peer.until(out, "here").await;
+        }
+        let status = std::fs::read_to_string(format!("/proc/{}/status", peer.pid())).unwrap();
+        let line = status.lines().find(|l| l.starts_with("VmRSS")).unwrap();
+        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        assert!(kib < 50 * 1024, "the core with 100 ptys: {kib} KiB");
+        assert_eq!(peer.call::<PtyListAll>(&Default::default()).await.ptys.len(), 100);
+        peer.close().await;
+        let left = || processes::with_text("sleep 1000.77");
+        assert!(until(Duration::from_secs(10), || left().is_empty()), "{:?}", left());
+    });
+}
+
+#[test]
+fn a_dead_node_is_an_error_that_says_why() {
+    with_core(|peer| async move {
+        let mut targets = peer.targets("127.0.0.1");
+        targets.settings.options = vec!["Port=1".to_owned()];
+        let params = PtyOpenParams { targets, ..PtyOpenParams::default() };
+        let error = peer.try_call::<PtyOpen>(&params).await.unwrap_err();
+        assert!(error.message.contains("127.0.0.1: connection refused"), "{error}");
+        peer.close().await;
+    });
+}
