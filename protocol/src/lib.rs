@@ -13,6 +13,7 @@ pub mod forward;
 pub mod handshake;
 pub mod node;
 pub mod pty;
+pub mod session;
 pub mod stream;
 
 pub mod frame;

@@ -6,7 +6,7 @@
 //! method: add a line here, its types beside their relatives, and raise
 //! [`crate::handshake::LEVEL`] if a release is between.
 
-use crate::{auth, exec, forward, handshake, node, pty, stream};
+use crate::{auth, exec, forward, handshake, node, pty, session, stream};
 use schemars::{Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -185,6 +185,28 @@ protocol! {
         core PtyClose = "pty/close" (pty::PtyRef) -> handshake::Empty, since 1;
         /// The ptys of this core.
         core PtyListAll = "pty/list" (handshake::Empty) -> pty::PtyList, since 1;
+        /// A session on each node of a node set. Answers at once; `session/state` follows.
+        core SessionOpen = "session/open" (session::SessionOpenParams) -> session::SessionsOpened, since 1;
+        /// Runs a command in a session.
+        core SessionExec = "session/exec" (session::SessionExecParams) -> session::SessionExecStarted, since 1;
+        /// Sends a signal to the process group of a session's command.
+        core SessionSignalExec = "session/signal" (session::SessionSignal) -> handshake::Empty, since 1;
+        /// Connects a lost session now.
+        core SessionConnect = "session/connect" (session::SessionRef) -> handshake::Empty, since 1;
+        /// Forgets the state and begins anew. What runs is ended.
+        core SessionReset = "session/reset" (session::SessionRef) -> handshake::Empty, since 1;
+        /// Ends a session and what runs in it.
+        core SessionClose = "session/close" (session::SessionRef) -> handshake::Empty, since 1;
+        /// One session.
+        core SessionInfo = "session/info" (session::SessionRef) -> session::SessionEntry, since 1;
+        /// The sessions of this core.
+        core SessionListAll = "session/list" (handshake::Empty) -> session::SessionList, since 1;
+        /// Starts a command in the background of a session.
+        core JobStartIn = "job/start" (session::JobStart) -> session::JobRef, since 1;
+        /// Reads what a job has written, and whether it has ended.
+        core JobReadOutput = "job/read" (session::JobRead) -> session::JobOutput, since 1;
+        /// Sends a signal to the process group of a job.
+        core JobKillGroup = "job/kill" (session::JobKill) -> handshake::Empty, since 1;
         /// May this host key be trusted?
         frontend AuthHostKey = "auth/hostKey" (auth::HostKeyQuestion) -> auth::HostKeyAnswer, since 1;
         /// Fields for a person to fill in: passwords, passphrases, codes.
@@ -203,6 +225,10 @@ protocol! {
         frontend PtyResizedEvent = "pty/resized" (pty::PtyResized), since 1;
         /// Another view, or none, may type.
         frontend PtyInputOwnerEvent = "pty/inputOwner" (pty::PtyInputOwner), since 1;
+        /// Something became of a session.
+        frontend SessionStateEvent = "session/state" (session::SessionStateChange), since 1;
+        /// The last word on a command of a session.
+        frontend SessionExecDoneEvent = "session/execDone" (session::SessionExecDone), since 1;
         /// A question is no longer open.
         frontend PromptDoneEvent = "auth/promptDone" (auth::PromptDone), since 1;
         /// A dialed connection has ended.

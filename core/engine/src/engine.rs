@@ -10,6 +10,7 @@ use crate::pool::Pool;
 use crate::pty::Ptys;
 use crate::questions::{AskAbout, Questions};
 use crate::run::{Order, Parts, Run, has_streams, millis};
+use crate::session::Sessions;
 use crate::sink::{Adopt, Sinks};
 use crate::stdin::{Origin, Spool, Stdin};
 use bssh_config::Environment;
@@ -40,6 +41,7 @@ pub struct Engine {
     pub(crate) forwards: Forwards,
     pub(crate) lanes: Lanes,
     pub(crate) ptys: Ptys,
+    pub(crate) sessions: Sessions,
     adopt: Box<Adopt>,
     runs: Mutex<BTreeMap<RunId, Arc<Run>>>,
     next: AtomicU64,
@@ -76,6 +78,7 @@ impl Engine {
             forwards: Forwards::default(),
             lanes: Lanes::default(),
             ptys: Ptys::default(),
+            sessions: Sessions::default(),
             adopt,
             runs: Mutex::default(),
             next: AtomicU64::new(1),
@@ -205,6 +208,7 @@ impl Engine {
     pub async fn leave(&self) {
         self.forwards.close_all();
         self.ptys.close_all();
+        self.sessions.close_all();
         for run in self.runs().values() {
             run.cancel(&[]);
         }

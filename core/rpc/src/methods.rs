@@ -45,6 +45,7 @@ pub(crate) fn service(engine: &Arc<Engine>, shutdown: Arc<Notify>) -> Router {
     exec(&mut module);
     forwards(&mut module);
     ptys(&mut module);
+    sessions(&mut module);
     Router::new(module)
 }
 
@@ -154,6 +155,49 @@ fn ptys(module: &mut RpcModule<Context>) {
         c.engine.pty_close(&p).map(|()| Empty {})
     });
     register::<m::PtyListAll, _, _, _>(module, |c, _, _| async move { Ok(c.engine.pty_list()) });
+}
+
+fn sessions(module: &mut RpcModule<Context>) {
+    register::<m::SessionOpen, _, _, _>(module, |c, call, p| async move {
+        let prepared = c.engine.session_open(c.caller()?, &p)?;
+        let (engine, opened) = (c.engine.clone(), prepared.opened.clone());
+        call.then(async move { engine.sessions_launch(prepared).await });
+        Ok(opened)
+    });
+    register::<m::SessionExec, _, _, _>(module, |c, call, p| async move {
+        let prepared = c.engine.session_exec(c.caller()?, p)?;
+        let (engine, started) = (c.engine.clone(), prepared.started.clone());
+        call.then(async move { engine.exec_launch(prepared).await });
+        Ok(started)
+    });
+    register::<m::SessionSignalExec, _, _, _>(module, |c, _, p| async move {
+        c.engine.session_signal(p).map(|()| Empty {})
+    });
+    register::<m::SessionConnect, _, _, _>(module, |c, _, p| async move {
+        c.engine.session_connect(&p).map(|()| Empty {})
+    });
+    register::<m::SessionReset, _, _, _>(module, |c, _, p| async move {
+        c.engine.session_reset(&p).map(|()| Empty {})
+    });
+    register::<m::SessionClose, _, _, _>(module, |c, _, p| async move {
+        c.engine.session_close(&p).map(|()| Empty {})
+    });
+    register::<m::SessionInfo, _, _, _>(module, |c, _, p| async move { c.engine.session_info(&p) });
+    register::<m::SessionListAll, _, _, _>(
+        module,
+        |c, _, _| async move { Ok(c.engine.session_list()) },
+    );
+    register::<m::JobStartIn, _, _, _>(
+        module,
+        |c, _, p| async move { c.engine.job_start(p).await },
+    );
+    register::<m::JobReadOutput, _, _, _>(
+        module,
+        |c, _, p| async move { c.engine.job_read(&p).await },
+    );
+    register::<m::JobKillGroup, _, _, _>(module, |c, _, p| async move {
+        c.engine.job_kill(p).await.map(|()| Empty {})
+    });
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -5,8 +5,10 @@
 
 use crate::child::{self, Lost};
 use crate::prompter::{NoPrompter, Prompter};
+use crate::pty::{Pty, Ptys};
 use crate::run::{Run, Runs, Windows, window_for};
 use crate::service::Frontend;
+use crate::sessions::{Queue, SessionEvent, Sessions};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::ExecParams;
 use bssh_protocol::handshake::{
@@ -14,6 +16,7 @@ use bssh_protocol::handshake::{
 };
 use bssh_protocol::link::{Link, LinkTask, Options};
 use bssh_protocol::methods::{ExecStart, Initialize, Method};
+use bssh_protocol::pty::PtyOpenParams;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -83,9 +86,26 @@ pub enum Error {
 /// A core at work.
 pub struct Core {
     link: Link,
-    runs: Arc<Runs>,
+    handles: Handles,
     lost: watch::Receiver<Option<Lost>>,
     hello: InitializeResult,
+}
+
+/// What a link owns.
+#[derive(Clone, Default)]
+struct Handles {
+    runs: Arc<Runs>,
+    ptys: Arc<Ptys>,
+    sessions: Arc<Queue>,
+}
+
+impl Handles {
+    /// The core is gone: so are they.
+    fn lost(&self, how: &str) {
+        self.runs.lost(how);
+        self.ptys.lost();
+        self.sessions.push(SessionEvent::Lost(how.to_owned()), None);
+    }
 }
 
 impl Core {
@@ -125,7 +145,7 @@ impl Core {
         child: Option<Child>,
         start: Start,
     ) -> Result<Core, Error> {
-        let runs = Arc::new(Runs::default());
+        let handles = Handles::default();
         let params = InitializeParams {
             protocol: Offer { majors: vec![MAJOR], level: LEVEL },
             client: start.client,
@@ -137,12 +157,17 @@ impl Core {
             limits: None,
             strict: start.strict,
         };
-        let service = Frontend { prompter: start.prompter, runs: runs.clone() };
+        let service = Frontend {
+            prompter: start.prompter,
+            runs: handles.runs.clone(),
+            ptys: handles.ptys.clone(),
+            sessions: handles.sessions.clone(),
+        };
         let (link, task) = Link::start(reader, writer, service, Options::frontend());
         let (tell, mut lost) = watch::channel(None);
         // Ends with the link or the process, whichever is first; see `watch_over`.
         let child = child.map(|child| (child, start.leave));
-        tokio::spawn(watch_over(task, child, runs.clone(), tell));
+        tokio::spawn(watch_over(task, child, handles.clone(), tell));
         let hello = tokio::time::timeout(start.timeout, link.call::<Initialize>(&params)).await;
         let hello = match hello {
             Ok(Ok(hello)) => hello,
@@ -158,7 +183,7 @@ impl Core {
             }
         };
         link.peer_takes(hello.capabilities.binary_frames, hello.limits.max_data);
-        Ok(Core { link, runs, lost, hello })
+        Ok(Core { link, handles, lost, hello })
     }
 
     /// What the core said about itself.
@@ -192,7 +217,7 @@ impl Core {
         let output =
             *params.window.get_or_insert_with(|| window_for(params.fanout.unwrap_or(FANOUT)));
         let windows = Windows { output, stdin: self.hello.limits.window };
-        let (link, runs) = (self.link.clone(), self.runs.clone());
+        let (link, runs) = (self.link.clone(), self.handles.runs.clone());
         let opened = self
             .link
             .call_then::<ExecStart, _>(&params, move |started| runs.open(&link, started, windows))
@@ -201,6 +226,20 @@ impl Core {
             Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
             opened => opened,
         }
+    }
+
+    /// The sessions of this link. One consumer at a time takes their events.
+    pub fn sessions(&self) -> Sessions {
+        Sessions::new(self.link.clone(), self.handles.sessions.clone())
+    }
+
+    /// Opens a pty.
+    ///
+    /// # Errors
+    /// Why there is none: what is wrong with the request, or the node's failure.
+    pub async fn pty(&self, params: &PtyOpenParams) -> Result<Pty, CallError> {
+        let window = self.hello.limits.window;
+        Pty::open(&self.link, self.handles.ptys.clone(), params, window).await
     }
 
     /// Waits until the core is gone, and says how it ended.
@@ -238,7 +277,7 @@ async fn how_it_ended(lost: &mut watch::Receiver<Option<Lost>>) -> Lost {
 async fn watch_over(
     mut task: LinkTask,
     child: Option<(Child, Duration)>,
-    runs: Arc<Runs>,
+    handles: Handles,
     tell: watch::Sender<Option<Lost>>,
 ) {
     let lost = match child {
@@ -268,7 +307,7 @@ async fn watch_over(
             status.map_or(Lost { status: None, signal: None }, Lost::from)
         }
     };
-    runs.lost(&lost.to_string());
+    handles.lost(&lost.to_string());
     // Nobody may be interested.
     let _ = tell.send(Some(lost));
 }

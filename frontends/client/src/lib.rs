@@ -22,15 +22,19 @@
 //! ```
 //!
 //! Reading order: `core` (start, call, end), `child` (the process), `run` (one command over many
-//! nodes), `prompter` (questions to a person).
+//! nodes), `sessions` (shell states), `pty` (a terminal), `prompter` (questions to a person).
 
 mod child;
 mod core;
 mod prompter;
+mod pty;
 mod run;
 mod service;
+mod sessions;
 
 pub use crate::core::{Core, Error, Start};
 pub use child::Lost;
 pub use prompter::{Answer, NoPrompter, Prompter};
+pub use pty::Pty;
 pub use run::{Channel, Run, RunEvent, window_for};
+pub use sessions::{SessionEvent, Sessions};

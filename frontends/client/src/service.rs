@@ -1,17 +1,21 @@
 //! What the core may ask of a frontend: answers to its questions, and a place for its events.
 
 use crate::prompter::Prompter;
+use crate::pty::Ptys;
 use crate::run::Runs;
+use crate::sessions::{Queue, SessionEvent};
 use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service};
 use bssh_protocol::methods::{
     AuthConfirm, AuthHostKey, AuthPrompt, Event, ExecDoneEvent, ExecNodeEvent, Method,
-    PromptDoneEvent,
+    PromptDoneEvent, PtyExitedEvent, SessionExecDoneEvent, SessionStateEvent,
 };
 use std::sync::Arc;
 
 pub(crate) struct Frontend {
     pub(crate) prompter: Arc<dyn Prompter>,
     pub(crate) runs: Arc<Runs>,
+    pub(crate) ptys: Arc<Ptys>,
+    pub(crate) sessions: Arc<Queue>,
 }
 
 impl Service for Frontend {
@@ -47,6 +51,21 @@ impl Service for Frontend {
             ExecDoneEvent::NAME => {
                 if let Ok(event) = notification.event::<ExecDoneEvent>() {
                     self.runs.done(event);
+                }
+            }
+            SessionStateEvent::NAME => {
+                if let Ok(event) = notification.event::<SessionStateEvent>() {
+                    self.sessions.push(SessionEvent::State(event), None);
+                }
+            }
+            SessionExecDoneEvent::NAME => {
+                if let Ok(event) = notification.event::<SessionExecDoneEvent>() {
+                    self.sessions.push(SessionEvent::Done(event), None);
+                }
+            }
+            PtyExitedEvent::NAME => {
+                if let Ok(event) = notification.event::<PtyExitedEvent>() {
+                    self.ptys.exited(event);
                 }
             }
             PromptDoneEvent::NAME => {

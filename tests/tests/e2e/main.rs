@@ -6,6 +6,7 @@
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
+//! - `session`: shell state that outlives commands and connections, in every shell.
 //! - `jump`: nodes behind a jump host.
 //! - `demo`: the demo, as a newcomer runs it.
 
@@ -24,3 +25,4 @@ mod kill;
 mod main_job;
 mod protocol;
 mod pty;
+mod session;

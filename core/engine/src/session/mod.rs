@@ -1,0 +1,422 @@
+//! Sessions: what a person calls a shell on a node, made of single processes.
+//!
+//! Every command is a channel of its own, so its streams and its exit are exact. What it leaves
+//! behind (directory, environment, functions, aliases) comes back through files of a helper and
+//! is kept here, so that it can be put back after the connection was lost. Nothing is installed
+//! on the node; nothing is parsed out of what a command prints.
+//!
+//! Reading order: this (the calls), `keep` (a session's life), `helper` (its script on the node),
+//! `run` (one command), `output`, `job`, `payload` (how things are said to the node), and the
+//! scripts `helper.sh`, `outer.sh`, `inner.sh`.
+
+mod helper;
+mod job;
+mod keep;
+mod output;
+mod payload;
+mod run;
+
+use crate::engine::{Caller, Engine};
+use crate::plan::{Planner, Route};
+use crate::questions::Questions;
+use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::exec::Failure;
+use bssh_protocol::link::Link;
+use bssh_protocol::session::{
+    ExecId, SessionEntry, SessionId, SessionList, SessionNode, SessionOpenParams, SessionReady,
+    SessionRef, SessionSignal, SessionsOpened, Snapshot,
+};
+use bytes::Bytes;
+use helper::{Facts, Helper};
+pub use run::PreparedExec;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+
+/// How many nodes are connected to at once.
+const FANOUT: u32 = 64;
+
+/// Every session of the core.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    open: Mutex<BTreeMap<SessionId, Arc<Session>>>,
+    next: AtomicU64,
+}
+
+/// One session.
+pub(crate) struct Session {
+    id: SessionId,
+    node: String,
+    name: Option<String>,
+    route: Result<Arc<Route>, Failure>,
+    link: Link,
+    questions: Arc<Questions>,
+    rules: Rules,
+    /// Turns at connecting, shared by the sessions that were opened together.
+    gate: Arc<Semaphore>,
+    kick: Notify,
+    reset: Notify,
+    closing: watch::Sender<bool>,
+    /// Rises with every change of the stage.
+    changed: watch::Sender<u64>,
+    /// Numbers of commands in its directory.
+    numbers: AtomicU64,
+    memory: Mutex<Memory>,
+}
+
+/// What the caller wished.
+struct Rules {
+    shell: Option<String>,
+    cwd: Option<String>,
+    snapshot: Snapshot,
+    exclude: Vec<String>,
+    stay_lost: bool,
+}
+
+/// What the core knows about a session, whatever becomes of its connection.
+struct Memory {
+    stage: Stage,
+    cwd: String,
+    home: String,
+    rev: u64,
+    state: Option<Bytes>,
+    running: BTreeMap<ExecId, mpsc::Sender<String>>,
+    /// The directory of the jobs, if there are any, and how many.
+    jobs: Option<(String, u32)>,
+    /// The end of the last command that changes the state.
+    last: Option<oneshot::Receiver<()>>,
+}
+
+#[derive(Clone)]
+enum Stage {
+    Connecting(u32),
+    Ready(Arc<Attached>, SessionReady),
+    Lost(Failure, Option<Duration>),
+    Closed,
+}
+
+/// A session's hold on its node.
+struct Attached {
+    helper: Helper,
+    connection: bssh_ssh::Connection,
+    dir: String,
+    shell: String,
+    kind: String,
+    /// The file that holds the state now.
+    state_file: Mutex<String>,
+}
+
+/// What is put back on a node.
+struct Before {
+    state: Option<Bytes>,
+    adopt: Option<String>,
+}
+
+impl Sessions {
+    fn open(&self) -> MutexGuard<'_, BTreeMap<SessionId, Arc<Session>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, id: SessionId) -> Result<Arc<Session>, CallError> {
+        let text = || format!("no session {id}");
+        let unknown = || CallError::new(Kind::HandleUnknown, text()).at("params.session");
+        self.open().get(&id).cloned().ok_or_else(unknown)
+    }
+
+    /// Ends all of them.
+    pub(crate) fn close_all(&self) {
+        for session in self.open().values() {
+            session.close();
+        }
+    }
+}
+
+/// Sessions that are about to connect: answer first, then [`Engine::sessions_launch`].
+pub struct PreparedSessions {
+    pub opened: SessionsOpened,
+    sessions: Vec<Arc<Session>>,
+}
+
+impl Engine {
+    /// `session/open`: reads files and plans. Dials nothing.
+    ///
+    /// # Errors
+    /// What is wrong with the request as a whole.
+    pub fn session_open(
+        &self,
+        caller: &Caller,
+        params: &SessionOpenParams,
+    ) -> Result<PreparedSessions, CallError> {
+        if let Some(bad) = params.env_exclude.iter().find(|name| !payload::is_name(name)) {
+            let text = format!("params.envExclude: {bad:?} is no name of a variable");
+            return Err(CallError::new(Kind::InvalidParams, text).at("params.envExclude"));
+        }
+        let literal = params.targets.destination.is_some();
+        let planner = Planner::new(&self.env, &params.targets.settings, !literal)?;
+        let nodes = planner.nodes(&params.targets)?;
+        let fanout = params.fanout.unwrap_or(FANOUT).max(1) as usize;
+        let gate = Arc::new(Semaphore::new(fanout));
+        let open = |node: crate::plan::NodePlan| {
+            Arc::new(Session {
+                id: self.sessions.next.fetch_add(1, Relaxed) + 1,
+                node: node.name,
+                name: params.name.clone(),
+                route: node.route,
+                link: caller.link.clone(),
+                questions: Engine::asking(caller).clone(),
+                rules: Rules {
+                    shell: params.shell.clone(),
+                    cwd: params.cwd.clone(),
+                    snapshot: params.snapshot,
+                    exclude: params.env_exclude.clone(),
+                    stay_lost: params.stay_lost,
+                },
+                gate: gate.clone(),
+                kick: Notify::new(),
+                reset: Notify::new(),
+                closing: watch::channel(false).0,
+                changed: watch::channel(0).0,
+                numbers: AtomicU64::new(1),
+                memory: Mutex::new(Memory {
+                    stage: Stage::Connecting(1),
+                    cwd: String::new(),
+                    home: String::new(),
+                    rev: 0,
+                    state: None,
+                    running: BTreeMap::new(),
+                    jobs: None,
+                    last: None,
+                }),
+            })
+        };
+        let sessions: Vec<Arc<Session>> = nodes.into_iter().map(open).collect();
+        self.sessions.open().extend(sessions.iter().map(|s| (s.id, s.clone())));
+        let node = |s: &Arc<Session>| SessionNode { session: s.id, node: s.node.clone() };
+        let opened = SessionsOpened {
+            sessions: sessions.iter().map(node).collect(),
+            warnings: planner.warnings(),
+        };
+        Ok(PreparedSessions { opened, sessions })
+    }
+
+    /// Connects prepared sessions; events follow.
+    pub async fn sessions_launch(self: Arc<Self>, prepared: PreparedSessions) {
+        for session in prepared.sessions {
+            let engine = self.clone();
+            self.spawn(async move {
+                keep::keep(engine.clone(), session.clone()).await;
+                engine.sessions.open().remove(&session.id);
+            })
+            .await;
+        }
+    }
+
+    /// `session/signal`.
+    ///
+    /// # Errors
+    /// `handle.unknown`; a name that is no signal's.
+    pub fn session_signal(&self, params: SessionSignal) -> Result<(), CallError> {
+        let session = self.sessions.get(params.session)?;
+        let signal = signal_name(params.signal)?;
+        let memory = session.memory();
+        let wanted = |id: &ExecId| params.exec.is_none_or(|exec| exec == *id);
+        let meant = memory.running.iter().filter(|(id, _)| wanted(id));
+        for (_, orders) in meant {
+            // One that already has that many on the way needs no more.
+            let _ = orders.try_send(signal.clone());
+        }
+        match params.exec.filter(|id| !memory.running.contains_key(id)) {
+            Some(id) => {
+                let text = format!("no command {id} runs in session {}", params.session);
+                Err(CallError::new(Kind::HandleUnknown, text).at("params.exec"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// `session/connect`.
+    ///
+    /// # Errors
+    /// `handle.unknown`.
+    pub fn session_connect(&self, params: &SessionRef) -> Result<(), CallError> {
+        let session = self.sessions.get(params.session)?;
+        if matches!(session.stage(), Stage::Lost(..)) {
+            session.kick.notify_one();
+        }
+        Ok(())
+    }
+
+    /// `session/reset`.
+    ///
+    /// # Errors
+    /// `handle.unknown`.
+    pub fn session_reset(&self, params: &SessionRef) -> Result<(), CallError> {
+        let session = self.sessions.get(params.session)?;
+        match session.stage() {
+            Stage::Ready(..) => session.reset.notify_one(),
+            _ => {
+                session.forget();
+                session.kick.notify_one();
+            }
+        }
+        Ok(())
+    }
+
+    /// `session/close`.
+    ///
+    /// # Errors
+    /// `handle.unknown`.
+    pub fn session_close(&self, params: &SessionRef) -> Result<(), CallError> {
+        self.sessions.get(params.session)?.close();
+        Ok(())
+    }
+
+    /// `session/info`.
+    ///
+    /// # Errors
+    /// `handle.unknown`.
+    pub fn session_info(&self, params: &SessionRef) -> Result<SessionEntry, CallError> {
+        Ok(self.sessions.get(params.session)?.entry())
+    }
+
+    /// `session/list`.
+    pub fn session_list(&self) -> SessionList {
+        SessionList { sessions: self.sessions.open().values().map(|s| s.entry()).collect() }
+    }
+}
+
+/// A signal's name, as kill(1) takes it.
+fn signal_name(name: String) -> Result<String, CallError> {
+    let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric());
+    match plain {
+        true => Ok(name),
+        false => {
+            let text = "params.signal: the name of a signal without SIG: INT, TERM, KILL";
+            Err(CallError::new(Kind::InvalidParams, text).at("params.signal"))
+        }
+    }
+}
+
+/// Something nobody on the node can have known.
+fn nonce() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let part = || RandomState::new().hash_one(std::time::Instant::now());
+    format!("{:016x}{:016x}", part(), part())
+}
+
+impl Session {
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stage(&self) -> Stage {
+        self.memory().stage.clone()
+    }
+
+    fn enter(&self, stage: Stage) {
+        self.memory().stage = stage;
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    fn is_closed(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    async fn closed(&self) {
+        let mut closing = self.closing.subscribe();
+        if closing.wait_for(|closing| *closing).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Relaxed)
+    }
+
+    /// What a new connection starts from.
+    fn remembered(&self) -> Before {
+        let memory = self.memory();
+        let adopt = memory.jobs.as_ref().map(|(dir, _)| dir.clone());
+        Before { state: memory.state.clone().filter(|_| memory.rev > 0 || adopt.is_some()), adopt }
+    }
+
+    /// Forgets everything but its node.
+    fn forget(&self) {
+        let mut memory = self.memory();
+        memory.state = None;
+        memory.jobs = None;
+        memory.rev = 0;
+        memory.cwd.clear();
+    }
+
+    fn set_state(&self, state: Bytes, file: Option<(&Attached, &str)>) {
+        self.memory().state = Some(state);
+        if let Some((attached, file)) = file {
+            attached.set_state_file(file);
+        }
+    }
+
+    /// Takes over what the node says; gives directory and revision.
+    fn settle(&self, facts: &Facts, restored: bool) -> (String, u64) {
+        let mut memory = self.memory();
+        memory.home.clone_from(&facts.home);
+        if !restored || memory.cwd.is_empty() {
+            memory.cwd.clone_from(&facts.cwd);
+        }
+        (memory.cwd.clone(), memory.rev)
+    }
+
+    /// The node, once it is there. A lost one is tried once more, at once.
+    async fn ready(&self) -> Result<Arc<Attached>, Failure> {
+        let mut changed = self.changed.subscribe();
+        let mut kicked = false;
+        loop {
+            match self.stage() {
+                Stage::Ready(attached, _) => return Ok(attached),
+                Stage::Closed => {
+                    let phase = bssh_protocol::exec::Phase::Exec;
+                    return Err(crate::failure::plain(phase, "closed", "the session is closed"));
+                }
+                Stage::Lost(failure, _) if kicked || !failure.retryable => return Err(failure),
+                Stage::Lost(..) => {
+                    kicked = true;
+                    self.kick.notify_one();
+                }
+                Stage::Connecting(_) => {}
+            }
+            if changed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn entry(&self) -> SessionEntry {
+        let memory = self.memory();
+        SessionEntry {
+            session: self.id,
+            node: self.node.clone(),
+            name: self.name.clone(),
+            cwd: memory.cwd.clone(),
+            rev: memory.rev,
+            execs: u32::try_from(memory.running.len()).unwrap_or(u32::MAX),
+            jobs: memory.jobs.as_ref().map_or(0, |(_, n)| *n),
+            stage: memory.stage.state(),
+        }
+    }
+}
+
+impl Attached {
+    fn set_state_file(&self, file: &str) {
+        file.clone_into(&mut self.state_file.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn state_file(&self) -> String {
+        self.state_file.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

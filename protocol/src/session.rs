@@ -1,0 +1,293 @@
+//! Sessions: a shell's state on a node (directory, exported environment, functions, aliases) that
+//! outlives single commands and lost connections.
+//!
+//! `session/open` answers at once, for one node or for many; what becomes of each is told by
+//! `session/state` events, also when a connection is lost and when it is back. Every command is a
+//! process of its own with exact streams and an exact exit; its end is `session/execDone`.
+
+use crate::exec::{Exit, Failure, Targets};
+use crate::stream::{Base64Bytes, Source, StreamId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A session's handle: unique per core process, never reused.
+pub type SessionId = u64;
+/// A command of a session: unique per core process, never reused.
+pub type ExecId = u64;
+
+/// `session/open`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionOpenParams {
+    #[serde(flatten)]
+    pub targets: Targets,
+    /// A name for people; need not be unique.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The shell, by its path on the node. None: the login shell if it is bash, zsh, ksh, mksh,
+    /// dash or ash; else bash, else `/bin/sh`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shell: Option<String>,
+    /// Where to begin. None: where the login shell begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    pub snapshot: Snapshot,
+    /// Variables that no command gets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env_exclude: Vec<String>,
+    /// Do not come back by itself when the connection is lost.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stay_lost: bool,
+    /// How many nodes are connected to at once. None: 64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fanout: Option<u32>,
+}
+
+/// What a session begins with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Snapshot {
+    /// What a login shell has; if that fails, what a plain one has.
+    #[default]
+    Login,
+    /// What a command over ssh has.
+    Plain,
+}
+
+/// Result of `session/open`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct SessionsOpened {
+    /// One per node, in the order of the node set.
+    pub sessions: Vec<SessionNode>,
+    /// Warnings about the configuration, for stderr.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct SessionNode {
+    pub session: SessionId,
+    pub node: String,
+}
+
+/// `session/state`: what became of a session.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionStateChange {
+    pub session: SessionId,
+    pub node: String,
+    #[serde(flatten)]
+    pub state: SessionState,
+}
+
+/// Where a session is. `closed` comes once, and nothing after it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "camelCase")]
+pub enum SessionState {
+    /// Waits for its turn, or connects.
+    Connecting {
+        /// 1 for the first attempt since it was last there.
+        attempt: u32,
+    },
+    Ready(SessionReady),
+    /// Not there. Its state is kept and restored.
+    #[serde(rename_all = "camelCase")]
+    Lost {
+        failure: Failure,
+        /// When it is tried again, in milliseconds; none: not by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_ms: Option<u64>,
+    },
+    Closed {},
+    /// A state this side does not know yet.
+    #[serde(untagged)]
+    Other(serde_json::Map<String, serde_json::Value>),
+}
+
+/// A session that takes commands.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionReady {
+    /// Path of the shell on the node.
+    pub shell: String,
+    pub home: String,
+    pub cwd: String,
+    /// Changes of the state so far.
+    pub rev: u64,
+    /// The state of before was put back.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
+    /// What was not as wished for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// `session/exec`: one command. Commands that change the state run one after the other, in the
+/// order of the calls; readers run beside them and beside each other.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionExecParams {
+    pub session: SessionId,
+    /// For the session's shell.
+    pub command: String,
+    pub state: StateUse,
+    /// Where to run this command; `~` and relative paths as in the session. The session stays
+    /// where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Environment for this command alone.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// `null` or `stream`.
+    pub stdin: Source,
+    /// How long it may run, in milliseconds. None or 0: for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// From TERM to KILL after a timeout, in milliseconds. None: 5000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kill_grace_ms: Option<u64>,
+    /// Send at most so many bytes of each stream: the first 40 % and the last 60 %, with a
+    /// `stream/gap` that says exactly what was left out between them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_output: Option<u64>,
+    /// Keep the command out of the node's process list.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
+    /// First credit of each output stream, in bytes. None: `limits.window`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<u64>,
+}
+
+/// What a command does with the state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum StateUse {
+    /// Changes it.
+    #[default]
+    Update,
+    /// Sees it, and leaves it as it is.
+    Read,
+}
+
+/// Result of `session/exec`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct SessionExecStarted {
+    pub exec: ExecId,
+    pub stdout: StreamId,
+    pub stderr: StreamId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<StreamId>,
+}
+
+/// `session/execDone`: the last word on a command; it follows the ends of its streams.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionExecDone {
+    pub session: SessionId,
+    pub exec: ExecId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// Why there is no exit: the connection was lost (`transportLost`; whether the command ran is
+    /// not known, and it is not run again), the directory is gone (`cwdMissing`; it was not run).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// The session's directory afterwards.
+    pub cwd: String,
+    /// Changes of the session's state so far.
+    pub rev: u64,
+    pub timed_out: bool,
+    /// A signal was sent to it on request.
+    pub interrupted: bool,
+    /// It ended, and something it left behind still holds its output.
+    pub detached_output: bool,
+    /// Bytes of each stream, those that were left out included.
+    pub stdout_bytes: u64,
+    pub stderr_bytes: u64,
+    pub duration_ms: u64,
+}
+
+/// `session/signal`: to the process group of a command.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SessionSignal {
+    pub session: SessionId,
+    /// None: every command that runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecId>,
+    /// Its name without `SIG`: `INT`, `TERM`, `KILL`.
+    pub signal: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct SessionRef {
+    pub session: SessionId,
+}
+
+/// `session/list`: the sessions of this core.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct SessionList {
+    pub sessions: Vec<SessionEntry>,
+}
+
+/// One session.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionEntry {
+    pub session: SessionId,
+    pub node: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    pub cwd: String,
+    pub rev: u64,
+    /// Commands that run or wait.
+    pub execs: u32,
+    /// Jobs that were started, ended ones included.
+    pub jobs: u32,
+    pub stage: SessionState,
+}
+
+/// `job/start`: a command in the background. It survives a lost connection.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct JobStart {
+    pub session: SessionId,
+    pub command: String,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct JobRef {
+    pub session: SessionId,
+    /// Unique per session.
+    pub job: u64,
+}
+
+/// `job/read`: what a job has written so far.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct JobRead {
+    pub session: SessionId,
+    pub job: u64,
+    pub stderr: bool,
+    pub offset: u64,
+}
+
+/// Result of `job/read`: at most 1 MiB from the offset.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct JobOutput {
+    pub data: Base64Bytes,
+    /// The job's exit status, once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u32>,
+}
+
+/// `job/kill`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct JobKill {
+    pub session: SessionId,
+    pub job: u64,
+    /// Its name without `SIG`.
+    pub signal: String,
+}
