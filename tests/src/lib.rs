@@ -15,9 +15,11 @@
 mod cluster;
 mod peer;
 mod run;
+mod terminal;
 mod transcript;
 
 pub use cluster::Lab;
 pub use peer::Peer;
 pub use run::{Run, bssh, until};
+pub use terminal::Terminal;
 pub use transcript::{Ending, Transcript};

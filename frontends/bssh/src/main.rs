@@ -1,8 +1,9 @@
-//! The executable: chooses between the core, the demo and the line CLI, and does nothing else.
+//! The executable: chooses between the core, the demo, the line CLI and the REPL, and does nothing else.
 
 use bssh_rpc::Environment;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -12,9 +13,23 @@ fn main() -> ExitCode {
     let status = match words.get(1).and_then(|w| w.to_str()).filter(|_| !called_ssh) {
         Some("core") => bssh_rpc::main(words.get(2..).unwrap_or_default(), environment()),
         Some("demo") => bssh_fixtures::demo(words.get(2..).unwrap_or_default()),
-        _ => bssh_cli::main(&words),
+        _ => bssh_cli::main(&words, repl),
     };
     ExitCode::from(status)
+}
+
+/// The REPL, as the line CLI has read it.
+fn repl(wanted: bssh_cli::Interactive) -> Pin<Box<dyn Future<Output = u8>>> {
+    let bssh_cli::Interactive { targets, start, look, term, history, fanout, single } = wanted;
+    Box::pin(bssh_repl::run(bssh_repl::Plan {
+        targets,
+        start,
+        look,
+        term,
+        history,
+        fanout,
+        single,
+    }))
 }
 
 /// The process environment as the core's value: below this line nobody asks for it.

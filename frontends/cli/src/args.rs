@@ -240,6 +240,13 @@ pub(crate) enum Sub {
         #[command(subcommand)]
         verb: ConfigVerb,
     },
+    /// Lines for many nodes, each with a shell state of its own
+    #[command(alias = "interactive")]
+    Repl {
+        /// A plain shell on the one node instead
+        #[arg(long)]
+        single_node: bool,
+    },
     /// Print a completion script for a shell
     Completions {
         #[arg(value_enum)]

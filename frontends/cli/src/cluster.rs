@@ -5,7 +5,7 @@ use crate::commands::{self, Ui};
 use crate::last::LastRun;
 use crate::output::Style;
 use crate::request::{self, Terminals};
-use crate::{Around, exit, print, say};
+use crate::{Around, Interactive, exit, print, say};
 use bssh_client::{Core, Start};
 use bssh_protocol::handshake::ClientInfo;
 use bssh_protocol::methods::GroupList;
@@ -33,6 +33,10 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
     match &args.subcommand {
         Some(Sub::Completions { shell }) => return completions(*shell),
         Some(Sub::Man) => return man(),
+        Some(Sub::Repl { single_node }) => {
+            drop(core);
+            return (around.repl)(interactive(&args, *single_node, around)).await;
+        }
         None if args.words.is_empty() => {
             say("bssh: no command given\nhint: bssh -H NODES COMMAND…, bssh HOST, or bssh --help");
             return exit::USAGE;
@@ -53,6 +57,20 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
     status
 }
 
+/// What a REPL needs; it starts a core of its own.
+fn interactive(args: &Args, single: bool, around: &Around) -> Interactive {
+    let environment = &around.environment;
+    Interactive {
+        targets: request::targets(args),
+        start: starting(around),
+        look: look(args, around, std::io::stdout().is_terminal()),
+        term: environment.term.clone(),
+        history: environment.state.as_ref().map(|dir| dir.join("bssh/history")),
+        fanout: args.run.fanout,
+        single,
+    }
+}
+
 /// A core, if the configuration knows a cluster of this name.
 pub(crate) async fn known(words: &[OsString], name: &str, around: &Around) -> Option<Core> {
     let args = Args::read(words).ok()?;
@@ -71,7 +89,7 @@ async fn dispatch(args: &Args, core: &Core, ui: &Ui) -> u8 {
         Some(Sub::Nodes { verb }) => return commands::nodes(core, args, verb).await,
         Some(Sub::Explain { node }) => return commands::explain(core, args, node).await,
         Some(Sub::Config { verb: ConfigVerb::Check }) => return commands::check(core, args).await,
-        Some(Sub::Completions { .. } | Sub::Man) => return exit::GENERAL,
+        Some(Sub::Completions { .. } | Sub::Man | Sub::Repl { .. }) => return exit::GENERAL,
     };
     let terminals =
         Terminals { stdin: std::io::stdin().is_terminal(), stdout: ui.style.out_terminal };
@@ -105,45 +123,48 @@ fn subcommand(words: &[OsString]) -> Option<Sub> {
 }
 
 async fn start(around: &Around) -> Result<Core, u8> {
-    let client = ClientInfo {
-        name: "bssh".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        kind: "cli".to_owned(),
-    };
-    let start = Start {
-        program: around.environment.core.clone(),
-        lend_stdio: true,
-        prompter: around.prompter.clone(),
-        client,
-        ..Start::default()
-    };
+    let start = Start { lend_stdio: true, ..starting(around) };
     Core::start(start).await.map_err(|error| {
         say(&format!("bssh: {error}"));
         exit::GENERAL
     })
 }
 
+fn starting(around: &Around) -> Start {
+    Start {
+        program: around.environment.core.clone(),
+        prompter: around.prompter.clone(),
+        client: ClientInfo {
+            name: "bssh".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kind: "cli".to_owned(),
+        },
+        ..Start::default()
+    }
+}
+
 fn ui(args: &Args, around: &Around, last: Option<LastRun>) -> Ui {
-    let environment = &around.environment;
     let (out_terminal, err_terminal) =
         (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
-    let look = |is_terminal| {
-        Look::new(Terminal {
-            is_terminal,
-            choice: match args.output.color {
-                ColorWhen::Auto => ColorChoice::Auto,
-                ColorWhen::Always => ColorChoice::Always,
-                ColorWhen::Never => ColorChoice::Never,
-            },
-            no_color: environment.no_color,
-            force_color: environment.force_color,
-            term: &environment.term,
-            locale: &environment.locale,
-        })
-    };
-    let (out, err) = (look(out_terminal), look(err_terminal));
+    let (out, err) = (look(args, around, out_terminal), look(args, around, err_terminal));
     let style = Style { out, err, out_terminal, err_terminal };
     Ui { style, prompter: around.prompter.clone(), last }
+}
+
+fn look(args: &Args, around: &Around, is_terminal: bool) -> Look {
+    let environment = &around.environment;
+    Look::new(Terminal {
+        is_terminal,
+        choice: match args.output.color {
+            ColorWhen::Auto => ColorChoice::Auto,
+            ColorWhen::Always => ColorChoice::Always,
+            ColorWhen::Never => ColorChoice::Never,
+        },
+        no_color: environment.no_color,
+        force_color: environment.force_color,
+        term: &environment.term,
+        locale: &environment.locale,
+    })
 }
 
 fn completions(shell: clap_complete::Shell) -> u8 {

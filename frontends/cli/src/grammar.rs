@@ -51,8 +51,18 @@ pub(crate) fn is_subcommand(word: &str) -> bool {
 }
 
 /// Subcommands of this build.
-const SUBCOMMANDS: &[&str] =
-    &["exec", "ping", "list", "nodes", "explain", "config", "completions", "man"];
+const SUBCOMMANDS: &[&str] = &[
+    "exec",
+    "ping",
+    "list",
+    "nodes",
+    "explain",
+    "config",
+    "repl",
+    "interactive",
+    "completions",
+    "man",
+];
 
 /// Subcommands that are reserved and not built yet; `core` and `demo` never come here from an
 /// executable that has them. Taking `core` for a host would start a core to reach it, without
@@ -62,8 +72,6 @@ const ABSENT: &[&str] = &[
     "demo",
     "upload",
     "download",
-    "repl",
-    "interactive",
     "forward",
     "gate",
     "session",
@@ -294,7 +302,6 @@ mod tests {
             "upload x y",
             "-H a upload x y",
             "-H a sync",
-            "repl",
             "core --stdio",
             "--persist 5m -H a true",
         ] {

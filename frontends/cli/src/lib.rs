@@ -17,17 +17,38 @@ mod prompt;
 mod request;
 mod ssh;
 
+use bssh_client::Start;
+use bssh_protocol::exec::Targets;
+use bssh_term::Look;
 use environment::Environment;
 use grammar::Grammar;
 use prompt::TerminalPrompter;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
+/// A REPL as the command line asks for it; another frontend runs it.
+pub struct Interactive {
+    pub targets: Targets,
+    pub start: Start,
+    pub look: Look,
+    /// `TERM`
+    pub term: String,
+    /// Where the history goes, if there is a home.
+    pub history: Option<PathBuf>,
+    pub fanout: Option<u32>,
+    /// `--single-node`
+    pub single: bool,
+}
+
+/// Runs a REPL and gives its exit status.
+pub type Repl = fn(Interactive) -> Pin<Box<dyn Future<Output = u8>>>;
+
 /// Runs the line CLI with the words of its command line, the program's name first, and returns
-/// the exit status. What went wrong has been said on stderr.
-pub fn main(words: &[OsString]) -> u8 {
+/// the exit status. What went wrong has been said on stderr. `repl` runs `bssh repl`.
+pub fn main(words: &[OsString], repl: Repl) -> u8 {
     let (program, words) = match words.split_first() {
         Some((program, words)) => (program.as_os_str(), words),
         None => (OsStr::new("bssh"), words),
@@ -48,15 +69,15 @@ pub fn main(words: &[OsString]) -> u8 {
             return exit::GENERAL;
         }
     };
-    let status = runtime.block_on(choose(grammar, words));
+    let status = runtime.block_on(choose(grammar, words, repl));
     // A thread may still wait for an answer at a prompt; it ends with the process.
     runtime.shutdown_background();
     bssh_term::restore();
     status
 }
 
-async fn choose(grammar: Grammar, words: &[OsString]) -> u8 {
-    let around = Around::new();
+async fn choose(grammar: Grammar, words: &[OsString], repl: Repl) -> u8 {
+    let around = Around::new(repl);
     match grammar {
         Grammar::Cluster => cluster::run(words, &around, None).await,
         Grammar::ClusterIfKnown(name) => match cluster::known(words, &name, &around).await {
@@ -86,13 +107,14 @@ async fn ssh_grammar(words: &[OsString], around: &Around) -> u8 {
 pub(crate) struct Around {
     environment: Environment,
     prompter: Arc<TerminalPrompter>,
+    repl: Repl,
 }
 
 impl Around {
-    fn new() -> Self {
+    fn new(repl: Repl) -> Self {
         let mut environment = Environment::capture();
         let prompter = Arc::new(TerminalPrompter::new(&mut environment));
-        Around { environment, prompter }
+        Around { environment, prompter, repl }
     }
 }
 

@@ -7,6 +7,7 @@
 //! - `protocol`: programs that speak to the core without our client.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
 //! - `session`: shell state that outlives commands and connections, in every shell.
+//! - `repl`: the REPL on a real pseudo-terminal, as a person uses it.
 //! - `jump`: nodes behind a jump host.
 //! - `demo`: the demo, as a newcomer runs it.
 
@@ -25,4 +26,5 @@ mod kill;
 mod main_job;
 mod protocol;
 mod pty;
+mod repl;
 mod session;

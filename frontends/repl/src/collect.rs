@@ -1,0 +1,155 @@
+//! What the nodes said to one line, until all of it can be shown.
+//!
+//! One node is shown as it speaks. Several are gathered, equal outputs once; a node that says
+//! more than fits is shown line by line from there on, so that nothing is lost and nothing grows.
+
+use bssh_client::Channel;
+use bssh_protocol::session::{ExecId, SessionExecDone};
+use std::collections::HashMap;
+
+/// Kept of one node before it is shown line by line.
+const MOST: usize = 4 << 20;
+/// Kept of all nodes.
+const MOST_ALL: usize = 64 << 20;
+
+/// One line on its way over the nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Collect {
+    pub parts: Vec<Part>,
+    by_exec: HashMap<ExecId, usize>,
+    held: usize,
+    /// Lines at once, with their node.
+    live: bool,
+    /// Only one node: bytes as they come.
+    alone: bool,
+}
+
+/// One node's answer.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// Index of the node.
+    pub node: usize,
+    pub session: u64,
+    pub exec: ExecId,
+    pub out: Vec<u8>,
+    pub done: Option<SessionExecDone>,
+    live: bool,
+}
+
+/// What is to be shown now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Show {
+    Nothing,
+    /// As it is.
+    Bytes(Vec<u8>),
+    /// Whole lines of a node (its index).
+    Lines(usize, Vec<u8>),
+}
+
+impl Collect {
+    pub(crate) fn new(live: bool, alone: bool) -> Collect {
+        Collect { live, alone, ..Collect::default() }
+    }
+
+    pub(crate) fn add(&mut self, node: usize, session: u64, exec: ExecId) {
+        self.by_exec.insert(exec, self.parts.len());
+        let live = self.live;
+        self.parts.push(Part { node, session, exec, out: Vec::new(), done: None, live });
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.parts.iter().all(|p| p.done.is_some())
+    }
+
+    pub(crate) fn has(&self, exec: ExecId) -> bool {
+        self.by_exec.contains_key(&exec)
+    }
+
+    fn part(&mut self, exec: ExecId) -> Option<&mut Part> {
+        self.by_exec.get(&exec).and_then(|n| self.parts.get_mut(*n))
+    }
+
+    pub(crate) fn data(&mut self, exec: ExecId, _: Channel, bytes: &[u8]) -> Show {
+        if self.alone {
+            return Show::Bytes(bytes.to_vec());
+        }
+        let full = self.held + bytes.len() > MOST_ALL;
+        self.held += bytes.len();
+        let Some(part) = self.part(exec) else { return Show::Nothing };
+        part.out.extend_from_slice(bytes);
+        part.live |= full || part.out.len() > MOST;
+        if !part.live {
+            return Show::Nothing;
+        }
+        let node = part.node;
+        // A line that never ends is cut.
+        let end = match part.out.iter().rposition(|b| *b == b'\n') {
+            Some(at) => at + 1,
+            None if part.out.len() > MOST => part.out.len(),
+            None => return Show::Nothing,
+        };
+        let lines: Vec<u8> = part.out.drain(..end).collect();
+        self.held = self.held.saturating_sub(end);
+        Show::Lines(node, lines)
+    }
+
+    /// A node is done; gives what is left of it, if it was shown line by line.
+    pub(crate) fn done(&mut self, done: SessionExecDone) -> Show {
+        let Some(part) = self.part(done.exec) else { return Show::Nothing };
+        part.done = Some(done);
+        match part.live && !part.out.is_empty() {
+            true => Show::Lines(part.node, std::mem::take(&mut part.out)),
+            false => Show::Nothing,
+        }
+    }
+
+    /// Nodes (their indices) with equal outputs, in the order of the nodes.
+    pub(crate) fn groups(&self) -> Vec<(Vec<usize>, &[u8])> {
+        let mut groups: Vec<(Vec<usize>, &[u8])> = Vec::new();
+        let mut known: HashMap<&[u8], usize> = HashMap::new();
+        for part in self.parts.iter().filter(|p| !p.out.is_empty()) {
+            let next = groups.len();
+            let at = *known.entry(&part.out).or_insert(next);
+            match groups.get_mut(at) {
+                Some((nodes, _)) => nodes.push(part.node),
+                None => groups.push((vec![part.node], &part.out)),
+            }
+        }
+        groups
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn three(live: bool) -> Collect {
+        let mut all = Collect::new(live, false);
+        (0..3).for_each(|n| all.add(n, n as u64, 10 + n as u64));
+        all
+    }
+
+    #[test]
+    fn equal_outputs_are_gathered() {
+        let mut all = three(false);
+        for (exec, text) in [(10, "a\n"), (11, "b"), (12, "a"), (12, "\n")] {
+            assert_eq!(all.data(exec, Channel::Stdout, text.as_bytes()), Show::Nothing);
+        }
+        assert_eq!(all.groups(), [(vec![0, 2], &b"a\n"[..]), (vec![1], b"b")]);
+        assert!(!all.is_done());
+    }
+
+    #[test]
+    fn lines_come_whole_and_nothing_grows_without_end() {
+        let mut all = three(true);
+        assert_eq!(all.data(10, Channel::Stdout, b"on"), Show::Nothing);
+        let lines = Show::Lines(0, b"one\n".to_vec());
+        assert_eq!(all.data(10, Channel::Stdout, b"e\ntwo"), lines);
+        let done = SessionExecDone { exec: 10, ..SessionExecDone::default() };
+        assert_eq!(all.done(done), Show::Lines(0, b"two".to_vec()));
+        let mut all = three(false);
+        let line = vec![b'x'; MOST + 1];
+        assert_eq!(all.data(11, Channel::Stdout, &line), Show::Lines(1, line));
+        assert_eq!(all.held, 0);
+    }
+}

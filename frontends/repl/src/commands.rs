@@ -1,0 +1,290 @@
+//! Lines that are not for the nodes: `!` for which of them are meant, `:` for everything else.
+
+use crate::nodes::Place;
+use crate::session::Repl;
+use crate::shell;
+use crate::show::{fold, harmless};
+use crate::words::{COMMANDS, Line, Output, Setting};
+use bssh_client::SessionEvent;
+use bssh_protocol::exec::Targets;
+use bssh_protocol::methods::{
+    GroupResolve, JobKillGroup, JobReadOutput, JobStartIn, SessionConnect, SessionReset,
+};
+use bssh_protocol::node::ResolveParams;
+use bssh_protocol::session::{JobKill, JobRead, JobStart, SessionRef};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// Something in the background of one node.
+#[derive(Debug)]
+pub(crate) struct Job {
+    node: usize,
+    session: u64,
+    job: u64,
+    command: String,
+}
+
+impl Repl<'_> {
+    /// Does what a line says.
+    pub(crate) async fn obey(&mut self, line: Line) {
+        match line {
+            Line::Nothing | Line::Quit => {}
+            Line::Run(command) => self.run(&self.nodes.active(), &command).await,
+            Line::Broadcast(command) => {
+                let all: Vec<usize> = (0..self.nodes.all.len()).collect();
+                self.run(&all, &command).await;
+            }
+            Line::Activate(expr) => self.activate(&expr).await,
+            Line::ActivateAll => self.nodes.all.iter_mut().for_each(|n| n.active = true),
+            Line::List => self.list(),
+            Line::Status => self.tell_status(),
+            Line::Reconnect => self.reconnect().await,
+            Line::Help => {
+                for (name, what) in COMMANDS {
+                    self.screen.line(&format!("{name:<18} {what}"));
+                }
+            }
+            Line::Set(setting) => self.set(setting.as_ref()),
+            Line::Session => self.tell_sessions(),
+            Line::Reset => self.reset().await,
+            Line::Shell(node) => self.shell(node).await,
+            Line::Background(command) => self.background(&command).await,
+            Line::Jobs => self.tell_jobs(),
+            Line::Job(n) => self.read_job(n).await,
+            Line::Kill(n) => self.kill_job(n).await,
+            Line::Wrong(why) => self.wrong(&why),
+        }
+    }
+
+    fn wrong(&mut self, why: &str) {
+        self.status = 2;
+        crate::say(why);
+    }
+
+    /// Nodes by an expression; one that begins a single node's name stands for that node.
+    async fn find(&mut self, expr: &str) -> Option<Vec<usize>> {
+        let begins = |n: &usize| self.nodes.all.get(*n).is_some_and(|n| n.name.starts_with(expr));
+        let is = |n: &usize| self.nodes.all.get(*n).is_some_and(|n| n.name == expr);
+        let all = 0..self.nodes.all.len();
+        if let Some(n) = all.clone().find(is) {
+            return Some(vec![n]);
+        }
+        let by_prefix: Vec<usize> = all.clone().filter(begins).collect();
+        if by_prefix.len() == 1 {
+            return Some(by_prefix);
+        }
+        let settings = self.targets.settings.clone();
+        let params = ResolveParams { expr: expr.to_owned(), settings, ..ResolveParams::default() };
+        match self.core.call::<GroupResolve>(&params).await {
+            Ok(resolved) => {
+                let names: HashSet<String> = resolved.nodes.into_iter().collect();
+                let meant = all.filter(|n| {
+                    self.nodes.all.get(*n).is_some_and(|node| names.contains(&node.name))
+                });
+                let meant: Vec<usize> = meant.collect();
+                if meant.len() < names.len() {
+                    let missing = names.len() - meant.len();
+                    self.wrong(&format!(
+                        "{missing} of {expr} are not in this session; !list shows what is"
+                    ));
+                    return None;
+                }
+                Some(meant)
+            }
+            Err(error) => {
+                self.wrong(&format!("{}; !list shows the nodes", error.message));
+                None
+            }
+        }
+    }
+
+    async fn activate(&mut self, expr: &str) {
+        if let Some(meant) = self.find(expr).await {
+            for (n, node) in self.nodes.all.iter_mut().enumerate() {
+                node.active = meant.contains(&n);
+            }
+        }
+    }
+
+    fn list(&mut self) {
+        let look = self.screen.look;
+        let line = |n: &crate::nodes::Node| {
+            let mark = if n.active { "*" } else { " " };
+            format!("{mark} {} {}", n.dot(&look), n.name)
+        };
+        let lines: Vec<String> = self.nodes.all.iter().map(line).collect();
+        self.screen.line(&lines.join("\n"));
+    }
+
+    fn tell_status(&mut self) {
+        let (there, all) = (self.nodes.n_ready(), self.nodes.all.len());
+        let active = self.nodes.active().len();
+        self.screen.line(&format!("{there} of {all} nodes are there, {active} are active"));
+        let lost = self.nodes.all.iter().filter(|n| n.place != Place::Ready);
+        let lines: Vec<String> = lost.map(|n| n.why(&self.screen.look)).collect();
+        lines.iter().for_each(|line| self.screen.line(line));
+    }
+
+    async fn reconnect(&mut self) {
+        let lost: Vec<u64> = self
+            .nodes
+            .all
+            .iter()
+            .filter(|n| matches!(n.place, Place::Lost(..)))
+            .map(|n| n.session)
+            .collect();
+        self.screen.line(&format!("connecting to {} nodes", lost.len()));
+        for session in lost {
+            self.connect_now(session).await;
+        }
+    }
+
+    async fn connect_now(&mut self, session: u64) {
+        // What becomes of it is told as with every other connection.
+        if let Err(error) = self.core.call::<SessionConnect>(&SessionRef { session }).await {
+            self.wrong(&error.message);
+        }
+    }
+
+    async fn reset(&mut self) {
+        for n in self.nodes.active() {
+            let Some(session) = self.nodes.all.get(n).map(|n| n.session) else { continue };
+            match self.core.call::<SessionReset>(&SessionRef { session }).await {
+                Ok(_) => {
+                    if let Some(node) = self.nodes.all.get_mut(n) {
+                        node.place = Place::Connecting;
+                    }
+                }
+                Err(error) => self.wrong(&error.message),
+            }
+        }
+        while !self.nodes.settled() && self.over.is_none() {
+            match self.sessions.next().await {
+                SessionEvent::State(change) => {
+                    if let Some(news) = self.nodes.take(change, &self.screen.look) {
+                        self.screen.line(&news);
+                    }
+                }
+                SessionEvent::Lost(how) => {
+                    self.over = Some(1);
+                    self.wrong(&how);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn set(&mut self, setting: Option<&Setting>) {
+        match setting {
+            Some(Setting::Timestamps(on)) => self.screen.timestamps = *on,
+            Some(Setting::Output(output)) => self.output = *output,
+            Some(Setting::Timeout(limit)) => self.timeout = *limit,
+            None => {
+                let on = if self.screen.timestamps { "on" } else { "off" };
+                let output = if self.output == Output::Gather { "gather" } else { "stream" };
+                let limit = self.timeout.unwrap_or(Duration::ZERO).as_secs();
+                self.screen.line(&format!("timestamps {on}\noutput {output}\ntimeout {limit}"));
+            }
+        }
+    }
+
+    fn tell_sessions(&mut self) {
+        let line = |n: &crate::nodes::Node| match n.place {
+            Place::Ready => format!("{}  {}  {}", n.name, n.shell, n.shown_cwd()),
+            _ => n.why(&self.screen.look),
+        };
+        let lines: Vec<String> = self.nodes.all.iter().map(line).collect();
+        let text = harmless(lines.join("\n").as_bytes());
+        self.screen.line(&String::from_utf8_lossy(&text));
+    }
+
+    async fn shell(&mut self, node: Option<String>) {
+        let found = match node {
+            Some(expr) => self.find(&expr).await,
+            None => Some(self.nodes.active()),
+        };
+        let Some(found) = found else { return };
+        let [one] = found.as_slice() else {
+            return self.wrong("a shell is on one node: :shell NODE");
+        };
+        let Some(name) = self.nodes.all.get(*one).map(|n| n.name.clone()) else { return };
+        let targets = Targets {
+            nodes: name.clone(),
+            exclude: Vec::new(),
+            destination: None,
+            settings: self.targets.settings.clone(),
+        };
+        match shell::shell(self.core, targets, &self.term).await {
+            Ok(143) => self.over = Some(143),
+            Ok(status) => {
+                self.status = status;
+                self.screen.line(&format!("back from {name}"));
+            }
+            Err(why) => self.wrong(&why),
+        }
+    }
+
+    async fn background(&mut self, command: &str) {
+        for n in self.nodes.active() {
+            let Some(session) = self.nodes.all.get(n).map(|n| n.session) else { continue };
+            let params = JobStart { session, command: command.to_owned() };
+            match self.core.call::<JobStartIn>(&params).await {
+                Ok(started) => {
+                    let job = started.job;
+                    self.jobs.push(Job { node: n, session, job, command: command.to_owned() });
+                    let names = fold(self.core, &self.nodes, &[n]).await;
+                    self.screen.line(&format!("[{}] {names}", self.jobs.len()));
+                }
+                Err(error) => self.wrong(&error.message),
+            }
+        }
+    }
+
+    fn tell_jobs(&mut self) {
+        let lines = self.jobs.iter().enumerate().map(|(n, job)| {
+            let name = self.nodes.all.get(job.node).map_or("?", |n| n.name.as_str());
+            format!("[{}] {name}: {}", n + 1, job.command)
+        });
+        let lines: Vec<String> = lines.collect();
+        lines.iter().for_each(|line| self.screen.line(line));
+    }
+
+    async fn read_job(&mut self, n: usize) {
+        let Some(job) = n.checked_sub(1).and_then(|n| self.jobs.get(n)) else {
+            return self.wrong("no such job; :jobs lists them");
+        };
+        let (session, job) = (job.session, job.job);
+        let mut status = None;
+        for stderr in [false, true] {
+            let mut offset = 0;
+            loop {
+                let params = JobRead { session, job, stderr, offset };
+                match self.core.call::<JobReadOutput>(&params).await {
+                    Ok(output) => {
+                        status = output.status;
+                        offset += output.data.0.len() as u64;
+                        let last = output.data.0.is_empty();
+                        self.screen
+                            .show(crate::collect::Show::Bytes(output.data.0.to_vec()), &self.nodes);
+                        if last {
+                            break;
+                        }
+                    }
+                    Err(error) => return self.wrong(&error.message),
+                }
+            }
+        }
+        let end = status.map_or_else(|| "it runs".to_owned(), |s| format!("ended with status {s}"));
+        self.screen.line(&format!("[{n}] {end}"));
+    }
+
+    async fn kill_job(&mut self, n: usize) {
+        let Some(job) = n.checked_sub(1).and_then(|n| self.jobs.get(n)) else {
+            return self.wrong("no such job; :jobs lists them");
+        };
+        let params = JobKill { session: job.session, job: job.job, signal: "TERM".to_owned() };
+        if let Err(error) = self.core.call::<JobKillGroup>(&params).await {
+            self.wrong(&error.message);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The REPL: a line runs on all active nodes, each of which has a shell state of its own.
+//!
+//! A plain frontend: everything it does goes through the protocol, and the core owns the nodes'
+//! sessions. The walk of a line: `input` (typed, in a thread of its own) → `words` (what it
+//! means) → `session` (the loop: events of nodes, commands, signals) → `collect` (what they
+//! said) → `show`. `:shell` leaves it for a raw terminal (`shell`) and comes back.
+
+mod collect;
+mod commands;
+mod input;
+mod nodes;
+mod session;
+mod shell;
+mod show;
+mod words;
+
+use bssh_client::{Core, Start};
+use bssh_protocol::exec::Targets;
+use bssh_term::Look;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a REPL is made of; the command line has read it.
+pub struct Plan {
+    pub targets: Targets,
+    pub start: Start,
+    pub look: Look,
+    /// `TERM`
+    pub term: String,
+    /// Where the history goes; none: nowhere.
+    pub history: Option<PathBuf>,
+    /// How many nodes are connected to at once.
+    pub fanout: Option<u32>,
+    /// A plain shell on the one node instead.
+    pub single: bool,
+}
+
+/// How long a core may take to end after its last answer: it ends what runs on the nodes.
+const LEAVE: Duration = Duration::from_secs(8);
+
+/// The line editor's raw mode must not outlive us, however we end.
+struct Settings(Option<Termios>);
+
+impl Settings {
+    fn save() -> Settings {
+        let stdin = std::io::stdin();
+        Settings(tcgetattr(&stdin).ok().filter(|_| stdin.is_terminal()))
+    }
+}
+
+impl Drop for Settings {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            // A terminal that has gone needs no restoring.
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Drain, before);
+        }
+    }
+}
+
+/// Runs the REPL and gives the exit status; what went wrong has been said on stderr.
+pub async fn run(plan: Plan) -> u8 {
+    let _settings = Settings::save();
+    let Plan { targets, start, look, term, history, fanout, single } = plan;
+    let core = match Core::start(start).await {
+        Ok(core) => core,
+        Err(error) => {
+            say(&format!("bssh: {error}"));
+            return 1;
+        }
+    };
+    let status = match single {
+        true => shell::shell(&core, targets, &term).await.unwrap_or_else(|why| {
+            say(&format!("bssh: {why}"));
+            255
+        }),
+        false => {
+            let wishes = session::Wishes { targets, look, term, history, fanout };
+            session::session(&core, wishes).await
+        }
+    };
+    // The status is known; a core that hangs must not hold it back.
+    let _ = tokio::time::timeout(LEAVE, core.close()).await;
+    status
+}
+
+/// A line for people on stderr. A stderr that is gone cannot be told about.
+fn say(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}

@@ -1,0 +1,358 @@
+//! The loop: a line is read, run on the active nodes, and shown; meanwhile nodes come and go.
+
+use crate::collect::{Collect, Show};
+use crate::commands::Job;
+use crate::input::{Ask, Input, Typed};
+use crate::nodes::{Nodes, Place};
+use crate::say;
+use crate::show::{Screen, fold};
+use crate::words::{self, Line, Output};
+use bssh_client::{Core, SessionEvent, Sessions};
+use bssh_protocol::exec::{Exit, Targets};
+use bssh_protocol::methods::GroupList;
+use bssh_protocol::node::GroupListParams;
+use bssh_protocol::session::{ExecId, SessionExecParams, SessionOpenParams, StateUse};
+use bssh_term::Look;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Credit of each stream: small, for there may be a thousand of them.
+const WINDOW: u64 = 64 << 10;
+/// Completions shown at most.
+const MOST_PATHS: usize = 200;
+
+/// What the command line asked for.
+pub(crate) struct Wishes {
+    pub targets: Targets,
+    pub look: Look,
+    pub term: String,
+    pub history: Option<PathBuf>,
+    pub fanout: Option<u32>,
+}
+
+/// A REPL under way.
+pub(crate) struct Repl<'a> {
+    pub core: &'a Core,
+    pub sessions: Sessions,
+    pub nodes: Nodes,
+    pub screen: Screen,
+    pub targets: Targets,
+    pub term: String,
+    pub output: Output,
+    pub timeout: Option<Duration>,
+    pub jobs: Vec<Job>,
+    /// Of the last line, for whoever runs a script.
+    pub status: u8,
+    signals: Signals,
+    completing: HashMap<ExecId, (Vec<u8>, SyncSender<Vec<String>>)>,
+    /// Why it cannot go on.
+    pub over: Option<u8>,
+}
+
+struct Signals {
+    interrupt: Signal,
+    end: Ends,
+}
+
+/// Signals that end us.
+struct Ends {
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            end: Ends {
+                terminate: signal(SignalKind::terminate())?,
+                hangup: signal(SignalKind::hangup())?,
+            },
+        })
+    }
+}
+
+impl Ends {
+    /// The exit status of the signal that ends us.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.terminate.recv() => 143,
+            _ = self.hangup.recv() => 129,
+        }
+    }
+}
+
+/// Runs a REPL and gives its exit status.
+pub(crate) async fn session(core: &Core, wishes: Wishes) -> u8 {
+    let sessions = core.sessions();
+    let params = SessionOpenParams {
+        targets: wishes.targets.clone(),
+        fanout: wishes.fanout,
+        ..SessionOpenParams::default()
+    };
+    let opened = match sessions.open(&params).await {
+        Ok(opened) => opened,
+        Err(error) => {
+            say(&format!("bssh: {}", error.message));
+            if let Some(hint) = error.data.as_ref().and_then(|d| d.hint.as_ref()) {
+                say(&format!("hint: {hint}"));
+            }
+            return 2;
+        }
+    };
+    for warning in &opened.warnings {
+        say(&format!("bssh: warning: {warning}"));
+    }
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            say(&format!("bssh: cannot watch for signals: {error}"));
+            return 1;
+        }
+    };
+    let mut repl = Repl {
+        core,
+        sessions,
+        nodes: Nodes::new(opened.sessions),
+        screen: Screen::new(wishes.look),
+        targets: wishes.targets,
+        term: wishes.term,
+        output: Output::default(),
+        timeout: None,
+        jobs: Vec::new(),
+        status: 0,
+        signals,
+        completing: HashMap::new(),
+        over: None,
+    };
+    repl.connect().await;
+    let input = Input::start(wishes.history, repl.names().await);
+    match input {
+        Ok(mut input) => repl.read_lines(&mut input).await,
+        Err(why) => {
+            say(&format!("bssh: cannot read lines: {why}"));
+            1
+        }
+    }
+}
+
+impl Repl<'_> {
+    /// Waits until every node is there, or is not.
+    async fn connect(&mut self) {
+        let n = self.nodes.all.len();
+        while !self.nodes.settled() && self.over.is_none() {
+            let sessions = self.sessions.clone();
+            tokio::select! {
+                event = sessions.next() => self.idle(event, None),
+                _ = self.signals.interrupt.recv() => break,
+                status = self.signals.end.next() => self.over = Some(status),
+            }
+        }
+        for node in self.nodes.all.iter().filter(|node| node.place != Place::Ready) {
+            say(&node.why(&self.screen.look));
+        }
+        let there = self.nodes.n_ready();
+        let look = &self.screen.look;
+        let sign = if there == n { look.glyphs.ok } else { look.glyphs.failed };
+        say(&format!("{sign} {there} of {n} nodes; :help shows what can be done"));
+    }
+
+    /// Nodes and groups, for completion.
+    async fn names(&self) -> Vec<String> {
+        let params = GroupListParams { settings: self.targets.settings.clone() };
+        let groups = self.core.call::<GroupList>(&params).await;
+        let groups = groups.map(|list| list.groups).unwrap_or_default();
+        let groups = groups.into_iter().map(|g| format!("@{}", g.name));
+        self.nodes.all.iter().map(|n| n.name.clone()).chain(groups).collect()
+    }
+
+    async fn read_lines(&mut self, input: &mut Input) -> u8 {
+        while self.over.is_none() {
+            let active = self.nodes.active();
+            let names = match active.len() == self.nodes.all.len() && active.len() > 1 {
+                true => String::new(),
+                false => fold(self.core, &self.nodes, &active).await,
+            };
+            let line = match self.read_line(input, &names).await {
+                Typed::Line(line) => line,
+                Typed::Interrupted | Typed::Complete(_) => continue,
+                Typed::End => break,
+                Typed::Failed(why) => {
+                    say(&format!("bssh: {why}"));
+                    break;
+                }
+            };
+            match words::read(&line) {
+                Line::Quit => break,
+                line => self.obey(line).await,
+            }
+        }
+        self.over.unwrap_or(self.status)
+    }
+
+    /// A line; news of nodes are shown above it meanwhile.
+    async fn read_line(&mut self, input: &mut Input, names: &str) -> Typed {
+        input.ask(&self.nodes.prompt(&self.screen.look, names));
+        let sessions = self.sessions.clone();
+        loop {
+            tokio::select! {
+                typed = input.next() => match typed {
+                    Typed::Complete(ask) => self.complete(ask).await,
+                    typed => return typed,
+                },
+                event = sessions.next() => {
+                    self.idle(event, Some(input));
+                    if self.over.is_some() {
+                        return Typed::End;
+                    }
+                }
+                status = self.signals.end.next() => {
+                    self.over = Some(status);
+                    return Typed::End;
+                }
+            }
+        }
+    }
+
+    /// Something happened that no line waits for.
+    fn idle(&mut self, event: SessionEvent, input: Option<&Input>) {
+        let news = match event {
+            SessionEvent::State(change) => self.nodes.take(change, &self.screen.look),
+            SessionEvent::Data { exec, bytes, .. } => {
+                if let Some((text, _)) = self.completing.get_mut(&exec) {
+                    text.extend_from_slice(&bytes);
+                }
+                None
+            }
+            SessionEvent::Done(done) => {
+                if let Some((text, answer)) = self.completing.remove(&done.exec) {
+                    let text = String::from_utf8_lossy(&text).into_owned();
+                    let paths = text.lines().filter(|l| !l.chars().any(char::is_control));
+                    // The editor may have given up.
+                    let _ = answer.try_send(paths.take(MOST_PATHS).map(str::to_owned).collect());
+                }
+                None
+            }
+            SessionEvent::Lost(how) => {
+                self.over = Some(1);
+                Some(format!("bssh: {how}"))
+            }
+        };
+        match (news, input) {
+            (Some(news), Some(input)) => input.say(&news),
+            (Some(news), None) if self.nodes.settled() => say(&news),
+            _ => {}
+        }
+    }
+
+    /// Asks the first active node that is there.
+    async fn complete(&mut self, ask: Ask) {
+        let mut there = self.nodes.all.iter().filter(|n| n.active && n.place == Place::Ready);
+        let Some(node) = there.next() else { return };
+        let (home, rest) = match ask.prefix.strip_prefix("~/") {
+            Some(rest) => ("~/", rest),
+            None => ("", ask.prefix.as_str()),
+        };
+        let quoted = rest.replace('\'', "'\\''");
+        let params = SessionExecParams {
+            session: node.session,
+            command: format!("ls -dp -- {home}'{quoted}'* 2>/dev/null | head -n {MOST_PATHS}"),
+            state: StateUse::Read,
+            timeout_ms: Some(2000),
+            window: Some(WINDOW),
+            ..SessionExecParams::default()
+        };
+        if let Ok(exec) = self.sessions.exec(&params).await {
+            self.completing.insert(exec, (Vec::new(), ask.answer));
+        }
+    }
+
+    /// Runs a line on these nodes, shows what they say, and waits until all are done. Ctrl-C goes
+    /// to the nodes: the first as INT, the next as TERM, then KILL.
+    pub(crate) async fn run(&mut self, nodes: &[usize], command: &str) {
+        let mut collect = Collect::new(self.output == Output::Stream, nodes.len() == 1);
+        for n in nodes {
+            let Some(node) = self.nodes.all.get(*n) else { continue };
+            if node.place != Place::Ready {
+                let why = node.why(&self.screen.look);
+                self.screen.line(&why);
+                self.status = 255;
+                continue;
+            }
+            let params = SessionExecParams {
+                session: node.session,
+                command: command.to_owned(),
+                timeout_ms: self.timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
+                window: Some(WINDOW),
+                ..SessionExecParams::default()
+            };
+            match self.sessions.exec(&params).await {
+                Ok(exec) => collect.add(*n, node.session, exec),
+                Err(error) => {
+                    let text = format!("{}: {error}", node.name);
+                    self.screen.line(&text);
+                    self.status = 255;
+                }
+            }
+        }
+        let mut pressed = 0;
+        while !collect.is_done() && self.over.is_none() {
+            let sessions = self.sessions.clone();
+            tokio::select! {
+                event = sessions.next() => self.working(event, &mut collect),
+                _ = self.signals.interrupt.recv() => {
+                    let name = ["INT", "TERM"].get(pressed).unwrap_or(&"KILL");
+                    pressed += 1;
+                    for part in collect.parts.iter().filter(|p| p.done.is_none()) {
+                        // One that is over by now needs none.
+                        let _ = sessions.signal(part.session, part.exec, name).await;
+                    }
+                }
+                status = self.signals.end.next() => self.over = Some(status),
+            }
+        }
+        self.screen.finish(&collect, &self.nodes, self.core).await;
+        if !collect.parts.is_empty() {
+            self.status =
+                worst(&collect).max(if collect.parts.len() < nodes.len() { 255 } else { 0 });
+        }
+    }
+
+    /// Something happened while a line is at work.
+    fn working(&mut self, event: SessionEvent, collect: &mut Collect) {
+        match event {
+            SessionEvent::Data { exec, channel, bytes } if collect.has(exec) => {
+                let show = collect.data(exec, channel, &bytes);
+                self.screen.show(show, &self.nodes);
+            }
+            SessionEvent::Done(done) if collect.has(done.exec) => {
+                if let Some(node) = self.nodes.of_session(done.session) {
+                    node.cwd.clone_from(&done.cwd);
+                }
+                let show: Show = collect.done(done);
+                self.screen.show(show, &self.nodes);
+            }
+            SessionEvent::State(change) => {
+                if let Some(news) = self.nodes.take(change, &self.screen.look) {
+                    self.screen.line(&news);
+                }
+            }
+            other => self.idle(other, None),
+        }
+    }
+}
+
+/// The greatest status of a line; 255 for a node that gave none.
+fn worst(collect: &Collect) -> u8 {
+    let statuses = collect.parts.iter().map(|part| match part.done.as_ref() {
+        Some(done) if done.failure.is_none() => match &done.exit {
+            Some(Exit::Status(status)) => u8::try_from(status & 0xff).unwrap_or(255),
+            _ => 255,
+        },
+        _ => 255,
+    });
+    statuses.max().unwrap_or(0)
+}

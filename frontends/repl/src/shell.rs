@@ -1,0 +1,195 @@
+//! `:shell` and `--single-node`: the terminal handed over to a pty on one node, and back.
+//!
+//! Raw bytes both ways; `~.` at the start of a line hangs up, `~~` is a tilde. One thread reads
+//! the keyboard with poll(2), so that it can be told to stop.
+
+use bssh_client::{Core, Pty};
+use bssh_protocol::exec::{Exit, Targets};
+use bssh_protocol::pty::PtyOpenParams;
+use bssh_term::RawMode;
+use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::io::{IsTerminal, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Typed bytes on their way: a person is slow, a pipe waits.
+const TYPED: usize = 16;
+const CHUNK: usize = 4096;
+
+/// A shell on one node, until it ends or is hung up on; gives its exit status.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) async fn shell(core: &Core, targets: Targets, term: &str) -> Result<u8, String> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err("a shell needs a terminal".to_owned());
+    }
+    let size = bssh_term::size(stdin.as_fd());
+    let params = PtyOpenParams {
+        targets,
+        term: term.to_owned(),
+        cols: size.map_or(80, |s| s.cols),
+        rows: size.map_or(24, |s| s.rows),
+        px_width: size.map_or(0, |s| s.px_width),
+        px_height: size.map_or(0, |s| s.px_height),
+        modes: bssh_term::modes(stdin.as_fd()).unwrap_or_default(),
+        ..PtyOpenParams::default()
+    };
+    let mut pty = core.pty(&params).await.map_err(|e| e.to_string())?;
+    crate::say(&format!("on {}; ~. at the start of a line comes back", pty.node));
+    let status = {
+        let _raw = RawMode::raw(&stdin).map_err(|e| e.to_string())?;
+        carry(&mut pty).await?
+    };
+    // Modes a program may have left on: mouse, bracketed paste, alternate screen, no cursor.
+    let back = "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1049l\x1b[?25h\x1b[0m";
+    let _ = std::io::stdout().write_all(back.as_bytes());
+    Ok(status)
+}
+
+async fn carry(pty: &mut Pty) -> Result<u8, String> {
+    let mut keyboard = Keyboard::open().map_err(|e| format!("cannot read the keyboard: {e}"))?;
+    let mut keys = pty.keys();
+    let mut resized = signal(SignalKind::window_change()).map_err(|e| e.to_string())?;
+    let mut ended = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
+    let mut filter = Filter { at_start: true, tilde: false };
+    loop {
+        tokio::select! {
+            bytes = pty.next() => match bytes {
+                Some(bytes) => {
+                    let mut out = std::io::stdout().lock();
+                    // A screen that has gone cannot be told about.
+                    let _ = out.write_all(&bytes).and_then(|()| out.flush());
+                }
+                None => break,
+            },
+            typed = keyboard.typed.recv() => {
+                let (bytes, hang_up) = filter.pass(&typed.unwrap_or_default());
+                if let Some(keys) = &mut keys
+                    && !bytes.is_empty()
+                {
+                    // A node that takes no more ends the pty by itself.
+                    let _ = keys.write(bytes.into()).await;
+                }
+                if hang_up {
+                    return Ok(0);
+                }
+            }
+            _ = resized.recv() => {
+                if let Some(size) = bssh_term::size(std::io::stdin().as_fd()) {
+                    let _ = pty.resize(size.cols, size.rows).await;
+                }
+            }
+            _ = ended.recv() => return Ok(143),
+        }
+    }
+    let exited = pty.exited().await.ok_or("the core is gone")?;
+    match (exited.failure, exited.exit) {
+        (Some(failure), _) => Err(format!("{}: {}", exited.node, failure.message)),
+        (None, Some(Exit::Status(status))) => Ok(u8::try_from(status & 0xff).unwrap_or(255)),
+        _ => Ok(255),
+    }
+}
+
+/// Looks for `~.` at the start of a line.
+struct Filter {
+    at_start: bool,
+    tilde: bool,
+}
+
+impl Filter {
+    /// What goes on, and whether to hang up.
+    fn pass(&mut self, typed: &Bytes) -> (Vec<u8>, bool) {
+        let mut on = Vec::with_capacity(typed.len());
+        for byte in typed {
+            match (std::mem::take(&mut self.tilde), byte) {
+                (true, b'.') => return (on, true),
+                (true, b'~') => on.push(b'~'),
+                (true, other) => on.extend([b'~', *other]),
+                (false, b'~') if self.at_start => {
+                    self.tilde = true;
+                    continue;
+                }
+                (false, other) => on.push(*other),
+            }
+            self.at_start = matches!(byte, b'\r' | b'\n');
+        }
+        (on, false)
+    }
+}
+
+/// The keyboard; dropping it ends its thread.
+struct Keyboard {
+    typed: mpsc::Receiver<Bytes>,
+    /// Closing it wakes the thread.
+    _stop: OwnedFd,
+}
+
+impl Keyboard {
+    fn open() -> std::io::Result<Keyboard> {
+        let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (sender, typed) = mpsc::channel(TYPED);
+        std::thread::Builder::new()
+            .name("stdin".to_owned())
+            .spawn(move || read(&stopped, &sender))?;
+        Ok(Keyboard { typed, _stop: stop })
+    }
+}
+
+fn read(stopped: &OwnedFd, typed: &mpsc::Sender<Bytes>) {
+    let stdin = std::io::stdin();
+    let mut buffer = [0_u8; CHUNK];
+    loop {
+        let mut fds = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(_) => return,
+        }
+        let [keys, stop] = &fds;
+        if !stop.revents().is_empty() {
+            return;
+        }
+        if keys.revents().is_empty() {
+            continue;
+        }
+        match rustix::io::read(&stdin, &mut buffer) {
+            Ok(0) => return,
+            Ok(n) => {
+                let bytes = Bytes::copy_from_slice(buffer.get(..n).unwrap_or_default());
+                if typed.blocking_send(bytes).is_err() {
+                    return;
+                }
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_escape_is_at_the_start_of_a_line_only() {
+        for (typed, on, hang_up) in [
+            ("ls\r~.", "ls\r", true),
+            ("a~.b", "a~.b", false),
+            ("~~x", "~x", false),
+            ("~x", "~x", false),
+            ("\r~", "\r", false),
+        ] {
+            let mut filter = Filter { at_start: true, tilde: false };
+            let (got, hung) = filter.pass(&Bytes::from(typed));
+            assert_eq!((got.as_slice(), hung), (on.as_bytes(), hang_up), "{typed:?}");
+        }
+        let mut filter = Filter { at_start: true, tilde: false };
+        assert_eq!(filter.pass(&Bytes::from("~")), (vec![], false));
+        assert_eq!(filter.pass(&Bytes::from(".")), (vec![], true));
+    }
+}

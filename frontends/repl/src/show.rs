@@ -1,0 +1,204 @@
+//! What people see: outputs of nodes under their names, ends that were not well, and nothing that
+//! could drive the terminal.
+
+use crate::collect::{Collect, Show};
+use crate::nodes::Nodes;
+use bssh_client::Core;
+use bssh_protocol::exec::Exit;
+use bssh_protocol::methods::GroupFold;
+use bssh_protocol::node::FoldParams;
+use bssh_protocol::session::SessionExecDone;
+use bssh_term::{Color, Look};
+use std::io::Write;
+use std::time::SystemTime;
+
+/// The screen.
+pub(crate) struct Screen {
+    pub look: Look,
+    pub timestamps: bool,
+    /// The last byte shown was no end of a line.
+    open_line: bool,
+}
+
+impl Screen {
+    pub(crate) fn new(look: Look) -> Screen {
+        Screen { look, timestamps: false, open_line: false }
+    }
+
+    /// Shows what is to be shown now.
+    pub(crate) fn show(&mut self, show: Show, nodes: &Nodes) {
+        match show {
+            Show::Nothing => {}
+            Show::Bytes(bytes) => self.bytes(&bytes),
+            Show::Lines(node, lines) => {
+                let name = nodes.all.get(node).map_or("?", |n| n.name.as_str());
+                let head = format!("{}{}: ", self.stamp(), self.look.paint(Color::Header, name));
+                let mut text = Vec::with_capacity(lines.len() + head.len());
+                for line in lines.split_inclusive(|b| *b == b'\n') {
+                    text.extend_from_slice(head.as_bytes());
+                    text.extend_from_slice(line);
+                    if !line.ends_with(b"\n") {
+                        text.push(b'\n');
+                    }
+                }
+                self.bytes(&text);
+            }
+        }
+    }
+
+    /// All nodes are done: their outputs, equal ones once, and how they ended.
+    pub(crate) async fn finish(&mut self, collect: &Collect, nodes: &Nodes, core: &Core) {
+        self.close_line();
+        let several = collect.parts.len() > 1;
+        for (group, out) in collect.groups() {
+            if several {
+                let names = fold(core, nodes, &group).await;
+                let n = if group.len() > 1 { format!(" ({})", group.len()) } else { String::new() };
+                let head = self.look.paint(Color::Header, &format!("---- {names}{n} ----"));
+                self.line(&format!("{}{head}", self.stamp()));
+            }
+            self.bytes(out);
+            self.close_line();
+        }
+        let mut ends: Vec<(String, Vec<usize>)> = Vec::new();
+        for part in &collect.parts {
+            let Some(text) = part.done.as_ref().and_then(how) else { continue };
+            match ends.iter_mut().find(|(known, _)| *known == text) {
+                Some((_, nodes)) => nodes.push(part.node),
+                None => ends.push((text, vec![part.node])),
+            }
+        }
+        for (text, group) in ends {
+            let names = fold(core, nodes, &group).await;
+            let sign = self.look.glyphs.failed;
+            self.line(&self.look.paint(Color::Failed, &format!("{sign} {names}: {text}")));
+        }
+    }
+
+    /// A line of ours.
+    pub(crate) fn line(&mut self, text: &str) {
+        self.close_line();
+        self.write(format!("{text}\n").as_bytes());
+    }
+
+    fn close_line(&mut self) {
+        if std::mem::take(&mut self.open_line) {
+            self.write(b"\n");
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.write(&harmless(bytes));
+        self.open_line = bytes.last().is_some_and(|b| *b != b'\n');
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        let mut out = std::io::stdout().lock();
+        // A screen that has gone cannot be told about.
+        let _ = out.write_all(bytes).and_then(|()| out.flush());
+    }
+
+    /// `[12:34:56Z] `, if wanted.
+    fn stamp(&self) -> String {
+        if !self.timestamps {
+            return String::new();
+        }
+        let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_secs()) % 86_400;
+        format!("[{:02}:{:02}:{:02}Z] ", now / 3600, now / 60 % 60, now % 60)
+    }
+}
+
+/// The nodes' names as one expression.
+pub(crate) async fn fold(core: &Core, nodes: &Nodes, group: &[usize]) -> String {
+    let names: Vec<String> =
+        group.iter().filter_map(|n| nodes.all.get(*n)).map(|n| n.name.clone()).collect();
+    if let [one] = names.as_slice() {
+        return one.clone();
+    }
+    let joined = names.join(",");
+    let params = FoldParams { sets: vec![names] };
+    match core.call::<GroupFold>(&params).await {
+        Ok(folded) => folded.exprs.into_iter().next().unwrap_or(joined),
+        Err(_) => joined,
+    }
+}
+
+/// How a command ended, if that is worth a line.
+pub(crate) fn how(done: &SessionExecDone) -> Option<String> {
+    if let Some(failure) = &done.failure {
+        let hint = failure.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
+        return Some(format!("{}{hint}", failure.message));
+    }
+    match &done.exit {
+        _ if done.timed_out => Some("ended: it took too long".to_owned()),
+        Some(Exit::Status(0)) => None,
+        Some(Exit::Status(130)) if done.interrupted => Some("interrupted".to_owned()),
+        Some(Exit::Status(status)) => Some(format!("status {status}")),
+        Some(Exit::Signal(name)) => Some(format!("ended by SIG{name}")),
+        None => Some("no exit status".to_owned()),
+    }
+}
+
+/// Bytes without what could drive the terminal: of escapes only colours are left, of controls
+/// only ends of lines and tabs.
+pub(crate) fn harmless(bytes: &[u8]) -> Vec<u8> {
+    let mut clean = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match first {
+            0x1b => {
+                if let Some(n) = color(after) {
+                    clean.push(0x1b);
+                    clean.extend_from_slice(after.get(..n).unwrap_or_default());
+                    rest = after.get(n..).unwrap_or_default();
+                } else {
+                    clean.extend_from_slice(b"^[");
+                }
+            }
+            b'\n' | b'\t' => clean.push(*first),
+            b'\r' if after.first() == Some(&b'\n') => {}
+            0..0x20 => clean.extend_from_slice(&[b'^', first + 0x40]),
+            0x7f => clean.extend_from_slice(b"^?"),
+            // C1 controls in UTF-8, which some terminals obey.
+            0xc2 if after.first().is_some_and(|b| (0x80..0xa0).contains(b)) => {
+                clean.push(b'?');
+                rest = after.get(1..).unwrap_or_default();
+            }
+            _ => clean.push(*first),
+        }
+    }
+    clean
+}
+
+/// Length of `[…m` at the beginning.
+fn color(bytes: &[u8]) -> Option<usize> {
+    let end = bytes.iter().take(32).position(|b| *b == b'm')?;
+    let (first, parameters) = bytes.get(..end)?.split_first()?;
+    let plain = parameters.iter().all(|b| b.is_ascii_digit() || matches!(b, b';' | b':'));
+    (*first == b'[' && plain).then_some(end + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_drives_the_terminal() {
+        for (bytes, want) in [
+            (&b"plain\ttext\r\n"[..], &b"plain\ttext\n"[..]),
+            (b"\x1b[1;31mred\x1b[0m", b"\x1b[1;31mred\x1b[0m"),
+            (b"\x1b[2J\x1b]0;title\x07", b"^[[2J^[]0;title^G"),
+            (b"a\x08b\rc\x7f", b"a^Hb^Mc^?"),
+            ("\u{9b}2J ü".as_bytes(), "?2J ü".as_bytes()),
+            (b"\x1b", b"^["),
+            (b"\xff\xfe", b"\xff\xfe"),
+        ] {
+            assert_eq!(
+                String::from_utf8_lossy(&harmless(bytes)),
+                String::from_utf8_lossy(want),
+                "{bytes:?}"
+            );
+        }
+    }
+}
