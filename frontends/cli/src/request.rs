@@ -28,6 +28,8 @@ pub(crate) struct ViewPlan {
     pub output_dir: Option<PathBuf>,
     /// Bytes to show of each stream of a node; the rest is counted.
     pub max_output: Option<u64>,
+    /// Say the counts even where stderr is no terminal.
+    pub summary: bool,
     pub quiet: bool,
     pub verbose: bool,
 }
@@ -181,6 +183,7 @@ fn view(args: &Args, has_output: bool, terminals: Terminals) -> ViewPlan {
         prefix: !o.no_prefix,
         output_dir: o.output_dir.clone(),
         max_output: o.max_output,
+        summary: o.summary,
         quiet: o.quiet,
         verbose: o.verbose > 0,
     }
