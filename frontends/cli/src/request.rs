@@ -105,8 +105,8 @@ pub(crate) fn request(
     Ok(Request { params, view, rule })
 }
 
-/// The descriptor under which a core finds its frontend's stdin.
-const STDIN: i32 = 3;
+/// Our own stdin, lent to the core.
+const STDIN: i32 = 0;
 
 /// What the targets flags say, as one node set expression.
 pub(crate) fn targets(args: &Args) -> Targets {
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn stdin_is_broadcast_unless_it_is_a_terminal_or_unwanted() {
-        assert_eq!(from("-H a cat", PIPES).params.stdin, Source::Fd(3));
+        assert_eq!(from("-H a cat", PIPES).params.stdin, Source::Fd(0));
         assert_eq!(from("-H a -n cat", PIPES).params.stdin, Source::Null);
         assert_eq!(from("-H a cat", TERMINAL).params.stdin, Source::Null);
     }

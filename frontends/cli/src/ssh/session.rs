@@ -23,9 +23,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit code of everything that is not the remote command's, as ssh has it.
 const OURS: u8 = 255;
-const STDIN: i32 = 3;
-const STDOUT: i32 = 4;
-const STDERR: i32 = 5;
+/// Our own stdin, stdout and stderr, lent to the core.
+const STDIN: i32 = 0;
+const STDOUT: i32 = 1;
+const STDERR: i32 = 2;
 
 /// What a session needs to know about its surroundings.
 pub(crate) struct Surroundings {
