@@ -77,7 +77,7 @@ impl Planner {
             Some(path) => ConfigFile::File(PathBuf::from(path)),
         };
         let ssh = SshConfig::load(env, &file).map_err(|e| config_error(&e))?;
-        let mut defaults = Vec::new();
+        let mut defaults = settings.defaults.clone();
         let inventory = match clusters {
             false => None,
             true => {
@@ -86,7 +86,7 @@ impl Planner {
                     Inventory::load(env, config.as_deref()).map_err(|e| config_error(&e))?;
                 let names = ssh.host_names().to_vec();
                 inventory.set_ssh_hosts(move || names.clone());
-                defaults = default_lines(&inventory);
+                defaults.extend(default_lines(&inventory));
                 Some(inventory)
             }
         };
@@ -266,6 +266,7 @@ fn fingerprint(settings: &Settings) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     (&settings.config, &settings.ssh_config, &settings.options).hash(&mut hasher);
+    settings.defaults.hash(&mut hasher);
     hasher.finish()
 }
 

@@ -133,7 +133,10 @@ fn check(options: &mut HostOptions, evaluation: &Evaluation<'_>, errors: &mut Ve
         let why = "cannot execute command-line and remote command".into();
         errors.push(place("remotecommand", why));
     }
-    let background = options.fork_after_authentication && options.session_type != "none";
+    // Only who asks for an explanation says what is going to run.
+    let background = evaluation.request.explain
+        && options.fork_after_authentication
+        && options.session_type != "none";
     if background && !command && options.remote_command.is_none() {
         let why = "cannot fork into background without a command to execute".into();
         errors.push(place("forkafterauthentication", why));

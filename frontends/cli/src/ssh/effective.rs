@@ -72,7 +72,7 @@ impl Effective {
         };
         let tty = match (&action, args.stdio_forward.is_some()) {
             (Action::Hold, _) | (_, true) => Tty::No,
-            _ => tty(args, get("requesttty"), &action),
+            _ => tty(get("requesttty"), &action),
         };
         Ok(Effective {
             action,
@@ -119,11 +119,11 @@ fn action(args: &SshArgs, session: &str, configured: Option<&str>) -> Result<Act
     }
 }
 
-fn tty(args: &SshArgs, configured: &str, action: &Action) -> Tty {
-    match (args.no_tty, args.tty, configured) {
-        (true, ..) | (false, 0, "no" | "false") => Tty::No,
-        (false, 2.., _) | (false, 0, "force") | (false, 1, "yes" | "force") => Tty::Forced,
-        (false, 1, _) | (false, 0, "yes" | "true") => Tty::Wanted { asked: true },
+fn tty(configured: &str, action: &Action) -> Tty {
+    match configured {
+        "no" | "false" => Tty::No,
+        "force" => Tty::Forced,
+        "yes" | "true" => Tty::Wanted { asked: true },
         _ if *action == Action::Shell => Tty::Wanted { asked: false },
         _ => Tty::No,
     }

@@ -6,7 +6,7 @@
 use super::args::{self, Mode, SshArgs};
 use super::effective::{Effective, LogLevel, Tty};
 use super::keyboard::{Keyboard, Typed};
-use super::{background, query, say};
+use super::{background, log_to, query, say, show};
 use bssh_client::{Core, Prompter, Run, RunEvent, Start};
 use bssh_protocol::exec::{Action, Ended, ExecParams, Exit, NodeState, PtyRequest, Targets};
 use bssh_protocol::forward::ForwardParams;
@@ -23,6 +23,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit code of everything that is not the remote command's, as ssh has it.
 const OURS: u8 = 255;
+/// SIGTERM.
+const TERMINATED: &str = "15";
 const STDIN: i32 = 3;
 const STDOUT: i32 = 4;
 const STDERR: i32 = 5;
@@ -133,16 +135,16 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
 }
 
 async fn start_core(args: &SshArgs, around: &Surroundings) -> Result<Core, String> {
-    let level = match (args.quiet, args.verbose) {
-        (true, _) => "quiet",
-        (_, 0) => "info",
-        (_, 1) => "debug1",
-        (_, 2) => "debug2",
-        _ => "debug3",
-    };
+    let level = args.log_level().unwrap_or_else(|| "info".to_owned());
+    let mut arguments: Vec<OsString> = vec!["--log".into(), level.into()];
+    if let Some(path) = &args.log_file {
+        log_to(path.as_ref())
+            .map_err(|e| format!("cannot open the log {}: {e}", path.to_string_lossy()))?;
+        arguments.extend(["--log-file".into(), path.clone()]);
+    }
     let start = Start {
         program: around.core.clone(),
-        arguments: vec!["--log".into(), level.into()],
+        arguments,
         lend_stdio: true,
         prompter: around.prompter.clone(),
         ..Start::default()
@@ -288,16 +290,22 @@ impl Session<'_> {
                     self.resize().await;
                     None
                 }
-                Happening::Killed(signal) => {
-                    self.keyboard = None;
-                    self.note(LogLevel::Info, &format!("Killed by signal {signal}.\r\n"));
-                    Some(OURS)
-                }
+                Happening::Killed(signal) => Some(self.killed(signal)),
             };
             if let Some(code) = over {
                 return code;
             }
         }
+    }
+
+    /// Without a session, SIGTERM is the way it is meant to end.
+    fn killed(&mut self, signal: &str) -> u8 {
+        self.keyboard = None;
+        if self.effective.action == Action::Hold && signal == TERMINATED {
+            return 0;
+        }
+        self.note(LogLevel::Verbose, &format!("Killed by signal {signal}.\r\n"));
+        OURS
     }
 
     fn on_event(&mut self, event: Option<RunEvent>) -> Option<u8> {
@@ -373,10 +381,10 @@ impl Session<'_> {
 
     async fn list_forwards(&self) {
         let forwards = self.core.call::<ForwardList>(&Default::default()).await;
-        say("The following forwards are open:\r\n");
+        show("The following forwards are open:\r\n");
         for f in forwards.map(|list| list.forwards).unwrap_or_default() {
             let (bound, open) = (&f.bound, f.connections);
-            say(&format!("  {bound} {:?} {} ({open} connections)\r\n", f.kind, f.spec));
+            show(&format!("  {bound} {:?} {} ({open} connections)\r\n", f.kind, f.spec));
         }
     }
 
@@ -421,7 +429,7 @@ impl Signals {
     async fn next(&mut self) -> Happening {
         tokio::select! {
             _ = self.interrupt.recv() => Happening::Killed("2"),
-            _ = self.terminate.recv() => Happening::Killed("15"),
+            _ = self.terminate.recv() => Happening::Killed(TERMINATED),
             _ = self.hangup.recv() => Happening::Killed("1"),
             _ = self.resize.recv() => Happening::Resized,
         }
