@@ -1,6 +1,7 @@
 //! Remarks on stderr or in a file, in the form ssh's users know: warnings as they are, `debug1:` and so on
 //! with `-v`.
 
+use bssh_engine::BANNER;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -66,6 +67,10 @@ impl Subscriber for Remarks {
     fn event(&self, event: &Event<'_>) {
         let mut text = Message(String::new());
         event.record(&mut text);
+        if event.metadata().target() == BANNER {
+            let _ = io::stderr().write_all(text.0.as_bytes());
+            return;
+        }
         let mark = match *event.metadata().level() {
             tracing::Level::INFO => "debug1: ",
             tracing::Level::DEBUG => "debug2: ",

@@ -60,65 +60,61 @@ enum Flag {
     Forward(&'static str),
     /// Something of its own, in [`SshArgs::apply_own`].
     Own { value: bool },
-    /// Refused, with the reason.
-    Refused { value: bool, why: &'static str },
+    /// Refused; the table says why.
+    Refused { value: bool },
 }
 
-/// Every flag of ssh(1). What a line asks for may still be refused by the keyword table.
-const FLAGS: &[(u8, Flag)] = &[
-    (b'1', Flag::Refused { value: false, why: "SSH protocol version 1 is not supported" }),
-    (b'2', Flag::Own { value: false }),
-    (b'4', Flag::Lines(&["AddressFamily=inet"])),
-    (b'6', Flag::Lines(&["AddressFamily=inet6"])),
-    (b'A', Flag::Lines(&["ForwardAgent=yes"])),
-    (b'a', Flag::Lines(&["ForwardAgent=no"])),
-    (b'B', Flag::Last("BindInterface")),
-    (b'b', Flag::Last("BindAddress")),
-    (b'C', Flag::Lines(&["Compression=yes"])),
-    (b'c', Flag::Last("Ciphers")),
-    (b'D', Flag::Forward("DynamicForward")),
-    (b'E', Flag::Own { value: true }),
-    (b'e', Flag::Last("EscapeChar")),
-    (b'F', Flag::Own { value: true }),
-    (b'f', Flag::Lines(&["ForkAfterAuthentication=yes", "StdinNull=yes"])),
-    (b'G', Flag::Own { value: false }),
-    (b'g', Flag::Lines(&["GatewayPorts=yes"])),
-    (b'I', Flag::Last("PKCS11Provider")),
-    (b'i', Flag::First("IdentityFile")),
-    (b'J', Flag::Own { value: true }),
-    (b'K', Flag::Lines(&["GSSAPIAuthentication=yes", "GSSAPIDelegateCredentials=yes"])),
-    (b'k', Flag::Lines(&["GSSAPIDelegateCredentials=no"])),
-    (b'L', Flag::Forward("LocalForward")),
-    (b'l', Flag::First("User")),
-    (b'M', Flag::Own { value: false }),
-    (b'm', Flag::Last("MACs")),
-    (b'N', Flag::Own { value: false }),
-    (b'n', Flag::Lines(&["StdinNull=yes"])),
-    (
-        b'O',
-        Flag::Refused {
-            value: true,
-            why: "there is no shared connection to control: each bssh has its own",
-        },
-    ),
-    (b'o', Flag::Own { value: true }),
-    (b'P', Flag::First("Tag")),
-    (b'p', Flag::First("Port")),
-    (b'Q', Flag::Own { value: true }),
-    (b'q', Flag::Own { value: false }),
-    (b'R', Flag::Forward("RemoteForward")),
-    (b'S', Flag::Last("ControlPath")),
-    (b's', Flag::Lines(&["SessionType=subsystem"])),
-    (b'T', Flag::Own { value: false }),
-    (b't', Flag::Own { value: false }),
-    (b'V', Flag::Own { value: false }),
-    (b'v', Flag::Own { value: false }),
-    (b'W', Flag::Own { value: true }),
-    (b'w', Flag::Own { value: true }),
-    (b'X', Flag::Lines(&["ForwardX11=yes"])),
-    (b'x', Flag::Lines(&["ForwardX11=no"])),
-    (b'Y', Flag::Lines(&["ForwardX11=yes", "ForwardX11Trusted=yes"])),
-    (b'y', Flag::Refused { value: false, why: "logging to syslog is not supported; use -E FILE" }),
+/// Every flag of ssh(1), and what it does: `docs/ssh-flags.md`. What a line asks for is refused by
+/// the keyword table, and so only where somebody wants to connect.
+#[rustfmt::skip]
+const FLAGS: &[(u8, Flag, &str)] = &[
+    (b'1', Flag::Refused { value: false }, "Refused: SSH protocol version 1."),
+    (b'2', Flag::Own { value: false }, "No effect, as in ssh."),
+    (b'4', Flag::Lines(&["AddressFamily=inet"]), "IPv4 only."),
+    (b'6', Flag::Lines(&["AddressFamily=inet6"]), "IPv6 only."),
+    (b'A', Flag::Lines(&["ForwardAgent=yes"]), "Make the agent available on the node."),
+    (b'a', Flag::Lines(&["ForwardAgent=no"]), "Do not."),
+    (b'B', Flag::Last("BindInterface"), "Local interface to connect from."),
+    (b'b', Flag::Last("BindAddress"), "Local address to connect from."),
+    (b'C', Flag::Lines(&["Compression=yes"]), "Compress."),
+    (b'c', Flag::Last("Ciphers"), "Ciphers."),
+    (b'D', Flag::Forward("DynamicForward"), "SOCKS proxy here."),
+    (b'E', Flag::Own { value: true }, "Append remarks to this file instead of stderr."),
+    (b'e', Flag::Last("EscapeChar"), "Escape character of terminals, or none."),
+    (b'F', Flag::Own { value: true }, "The only configuration file, or none."),
+    (b'f', Flag::Lines(&["ForkAfterAuthentication=yes", "StdinNull=yes"]), "Go to the background once logged in."),
+    (b'G', Flag::Own { value: false }, "Print the effective configuration."),
+    (b'g', Flag::Lines(&["GatewayPorts=yes"]), "Let other machines use local forwards."),
+    (b'I', Flag::Last("PKCS11Provider"), "Refused: keys on tokens come through an agent."),
+    (b'i', Flag::First("IdentityFile"), "Private key to offer; may be repeated."),
+    (b'J', Flag::Own { value: true }, "Jump hosts, separated by commas."),
+    (b'K', Flag::Lines(&["GSSAPIAuthentication=yes", "GSSAPIDelegateCredentials=yes"]), "Refused: Kerberos."),
+    (b'k', Flag::Lines(&["GSSAPIDelegateCredentials=no"]), "No effect: there is no Kerberos."),
+    (b'L', Flag::Forward("LocalForward"), "Forward a local port or socket."),
+    (b'l', Flag::First("User"), "Log in as this user."),
+    (b'M', Flag::Own { value: false }, "Refused: connections are not shared."),
+    (b'm', Flag::Last("MACs"), "MACs."),
+    (b'N', Flag::Own { value: false }, "No command and no shell, only forwards."),
+    (b'n', Flag::Lines(&["StdinNull=yes"]), "Read nothing from stdin."),
+    (b'O', Flag::Refused { value: true }, "Refused: there is no shared connection to control, each bssh has its own."),
+    (b'o', Flag::Own { value: true }, "A line of ssh_config."),
+    (b'P', Flag::First("Tag"), "A tag for Match tagged, as in OpenSSH 9.4."),
+    (b'p', Flag::First("Port"), "The port to connect to."),
+    (b'Q', Flag::Own { value: true }, "List algorithms."),
+    (b'q', Flag::Own { value: false }, "Quiet."),
+    (b'R', Flag::Forward("RemoteForward"), "Forward a port or socket of the node; without a target, SOCKS."),
+    (b'S', Flag::Last("ControlPath"), "Accepted; connections are not shared."),
+    (b's', Flag::Lines(&["SessionType=subsystem"]), "The command is the name of a subsystem."),
+    (b'T', Flag::Own { value: false }, "No terminal."),
+    (b't', Flag::Own { value: false }, "A terminal; twice: also without a local one."),
+    (b'V', Flag::Own { value: false }, "The version."),
+    (b'v', Flag::Own { value: false }, "More remarks; up to three times."),
+    (b'W', Flag::Own { value: true }, "Connect stdin and stdout to this host and port."),
+    (b'w', Flag::Own { value: true }, "Refused: tunnel devices."),
+    (b'X', Flag::Lines(&["ForwardX11=yes"]), "Refused: X11 forwarding."),
+    (b'x', Flag::Lines(&["ForwardX11=no"]), "No X11 forwarding."),
+    (b'Y', Flag::Lines(&["ForwardX11=yes", "ForwardX11Trusted=yes"]), "Refused: X11 forwarding."),
+    (b'y', Flag::Refused { value: false }, "Refused: logging to syslog; -E FILE logs to a file."),
 ];
 
 /// The usage line, for errors.
@@ -170,11 +166,14 @@ fn read_flags(
         }
         let mut rest = word.as_bytes().get(1..).unwrap_or_default();
         while let Some((&letter, tail)) = rest.split_first() {
-            let flag = FLAGS.iter().find(|(l, _)| *l == letter).map(|(_, f)| *f);
-            let Some(flag) = flag else {
+            let Some(&(_, flag, doc)) = FLAGS.iter().find(|(l, ..)| *l == letter) else {
                 let shown = word.to_string_lossy();
                 return Err(format!("unknown option {shown} (at {})\n{USAGE}", char::from(letter)));
             };
+            if let Flag::Refused { .. } = flag {
+                let why = doc.trim_start_matches("Refused: ").trim_end_matches('.');
+                return Err(format!("-{}: not supported: {why}", char::from(letter)));
+            }
             if !takes_value(flag) {
                 args.apply(letter, flag, OsStr::new(""))?;
                 rest = tail;
@@ -198,7 +197,7 @@ fn takes_value(flag: Flag) -> bool {
     match flag {
         Flag::Lines(_) => false,
         Flag::Last(_) | Flag::First(_) | Flag::Forward(_) => true,
-        Flag::Own { value } | Flag::Refused { value, .. } => value,
+        Flag::Own { value } | Flag::Refused { value } => value,
     }
 }
 
@@ -225,8 +224,7 @@ impl SshArgs {
                 let spec = text(value, key)?;
                 self.settings.options.push(format!("{key}={}", forward_line(&spec)));
             }
-            Flag::Refused { why, .. } => return Err(format!("-{}: {why}", char::from(letter))),
-            Flag::Own { .. } => return self.apply_own(letter, value),
+            Flag::Own { .. } | Flag::Refused { .. } => return self.apply_own(letter, value),
         }
         Ok(())
     }
@@ -324,7 +322,7 @@ fn text(value: &OsStr, what: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse, takes_value};
+    use super::{Flag, parse, takes_value};
     use std::ffi::OsString;
 
     fn options(line: &str) -> Vec<String> {
@@ -375,12 +373,38 @@ mod tests {
         }
     }
 
+    /// `BSSH_BLESS=1 cargo test -p bssh-cli` writes it again.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test, told by its environment")]
+    fn the_document_is_fresh() {
+        let mut text =
+            "# ssh's flags\n\nGenerated from the table in `frontends/cli/src/ssh/args.rs`: \
+                        `BSSH_BLESS=1 cargo test -p bssh-cli`.\nMost flags stand for a line of \
+                        [ssh_config](ssh-config.md), and its class there is the flag's.\n\n\
+                        | flag | stands for | |\n|---|---|---|\n"
+                .to_owned();
+        for (letter, flag, doc) in super::FLAGS {
+            let lines = match flag {
+                Flag::Lines(lines) => lines.join(", "),
+                Flag::Last(key) | Flag::First(key) | Flag::Forward(key) => (*key).to_owned(),
+                Flag::Own { .. } | Flag::Refused { .. } => String::new(),
+            };
+            text.push_str(&format!("| -{} | {lines} | {doc} |\n", char::from(*letter)));
+        }
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/ssh-flags.md");
+        if std::env::var_os("BSSH_BLESS").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(found == text, "stale: BSSH_BLESS=1 cargo test -p bssh-cli");
+    }
+
     #[test]
     fn every_flag_of_ssh_is_known() {
         // getopt's string in ssh.c of OpenSSH 9.2, and -P of 9.4, which took a value from then on.
         let string = "1246ab:c:e:fgi:kl:m:no:p:qstvxAB:CD:E:F:GI:J:KL:MNO:P:Q:R:S:TVw:W:XYy";
         for (at, letter) in string.bytes().enumerate().filter(|(_, b)| *b != b':') {
-            let flag = super::FLAGS.iter().find(|(l, _)| *l == letter).map(|(_, f)| *f);
+            let flag = super::FLAGS.iter().find(|(l, ..)| *l == letter).map(|(_, f, _)| *f);
             let flag = flag.unwrap_or_else(|| panic!("-{}", char::from(letter)));
             let value = string.as_bytes().get(at + 1) == Some(&b':');
             assert_eq!(takes_value(flag), value, "-{}", char::from(letter));

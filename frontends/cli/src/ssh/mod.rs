@@ -1,15 +1,18 @@
 //! ssh grammar: one destination, byte-exact, exit status the remote's, 255 for our own failures.
 //!
 //! `args` (what was typed) → `effective` (what the configuration makes of it) → `session`
-//! (forwards, terminal, command) with `keyboard` and `escape` for a pty, `background` for `-f`.
+//! (forwards, terminal, command) with `keyboard` and `escape` for a pty, `background` for `-f`,
+//! `local_command` before it and `signals` meanwhile.
 
 mod args;
 mod background;
 mod effective;
 mod escape;
 mod keyboard;
+mod local_command;
 mod query;
 mod session;
+mod signals;
 
 pub(crate) use session::{Surroundings, run};
 
