@@ -23,3 +23,4 @@ mod sudo;
 
 pub use bssh_config::Environment;
 pub use engine::{Caller, Engine, Prepared};
+pub use questions::BANNER;

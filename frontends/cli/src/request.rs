@@ -147,7 +147,12 @@ pub(crate) fn settings(args: &Args) -> Settings {
         set("IdentityFile", Some(file.clone()));
     }
     options.extend(c.options.iter().cloned());
-    Settings { config: c.config.clone(), ssh_config: c.ssh_config.clone(), options }
+    Settings {
+        config: c.config.clone(),
+        ssh_config: c.ssh_config.clone(),
+        options,
+        ..Settings::default()
+    }
 }
 
 /// The words joined by blanks, as ssh sends them.
