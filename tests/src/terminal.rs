@@ -1,127 +1,119 @@
-//! A program on a pseudo-terminal of its own, typed to and read from, as a person would.
+//! A program on a pseudo-terminal of its own: typed at, resized, watched, with a deadline.
 
+use crate::run::until;
 use bssh_fixtures::processes;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// A terminal and the program on it. Killed, with what it started, when dropped.
+/// A running program and the other end of its terminal.
 pub struct Terminal {
     child: Child,
-    /// Both ends: what is typed goes into one, settings are asked of the other.
     master: File,
-    slave: OwnedFd,
+    /// Kept open so that its settings can be read afterwards.
+    slave: File,
     pieces: Receiver<Vec<u8>>,
-    /// Everything shown so far.
-    pub shown: String,
-    /// What [`Terminal::see`] has not passed yet.
-    at: usize,
+    seen: Vec<u8>,
 }
 
-/// Nothing that works takes this long, also on a machine that is busy.
-const DEADLINE: Duration = Duration::from_secs(60);
-
 impl Terminal {
-    /// Starts a program, 100 columns wide.
-    pub fn start(mut command: Command) -> Terminal {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
-            .expect("a pseudo-terminal");
-        grantpt(&master).expect("ours");
-        unlockpt(&master).expect("ours");
-        let name = ptsname(&master, Vec::new()).expect("a name");
-        let name = name.to_str().expect("UTF-8").to_owned();
-        let slave = File::options().read(true).write(true).open(&name).expect("its other end");
-        let slave = OwnedFd::from(slave);
-        let size = Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&slave, size).expect("a terminal");
-        let end = || Stdio::from(slave.try_clone().expect("a descriptor"));
-        // Its controlling terminal, so that Ctrl-C is a signal.
-        let mut inside = Command::new("setsid");
-        inside.arg("-c").arg(command.get_program()).args(command.get_args());
-        inside.env_clear();
-        for (name, value) in command.get_envs() {
-            if let Some(value) = value {
-                inside.env(name, value);
-            }
+    /// Starts the command as the leader of a session whose terminal this is: 24 lines, 80 columns.
+    pub fn start(command: &Command) -> Terminal {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+        grantpt(&master).expect("grantpt");
+        unlockpt(&master).expect("unlockpt");
+        let name = ptsname(&master, Vec::new()).expect("its name");
+        let name = name.to_str().expect("its name").to_owned();
+        let slave = File::options().read(true).write(true).open(name).expect("its other end");
+        let end = || slave.try_clone().expect("a descriptor");
+        // setsid(1) makes it the controlling terminal.
+        let mut leader = Command::new("setsid");
+        leader.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
+        leader.envs(command.get_envs().filter_map(|(k, v)| Some((k, v?)))).env("TERM", "xterm");
+        if let Some(dir) = command.get_current_dir() {
+            leader.current_dir(dir);
         }
-        inside.env("TERM", "xterm").env("LC_ALL", "C.UTF-8").env("NO_COLOR", "1");
-        command.stdin(Stdio::null());
-        let child = inside.stdin(end()).stdout(end()).stderr(end()).spawn().expect("it starts");
+        tcsetwinsize(&slave, size(24, 80)).expect("a size");
+        let child = leader.stdin(end()).stdout(end()).stderr(end()).spawn().expect("setsid");
         let master = File::from(master);
-        let mut from = master.try_clone().expect("a descriptor");
         let (send, pieces) = channel();
+        let mut reader = master.try_clone().expect("a descriptor");
         std::thread::spawn(move || {
             let mut block = [0; 4096];
-            while let Ok(n @ 1..) = from.read(&mut block) {
+            while let Ok(n @ 1..) = reader.read(&mut block) {
                 if send.send(block[..n].to_vec()).is_err() {
                     return;
                 }
             }
         });
-        Terminal { child, master, slave, pieces, shown: String::new(), at: 0 }
+        Terminal { child, master, slave, pieces, seen: Vec::new() }
     }
 
-    /// Types keys.
-    pub fn keys(&mut self, keys: &str) {
-        self.master.write_all(keys.as_bytes()).expect("the terminal takes keys");
+    /// Types this.
+    pub fn write(&mut self, text: &str) {
+        self.master.write_all(text.as_bytes()).expect("the terminal is there");
     }
 
-    /// Types a line.
-    pub fn line(&mut self, line: &str) {
-        self.keys(&format!("{line}\r"));
+    pub fn resize(&self, rows: u16, cols: u16) {
+        tcsetwinsize(&self.master, size(rows, cols)).expect("a size");
     }
 
-    /// Waits until `text` is shown, after what was waited for before; gives what came up to it.
+    /// Waits until the terminal has shown `text`; what came before it is forgotten.
     #[track_caller]
-    pub fn see(&mut self, text: &str) -> String {
-        let end = Instant::now() + DEADLINE;
-        loop {
-            if let Some(found) = self.shown.get(self.at..).and_then(|rest| rest.find(text)) {
-                let from = self.at;
-                self.at += found + text.len();
-                return self.shown[from..self.at].to_owned();
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            match self.pieces.recv_timeout(left) {
-                Ok(piece) => self.shown.push_str(&String::from_utf8_lossy(&piece)),
-                Err(_) => panic!("{text:?} not shown after: {:?}", &self.shown[self.at..]),
-            }
+    pub fn wait_for(&mut self, text: &str, deadline: Duration) {
+        let mut at = None;
+        until(deadline, || {
+            self.seen.extend(self.pieces.try_iter().flatten());
+            at = self.seen.windows(text.len()).position(|w| w == text.as_bytes());
+            at.is_some()
+        });
+        match at {
+            Some(at) => drop(self.seen.drain(..at + text.len())),
+            None => panic!("{text:?} not seen within {deadline:?}\n{}", self.shown()),
         }
     }
 
-    /// Changes the terminal's size, as a window does.
-    pub fn resize(&self, cols: u16, rows: u16) {
-        let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&self.master, size).expect("a terminal");
+    /// Whether `text` is shown within this time.
+    pub fn has(&mut self, text: &str, within: Duration) -> bool {
+        until(within, || {
+            self.seen.extend(self.pieces.try_iter().flatten());
+            self.seen.windows(text.len()).any(|w| w == text.as_bytes())
+        })
     }
 
-    /// Typed keys are shown and lines are edited by the terminal itself: nobody has left it raw.
-    pub fn is_cooked(&self) -> bool {
-        let modes = tcgetattr(&self.slave).expect("a terminal").local_modes;
-        modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
+    /// What was shown and not waited for.
+    pub fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.seen).into_owned()
     }
 
-    /// The process on the terminal (under setsid).
-    pub fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).expect("a pid")
+    /// The terminal echoes: nobody has it in raw mode or asks for a secret.
+    pub fn echoes(&self) -> bool {
+        tcgetattr(&self.slave).expect("settings").local_modes.contains(LocalModes::ECHO)
     }
 
-    /// Waits for the end; gives the exit status.
+    /// Waits for the end; the exit status.
     #[track_caller]
-    pub fn end(mut self) -> Option<i32> {
+    pub fn finish(&mut self, deadline: Duration) -> Option<i32> {
         let mut status = None;
-        let ended = crate::until(DEADLINE, || {
+        let ended = until(deadline, || {
+            self.seen.extend(self.pieces.try_iter().flatten());
             status = self.child.try_wait().expect("our child");
             status.is_some()
         });
-        self.shown.extend(self.pieces.try_iter().map(|p| String::from_utf8_lossy(&p).into_owned()));
-        assert!(ended, "not finished: {:?}", self.shown);
+        assert!(ended, "not finished within {deadline:?}\n{}", self.shown());
+        until(Duration::from_millis(200), || {
+            self.seen.extend(self.pieces.try_iter().flatten());
+            false
+        });
         status.and_then(|s| s.code())
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a pid")
     }
 }
 
@@ -137,4 +129,8 @@ impl Drop for Terminal {
             processes::kill(process.pid);
         }
     }
+}
+
+fn size(rows: u16, cols: u16) -> Winsize {
+    Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 }
 }

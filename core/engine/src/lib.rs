@@ -27,4 +27,5 @@ mod sudo;
 pub use bssh_config::Environment;
 pub use engine::{Caller, Engine, Prepared};
 pub use pty::PreparedPty;
+pub use questions::BANNER;
 pub use session::{PreparedExec, PreparedSessions};

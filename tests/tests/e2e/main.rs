@@ -9,6 +9,9 @@
 //! - `session`: shell state that outlives commands and connections, in every shell.
 //! - `repl`: the REPL on a real pseudo-terminal, as a person uses it.
 //! - `jump`: nodes behind a jump host.
+//! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
+//! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
+//! - `terminal`: the person's terminal, in order again whatever happens.
 //! - `demo`: the demo, as a newcomer runs it.
 
 #![allow(
@@ -24,7 +27,10 @@ mod faults;
 mod jump;
 mod kill;
 mod main_job;
+mod programs;
 mod protocol;
 mod pty;
 mod repl;
 mod session;
+mod ssh_options;
+mod terminal;

@@ -9,8 +9,51 @@ use std::time::Duration;
 
 const NODES: &str = "127.0.0.[1-3]";
 
-fn repl(lab: &Lab, words: &[&str]) -> Terminal {
-    Terminal::start(lab.command(words))
+/// Nothing that works takes this long, also on a machine that is busy.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A terminal, read from top to bottom.
+struct Screen {
+    terminal: Terminal,
+    /// What has been read.
+    shown: String,
+}
+
+fn repl(lab: &Lab, words: &[&str]) -> Screen {
+    let mut command = lab.command(words);
+    command.env("NO_COLOR", "1").env("LC_ALL", "C.UTF-8");
+    Screen { terminal: Terminal::start(&command), shown: String::new() }
+}
+
+impl Screen {
+    fn keys(&mut self, keys: &str) {
+        self.terminal.write(keys);
+    }
+
+    fn line(&mut self, line: &str) {
+        self.keys(&format!("{line}\r"));
+    }
+
+    /// Reads on until `text` is shown; gives what was read.
+    #[track_caller]
+    fn see(&mut self, text: &str) -> String {
+        let seen = self.terminal.has(text, DEADLINE);
+        assert!(seen, "{text:?} not shown after {:?}", self.terminal.shown());
+        let all = self.terminal.shown();
+        let read = all[..all.find(text).unwrap() + text.len()].to_owned();
+        self.terminal.wait_for(text, DEADLINE);
+        self.shown.push_str(&read);
+        read
+    }
+
+    fn pid(&self) -> i32 {
+        self.terminal.pid()
+    }
+
+    #[track_caller]
+    fn end(mut self) -> Option<i32> {
+        self.terminal.finish(DEADLINE)
+    }
 }
 
 #[test]
@@ -93,17 +136,17 @@ fn ctrl_c_goes_to_the_nodes_and_signals_leave_the_terminal_well() {
     assert!(until(Duration::from_secs(20), || n() == 3));
     signal(&t, Signal::TERM);
     assert!(until(Duration::from_secs(20), || n() == 0), "{:?}", sleeping().collect::<Vec<_>>());
-    assert!(until(Duration::from_secs(20), || t.is_cooked()));
+    assert!(until(Duration::from_secs(20), || t.terminal.echoes()));
     assert_eq!(t.end(), Some(143));
     let mut t = repl(&lab, &["-H", NODES, "repl"]);
     t.see("(3/3) ~> ");
     signal(&t, Signal::HUP);
-    assert!(until(Duration::from_secs(20), || t.is_cooked()));
+    assert!(until(Duration::from_secs(20), || t.terminal.echoes()));
     assert_eq!(t.end(), Some(129));
 }
 
 /// To the REPL itself, not to its core.
-fn signal(t: &Terminal, signal: Signal) {
+fn signal(t: &Screen, signal: Signal) {
     let all = processes::descendants(t.pid());
     let own =
         all.iter().find(|p| p.command.contains("bssh") && !p.command.contains("core --stdio"));
@@ -174,9 +217,9 @@ fn a_shell_is_a_terminal_of_its_own_and_gives_ours_back() {
     t.see("(3/3) ~> ");
     shell_on(&mut t, "127.0.0.2");
     t.line("PS1='in$ '; stty size; echo $SSH_CONNECTION");
-    t.see("30 100\r\n");
+    t.see("24 80\r\n");
     t.see(" 127.0.0.2 ");
-    t.resize(90, 20);
+    t.terminal.resize(20, 90);
     t.line("sleep 0.2; stty size");
     t.see("20 90\r\n");
     t.line("sleep 1000.83");
@@ -201,16 +244,16 @@ fn a_shell_is_a_terminal_of_its_own_and_gives_ours_back() {
     t.end();
     let mut t = repl(&lab, &["-H", "127.0.0.1", "repl", "--single-node"]);
     t.see("comes back\r\n");
-    assert!(until(Duration::from_secs(20), || !t.is_cooked()));
+    assert!(until(Duration::from_secs(20), || !t.terminal.echoes()));
     t.line("echo one-$((1+1)); exit 6");
     t.see("one-2");
     assert_eq!(t.end(), Some(6));
 }
 
-fn shell_on(t: &mut Terminal, node: &str) {
+fn shell_on(t: &mut Screen, node: &str) {
     t.line(&format!(":shell {node}"));
     t.see(&format!("on {node}; ~. at the start of a line comes back\r\n"));
-    assert!(until(Duration::from_secs(20), || !t.is_cooked()));
+    assert!(until(Duration::from_secs(20), || !t.terminal.echoes()));
 }
 
 #[test]
