@@ -1,8 +1,8 @@
 //! Jobs: commands in the background of a session. They write to files of its directory, outlive
 //! the connection, and are found again by the next one.
 
-use super::helper::Sent;
 use super::payload::{LONGEST_LINE, Start};
+use super::remote::Sent;
 use super::{Session, nonce, signal_name};
 use crate::engine::Engine;
 use crate::failure::failure;

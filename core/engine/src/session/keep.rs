@@ -3,8 +3,8 @@
 //! One task per session. It owns the helper and tells the frontend; commands wait for it and use
 //! what it has attached.
 
-use super::helper::Helper;
 use super::payload::HelperStart;
+use super::remote::Helper;
 use super::{Attached, Session, Stage, nonce};
 use crate::engine::Engine;
 use crate::failure::{failure, plain};
@@ -172,7 +172,7 @@ async fn attach(
     Ok((attached, serving, ready))
 }
 
-type Started<S> = (Helper, super::helper::Facts, S, bssh_ssh::Connection);
+type Started<S> = (Helper, super::remote::Facts, S, bssh_ssh::Connection);
 
 async fn start(
     engine: &Engine,
@@ -242,7 +242,7 @@ impl Attached {
     fn new(
         helper: Helper,
         connection: bssh_ssh::Connection,
-        facts: &super::helper::Facts,
+        facts: &super::remote::Facts,
     ) -> Attached {
         Attached {
             helper,

@@ -5,15 +5,15 @@
 //! is kept here, so that it can be put back after the connection was lost. Nothing is installed
 //! on the node; nothing is parsed out of what a command prints.
 //!
-//! Reading order: this (the calls), `keep` (a session's life), `helper` (its script on the node),
+//! Reading order: this (the calls), `keep` (a session's life), `remote` (the helper on the node),
 //! `run` (one command), `output`, `job`, `payload` (how things are said to the node), and the
 //! scripts `helper.sh`, `outer.sh`, `inner.sh`.
 
-mod helper;
 mod job;
 mod keep;
 mod output;
 mod payload;
+mod remote;
 mod run;
 
 use crate::engine::{Caller, Engine};
@@ -27,7 +27,7 @@ use bssh_protocol::session::{
     SessionRef, SessionSignal, SessionsOpened, Snapshot,
 };
 use bytes::Bytes;
-use helper::{Facts, Helper};
+use remote::{Facts, Helper};
 pub use run::PreparedExec;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

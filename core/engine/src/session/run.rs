@@ -1,9 +1,9 @@
 //! One command of a session, read from top to bottom: wait for its turn, start, carry its bytes,
 //! end, take over what it left.
 
-use super::helper::{Left, Sent};
 use super::output::Output;
 use super::payload::{self, LONGEST_LINE, Start};
+use super::remote::{Left, Sent};
 use super::{Attached, Session, nonce};
 use crate::engine::{Caller, Engine};
 use crate::failure::{failure, plain};
