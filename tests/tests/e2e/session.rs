@@ -424,6 +424,10 @@ fn a_lost_connection_comes_back_with_its_state_and_its_jobs() {
             let running = shell.start(command("echo partial; sleep 1000.58")).await;
             let mut out = peer.link.receiver(running.started.stdout, WINDOW);
             peer.until(&mut out, "partial\n").await;
+            // What is not there yet when all are killed, the helper included, nobody would end.
+            let sleeps = || processes::with_text("sleep 1000.58").into_iter();
+            let n = || sleeps().filter(|p| p.command.starts_with("sleep")).count();
+            assert!(until(Duration::from_secs(20), || n() == 1));
             sshd.kill_sessions();
             let exec = running.started.exec;
             let done = peer.event::<SessionExecDoneEvent>(|e| e.exec == exec).await;
