@@ -121,6 +121,13 @@ impl<H: Handler> Login<'_, H> {
         let beside = auth.identities.iter().map(|path| identity::sibling(path, "-cert.pub"));
         let paths = auth.certificates.iter().cloned().chain(beside);
         let mut found: Vec<(PathBuf, Arc<Certificate>)> = Vec::new();
+        // The public half of an identity may be a certificate itself.
+        for path in auth.identities.iter().map(|path| identity::sibling(path, ".pub")) {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            if text.contains("-cert-v01@") && Certificate::from_openssh(text.trim()).is_ok() {
+                found.extend(identity::certificate(&path, self.ask).map(|c| (path, c)));
+            }
+        }
         for path in paths {
             if let Some(certificate) = identity::certificate(&path, self.ask)
                 && !found.iter().any(|(_, c)| *c == certificate)
