@@ -100,6 +100,26 @@ fn revoked_host_keys_are_refused() {
 }
 
 #[test]
+fn an_rsa_key_signs_as_it_may() {
+    let lab = Lab::start();
+    let mut keygen = lab.home.command("ssh-keygen");
+    keygen.args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", "rsa"]);
+    Run::start(keygen).finish(MINUTES).expect_status(0);
+    let key = std::fs::read(lab.home.path().join("rsa.pub")).unwrap();
+    std::fs::write(lab.sshd.file("authorized_keys"), key).unwrap();
+    let key = lab.home.path().join("rsa").display().to_string();
+    for (accepted, status) in [
+        ("rsa-sha2-512", 0),
+        ("rsa-sha2-256", 0),
+        ("rsa-sha2-256,rsa-sha2-512", 0),
+        ("ssh-ed25519", 255),
+    ] {
+        let accepted = format!("PubkeyAcceptedAlgorithms={accepted}");
+        lab.run(&["-i", &key, "-o", &accepted, "127.0.0.1", "true"]).expect_status(status);
+    }
+}
+
+#[test]
 fn the_host_key_is_drawn() {
     let lab = Lab::start();
     let said = lab.run(&["-o", "VisualHostKey=yes", "127.0.0.1", "true"]).expect_status(0).stderr;

@@ -170,7 +170,11 @@ impl<H: Handler> Login<'_, H> {
             return Ok(self.skip(&candidate.label, "it is shorter than RequiredRSASize"));
         }
         let rsa = matches!(algorithm, Algorithm::Rsa { .. });
-        let hash = if rsa { self.rsa_hash().await } else { None };
+        let hash = match if rsa { self.rsa_hash().await } else { None } {
+            // Every server that takes SHA-512 takes SHA-256, too.
+            Some(hash) if !self.accepts(&algorithm, Some(hash), public) => Some(HashAlg::Sha256),
+            hash => hash,
+        };
         if rsa && hash.is_none() || !self.accepts(&algorithm, hash, public) {
             return Ok(self.skip(&candidate.label, "no mutual signature algorithm"));
         }
