@@ -13,6 +13,7 @@ pub mod forward;
 pub mod handshake;
 pub mod node;
 pub mod stream;
+pub mod transfer;
 
 pub mod frame;
 pub mod link;

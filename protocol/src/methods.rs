@@ -6,7 +6,7 @@
 //! method: add a line here, its types beside their relatives, and raise
 //! [`crate::handshake::LEVEL`] if a release is between.
 
-use crate::{auth, exec, forward, handshake, node, stream};
+use crate::{auth, exec, forward, handshake, node, stream, transfer};
 use schemars::{Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -169,6 +169,12 @@ protocol! {
         core ForwardList = "forward/list" (handshake::Empty) -> forward::ForwardList, since 1;
         /// One connection from the node to somewhere (ssh's -W).
         core ForwardDial = "forward/dial" (forward::DialParams) -> forward::Dialed, since 1;
+        /// Starts a transfer of files to or from one node or thousands, and answers at once.
+        core TransferStart = "transfer/start" (transfer::TransferParams) -> transfer::TransferStarted, since 1;
+        /// Gives up a transfer; finished files stay.
+        core TransferCancel = "transfer/cancel" (transfer::TransferRef) -> handshake::Empty, since 1;
+        /// The transfers of this core.
+        core TransferList = "transfer/list" (handshake::Empty) -> transfer::TransferList, since 1;
         /// May this host key be trusted?
         frontend AuthHostKey = "auth/hostKey" (auth::HostKeyQuestion) -> auth::HostKeyAnswer, since 1;
         /// Fields for a person to fill in: passwords, passphrases, codes.
@@ -181,6 +187,14 @@ protocol! {
         frontend ExecNodeEvent = "exec/node" (exec::ExecNode), since 1;
         /// The last word on a run.
         frontend ExecDoneEvent = "exec/done" (exec::ExecDone), since 1;
+        /// Something happened to one node of a transfer.
+        frontend TransferNodeEvent = "transfer/node" (transfer::TransferNode), since 1;
+        /// How far the nodes of a transfer have got.
+        frontend TransferProgressEvent = "transfer/progress" (transfer::TransferProgress), since 1;
+        /// What a dry run would do with one file.
+        frontend TransferFileEvent = "transfer/file" (transfer::TransferFile), since 1;
+        /// The last word on a transfer.
+        frontend TransferDoneEvent = "transfer/done" (transfer::TransferDone), since 1;
         /// A question is no longer open.
         frontend PromptDoneEvent = "auth/promptDone" (auth::PromptDone), since 1;
         /// A dialed connection has ended.

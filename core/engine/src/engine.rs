@@ -10,6 +10,7 @@ use crate::questions::{AskAbout, Questions};
 use crate::run::{Order, Parts, Run, has_streams, millis};
 use crate::sink::{Adopt, Sinks};
 use crate::stdin::{Origin, Spool, Stdin};
+use crate::transfer::Transfers;
 use bssh_config::Environment;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{
@@ -36,6 +37,7 @@ pub struct Engine {
     pub(crate) env: Environment,
     pub(crate) pool: Pool,
     pub(crate) forwards: Forwards,
+    pub(crate) transfers: Transfers,
     adopt: Box<Adopt>,
     runs: Mutex<BTreeMap<RunId, Arc<Run>>>,
     next: AtomicU64,
@@ -70,6 +72,7 @@ impl Engine {
             env,
             pool: Pool::default(),
             forwards: Forwards::default(),
+            transfers: Transfers::default(),
             adopt,
             runs: Mutex::default(),
             next: AtomicU64::new(1),
@@ -198,6 +201,7 @@ impl Engine {
     /// The link is gone: ends its work, and what runs on the nodes.
     pub async fn leave(&self) {
         self.forwards.close_all();
+        self.transfers.cancel_all();
         for run in self.runs().values() {
             run.cancel(&[]);
         }
@@ -205,6 +209,18 @@ impl Engine {
         let all = async { while tasks.join_next().await.is_some() {} };
         // What is not done by then would not be done later either.
         let _ = tokio::time::timeout(GRACE, all).await;
+    }
+
+    /// A handle nobody has.
+    pub(crate) fn new_id(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Does some work until it is over or the link is gone.
+    pub(crate) async fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().await;
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(work);
     }
 
     /// Makes the one a connection asks, for a request of this caller.
@@ -293,7 +309,7 @@ impl Engine {
 }
 
 /// Raises the limit of open files and says how many nodes it allows at once.
-fn affordable(fanout: usize, warnings: &mut Vec<String>) -> usize {
+pub(crate) fn affordable(fanout: usize, warnings: &mut Vec<String>) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     let wanted = fanout as u64 + OTHER_DESCRIPTORS;

@@ -2,7 +2,8 @@
 //!
 //! Knows neither russh nor JSON: SSH is `bssh_ssh`, the outside is a link of `bssh_protocol`.
 //! The way of a command: [`Engine::prepare`] (`plan`) → `run` (fan-out) → `exec` (one node) →
-//! `pool` (its connection) → `pump` (its bytes) → `failure` or exit.
+//! `pool` (its connection) → `pump` (its bytes) → `failure` or exit. The way of files is
+//! `transfer`.
 
 mod descriptor;
 mod engine;
@@ -20,6 +21,8 @@ mod sink;
 mod spool;
 mod stdin;
 mod sudo;
+mod transfer;
 
 pub use bssh_config::Environment;
 pub use engine::{Caller, Engine, Prepared};
+pub use transfer::PreparedTransfer;

@@ -44,6 +44,7 @@ pub(crate) fn service(engine: &Arc<Engine>, shutdown: Arc<Notify>) -> Router {
     nodes(&mut module);
     exec(&mut module);
     forwards(&mut module);
+    transfers(&mut module);
     Router::new(module)
 }
 
@@ -122,6 +123,22 @@ fn forwards(module: &mut RpcModule<Context>) {
     );
 }
 
+fn transfers(module: &mut RpcModule<Context>) {
+    register::<m::TransferStart, _, _, _>(module, |c, call, p| async move {
+        let prepared = c.engine.transfer_prepare(c.caller()?, p)?;
+        let (engine, started) = (c.engine.clone(), prepared.started.clone());
+        call.then(async move { engine.transfer_launch(prepared).await });
+        Ok(started)
+    });
+    register::<m::TransferCancel, _, _, _>(module, |c, _, p| async move {
+        c.engine.transfer_cancel(p.transfer).map(|()| Empty {})
+    });
+    register::<m::TransferList, _, _, _>(
+        module,
+        |c, _, _| async move { Ok(c.engine.transfer_list()) },
+    );
+}
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn initialize(
@@ -156,7 +173,11 @@ fn initialize(
             inherited_fds: true,
             fd_passing: false,
         },
-        features: BTreeMap::from([("exec".to_owned(), 1), ("forward".to_owned(), 1)]),
+        features: BTreeMap::from([
+            ("exec".to_owned(), 1),
+            ("forward".to_owned(), 1),
+            ("transfer".to_owned(), 1),
+        ]),
         limits: CoreLimits {
             max_frame: frame::MAX_FRAME,
             max_data: frame::MAX_DATA,
