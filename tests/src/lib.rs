@@ -14,8 +14,10 @@
 
 mod cluster;
 mod run;
+mod terminal;
 mod transcript;
 
 pub use cluster::Lab;
 pub use run::{Run, bssh, until};
+pub use terminal::Terminal;
 pub use transcript::{Ending, Transcript};

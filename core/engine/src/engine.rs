@@ -3,6 +3,7 @@
 //! Owns the pool and the runs. A run belongs to the link that started it: when the link goes, its
 //! runs are cancelled, and the last bytes and kills get a little time.
 
+use crate::descriptor::is_null;
 use crate::forward::Forwards;
 use crate::plan::{Planner, Route};
 use crate::pool::Pool;
@@ -296,8 +297,12 @@ impl Engine {
                 file.map_err(|e| failed(path.clone(), e))?
             }
             Source::Fd(number) => {
-                let fd = (self.adopt)(*number).and_then(descriptor);
-                fd.map_err(|e| failed(format!("descriptor {number}"), e))?
+                let failed = |e| failed(format!("descriptor {number}"), e);
+                let fd = (self.adopt)(*number).map_err(failed)?;
+                if is_null(&fd) {
+                    return Ok((Stdin::Null, None, None));
+                }
+                descriptor(fd).map_err(failed)?
             }
         };
         if n_nodes == 1 {

@@ -25,4 +25,5 @@ mod transfer;
 
 pub use bssh_config::Environment;
 pub use engine::{Caller, Engine, Prepared};
+pub use questions::BANNER;
 pub use transfer::PreparedTransfer;

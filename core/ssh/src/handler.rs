@@ -3,7 +3,7 @@
 //! Nothing is awaited here but the host-key decision, before which nothing else can happen.
 //! Channels that were not asked for are refused; asked-for ones go into a bounded queue.
 
-use crate::ask::Ask;
+use crate::ask::{Ask, Note, NoteLevel};
 use crate::channel::ChannelStream;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::host_key::{self, Presented, Verdict};
@@ -115,6 +115,14 @@ impl russh::client::Handler for Handler {
         Ok(state.refused.is_none())
     }
 
+    async fn auth_banner(&mut self, banner: &str, _: &mut Session) -> Result<(), russh::Error> {
+        if self.plan.banner {
+            let text = printable_lines(banner);
+            self.ask.note(Note { level: NoteLevel::Banner, text });
+        }
+        Ok(())
+    }
+
     async fn kex_done(
         &mut self,
         _: Option<&[u8]>,
@@ -124,6 +132,9 @@ impl russh::client::Handler for Handler {
         let mut state = self.shared.state();
         names.kex.as_ref().clone_into(&mut state.kex);
         names.cipher.as_ref().clone_into(&mut state.cipher);
+        // Scripts count the key exchanges of a session by this line of ssh's.
+        let text = "SSH2_MSG_NEWKEYS sent".to_owned();
+        self.ask.note(Note { level: NoteLevel::Verbose(1), text });
         Ok(())
     }
 
@@ -242,6 +253,11 @@ impl russh::client::Handler for Handler {
         reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         Ok(())
     }
+}
+
+/// A server's text for a terminal: lines, tabs, and nothing else that drives it.
+fn printable_lines(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\r' | '\n' | '\t')).collect()
 }
 
 /// `SHA256:…` of a key.

@@ -7,6 +7,9 @@
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
 //! - `jump`: nodes behind a jump host.
+//! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
+//! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
+//! - `terminal`: the person's terminal, in order again whatever happens.
 //! - `demo`: the demo, as a newcomer runs it.
 
 #![allow(
@@ -23,4 +26,7 @@ mod files;
 mod jump;
 mod kill;
 mod main_job;
+mod programs;
 mod protocol;
+mod ssh_options;
+mod terminal;

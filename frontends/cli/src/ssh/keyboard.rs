@@ -91,10 +91,10 @@ impl Keyboard {
             Escape::Disconnect => return Some(Typed::Disconnect),
             Escape::ListForwards => return Some(Typed::ListForwards),
             Escape::Suspend => self.suspend(),
-            Escape::Help => super::say(&format!("\r\n{}", HELP.replace("{e}", &shown))),
+            Escape::Help => super::show(&format!("\r\n{}", HELP.replace("{e}", &shown))),
             Escape::Unavailable(c) => {
                 let c = char::from(c);
-                super::say(&format!("\r\n{shown}{c}: not supported; {shown}? lists what is\r\n"));
+                super::show(&format!("\r\n{shown}{c}: not supported; {shown}? lists what is\r\n"));
             }
         }
         None
