@@ -10,6 +10,7 @@ pub mod auth;
 pub mod error;
 pub mod exec;
 pub mod forward;
+pub mod fs;
 pub mod handshake;
 pub mod node;
 pub mod stream;

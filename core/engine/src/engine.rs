@@ -5,6 +5,7 @@
 
 use crate::descriptor::is_null;
 use crate::forward::Forwards;
+use crate::fs::{Listings, Reach};
 use crate::plan::{Planner, Route};
 use crate::pool::Pool;
 use crate::questions::{AskAbout, Questions};
@@ -39,6 +40,8 @@ pub struct Engine {
     pub(crate) pool: Pool,
     pub(crate) forwards: Forwards,
     pub(crate) transfers: Transfers,
+    pub(crate) reach: Reach,
+    pub(crate) listings: Listings,
     adopt: Box<Adopt>,
     runs: Mutex<BTreeMap<RunId, Arc<Run>>>,
     next: AtomicU64,
@@ -74,6 +77,8 @@ impl Engine {
             pool: Pool::default(),
             forwards: Forwards::default(),
             transfers: Transfers::default(),
+            reach: Reach::default(),
+            listings: Listings::default(),
             adopt,
             runs: Mutex::default(),
             next: AtomicU64::new(1),
@@ -203,6 +208,7 @@ impl Engine {
     pub async fn leave(&self) {
         self.forwards.close_all();
         self.transfers.cancel_all();
+        self.reach.close_all();
         for run in self.runs().values() {
             run.cancel(&[]);
         }
@@ -251,10 +257,7 @@ impl Engine {
             (Some(node), 0) => {
                 node.route.map_err(|f| CallError::new(Kind::ConfigInvalid, f.message))
             }
-            _ => {
-                Err(CallError::new(Kind::InvalidParams, "a forward is for one node")
-                    .at("params.nodes"))
-            }
+            _ => Err(CallError::new(Kind::InvalidParams, "expected one node").at("params.nodes")),
         }
     }
 

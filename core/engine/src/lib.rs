@@ -3,13 +3,14 @@
 //! Knows neither russh nor JSON: SSH is `bssh_ssh`, the outside is a link of `bssh_protocol`.
 //! The way of a command: [`Engine::prepare`] (`plan`) → `run` (fan-out) → `exec` (one node) →
 //! `pool` (its connection) → `pump` (its bytes) → `failure` or exit. The way of files is
-//! `transfer`.
+//! `transfer`, single files are `fs`.
 
 mod descriptor;
 mod engine;
 mod exec;
 mod failure;
 mod forward;
+mod fs;
 mod inquire;
 mod kill;
 mod plan;

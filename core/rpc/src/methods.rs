@@ -45,6 +45,7 @@ pub(crate) fn service(engine: &Arc<Engine>, shutdown: Arc<Notify>) -> Router {
     exec(&mut module);
     forwards(&mut module);
     transfers(&mut module);
+    fs(&mut module);
     Router::new(module)
 }
 
@@ -139,6 +140,61 @@ fn transfers(module: &mut RpcModule<Context>) {
     );
 }
 
+fn fs(module: &mut RpcModule<Context>) {
+    register::<m::FsStat, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_stat(&caller, p).await
+    });
+    register::<m::FsLstat, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_lstat(&caller, p).await
+    });
+    register::<m::FsRealpath, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_realpath(&caller, p).await
+    });
+    register::<m::FsReadlink, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_readlink(&caller, p).await
+    });
+    register::<m::FsStatvfs, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_statvfs(&caller, p).await
+    });
+    register::<m::FsList, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_list(&caller, p).await
+    });
+    register::<m::FsReadSmall, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_read_small(&caller, p).await
+    });
+    register::<m::FsWriteSmall, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_write_small(&caller, p).await
+    });
+    register::<m::FsMkdir, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_mkdir(&caller, p).await
+    });
+    register::<m::FsRemove, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_remove(&caller, p).await
+    });
+    register::<m::FsRename, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_rename(&caller, p).await
+    });
+    register::<m::FsSetattr, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_setattr(&caller, p).await
+    });
+    register::<m::FsSymlink, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_symlink(&caller, p).await
+    });
+}
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn initialize(
@@ -177,6 +233,7 @@ fn initialize(
             ("exec".to_owned(), 1),
             ("forward".to_owned(), 1),
             ("transfer".to_owned(), 1),
+            ("fs".to_owned(), 1),
         ]),
         limits: CoreLimits {
             max_frame: frame::MAX_FRAME,

@@ -14,12 +14,17 @@ mod fetch;
 mod node;
 mod options;
 mod pattern;
-mod remote;
+pub(crate) mod remote;
 mod run;
 mod send;
 mod tree;
 mod upload;
 mod verify;
+
+pub(crate) use fault::Fault;
+pub(crate) use node::open;
+pub(crate) use send::split;
+pub(crate) use tree::join;
 
 use crate::engine::{Caller, Engine, affordable};
 use crate::plan::Planner;

@@ -134,6 +134,11 @@ impl Sftp {
         Ok(sftp)
     }
 
+    /// Nothing more can be asked.
+    pub fn has_ended(&self) -> bool {
+        self.session.has_ended()
+    }
+
     /// What one request may carry.
     pub fn limits(&self) -> Limits {
         self.facts.limits

@@ -153,6 +153,10 @@ impl Session {
         self.shared.end(error);
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        self.shared.state().ended.is_some()
+    }
+
     fn why(&self) -> SftpError {
         let ended = self.shared.state().ended.clone();
         ended.unwrap_or_else(|| SftpError::Lost("the channel is closed".to_owned()))
