@@ -239,6 +239,20 @@ fn what_is_asked_for_is_done_and_nothing_else() {
     let from = format!("{remote}/src");
     lab.run(&["download", "-r", "--delete", &from, "here"]).expect_status(0);
     assert!(!home.join("here/src/gone").exists() && home.join("here/src/keep").exists());
+    // Links that lead round in a circle are followed once.
+    lab.home.write("round/x/f", "1").unwrap();
+    lab.home.write("round/y/g", "2").unwrap();
+    symlink("../y", home.join("round/x/y")).unwrap();
+    symlink("../x", home.join("round/y/x")).unwrap();
+    let round = format!("127.0.0.1:{}/round", home.display());
+    for words in
+        [["download", "-r", &round, "down"], ["upload", "-r", "round", &format!("{round}-up")]]
+    {
+        let done = lab.run(&words).expect_status(5);
+        assert!(done.stderr.contains("contains itself"), "{}", done.stderr);
+    }
+    assert!(home.join("down/x/y/g").exists() && home.join("round-up/y/x/f").exists());
+    assert!(!home.join("down/x/y/x").exists());
     // A directory without -r, a target that cannot be, no target at all.
     for (words, said) in [
         (["upload", "src", &remote], "-r"),

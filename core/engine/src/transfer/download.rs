@@ -12,6 +12,7 @@ use super::tree::{DEEPEST, join, last_name};
 use super::upload::noted;
 use bssh_protocol::transfer::Symlinks;
 use bssh_ssh::sftp::{Attrs, Entry, FileKind};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::HashSet;
@@ -42,6 +43,8 @@ struct Found {
     /// The path below its source.
     inner: Vec<u8>,
     depth: usize,
+    /// Where links on the way led from and to.
+    above: Arc<Vec<Bytes>>,
 }
 
 /// What is left for the end.
@@ -143,6 +146,7 @@ async fn root(
             name,
             inner: Vec::new(),
             depth: 0,
+            above: Arc::default(),
         };
         match attrs.kind() {
             _ if is_dir => works.push(Work::Dir(found)),
@@ -262,6 +266,7 @@ async fn sort(
         inner: join(&parent.inner, &entry.name),
         name: entry.name.to_vec(),
         depth: parent.depth + 1,
+        above: parent.above.clone(),
     };
     if found.attrs.kind() == FileKind::Link {
         match job.options.symlinks {
@@ -279,8 +284,8 @@ async fn sort(
     }
     match kind {
         FileKind::Dir => {
-            if entry.attrs.kind() == FileKind::Link && leads_up(job, &found).await? {
-                return Err(Fault::new("loop", "a directory that contains itself"));
+            if entry.attrs.kind() == FileKind::Link {
+                found.above = along(job, &found).await?;
             }
             outcome.more.push(Work::Dir(found));
         }
@@ -300,15 +305,20 @@ async fn sort(
     Ok(())
 }
 
-/// A link to a directory that it lies in.
-async fn leads_up(job: &Job, found: &Found) -> Result<bool, Fault> {
+/// The way through a link to a directory, unless it leads to where we have come from.
+async fn along(job: &Job, found: &Found) -> Result<Arc<Vec<Bytes>>, Fault> {
     let to = job.sftp.real_path(&found.path).await?;
     let from = job.sftp.real_path(super::send::split(&found.path).0).await?;
-    let mut above = to.to_vec();
-    if !above.ends_with(b"/") {
-        above.push(b'/');
+    let mut within = to.to_vec();
+    if !within.ends_with(b"/") {
+        within.push(b'/');
     }
-    Ok(from == to || from.starts_with(&above))
+    let mut above = found.above.to_vec();
+    above.push(from);
+    if above.iter().any(|path| *path == to || path.starts_with(&within)) {
+        return Err(Fault::new("loop", "a directory that contains itself"));
+    }
+    Ok(Arc::new(above))
 }
 
 /// Removes here what is not there.

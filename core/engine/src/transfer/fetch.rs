@@ -3,11 +3,11 @@
 //! The server's size is what is asked for; less is a fault, and more is never read. Blocks are
 //! asked for many at a time; all files of a node share one budget of bytes on the way.
 
-use super::crowd::Crowd;
+use super::crowd::Row;
 use super::disk::{LocalDir, settle};
 use super::fault::Fault;
 use super::node::Job;
-use super::send::part_name;
+use super::send::{UNSURE, part_name};
 use bssh_ssh::sftp::{Attrs, RemoteFile, flags};
 use bytes::Bytes;
 use rustix::fs::{FileType, Stat};
@@ -15,8 +15,6 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// See `send.rs`.
-const UNSURE: u64 = 16 << 20;
 /// A file that claims to be empty and is not (as in `/proc`) is read up to here.
 const MOST_UNSAID: u64 = 256 << 20;
 
@@ -147,7 +145,7 @@ async fn prepare(
             let file = dir.reopen(&name, first)?;
             let part = Part { dir, name, keep: true };
             let there = file.metadata()?.len();
-            let offset = if there >= size { size } else { there.saturating_sub(UNSURE) };
+            let offset = there.min(size).saturating_sub(UNSURE);
             file.set_len(there.min(size))?;
             Ok(Some((Arc::new(file), Plan { part, offset, mode, times })))
         })
@@ -166,14 +164,14 @@ async fn fill(
     (offset, size): (u64, u64),
 ) -> Result<(), Fault> {
     let block = u64::from(job.sftp.limits().read);
-    let mut crowd = Crowd::new(job.depth);
+    let mut row = Row::new(job.depth);
     let mut at = offset;
     while at < size {
         let length = u32::try_from(block.min(size - at)).unwrap_or(0);
-        crowd.add(read_block(job, remote, local, (at, length))).await?;
+        row.add(read_block(job, remote, local, (at, length))).await?;
         at += u64::from(length);
     }
-    crowd.finish().await
+    row.finish().await
 }
 
 /// One block, asked for again where the server sent less of it.

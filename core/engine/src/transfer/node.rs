@@ -32,7 +32,7 @@ const LANES: usize = 7;
 /// Bytes a second to reckon with when deciding how much is on the way.
 const FAST: u64 = 400 << 20;
 const LEAST_ON_THE_WAY: u64 = 2 << 20;
-const MOST_ON_THE_WAY: u64 = 16 << 20;
+pub(crate) const MOST_ON_THE_WAY: u64 = 16 << 20;
 /// The same for all nodes together.
 const ALL_ON_THE_WAY: u64 = 48 << 20;
 /// How long a node may take to remove what we left there.

@@ -3,7 +3,7 @@
 //! Whatever ends a transfer, the old file is whole or the new one is. Blocks are read and sent
 //! many at a time; all files of a node share one budget of bytes on the way.
 
-use super::crowd::Crowd;
+use super::crowd::Row;
 use super::fault::Fault;
 use super::node::Job;
 use super::remote;
@@ -15,8 +15,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Blocks on the way may not have arrived in order: what an earlier transfer left counts only up
-/// to here before its end.
-const UNSURE: u64 = 16 << 20;
+/// to here before its end, which is more than may have been on the way.
+pub(crate) const UNSURE: u64 = super::node::MOST_ON_THE_WAY + (1 << 20);
 
 /// Sends a file to `target`. `fresh`: nothing is there.
 pub(crate) async fn send(job: &Job, item: &Item, target: &[u8], fresh: bool) -> Result<(), Fault> {
@@ -96,7 +96,7 @@ async fn open(job: &Job, item: &Item, target: &[u8]) -> Result<(RemoteFile, Vec<
     let file =
         job.sftp.open_file(&part, flags::WRITE | flags::CREATE, &attrs).await.map_err(failed)?;
     let size = file.stat().await?.size.unwrap_or(0);
-    let offset = size.min(item.size).saturating_sub(if size >= item.size { 0 } else { UNSURE });
+    let offset = size.min(item.size).saturating_sub(UNSURE);
     if size > item.size {
         file.set_stat(&Attrs { size: Some(item.size), ..Attrs::default() }).await?;
     }
@@ -134,17 +134,17 @@ async fn fill(
     }
     let files: Vec<&RemoteFile> = std::iter::once(file).chain(&stripes).collect();
     let block = u64::from(job.sftp.limits().write);
-    let mut crowd = Crowd::new(job.depth * files.len());
+    let mut row = Row::new(job.depth * files.len());
     let mut at = offset;
     for file in files.iter().cycle() {
         if at >= item.size {
             break;
         }
         let length = usize::try_from(block.min(item.size - at)).unwrap_or(0);
-        crowd.add(send_block(job, &local, file, (at, length))).await?;
+        row.add(send_block(job, &local, file, (at, length))).await?;
         at += length as u64;
     }
-    crowd.finish().await?;
+    row.finish().await?;
     for stripe in stripes {
         stripe.close().await?;
     }
