@@ -83,6 +83,9 @@ kinds! {
     LimitExceeded = ("limit.exceeded", 1032),
     StreamOverflow = ("stream.overflow", 1042),
     WindowViolation = ("stream.windowViolation", 1043),
+    /// A file on a node; `data.kind` says more, e.g. `fs.notFound`.
+    Fs = ("fs.io", 1050),
+    FsConflict = ("fs.conflict", 1051),
     ForwardBind = ("forward.bind", 1060),
     ForwardDenied = ("forward.denied", 1061),
     Disconnected = ("disconnected", 1070),

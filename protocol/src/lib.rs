@@ -10,9 +10,11 @@ pub mod auth;
 pub mod error;
 pub mod exec;
 pub mod forward;
+pub mod fs;
 pub mod handshake;
 pub mod node;
 pub mod stream;
+pub mod transfer;
 
 pub mod frame;
 pub mod link;

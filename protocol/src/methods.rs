@@ -6,7 +6,7 @@
 //! method: add a line here, its types beside their relatives, and raise
 //! [`crate::handshake::LEVEL`] if a release is between.
 
-use crate::{auth, exec, forward, handshake, node, stream};
+use crate::{auth, exec, forward, fs, handshake, node, stream, transfer};
 use schemars::{Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -169,6 +169,38 @@ protocol! {
         core ForwardList = "forward/list" (handshake::Empty) -> forward::ForwardList, since 1;
         /// One connection from the node to somewhere (ssh's -W).
         core ForwardDial = "forward/dial" (forward::DialParams) -> forward::Dialed, since 1;
+        /// Starts a transfer of files to or from one node or thousands, and answers at once.
+        core TransferStart = "transfer/start" (transfer::TransferParams) -> transfer::TransferStarted, since 1;
+        /// Gives up a transfer; finished files stay.
+        core TransferCancel = "transfer/cancel" (transfer::TransferRef) -> handshake::Empty, since 1;
+        /// The transfers of this core.
+        core TransferList = "transfer/list" (handshake::Empty) -> transfer::TransferList, since 1;
+        /// What a path leads to; links are followed.
+        core FsStat = "fs/stat" (fs::FsPath) -> fs::Attr, since 1;
+        /// What a path is itself.
+        core FsLstat = "fs/lstat" (fs::FsPath) -> fs::Attr, since 1;
+        /// The absolute path without links.
+        core FsRealpath = "fs/realpath" (fs::FsPath) -> fs::FsName, since 1;
+        /// What a link points to.
+        core FsReadlink = "fs/readlink" (fs::FsPath) -> fs::FsName, since 1;
+        /// How much room there is.
+        core FsStatvfs = "fs/statvfs" (fs::FsPath) -> fs::FsSpace, since 1;
+        /// A directory, with attributes, page by page.
+        core FsList = "fs/list" (fs::FsListParams) -> fs::FsListing, since 1;
+        /// A whole file in one answer.
+        core FsReadSmall = "fs/readSmall" (fs::FsReadParams) -> fs::FsContent, since 1;
+        /// A whole file at once; it is never seen half-written.
+        core FsWriteSmall = "fs/writeSmall" (fs::FsWriteParams) -> fs::FsWritten, since 1;
+        /// Makes a directory.
+        core FsMkdir = "fs/mkdir" (fs::FsMakeParams) -> handshake::Empty, since 1;
+        /// Removes a file, a link, or a directory.
+        core FsRemove = "fs/remove" (fs::FsRemoveParams) -> fs::FsRemoved, since 1;
+        /// Gives a file another name.
+        core FsRename = "fs/rename" (fs::FsRenameParams) -> handshake::Empty, since 1;
+        /// Mode, owner and times.
+        core FsSetattr = "fs/setattr" (fs::FsAttrParams) -> handshake::Empty, since 1;
+        /// Makes a symbolic link.
+        core FsSymlink = "fs/symlink" (fs::FsLinkParams) -> handshake::Empty, since 1;
         /// May this host key be trusted?
         frontend AuthHostKey = "auth/hostKey" (auth::HostKeyQuestion) -> auth::HostKeyAnswer, since 1;
         /// Fields for a person to fill in: passwords, passphrases, codes.
@@ -181,6 +213,14 @@ protocol! {
         frontend ExecNodeEvent = "exec/node" (exec::ExecNode), since 1;
         /// The last word on a run.
         frontend ExecDoneEvent = "exec/done" (exec::ExecDone), since 1;
+        /// Something happened to one node of a transfer.
+        frontend TransferNodeEvent = "transfer/node" (transfer::TransferNode), since 1;
+        /// How far the nodes of a transfer have got.
+        frontend TransferProgressEvent = "transfer/progress" (transfer::TransferProgress), since 1;
+        /// What a dry run would do with one file.
+        frontend TransferFileEvent = "transfer/file" (transfer::TransferFile), since 1;
+        /// The last word on a transfer.
+        frontend TransferDoneEvent = "transfer/done" (transfer::TransferDone), since 1;
         /// A question is no longer open.
         frontend PromptDoneEvent = "auth/promptDone" (auth::PromptDone), since 1;
         /// A dialed connection has ended.

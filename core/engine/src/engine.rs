@@ -5,12 +5,14 @@
 
 use crate::descriptor::is_null;
 use crate::forward::Forwards;
+use crate::fs::{Listings, Reach};
 use crate::plan::{Planner, Route};
 use crate::pool::Pool;
 use crate::questions::{AskAbout, Questions};
 use crate::run::{Order, Parts, Run, has_streams, millis};
 use crate::sink::{Adopt, Sinks};
 use crate::stdin::{Origin, Spool, Stdin};
+use crate::transfer::Transfers;
 use bssh_config::Environment;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{
@@ -37,6 +39,9 @@ pub struct Engine {
     pub(crate) env: Environment,
     pub(crate) pool: Pool,
     pub(crate) forwards: Forwards,
+    pub(crate) transfers: Transfers,
+    pub(crate) reach: Reach,
+    pub(crate) listings: Listings,
     adopt: Box<Adopt>,
     runs: Mutex<BTreeMap<RunId, Arc<Run>>>,
     next: AtomicU64,
@@ -71,6 +76,9 @@ impl Engine {
             env,
             pool: Pool::default(),
             forwards: Forwards::default(),
+            transfers: Transfers::default(),
+            reach: Reach::default(),
+            listings: Listings::default(),
             adopt,
             runs: Mutex::default(),
             next: AtomicU64::new(1),
@@ -199,6 +207,8 @@ impl Engine {
     /// The link is gone: ends its work, and what runs on the nodes.
     pub async fn leave(&self) {
         self.forwards.close_all();
+        self.transfers.cancel_all();
+        self.reach.close_all();
         for run in self.runs().values() {
             run.cancel(&[]);
         }
@@ -206,6 +216,18 @@ impl Engine {
         let all = async { while tasks.join_next().await.is_some() {} };
         // What is not done by then would not be done later either.
         let _ = tokio::time::timeout(GRACE, all).await;
+    }
+
+    /// A handle nobody has.
+    pub(crate) fn new_id(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Does some work until it is over or the link is gone.
+    pub(crate) async fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().await;
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(work);
     }
 
     /// Makes the one a connection asks, for a request of this caller.
@@ -235,10 +257,7 @@ impl Engine {
             (Some(node), 0) => {
                 node.route.map_err(|f| CallError::new(Kind::ConfigInvalid, f.message))
             }
-            _ => {
-                Err(CallError::new(Kind::InvalidParams, "a forward is for one node")
-                    .at("params.nodes"))
-            }
+            _ => Err(CallError::new(Kind::InvalidParams, "expected one node").at("params.nodes")),
         }
     }
 
@@ -298,7 +317,7 @@ impl Engine {
 }
 
 /// Raises the limit of open files and says how many nodes it allows at once.
-fn affordable(fanout: usize, warnings: &mut Vec<String>) -> usize {
+pub(crate) fn affordable(fanout: usize, warnings: &mut Vec<String>) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     let wanted = fanout as u64 + OTHER_DESCRIPTORS;

@@ -112,7 +112,7 @@ async fn lease(
     ))
 }
 
-fn connected(lease: &Lease, route: &Route, reused: bool) -> Connected {
+pub(crate) fn connected(lease: &Lease, route: &Route, reused: bool) -> Connected {
     let facts = lease.connection.facts();
     Connected {
         reused,

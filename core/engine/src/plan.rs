@@ -63,6 +63,26 @@ pub(crate) struct Route {
     pub options: Arc<HostOptions>,
 }
 
+/// What a node may send ahead on a connection for files: a long way holds much.
+const BULK_WINDOW: u32 = 16 << 20;
+
+impl Route {
+    /// The same way on a connection for files, which nothing else uses.
+    pub(crate) fn bulk(&self) -> Arc<Route> {
+        let plan = ConnectPlan { window: Some(BULK_WINDOW), ..(*self.plan).clone() };
+        Arc::new(Route {
+            key: format!("{} bulk", self.key),
+            hop: self.hop.clone(),
+            plan: Arc::new(plan),
+            busy_tries: self.busy_tries,
+            dial_tries: self.dial_tries,
+            env: self.env.clone(),
+            agent: None,
+            options: self.options.clone(),
+        })
+    }
+}
+
 impl Planner {
     /// Reads the files a request is planned with.
     ///
@@ -315,6 +335,7 @@ fn connect_plan(name: &str, options: &HostOptions, cluster: bool) -> ConnectPlan
             count: options.server_alive_count_max,
         },
         tcp_keepalive: options.tcp_keep_alive,
+        window: None,
         // A thousand nodes have a thousand banners.
         banner: !cluster,
     }

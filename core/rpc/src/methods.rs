@@ -44,6 +44,8 @@ pub(crate) fn service(engine: &Arc<Engine>, shutdown: Arc<Notify>) -> Router {
     nodes(&mut module);
     exec(&mut module);
     forwards(&mut module);
+    transfers(&mut module);
+    fs(&mut module);
     Router::new(module)
 }
 
@@ -122,6 +124,77 @@ fn forwards(module: &mut RpcModule<Context>) {
     );
 }
 
+fn transfers(module: &mut RpcModule<Context>) {
+    register::<m::TransferStart, _, _, _>(module, |c, call, p| async move {
+        let prepared = c.engine.transfer_prepare(c.caller()?, p)?;
+        let (engine, started) = (c.engine.clone(), prepared.started.clone());
+        call.then(async move { engine.transfer_launch(prepared).await });
+        Ok(started)
+    });
+    register::<m::TransferCancel, _, _, _>(module, |c, _, p| async move {
+        c.engine.transfer_cancel(p.transfer).map(|()| Empty {})
+    });
+    register::<m::TransferList, _, _, _>(
+        module,
+        |c, _, _| async move { Ok(c.engine.transfer_list()) },
+    );
+}
+
+fn fs(module: &mut RpcModule<Context>) {
+    register::<m::FsStat, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_stat(&caller, p).await
+    });
+    register::<m::FsLstat, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_lstat(&caller, p).await
+    });
+    register::<m::FsRealpath, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_realpath(&caller, p).await
+    });
+    register::<m::FsReadlink, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_readlink(&caller, p).await
+    });
+    register::<m::FsStatvfs, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_statvfs(&caller, p).await
+    });
+    register::<m::FsList, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_list(&caller, p).await
+    });
+    register::<m::FsReadSmall, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_read_small(&caller, p).await
+    });
+    register::<m::FsWriteSmall, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_write_small(&caller, p).await
+    });
+    register::<m::FsMkdir, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_mkdir(&caller, p).await
+    });
+    register::<m::FsRemove, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_remove(&caller, p).await
+    });
+    register::<m::FsRename, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_rename(&caller, p).await
+    });
+    register::<m::FsSetattr, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_setattr(&caller, p).await
+    });
+    register::<m::FsSymlink, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_symlink(&caller, p).await
+    });
+}
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn initialize(
@@ -156,7 +229,12 @@ fn initialize(
             inherited_fds: true,
             fd_passing: false,
         },
-        features: BTreeMap::from([("exec".to_owned(), 1), ("forward".to_owned(), 1)]),
+        features: BTreeMap::from([
+            ("exec".to_owned(), 1),
+            ("forward".to_owned(), 1),
+            ("transfer".to_owned(), 1),
+            ("fs".to_owned(), 1),
+        ]),
         limits: CoreLimits {
             max_frame: frame::MAX_FRAME,
             max_data: frame::MAX_DATA,

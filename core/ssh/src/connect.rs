@@ -63,7 +63,9 @@ struct Inner {
 /// Window of a channel: what the server may send before we say that we took it.
 const WINDOW: u32 = 2 << 20;
 /// Messages of a channel that may wait to be read: more than a window of full packets.
-const CHANNEL_QUEUE: usize = 2 * (WINDOW as usize / PACKET as usize);
+const fn channel_queue(window: u32) -> usize {
+    2 * (window as usize / PACKET as usize)
+}
 const PACKET: u32 = 32 * 1024;
 
 /// How long a server may take to prove that it has its host keys.
@@ -157,11 +159,12 @@ async fn config(plan: &ConnectPlan) -> Result<Config, Error> {
         false => plan.algorithms.host_keys.clone(),
     };
     let interval = Some(plan.keepalive.interval).filter(|i| !i.is_zero());
+    let window = plan.window.unwrap_or(WINDOW);
     let mut config = Config {
         client_id: russh::SshId::Standard(Cow::Borrowed(CLIENT_ID)),
-        window_size: WINDOW,
+        window_size: window,
         maximum_packet_size: PACKET,
-        channel_buffer_size: CHANNEL_QUEUE,
+        channel_buffer_size: channel_queue(window),
         preferred: algorithms::preferred(&plan.algorithms, &host_keys)?,
         inactivity_timeout: None,
         keepalive_interval: interval,

@@ -2,7 +2,7 @@
 //!
 //! Knows no JSON, no jobs, no clusters and no configuration files: a [`plan::ConnectPlan`] comes
 //! in with everything decided, a [`Connection`] or an [`error::Error`] comes out. Reading order:
-//! `plan`, `connect`, `dial`, `wire`, `handler`, `host_key`, `auth`, `channel`.
+//! `plan`, `connect`, `dial`, `wire`, `handler`, `host_key`, `auth`, `channel`, `sftp`.
 
 mod agent;
 mod algorithms;
@@ -19,6 +19,7 @@ mod identity;
 mod known_hosts;
 pub mod plan;
 mod proxy;
+pub mod sftp;
 mod wire;
 
 pub use channel::{Channel, ChannelEvent, ChannelStream, ChannelWriter, PtyRequest};

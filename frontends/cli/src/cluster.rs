@@ -5,7 +5,7 @@ use crate::commands::{self, Ui};
 use crate::last::LastRun;
 use crate::output::Style;
 use crate::request::{self, Terminals};
-use crate::{Around, exit, print, say};
+use crate::{Around, exit, files, print, say};
 use bssh_client::{Core, Start};
 use bssh_protocol::handshake::ClientInfo;
 use bssh_protocol::methods::GroupList;
@@ -67,6 +67,12 @@ async fn dispatch(args: &Args, core: &Core, ui: &Ui) -> u8 {
         None => Some(&args.words),
         Some(Sub::Exec { words }) => Some(words),
         Some(Sub::Ping) => None,
+        Some(Sub::Upload(files)) => {
+            return commands::transfer(core, files::request(args, files, true), ui).await;
+        }
+        Some(Sub::Download(files)) => {
+            return commands::transfer(core, files::request(args, files, false), ui).await;
+        }
         Some(Sub::List) => return commands::list(core, args).await,
         Some(Sub::Nodes { verb }) => return commands::nodes(core, args, verb).await,
         Some(Sub::Explain { node }) => return commands::explain(core, args, node).await,

@@ -52,8 +52,18 @@ pub(crate) fn is_subcommand(word: &str) -> bool {
 }
 
 /// Subcommands of this build.
-const SUBCOMMANDS: &[&str] =
-    &["exec", "ping", "list", "nodes", "explain", "config", "completions", "man"];
+const SUBCOMMANDS: &[&str] = &[
+    "exec",
+    "ping",
+    "list",
+    "nodes",
+    "explain",
+    "config",
+    "completions",
+    "man",
+    "upload",
+    "download",
+];
 
 /// Subcommands that are reserved and not built yet; `core` and `demo` never come here from an
 /// executable that has them. Taking `core` for a host would start a core to reach it, without
@@ -61,8 +71,6 @@ const SUBCOMMANDS: &[&str] =
 const ABSENT: &[&str] = &[
     "core",
     "demo",
-    "upload",
-    "download",
     "repl",
     "interactive",
     "forward",
@@ -116,6 +124,9 @@ const LONG_VALUES: &[&str] = &[
     "max-output",
     "color",
     "persist",
+    "skip",
+    "symlinks",
+    "stall",
 ];
 
 /// What skimming found before the first word of a command or subcommand.
@@ -278,6 +289,8 @@ mod tests {
             ("--hostfile f df", Grammar::Cluster),
             ("--json exec df", Grammar::Cluster),
             ("ping -H a", Grammar::Cluster),
+            ("upload -r x web1:/srv", Grammar::Cluster),
+            ("-F cfg download -H a x y", Grammar::Cluster),
             ("-f 3 ping", Grammar::Cluster),
             ("-x host ping", Grammar::Ssh),
             ("nodes expand -- a[1-2]", Grammar::Cluster),
@@ -302,8 +315,8 @@ mod tests {
             "-t -H a top",
             "-H a -L 1:b:2 ls",
             "-H a --tui ls",
-            "upload x y",
-            "-H a upload x y",
+            "gate x y",
+            "-H a gate x y",
             "-H a sync",
             "repl",
             "core --stdio",

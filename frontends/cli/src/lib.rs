@@ -10,6 +10,7 @@ mod cluster;
 mod commands;
 mod environment;
 mod exit;
+mod files;
 mod grammar;
 mod last;
 mod output;

@@ -7,14 +7,16 @@ use crate::child::{self, Lent, Lost};
 use crate::prompter::{NoPrompter, Prompter};
 use crate::run::{Run, Runs, Windows, window_for};
 use crate::service::Frontend;
+use crate::transfer::{Transfer, Transfers};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::ExecParams;
 use bssh_protocol::handshake::{
     ClientCapabilities, ClientInfo, InitializeParams, InitializeResult, LEVEL, MAJOR, Offer,
 };
 use bssh_protocol::link::{Link, LinkTask, Options};
-use bssh_protocol::methods::{ExecStart, Initialize, Method};
+use bssh_protocol::methods::{ExecStart, Initialize, Method, TransferStart};
 use bssh_protocol::stream::{Sink, Source};
+use bssh_protocol::transfer::TransferParams;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -85,6 +87,7 @@ pub enum Error {
 pub struct Core {
     link: Link,
     runs: Arc<Runs>,
+    transfers: Arc<Transfers>,
     lost: watch::Receiver<Option<Lost>>,
     lent: Option<Lent>,
     hello: InitializeResult,
@@ -130,6 +133,7 @@ impl Core {
         start: Start,
     ) -> Result<Core, Error> {
         let runs = Arc::new(Runs::default());
+        let transfers = Arc::new(Transfers::default());
         let params = InitializeParams {
             protocol: Offer { majors: vec![MAJOR], level: LEVEL },
             client: start.client,
@@ -141,12 +145,13 @@ impl Core {
             limits: None,
             strict: start.strict,
         };
-        let service = Frontend { prompter: start.prompter, runs: runs.clone() };
+        let service =
+            Frontend { prompter: start.prompter, runs: runs.clone(), transfers: transfers.clone() };
         let (link, task) = Link::start(reader, writer, service, Options::frontend());
         let (tell, mut lost) = watch::channel(None);
         // Ends with the link or the process, whichever is first; see `watch_over`.
         let child = child.map(|child| (child, start.leave));
-        tokio::spawn(watch_over(task, child, runs.clone(), tell));
+        tokio::spawn(watch_over(task, child, (runs.clone(), transfers.clone()), tell));
         let hello = tokio::time::timeout(start.timeout, link.call::<Initialize>(&params)).await;
         let hello = match hello {
             Ok(Ok(hello)) => hello,
@@ -162,7 +167,7 @@ impl Core {
             }
         };
         link.peer_takes(hello.capabilities.binary_frames, hello.limits.max_data);
-        Ok(Core { link, runs, lost, lent: None, hello })
+        Ok(Core { link, runs, transfers, lost, lent: None, hello })
     }
 
     /// What the core said about itself.
@@ -201,6 +206,22 @@ impl Core {
         let opened = self
             .link
             .call_then::<ExecStart, _>(&params, move |started| runs.open(&link, started, windows))
+            .await;
+        match opened {
+            Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
+            opened => opened,
+        }
+    }
+
+    /// Starts a transfer.
+    ///
+    /// # Errors
+    /// As [`Core::exec`].
+    pub async fn transfer(&self, params: &TransferParams) -> Result<Transfer, CallError> {
+        let (link, transfers) = (self.link.clone(), self.transfers.clone());
+        let opened = self
+            .link
+            .call_then::<TransferStart, _>(params, move |started| transfers.open(&link, started))
             .await;
         match opened {
             Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
@@ -259,7 +280,7 @@ async fn how_it_ended(lost: &mut watch::Receiver<Option<Lost>>) -> Lost {
 async fn watch_over(
     mut task: LinkTask,
     child: Option<(Child, Duration)>,
-    runs: Arc<Runs>,
+    (runs, transfers): (Arc<Runs>, Arc<Transfers>),
     tell: watch::Sender<Option<Lost>>,
 ) {
     let lost = match child {
@@ -290,6 +311,7 @@ async fn watch_over(
         }
     };
     runs.lost(&lost.to_string());
+    transfers.lost(&lost.to_string());
     // Nobody may be interested.
     let _ = tell.send(Some(lost));
 }

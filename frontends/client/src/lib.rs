@@ -22,15 +22,17 @@
 //! ```
 //!
 //! Reading order: `core` (start, call, end), `child` (the process), `run` (one command over many
-//! nodes), `prompter` (questions to a person).
+//! nodes), `transfer` (files), `prompter` (questions to a person).
 
 mod child;
 mod core;
 mod prompter;
 mod run;
 mod service;
+mod transfer;
 
 pub use crate::core::{Core, Error, Start};
 pub use child::Lost;
 pub use prompter::{Answer, NoPrompter, Prompter};
 pub use run::{Channel, Run, RunEvent, window_for};
+pub use transfer::{Transfer, TransferEvent};

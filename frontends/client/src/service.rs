@@ -2,16 +2,19 @@
 
 use crate::prompter::Prompter;
 use crate::run::Runs;
+use crate::transfer::Transfers;
 use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service};
 use bssh_protocol::methods::{
     AuthConfirm, AuthHostKey, AuthPrompt, Event, ExecDoneEvent, ExecNodeEvent, Method,
-    PromptDoneEvent,
+    PromptDoneEvent, TransferDoneEvent, TransferFileEvent, TransferNodeEvent,
+    TransferProgressEvent,
 };
 use std::sync::Arc;
 
 pub(crate) struct Frontend {
     pub(crate) prompter: Arc<dyn Prompter>,
     pub(crate) runs: Arc<Runs>,
+    pub(crate) transfers: Arc<Transfers>,
 }
 
 impl Service for Frontend {
@@ -47,6 +50,26 @@ impl Service for Frontend {
             ExecDoneEvent::NAME => {
                 if let Ok(event) = notification.event::<ExecDoneEvent>() {
                     self.runs.done(event);
+                }
+            }
+            TransferNodeEvent::NAME => {
+                if let Ok(event) = notification.event::<TransferNodeEvent>() {
+                    self.transfers.node(event);
+                }
+            }
+            TransferProgressEvent::NAME => {
+                if let Ok(event) = notification.event::<TransferProgressEvent>() {
+                    self.transfers.progress(event);
+                }
+            }
+            TransferFileEvent::NAME => {
+                if let Ok(event) = notification.event::<TransferFileEvent>() {
+                    self.transfers.file(event);
+                }
+            }
+            TransferDoneEvent::NAME => {
+                if let Ok(event) = notification.event::<TransferDoneEvent>() {
+                    self.transfers.done(event);
                 }
             }
             PromptDoneEvent::NAME => {

@@ -3,6 +3,8 @@
 //!
 //! - `main_job`: one command on many nodes, and every way to show its output.
 //! - `faults`: everything that can be wrong on the way to a node, and with the streams.
+//! - `files`: transfers, and what hostile nodes and cuts make of them.
+//! - `fs`: an editor's requests about single files.
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
 //! - `jump`: nodes behind a jump host.
@@ -21,6 +23,8 @@
 
 mod demo;
 mod faults;
+mod files;
+mod fs;
 mod jump;
 mod kill;
 mod main_job;

@@ -9,6 +9,7 @@ mod explain;
 mod fold;
 mod list;
 mod nodes;
+mod transfer;
 mod watch;
 
 pub(crate) use config::check;
@@ -16,6 +17,7 @@ pub(crate) use exec::exec;
 pub(crate) use explain::explain;
 pub(crate) use list::list;
 pub(crate) use nodes::nodes;
+pub(crate) use transfer::transfer;
 
 use crate::last::LastRun;
 use crate::output::Style;
