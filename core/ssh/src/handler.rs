@@ -271,6 +271,10 @@ fn lost(error: &russh::Error, keepalives: u32) -> String {
             ErrorKind::KeepaliveTimeout { count: keepalives }.to_string()
         }
         russh::Error::HUP | russh::Error::Disconnect => "closed by the server".to_owned(),
+        // As ssh says it: the bytes were changed on the way.
+        russh::Error::PacketAuth | russh::Error::DecryptionError => {
+            "Corrupted MAC on input".to_owned()
+        }
         other => other.to_string(),
     }
 }

@@ -140,7 +140,12 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<SshArgs
             break;
         }
         let Some(word) = words.next() else { break };
-        destination = Some(text(&word, "destination")?);
+        let named = text(&word, "destination")?;
+        // Its place among the options counts: the first user named is the one.
+        if let (false, Some((user, _))) = (named.starts_with("ssh://"), named.rsplit_once('@')) {
+            args.settings.options.push(quoted("User", user));
+        }
+        destination = Some(named);
     }
     let command = words.map(OsString::into_vec).collect::<Vec<_>>();
     match destination {
@@ -357,6 +362,20 @@ mod tests {
             ("-i a\"b", "IdentityFile=\"a\\\"b\""),
         ] {
             assert_eq!(options(line).first().map(String::as_str), Some(first), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_first_user_named_counts() {
+        for (line, user) in [
+            ("-o user=foo -l bar baz@h", "user=foo"),
+            ("-l bar baz@h -o user=foo", "User=\"bar\""),
+            ("baz@h -o user=foo -l bar", "User=\"baz\""),
+        ] {
+            let args = parse(line.split(' ').map(OsString::from)).unwrap();
+            let first =
+                args.settings.options.iter().find(|o| o.to_lowercase().starts_with("user="));
+            assert_eq!(first.map(String::as_str), Some(user), "{line}");
         }
     }
 

@@ -110,7 +110,9 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
     }
     let effective = Effective::new(args, &explained.values)?;
     let quiet = effective.log_level < LogLevel::Error;
-    for warning in explained.warnings.iter().filter(|_| effective.log_level >= LogLevel::Error) {
+    // The copy in the background has nothing new to say.
+    let warned = around.in_background || quiet;
+    for warning in explained.warnings.iter().filter(|_| !warned) {
         say(&format!("bssh: {warning}\n"));
     }
     if effective.background && !around.in_background {
