@@ -167,6 +167,10 @@ protocol! {
         core ForwardClose = "forward/close" (forward::ForwardRef) -> handshake::Empty, since 1;
         /// The forwards this link owns.
         core ForwardList = "forward/list" (handshake::Empty) -> forward::ForwardList, since 1;
+        /// The open connections of a forward.
+        core ForwardConnections = "forward/connections" (forward::ForwardRef) -> forward::Connections, since 1;
+        /// Ends one connection of a forward.
+        core ForwardKick = "forward/kick" (forward::KickParams) -> handshake::Empty, since 1;
         /// One connection from the node to somewhere (ssh's -W).
         core ForwardDial = "forward/dial" (forward::DialParams) -> forward::Dialed, since 1;
         /// May this host key be trusted?
@@ -183,6 +187,8 @@ protocol! {
         frontend ExecDoneEvent = "exec/done" (exec::ExecDone), since 1;
         /// A question is no longer open.
         frontend PromptDoneEvent = "auth/promptDone" (auth::PromptDone), since 1;
+        /// A forward, or one of its connections, has changed.
+        frontend ForwardStateEvent = "event/forward" (forward::ForwardEvent), since 1;
         /// A dialed connection has ended.
         frontend DialDoneEvent = "forward/dialDone" (forward::DialDone), since 1;
         /// About something that has no answer: a failed notification, an unreadable frame.

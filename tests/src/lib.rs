@@ -13,9 +13,12 @@
 )]
 
 mod cluster;
+pub mod net;
+mod peer;
 mod run;
 mod transcript;
 
 pub use cluster::Lab;
+pub use peer::Peer;
 pub use run::{Run, bssh, until};
 pub use transcript::{Ending, Transcript};

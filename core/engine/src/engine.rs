@@ -11,6 +11,7 @@ use crate::run::{Order, Parts, Run, has_streams, millis};
 use crate::sink::{Adopt, Sinks};
 use crate::stdin::{Origin, Spool, Stdin};
 use bssh_config::Environment;
+use bssh_config::clusters::Forwarding;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{
     CancelRun, ExecParams, ExecStarted, ResizeRun, RunEntry, RunId, RunList, SignalRun, Targets,
@@ -223,16 +224,22 @@ impl Engine {
         }
     }
 
-    /// The route to the one node of a request.
+    /// The route to the one node of a request, and what the configuration says of forwards.
     ///
     /// # Errors
     /// As [`Engine::prepare`]; the node's own failure; more than one node.
-    pub(crate) fn one_route(&self, targets: &Targets) -> Result<Arc<Route>, CallError> {
+    pub(crate) fn one_route(
+        &self,
+        targets: &Targets,
+    ) -> Result<(Arc<Route>, Option<Forwarding>), CallError> {
         let planner = Planner::new(&self.env, &targets.settings, targets.destination.is_none())?;
         let mut nodes = planner.nodes(targets)?;
         match (nodes.pop(), nodes.len()) {
             (Some(node), 0) => {
-                node.route.map_err(|f| CallError::new(Kind::ConfigInvalid, f.message))
+                let settings = planner.inventory().map(|i| i.config().forwarding.clone());
+                let route = node.route;
+                let route = route.map_err(|f| CallError::new(Kind::ConfigInvalid, f.message))?;
+                Ok((route, settings))
             }
             _ => {
                 Err(CallError::new(Kind::InvalidParams, "a forward is for one node")

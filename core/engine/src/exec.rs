@@ -134,6 +134,7 @@ async fn start(
 ) -> Result<Ended, Error> {
     if let Action::Dial { host, port } = &run.params.action {
         let stream = lease.connection.open_tcp(host, *port, ("127.0.0.1", 0)).await?;
+        let _resident = lease.load.reside();
         run.set_executing(index);
         let (stdout, _) = run.sinks.node(&run.link);
         let executing = NodeState::Executing { stdout: stdout.id(), stderr: None };
@@ -141,6 +142,7 @@ async fn start(
         return Ok(pump::dial(stream, run.stdin.open().await, stdout).await);
     }
     let (lease, mut channel) = session(run, engine, route, lease).await?;
+    let _resident = lease.load.reside();
     let agent = prepare(run, &channel, route, &lease).await?;
     let sudo = run.params.sudo.then(crate::sudo::Sudo::new);
     request(run, &mut channel, sudo.as_ref()).await?;

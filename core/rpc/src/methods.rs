@@ -44,6 +44,7 @@ pub(crate) fn service(engine: &Arc<Engine>, shutdown: Arc<Notify>) -> Router {
     nodes(&mut module);
     exec(&mut module);
     forwards(&mut module);
+    connections(&mut module);
     Router::new(module)
 }
 
@@ -120,6 +121,15 @@ fn forwards(module: &mut RpcModule<Context>) {
         module,
         |c, _, _| async move { Ok(c.engine.forward_list()) },
     );
+}
+
+fn connections(module: &mut RpcModule<Context>) {
+    register::<m::ForwardConnections, _, _, _>(module, |c, _, p| async move {
+        c.engine.forward_connections(p.forward)
+    });
+    register::<m::ForwardKick, _, _, _>(module, |c, _, p| async move {
+        c.engine.forward_kick(&p).map(|()| Empty {})
+    });
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -6,7 +6,7 @@
 
 use crate::error::{Error, ErrorKind, Phase};
 use bytes::Bytes;
-use russh::client::Msg;
+use russh::client::{ChannelOpenHandle, Msg};
 use russh::{ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Pty, Sig};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -56,6 +56,45 @@ pub struct ChannelWriter {
 
 /// A channel as a stream of bytes (forwards, hops). Dropping it closes it.
 pub type ChannelStream = russh::ChannelStream<Msg>;
+
+/// A channel the node wants to open. It waits for an answer; dropping this refuses it.
+pub struct Incoming {
+    channel: russh::Channel<Msg>,
+    reply: ChannelOpenHandle,
+}
+
+/// Why a channel is refused, RFC 4254 section 5.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not allowed.
+    Prohibited,
+    /// The target could not be reached.
+    ConnectFailed,
+    /// Too many at once.
+    Shortage,
+}
+
+impl Incoming {
+    pub(crate) fn new(channel: russh::Channel<Msg>, reply: ChannelOpenHandle) -> Self {
+        Incoming { channel, reply }
+    }
+
+    /// Opens it.
+    pub async fn accept(self) -> Channel {
+        self.reply.accept().await;
+        Channel::new(self.channel)
+    }
+
+    /// Refuses it.
+    pub async fn refuse(self, why: Refusal) {
+        let reason = match why {
+            Refusal::Prohibited => ChannelOpenFailure::AdministrativelyProhibited,
+            Refusal::ConnectFailed => ChannelOpenFailure::ConnectFailed,
+            Refusal::Shortage => ChannelOpenFailure::ResourceShortage,
+        };
+        self.reply.reject(reason).await;
+    }
+}
 
 impl Channel {
     pub(crate) fn new(channel: russh::Channel<Msg>) -> Self {

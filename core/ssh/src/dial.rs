@@ -18,7 +18,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 ///
 /// # Errors
 /// Phase resolve or dial; the error of the address tried first unless a later one says more.
-pub(crate) async fn dial(
+pub async fn dial(
     to: &Address,
     keepalive: bool,
     limit: Option<Duration>,

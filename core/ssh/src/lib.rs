@@ -21,6 +21,9 @@ pub mod plan;
 mod proxy;
 mod wire;
 
-pub use channel::{Channel, ChannelEvent, ChannelStream, ChannelWriter, PtyRequest};
-pub use connect::{Connection, Facts, RemoteListener, Via, connect};
+pub use channel::{
+    Channel, ChannelEvent, ChannelStream, ChannelWriter, Incoming, PtyRequest, Refusal,
+};
+pub use connect::{Binding, Connection, Facts, RemoteListener, Via, connect};
+pub use dial::dial;
 pub use wire::{BoxStream, Stream};

@@ -6,6 +6,7 @@
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
 //! - `jump`: nodes behind a jump host.
+//! - `forwards`: -L, -R and -D, clients that do not read, lost connections.
 //! - `demo`: the demo, as a newcomer runs it.
 
 #![allow(
@@ -18,6 +19,7 @@
 
 mod demo;
 mod faults;
+mod forwards;
 mod jump;
 mod kill;
 mod main_job;

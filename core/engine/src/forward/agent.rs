@@ -1,8 +1,9 @@
 //! The local agent, reachable from a node: each channel the node opens is relayed to the socket.
 
-use super::relay::{Counters, relay};
-use bssh_ssh::Connection;
-use std::path::Path;
+use super::relay::{Carried, Far, Limits, relay};
+use bssh_ssh::{Connection, Incoming, Refusal};
+use bytes::Bytes;
+use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -25,23 +26,28 @@ impl AgentRelay {
                 tokio::select! {
                     channel = channels.accept(), if relays.len() < MOST => {
                         let Some(channel) = channel else { return };
-                        let socket = socket.clone();
-                        relays.spawn(async move {
-                            let agent = UnixStream::connect(&socket).await;
-                            let relayed = match agent {
-                                Ok(agent) => relay(agent, channel, &Counters::default()).await,
-                                Err(error) => Err(error),
-                            };
-                            if let Err(error) = relayed {
-                                tracing::warn!("agent {}: {error}", socket.display());
-                            }
-                        });
+                        relays.spawn(one(channel, socket.clone()));
                     }
                     Some(_) = relays.join_next() => {}
                 }
             }
         });
         AgentRelay { task: task.abort_handle() }
+    }
+}
+
+/// One connection to the agent; the node learns at once if there is none.
+async fn one(incoming: Incoming, socket: PathBuf) {
+    match UnixStream::connect(&socket).await {
+        Ok(agent) => {
+            let far = Far::Channel(Box::new(incoming.accept().await));
+            let near = (Box::new(agent) as _, Bytes::new());
+            relay(near, far, None, &Carried::default(), Limits::default()).await;
+        }
+        Err(error) => {
+            tracing::warn!("agent {}: {error}", socket.display());
+            incoming.refuse(Refusal::ConnectFailed).await;
+        }
     }
 }
 

@@ -167,7 +167,12 @@ async fn resolve(core: &Core, args: &SshArgs) -> Result<Explained, String> {
 /// A forward that cannot listen is a warning, unless `ExitOnForwardFailure`.
 async fn open_forwards(core: &Core, effective: &Effective, to: &Targets) -> Result<(), String> {
     for (kind, spec) in &effective.forwards {
-        let params = ForwardParams { targets: to.clone(), kind: *kind, spec: spec.clone() };
+        let params = ForwardParams {
+            targets: to.clone(),
+            kind: *kind,
+            spec: spec.clone(),
+            ..ForwardParams::default()
+        };
         match core.call::<ForwardOpen>(&params).await {
             Ok(opened) if spec.starts_with("0:") && effective.log_level >= LogLevel::Info => {
                 say(&format!("Allocated port {} for {spec}\n", opened.bound));
