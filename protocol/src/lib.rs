@@ -6,6 +6,7 @@
 
 pub mod methods;
 
+pub mod agent;
 pub mod auth;
 pub mod error;
 pub mod exec;

@@ -6,7 +6,7 @@
 //! method: add a line here, its types beside their relatives, and raise
 //! [`crate::handshake::LEVEL`] if a release is between.
 
-use crate::{auth, exec, forward, handshake, node, stream};
+use crate::{agent, auth, exec, forward, handshake, node, stream};
 use schemars::{Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -173,6 +173,12 @@ protocol! {
         core ForwardKick = "forward/kick" (forward::KickParams) -> handshake::Empty, since 1;
         /// One connection from the node to somewhere (ssh's -W).
         core ForwardDial = "forward/dial" (forward::DialParams) -> forward::Dialed, since 1;
+        /// The local agent, and what has been forwarded to it.
+        core AgentStatus = "agent/status" (agent::AgentStatusParams) -> agent::AgentStatus, since 1;
+        /// Says where the local agent is from now on, e.g. after a new login.
+        core AgentSetSocket = "agent/setSocket" (agent::SetSocket) -> handshake::Empty, since 1;
+        /// Tries agent forwarding to one node, step by step.
+        core AgentCheck = "agent/check" (agent::AgentCheckParams) -> agent::AgentCheck, since 1;
         /// May this host key be trusted?
         frontend AuthHostKey = "auth/hostKey" (auth::HostKeyQuestion) -> auth::HostKeyAnswer, since 1;
         /// Fields for a person to fill in: passwords, passphrases, codes.

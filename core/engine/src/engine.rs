@@ -3,6 +3,7 @@
 //! Owns the pool and the runs. A run belongs to the link that started it: when the link goes, its
 //! runs are cancelled, and the last bytes and kills get a little time.
 
+use crate::agent::Agents;
 use crate::forward::Forwards;
 use crate::plan::{Planner, Route};
 use crate::pool::Pool;
@@ -37,6 +38,7 @@ pub struct Engine {
     pub(crate) env: Environment,
     pub(crate) pool: Pool,
     pub(crate) forwards: Forwards,
+    pub(crate) agents: Arc<Agents>,
     adopt: Box<Adopt>,
     runs: Mutex<BTreeMap<RunId, Arc<Run>>>,
     next: AtomicU64,
@@ -71,6 +73,7 @@ impl Engine {
             env,
             pool: Pool::default(),
             forwards: Forwards::default(),
+            agents: Arc::default(),
             adopt,
             runs: Mutex::default(),
             next: AtomicU64::new(1),

@@ -4,6 +4,7 @@
 //! The way of a command: [`Engine::prepare`] (`plan`) → `run` (fan-out) → `exec` (one node) →
 //! `pool` (its connection) → `pump` (its bytes) → `failure` or exit.
 
+mod agent;
 mod descriptor;
 mod engine;
 mod exec;

@@ -4,6 +4,7 @@
 //! for all nodes behind it. The last lease closes the connection. A guarded command takes a
 //! connection for itself ([`Pool::lane`]): then what runs on it is known.
 
+use crate::agent::AgentRelay;
 use crate::plan::Route;
 use bssh_ssh::ask::Ask;
 use bssh_ssh::error::{Error, ErrorKind};
@@ -29,6 +30,8 @@ pub(crate) struct Lease {
     guarded: AtomicBool,
     /// What lives on this connection, for those who would like to leave it unread.
     pub(crate) load: Load,
+    /// Serves the node's agent channels, once they were armed.
+    pub(crate) agent: Mutex<Option<AgentRelay>>,
     /// Keeps the hop's connection.
     hop: Option<(Arc<Lease>, Resident)>,
 }
@@ -159,6 +162,7 @@ impl Pool {
             connection,
             guarded: AtomicBool::new(false),
             load: Load::default(),
+            agent: Mutex::default(),
             hop,
         }))
     }

@@ -4,11 +4,11 @@
 //! announced no prompts is not asked: the node then fails with what would have been needed.
 
 use bssh_protocol::auth::{
-    HostKeyAnswer as Told, HostKeyInfo, HostKeyQuestion as Asked, PromptAnswer, PromptField,
-    PromptKind as Kind, PromptQuestion, Secret, TrustScope,
+    ConfirmAnswer, ConfirmQuestion, HostKeyAnswer as Told, HostKeyInfo, HostKeyQuestion as Asked,
+    PromptAnswer, PromptField, PromptKind as Kind, PromptQuestion, Secret, TrustScope,
 };
 use bssh_protocol::link::Link;
-use bssh_protocol::methods::{AuthHostKey, AuthPrompt};
+use bssh_protocol::methods::{AuthConfirm, AuthHostKey, AuthPrompt};
 use bssh_ssh::ask::{Ask, HostKeyAnswer, HostKeyQuestion, Note, NoteLevel, Prompt, PromptKind};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -51,6 +51,20 @@ impl Questions {
             attempt: 1,
         };
         self.ask(question).await?.into_values().next()
+    }
+
+    /// Asks for consent. None: there is nobody to ask.
+    pub(crate) async fn confirm(&self, node: &str, text: String) -> Option<bool> {
+        if !self.can("confirm") {
+            return None;
+        }
+        let _turn = self.turn.lock().await;
+        let question = ConfirmQuestion { prompt: self.number(), node: node.to_owned(), text };
+        match self.link.call::<AuthConfirm>(&question).await {
+            Ok(ConfirmAnswer::Yes) => Some(true),
+            Ok(_) => Some(false),
+            Err(_) => None,
+        }
     }
 
     fn number(&self) -> u64 {

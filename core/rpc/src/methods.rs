@@ -45,6 +45,7 @@ pub(crate) fn service(engine: &Arc<Engine>, shutdown: Arc<Notify>) -> Router {
     exec(&mut module);
     forwards(&mut module);
     connections(&mut module);
+    agent(&mut module);
     Router::new(module)
 }
 
@@ -132,6 +133,20 @@ fn connections(module: &mut RpcModule<Context>) {
     });
 }
 
+fn agent(module: &mut RpcModule<Context>) {
+    register::<m::AgentStatus, _, _, _>(module, |c, _, p| async move {
+        Ok(c.engine.agent_status(&p).await)
+    });
+    register::<m::AgentSetSocket, _, _, _>(module, |c, _, p| async move {
+        c.engine.agent_set_socket(p);
+        Ok(Empty {})
+    });
+    register::<m::AgentCheck, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.agent_check(&caller, &p).await
+    });
+}
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn initialize(
@@ -166,7 +181,11 @@ fn initialize(
             inherited_fds: true,
             fd_passing: false,
         },
-        features: BTreeMap::from([("exec".to_owned(), 1), ("forward".to_owned(), 1)]),
+        features: BTreeMap::from([
+            ("exec".to_owned(), 1),
+            ("forward".to_owned(), 1),
+            ("agent".to_owned(), 1),
+        ]),
         limits: CoreLimits {
             max_frame: frame::MAX_FRAME,
             max_data: frame::MAX_DATA,

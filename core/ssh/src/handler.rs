@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
 
 /// Connections the server may have opened and nobody taken yet; more are refused.
-pub(crate) const BACKLOG: usize = 64;
+pub(crate) const BACKLOG: usize = 512;
 
 /// Where the server may open channels to: what we asked it to listen on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -261,6 +261,22 @@ impl russh::client::Handler for Handler {
         reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         Ok(())
     }
+}
+
+/// `SHA256:…` of a key as it goes over the wire, whether we can read it or not.
+pub fn key_fingerprint(blob: &[u8]) -> String {
+    use base64::Engine;
+    let digest = ring::digest::digest(&ring::digest::SHA256, blob);
+    format!("SHA256:{}", base64::engine::general_purpose::STANDARD_NO_PAD.encode(digest))
+}
+
+/// A key's type as it goes over the wire, such as `ssh-ed25519`.
+pub fn key_type(blob: &[u8]) -> String {
+    let name = blob
+        .split_first_chunk::<4>()
+        .and_then(|(length, rest)| rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?));
+    let name = name.filter(|n| n.len() <= 64).unwrap_or_default();
+    name.iter().copied().filter(u8::is_ascii_graphic).map(char::from).collect()
 }
 
 /// `SHA256:…` of a key.

@@ -26,4 +26,5 @@ pub use channel::{
 };
 pub use connect::{Binding, Connection, Facts, RemoteListener, Via, connect};
 pub use dial::dial;
+pub use handler::{key_fingerprint, key_type};
 pub use wire::{BoxStream, Stream};

@@ -2,7 +2,7 @@
 
 use bssh_fixtures::{SshdOptions, processes};
 use bssh_tests::net::{FLOOD, connect, echo, echoes, flood, free_port, noise, serve, socks5};
-use bssh_tests::{Lab, Peer, Run, until};
+use bssh_tests::{Lab, Peer, Run, descriptors as fds, until};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -20,10 +20,6 @@ fn forwarding(lab: &Lab, options: &[&str], port: u16) -> Run {
     let up = until(SOON, || TcpStream::connect(("127.0.0.1", port)).is_ok());
     assert!(up, "nobody listens on {port}");
     run
-}
-
-fn fds(pid: i32) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
 #[test]

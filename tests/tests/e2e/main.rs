@@ -7,6 +7,7 @@
 //! - `protocol`: programs that speak to the core without our client.
 //! - `jump`: nodes behind a jump host.
 //! - `forwards`: -L, -R and -D, clients that do not read, lost connections.
+//! - `agents`: the local agent on a node.
 //! - `demo`: the demo, as a newcomer runs it.
 
 #![allow(
@@ -17,6 +18,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod agents;
 mod demo;
 mod faults;
 mod forwards;

@@ -7,7 +7,6 @@
 //! lost. Each connection through it is a task of the forward's own set.
 
 mod acl;
-mod agent;
 mod held;
 mod lanes;
 mod listen;
@@ -18,8 +17,6 @@ mod socks;
 mod spec;
 mod traffic;
 mod work;
-
-pub(crate) use agent::AgentRelay;
 
 use crate::engine::{Caller, Engine};
 use crate::failure::failure;
