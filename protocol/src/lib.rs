@@ -11,6 +11,7 @@ pub mod auth;
 pub mod error;
 pub mod exec;
 pub mod forward;
+pub mod gate;
 pub mod handshake;
 pub mod node;
 pub mod stream;

@@ -5,6 +5,7 @@
 
 use crate::agent::Agents;
 use crate::forward::Forwards;
+use crate::gate::Gates;
 use crate::plan::{Planner, Route};
 use crate::pool::Pool;
 use crate::questions::{AskAbout, Questions};
@@ -39,6 +40,7 @@ pub struct Engine {
     pub(crate) pool: Pool,
     pub(crate) forwards: Forwards,
     pub(crate) agents: Arc<Agents>,
+    pub(crate) gates: Gates,
     adopt: Box<Adopt>,
     runs: Mutex<BTreeMap<RunId, Arc<Run>>>,
     next: AtomicU64,
@@ -74,6 +76,7 @@ impl Engine {
             pool: Pool::default(),
             forwards: Forwards::default(),
             agents: Arc::default(),
+            gates: Gates::default(),
             adopt,
             runs: Mutex::default(),
             next: AtomicU64::new(1),
@@ -202,6 +205,7 @@ impl Engine {
     /// The link is gone: ends its work, and what runs on the nodes.
     pub async fn leave(&self) {
         self.forwards.close_all();
+        self.gates.close_all().await;
         for run in self.runs().values() {
             run.cancel(&[]);
         }

@@ -10,6 +10,7 @@ mod engine;
 mod exec;
 mod failure;
 mod forward;
+mod gate;
 mod inquire;
 mod kill;
 mod plan;

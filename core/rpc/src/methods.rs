@@ -46,6 +46,7 @@ pub(crate) fn service(engine: &Arc<Engine>, shutdown: Arc<Notify>) -> Router {
     forwards(&mut module);
     connections(&mut module);
     agent(&mut module);
+    gate(&mut module);
     Router::new(module)
 }
 
@@ -147,6 +148,31 @@ fn agent(module: &mut RpcModule<Context>) {
     });
 }
 
+fn gate(module: &mut RpcModule<Context>) {
+    register::<m::GatePrepare, _, _, _>(module, |c, _, p| async move { c.engine.gate_prepare(&p) });
+    register::<m::GateStart, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.gate_start(&caller, &p).await
+    });
+    register::<m::GateStop, _, _, _>(
+        module,
+        |c, _, p| async move { Ok(c.engine.gate_stop(&p).await) },
+    );
+    register::<m::GateStatus, _, _, _>(module, |c, _, _| async move {
+        Ok(c.engine.gate_status().await)
+    });
+    register::<m::GateCheck, _, _, _>(
+        module,
+        |c, _, p| async move { c.engine.gate_check(&p).await },
+    );
+    register::<m::GateConnections, _, _, _>(module, |c, _, p| async move {
+        c.engine.gate_connections(&p).await
+    });
+    register::<m::GateKick, _, _, _>(module, |c, _, p| async move {
+        c.engine.gate_kick(&p).await.map(|()| Empty {})
+    });
+}
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn initialize(
@@ -185,6 +211,7 @@ fn initialize(
             ("exec".to_owned(), 1),
             ("forward".to_owned(), 1),
             ("agent".to_owned(), 1),
+            ("gate".to_owned(), 1),
         ]),
         limits: CoreLimits {
             max_frame: frame::MAX_FRAME,

@@ -34,6 +34,29 @@ pub async fn dial(
     })
 }
 
+/// Connects to the first of these addresses that answers; `host` is for messages.
+///
+/// # Errors
+/// As [`dial`], without a look-up.
+pub async fn dial_addresses(
+    host: &str,
+    addresses: &[SocketAddr],
+    limit: Duration,
+) -> Result<TcpStream, Error> {
+    let to = Address {
+        host: host.to_owned(),
+        port: addresses.first().map_or(0, SocketAddr::port),
+        family: Family::Any,
+        bind: None,
+        interface: None,
+    };
+    let ordered = interleave(addresses.to_vec());
+    tokio::time::timeout(limit, race(&to, &ordered, true)).await.unwrap_or_else(|_| {
+        let kind = ErrorKind::DialTimeout { address: shown(&to), seconds: limit.as_secs_f64() };
+        Err(Error::new(Phase::Dial, kind))
+    })
+}
+
 /// `host port N`, as ssh says it.
 fn shown(to: &Address) -> String {
     format!("{} port {}", to.host, to.port)

@@ -15,6 +15,7 @@ pub mod error;
 mod file_cache;
 mod handler;
 pub mod host_key;
+mod host_key_of;
 mod identity;
 mod known_hosts;
 pub mod plan;
@@ -25,6 +26,7 @@ pub use channel::{
     Channel, ChannelEvent, ChannelStream, ChannelWriter, Incoming, PtyRequest, Refusal,
 };
 pub use connect::{Binding, Connection, Facts, RemoteListener, Via, connect};
-pub use dial::dial;
+pub use dial::{dial, dial_addresses};
 pub use handler::{key_fingerprint, key_type};
+pub use host_key_of::host_key_of;
 pub use wire::{BoxStream, Stream};

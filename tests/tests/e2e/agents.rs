@@ -10,8 +10,8 @@ use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(30);
-/// ssh-add says that it cannot reach the agent, or is told so by a closed socket.
-const UNREACHABLE: &str = "ssh-add -l; [ $? -gt 1 ]";
+/// ssh-add says that it cannot reach the agent, or a closed socket ends it.
+const UNREACHABLE: &str = "! ssh-add -l";
 
 struct Desk {
     lab: Lab,

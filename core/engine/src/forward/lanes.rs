@@ -140,7 +140,7 @@ impl Drop for Flow {
 }
 
 /// Answers nothing: a further lane must not trouble a person.
-struct Nobody;
+pub(crate) struct Nobody;
 
 impl Ask for Nobody {
     fn host_key<'a>(&'a self, _: HostKeyQuestion) -> BoxFuture<'a, HostKeyAnswer> {

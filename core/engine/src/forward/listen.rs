@@ -1,7 +1,7 @@
 //! The local side of a forward: TCP and Unix-socket listeners with OpenSSH's bind rules.
 
-use super::relay::BoxStream;
 use super::spec::Listen;
+use bssh_ssh::BoxStream;
 use rustix::net::sockopt::set_ipv6_v6only;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -2,11 +2,12 @@
 
 use super::lanes::Flow;
 use super::listen::Listener;
-use super::relay::{BoxStream, Far};
+use super::relay::Far;
 use super::socks::{FAILED, NOT_ALLOWED, REFUSED, SUCCEEDED};
 use super::spec::Target;
 use super::work::{Work, say};
 use crate::pool::Lease;
+use bssh_ssh::BoxStream;
 use bssh_ssh::error::{Error, ErrorKind};
 use bssh_ssh::{Channel, Connection};
 use std::net::SocketAddr;

@@ -11,12 +11,15 @@ mod held;
 mod lanes;
 mod listen;
 mod local;
-mod relay;
+pub(crate) mod relay;
 mod remote;
 mod socks;
 mod spec;
-mod traffic;
+pub(crate) mod traffic;
 mod work;
+
+pub(crate) use lanes::Nobody;
+pub(crate) use work::request_of as request;
 
 use crate::engine::{Caller, Engine};
 use crate::failure::failure;

@@ -6,7 +6,7 @@
 
 use super::held::{Full, Held};
 use super::lanes::Flow;
-use bssh_ssh::{Channel, ChannelEvent, ChannelWriter};
+use bssh_ssh::{BoxStream, Channel, ChannelEvent, ChannelStream, ChannelWriter};
 use bytes::{Bytes, BytesMut};
 use std::io;
 use std::pin::pin;
@@ -15,15 +15,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
-/// Any socket of ours.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-pub(crate) type BoxStream = Box<dyn Stream>;
-
 /// The end that is not a socket of a client.
 pub(crate) enum Far {
     Channel(Box<Channel>),
     Stream(BoxStream),
+    /// A channel as a stream, on a connection that others share.
+    Shared(Box<ChannelStream>),
 }
 
 /// What one connection has carried.
@@ -227,7 +224,7 @@ async fn company(flow: Option<&Flow>) {
 
 enum FarRead {
     Channel(Box<Channel>),
-    Stream(tokio::io::ReadHalf<BoxStream>, BytesMut),
+    Stream { stream: tokio::io::ReadHalf<BoxStream>, buffer: BytesMut, shared: bool },
 }
 
 enum FarWrite {
@@ -250,17 +247,20 @@ impl Far {
                 let writer = channel.writer();
                 (FarRead::Channel(channel), FarWrite::Channel(writer))
             }
-            Far::Stream(stream) => {
-                let (read, write) = tokio::io::split(stream);
-                (FarRead::Stream(read, BytesMut::new()), FarWrite::Stream(write))
-            }
+            Far::Stream(stream) => halves(stream, false),
+            Far::Shared(channel) => halves(channel, true),
         }
     }
 }
 
+fn halves(stream: BoxStream, shared: bool) -> (FarRead, FarWrite) {
+    let (stream, write) = tokio::io::split(stream);
+    (FarRead::Stream { stream, buffer: BytesMut::new(), shared }, FarWrite::Stream(write))
+}
+
 impl FarRead {
     fn is_socket(&self) -> bool {
-        matches!(self, FarRead::Stream(..))
+        matches!(self, FarRead::Stream { shared: false, .. })
     }
 
     /// Cancelling loses nothing.
@@ -276,7 +276,7 @@ impl FarRead {
                     None => return Got::Closed,
                 }
             },
-            FarRead::Stream(stream, buffer) => {
+            FarRead::Stream { stream, buffer, .. } => {
                 buffer.reserve(32 * 1024);
                 match stream.read_buf(buffer).await {
                     Ok(0) => Got::Eof,

@@ -1,11 +1,12 @@
 //! -R: listens on the node, connects from here.
 
 use super::lanes::Flow;
-use super::relay::{BoxStream, Far};
+use super::relay::Far;
 use super::socks::{FAILED, REFUSED, SUCCEEDED};
 use super::spec::{Listen, Target};
 use super::work::{Client, Work, say};
 use crate::pool::Lease;
+use bssh_ssh::BoxStream;
 use bssh_ssh::error::{Error, ErrorKind};
 use bssh_ssh::plan::{Address, Family};
 use bssh_ssh::{Channel, Connection, Incoming, Refusal, RemoteListener, dial};

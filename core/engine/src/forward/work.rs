@@ -3,7 +3,7 @@
 
 use super::acl::Acl;
 use super::lanes::{Lanes, SWEEP};
-use super::relay::{BoxStream, Far, Limits, Reason, relay};
+use super::relay::{Far, Limits, Reason, relay};
 use super::remote;
 use super::socks::{self, Login, Socks, Step, Version};
 use super::spec::{Listen, Target};
@@ -13,6 +13,7 @@ use crate::plan::Route;
 use crate::pool::Lease;
 use crate::questions::Questions;
 use bssh_protocol::forward::{ForwardEvent, ForwardId};
+use bssh_ssh::BoxStream;
 use bssh_ssh::RemoteListener;
 use bssh_ssh::error::Error;
 use bytes::Bytes;
@@ -260,6 +261,17 @@ pub(super) async fn say(near: &mut BoxStream, version: Option<Version>, code: u8
     if let Some(version) = version {
         // A client that is gone shows when it is read.
         let _ = near.write_all(&socks::reply(version, code)).await;
+    }
+}
+
+/// Asks a SOCKS client where it wants to go; the answer is the caller's.
+pub(crate) async fn request_of(near: BoxStream) -> Option<(String, u16, BoxStream)> {
+    match request(near, None).await.ok()? {
+        Client { near, target: Target::Tcp { host, port }, head, .. } if head.is_empty() => {
+            Some((host, port, near))
+        }
+        // A client that does not wait for the answer.
+        _ => None,
     }
 }
 
