@@ -99,6 +99,22 @@ pub struct ForwardEntry {
     pub error: Option<String>,
 }
 
+/// `forward/configured`
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ConfiguredParams {
+    pub settings: crate::exec::Settings,
+}
+
+/// The configuration's `forwarding:`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Configured {
+    pub local: Vec<String>,
+    pub remote: Vec<String>,
+    pub dynamic: Vec<String>,
+}
+
 /// The open connections of a forward or a gate.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Connections {

@@ -167,6 +167,8 @@ protocol! {
         core ForwardClose = "forward/close" (forward::ForwardRef) -> handshake::Empty, since 1;
         /// The forwards this link owns.
         core ForwardList = "forward/list" (handshake::Empty) -> forward::ForwardList, since 1;
+        /// The forwards the configuration names.
+        core ForwardConfigured = "forward/configured" (forward::ConfiguredParams) -> forward::Configured, since 1;
         /// The open connections of a forward.
         core ForwardConnections = "forward/connections" (forward::ForwardRef) -> forward::Connections, since 1;
         /// Ends one connection of a forward.

@@ -129,6 +129,9 @@ fn connections(module: &mut RpcModule<Context>) {
     register::<m::ForwardConnections, _, _, _>(module, |c, _, p| async move {
         c.engine.forward_connections(p.forward)
     });
+    register::<m::ForwardConfigured, _, _, _>(module, |c, _, p| async move {
+        c.engine.forward_configured(&p)
+    });
     register::<m::ForwardKick, _, _, _>(module, |c, _, p| async move {
         c.engine.forward_kick(&p).map(|()| Empty {})
     });

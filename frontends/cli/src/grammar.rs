@@ -51,8 +51,19 @@ pub(crate) fn is_subcommand(word: &str) -> bool {
 }
 
 /// Subcommands of this build.
-const SUBCOMMANDS: &[&str] =
-    &["exec", "ping", "list", "nodes", "explain", "config", "completions", "man"];
+const SUBCOMMANDS: &[&str] = &[
+    "exec",
+    "ping",
+    "list",
+    "nodes",
+    "explain",
+    "config",
+    "forward",
+    "gate",
+    "agent",
+    "completions",
+    "man",
+];
 
 /// Subcommands that are reserved and not built yet; `core` and `demo` never come here from an
 /// executable that has them. Taking `core` for a host would start a core to reach it, without
@@ -64,12 +75,9 @@ const ABSENT: &[&str] = &[
     "download",
     "repl",
     "interactive",
-    "forward",
-    "gate",
     "session",
     "job",
     "sync",
-    "agent",
     "sftp",
     "cache-stats",
 ];

@@ -8,6 +8,7 @@
 //! - `jump`: nodes behind a jump host.
 //! - `forwards`: -L, -R and -D, clients that do not read, lost connections.
 //! - `agents`: the local agent on a node.
+//! - `gates`: the gate, with git behind it.
 //! - `demo`: the demo, as a newcomer runs it.
 
 #![allow(
@@ -22,6 +23,7 @@ mod agents;
 mod demo;
 mod faults;
 mod forwards;
+mod gates;
 mod jump;
 mod kill;
 mod main_job;

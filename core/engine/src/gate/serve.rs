@@ -94,12 +94,12 @@ impl Gate {
         let (at, near) = match entry {
             Ok(found) => found,
             Err(None) => return,
-            Err(Some(wanted)) => return self.denied(number, &peer, None, &wanted, "notListed"),
+            Err(Some(wanted)) => return self.denied(number, &peer, None, (&wanted, "notListed")),
         };
         let Some(entry) = self.plan.spec.entries.get(at) else { return };
         let Some(_place) = self.place(at, entry) else {
             let upstream = format!("{}:{}", entry.hostname, entry.port);
-            return self.denied(number, &peer, Some(&entry.alias), &upstream, "limit");
+            return self.denied(number, &peer, Some(&entry.alias), (&upstream, "limit"));
         };
         self.carry(near, number, &peer, entry).await;
     }
@@ -146,7 +146,7 @@ impl Gate {
         found.map(|at| (at, near)).ok_or_else(|| Some(format!("{host}:{port}")))
     }
 
-    fn denied(&self, number: u64, peer: &str, alias: Option<&str>, to: &str, rule: &str) {
+    fn denied(&self, number: u64, peer: &str, alias: Option<&str>, (to, rule): (&str, &str)) {
         self.traffic.denied.fetch_add(1, Relaxed);
         let to: String = to.chars().filter(|c| !c.is_control()).take(300).collect();
         tracing::warn!("gate {}: {peer} may not go to {to}: {rule}", self.plan.spec.name);
@@ -165,7 +165,7 @@ impl Gate {
         let upstream = match connect(&self.engine, &self.plan, entry, &self.settings).await {
             Ok(upstream) => upstream,
             Err(Failed::Denied(why)) => {
-                return self.denied(number, peer, Some(&entry.alias), &why, "address");
+                return self.denied(number, peer, Some(&entry.alias), (&why, "address"));
             }
             Err(Failed::Dial(why)) => {
                 self.traffic.failed.fetch_add(1, Relaxed);
