@@ -43,6 +43,9 @@ pub struct Settings {
     /// `Keyword=value`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
+    /// ssh_config lines that come last, weaker than the files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub defaults: Vec<String>,
 }
 
 impl Settings {

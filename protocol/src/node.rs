@@ -87,6 +87,10 @@ pub struct Explained {
     pub hops: Vec<String>,
     /// Every effective value.
     pub values: Vec<EffectiveValue>,
+    /// A command to run here, in the user's shell, once connected (`LocalCommand`, if
+    /// `PermitLocalCommand`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_command: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -97,7 +101,7 @@ pub struct EffectiveValue {
     pub value: String,
     /// `file:line`, `command line`, or `default`.
     pub origin: String,
-    /// `applied`, `ignored` (has no effect here) or `refused`.
+    /// `applied`, `ignored` (has no effect here), `warned` (is missed) or `refused`.
     pub status: String,
 }
 

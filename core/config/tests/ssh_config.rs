@@ -172,7 +172,7 @@ fn canonical_names() {
     let setup = Setup::new(&[(".ssh/config", config)]);
     let lookup = |name: &str| (name == "h.b.ex.").then(|| Found { cname: Some("h.real".into()) });
     let host = destination("H").unwrap();
-    let request = Request { lookup: Some(&lookup), ..Request::new(&host) };
+    let request = Request { lookup: Some(&lookup), explain: true, ..Request::new(&host) };
     let o = setup.load().unwrap().resolve(&request).unwrap();
     assert_eq!((o.hostname.as_str(), o.port, o.original.as_str()), ("h.real", 5, "H"));
 }
@@ -189,8 +189,8 @@ fn errors_name_their_place() {
         ("User a b", &["line 1: keyword user extra arguments at end of line"]),
         ("Match frob x", &["line 1: bad Match condition: unsupported Match attribute frob"]),
         ("ControlPath %z", &["line 1: controlpath: unknown token %z"]),
-        ("ForwardX11 yes", &["line 1: forwardx11 yes is not supported"]),
-        ("Tunnel yes\nPKCS11Provider /x", &["line 1: tunnel", "line 2: pkcs11provider /x"]),
+        ("ProxyUseFdpass yes", &["line 1: proxyusefdpass yes is not supported"]),
+        ("Tunnel yes\nPermitRemoteOpen none", &["line 1: tunnel", "line 2: permitremoteopen none"]),
         ("GSSAPIAuthentication yes", &["line 1: gssapiauthentication yes is not supported"]),
         ("HostName h\nProxyJump h", &["line 2: jumphost loop via h"]),
         ("Match exec \"kill -9 $$\"", &["line 1: match exec"]),
@@ -232,7 +232,8 @@ fn explain_reports_refusals_and_dump_prints_them() {
     let request = Request { explain: true, ..Request::new(&host) };
     let o = setup.load().unwrap().resolve(&request).unwrap();
     let states: Vec<_> = o.origins.iter().map(|o| (o.keyword, o.status)).collect();
-    assert_eq!(states, [("forwardx11", "refused"), ("ipqos", "ignored")]);
+    assert_eq!(states, [("forwardx11", "warned"), ("ipqos", "ignored")]);
+    assert!(o.missing[0].to_string().contains("line 1: forwardx11 yes is not supported"));
     let text = dump(&o);
     for line in ["host h\n", "\nforwardx11 yes\n", "\nipqos ef ef\n", "\nport 22\n", "\nuser me\n"]
     {

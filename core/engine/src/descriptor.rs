@@ -4,9 +4,11 @@
 //! non-blocking. One thread writes for all nodes of a run; one reads, and can be told to stop.
 
 use bytes::Bytes;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
 /// Chunks on their way to a descriptor; then its nodes wait.
@@ -23,36 +25,81 @@ enum Work {
 #[derive(Clone)]
 pub(crate) struct Writer {
     queue: mpsc::Sender<Work>,
+    idle: Arc<Mutex<Option<Idle>>>,
+}
+
+/// A writer whose thread was not needed so far.
+struct Idle {
+    descriptor: OwnedFd,
+    work: mpsc::Receiver<Work>,
+    /// A pipe, a file or a device that is no terminal: a small write cannot block if it is ready.
+    prompt: bool,
 }
 
 /// The descriptor takes no more (a closed pipe, a full disk).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gone;
 
+/// What a pipe that is ready takes at once, in bytes (POSIX `PIPE_BUF`, Linux's value).
+const AT_ONCE: usize = 4096;
+
 impl Writer {
-    /// Starts the thread. It ends when the last clone is dropped.
-    ///
-    /// # Errors
-    /// No thread to be had.
-    pub(crate) fn start(descriptor: OwnedFd) -> std::io::Result<Self> {
+    /// Takes a descriptor. Its thread starts with the first write that might block, and ends when
+    /// the last clone is dropped.
+    pub(crate) fn new(descriptor: OwnedFd) -> Self {
         let (queue, work) = mpsc::channel(QUEUE);
-        std::thread::Builder::new()
-            .name("write".to_owned())
-            .spawn(move || write_all(&descriptor, work))?;
-        Ok(Writer { queue })
+        let prompt = fstat(&descriptor).is_ok_and(|s| match FileType::from_raw_mode(s.st_mode) {
+            FileType::Fifo | FileType::RegularFile => true,
+            FileType::CharacterDevice => !rustix::termios::isatty(&descriptor),
+            _ => false,
+        });
+        Writer { queue, idle: Arc::new(Mutex::new(Some(Idle { descriptor, work, prompt }))) }
     }
 
-    /// Queues a chunk; waits while the queue is full.
+    /// Writes a chunk, or queues it; waits while the queue is full.
     pub(crate) async fn write(&self, bytes: Bytes) -> Result<(), Gone> {
+        if self.write_at_once(&bytes)? {
+            return Ok(());
+        }
         self.queue.send(Work::Write(bytes)).await.map_err(|_| Gone)
+    }
+
+    /// True if the chunk was small enough and the descriptor took it; else the thread runs.
+    fn write_at_once(&self, bytes: &[u8]) -> Result<bool, Gone> {
+        let mut slot = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(idle) = slot.take() else { return Ok(false) };
+        if idle.prompt && bytes.len() <= AT_ONCE && is_writable(&idle.descriptor) {
+            match rustix::io::write(&idle.descriptor, bytes) {
+                Ok(n) if n == bytes.len() => {
+                    *slot = Some(idle);
+                    return Ok(true);
+                }
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Ok(_) | Err(_) => return Err(Gone),
+            }
+        }
+        let Idle { descriptor, work, .. } = idle;
+        let thread = std::thread::Builder::new().name("write".to_owned());
+        thread.spawn(move || write_all(&descriptor, work)).map_err(|_| Gone)?;
+        Ok(false)
     }
 
     /// Waits until everything queued so far is written.
     pub(crate) async fn flush(&self) -> Result<(), Gone> {
+        if self.idle.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return Ok(());
+        }
         let (done, written) = oneshot::channel();
         self.queue.send(Work::Flush(done)).await.map_err(|_| Gone)?;
         written.await.map_err(|_| Gone)
     }
+}
+
+fn is_writable(descriptor: &OwnedFd) -> bool {
+    let mut ready = [PollFd::new(descriptor, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let n = poll(&mut ready, Some(&now));
+    n.is_ok_and(|n| n > 0) && ready.iter().all(|r| r.revents() == PollFlags::OUT)
 }
 
 fn write_all(descriptor: &OwnedFd, mut work: mpsc::Receiver<Work>) {
@@ -80,6 +127,16 @@ fn write_all(descriptor: &OwnedFd, mut work: mpsc::Receiver<Work>) {
             }
         }
     }
+}
+
+/// There is nothing to read from it: no thread need wait for that.
+pub(crate) fn is_null(descriptor: &OwnedFd) -> bool {
+    let device = |s: rustix::fs::Stat| {
+        let kind = FileType::from_raw_mode(s.st_mode);
+        (kind == FileType::CharacterDevice).then_some(s.st_rdev)
+    };
+    let (own, null) = (fstat(descriptor), rustix::fs::stat("/dev/null"));
+    own.ok().and_then(device).is_some_and(|own| null.ok().and_then(device) == Some(own))
 }
 
 /// Reads from a descriptor. Dropping it stops the thread, even in the middle of a wait.

@@ -4,6 +4,7 @@
 //! runs are cancelled, and the last bytes and kills get a little time.
 
 use crate::agent::Agents;
+use crate::descriptor::is_null;
 use crate::forward::Forwards;
 use crate::gate::Gates;
 use crate::plan::{Planner, Route};
@@ -294,8 +295,12 @@ impl Engine {
                 file.map_err(|e| failed(path.clone(), e))?
             }
             Source::Fd(number) => {
-                let fd = (self.adopt)(*number).and_then(descriptor);
-                fd.map_err(|e| failed(format!("descriptor {number}"), e))?
+                let failed = |e| failed(format!("descriptor {number}"), e);
+                let fd = (self.adopt)(*number).map_err(failed)?;
+                if is_null(&fd) {
+                    return Ok((Stdin::Null, None, None));
+                }
+                descriptor(fd).map_err(failed)?
             }
         };
         if n_nodes == 1 {

@@ -79,14 +79,16 @@ impl Engine {
                 status: origin.map_or("applied", |o| o.status).to_owned(),
             }
         });
+        let missing = options.missing.iter().map(ToString::to_string);
         Ok(Explained {
+            local_command: options.local_command.clone().filter(|_| options.permit_local_command),
             node: node.name.clone(),
             host: options.hostname.clone(),
             port: options.port,
             user: options.user.clone(),
             hops: planner.hops(&node),
             values: values.collect(),
-            warnings: planner.warnings(),
+            warnings: planner.warnings().into_iter().chain(missing).collect(),
         })
     }
 

@@ -25,3 +25,4 @@ mod sudo;
 
 pub use bssh_config::Environment;
 pub use engine::{Caller, Engine, Prepared};
+pub use questions::BANNER;

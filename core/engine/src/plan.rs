@@ -12,8 +12,8 @@ use bssh_config::{Destination, Environment, Inventory, Node, NodeOverrides};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Failure, Phase, Settings, Targets};
 use bssh_ssh::plan::{
-    Address, Algorithms, AuthRules, ConnectPlan, Family, HostKeyPolicy, HostKeyRules, Keepalive,
-    Timeouts, UpdateKeys,
+    AddToAgent, Address, Algorithms, AuthRules, ConnectPlan, Family, HostKeyPolicy, HostKeyRules,
+    Keepalive, Timeouts, UpdateKeys,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,6 +54,8 @@ pub(crate) struct Route {
     pub plan: Arc<ConnectPlan>,
     /// Tries at a server that is busy before it counts as a failure.
     pub busy_tries: u32,
+    /// Tries at an address that cannot be dialed (`ConnectionAttempts`).
+    pub dial_tries: u32,
     /// Environment to send: `SetEnv`, and what `SendEnv` picks.
     pub env: Vec<(String, String)>,
     pub options: Arc<HostOptions>,
@@ -75,7 +77,7 @@ impl Planner {
             Some(path) => ConfigFile::File(PathBuf::from(path)),
         };
         let ssh = SshConfig::load(env, &file).map_err(|e| config_error(&e))?;
-        let mut defaults = Vec::new();
+        let mut defaults = settings.defaults.clone();
         let inventory = match clusters {
             false => None,
             true => {
@@ -84,7 +86,7 @@ impl Planner {
                     Inventory::load(env, config.as_deref()).map_err(|e| config_error(&e))?;
                 let names = ssh.host_names().to_vec();
                 inventory.set_ssh_hosts(move || names.clone());
-                defaults = default_lines(&inventory);
+                defaults.extend(default_lines(&inventory));
                 Some(inventory)
             }
         };
@@ -140,7 +142,7 @@ impl Planner {
             overrides: &overrides,
             defaults: &self.defaults,
             command,
-            lookup: None,
+            lookup: Some(&look_up),
             explain: true,
         };
         self.ssh.resolve(&request)
@@ -165,7 +167,7 @@ impl Planner {
             overrides: &overrides,
             defaults: &self.defaults,
             command: None,
-            lookup: None,
+            lookup: Some(&look_up),
             explain: false,
         };
         let options = self.ssh.resolve(&request).map_err(|e| resolve_failure(&e))?;
@@ -187,7 +189,11 @@ impl Planner {
             }
             let destination =
                 Destination { user: jump.user.clone(), host: jump.host.clone(), port: jump.port };
-            let request = Request { defaults: &self.defaults, ..Request::new(&destination) };
+            let request = Request {
+                defaults: &self.defaults,
+                lookup: Some(&look_up),
+                ..Request::new(&destination)
+            };
             let options = self.ssh.resolve(&request).map_err(|e| resolve_failure(&e))?;
             // Only the first hop's own ProxyJump counts: the list says how the others are reached.
             if at == 0 {
@@ -212,6 +218,7 @@ impl Planner {
         Arc::new(Route {
             key,
             hop,
+            dial_tries: options.connection_attempts,
             busy_tries: match self.inventory.is_some() {
                 true => BUSY_TRIES,
                 false => options.connection_attempts,
@@ -221,6 +228,13 @@ impl Planner {
             options: Arc::new(options),
         })
     }
+}
+
+/// Whether a name can be resolved, for `CanonicalizeHostname`. Only asked where that is set: it
+/// may keep the core waiting for a name server.
+fn look_up(name: &str) -> Option<ssh_config::Found> {
+    use std::net::ToSocketAddrs;
+    (name, 0).to_socket_addrs().ok()?.next().map(|_| ssh_config::Found::default())
 }
 
 /// bssh's own defaults, as `ssh_config` lines.
@@ -260,6 +274,7 @@ fn fingerprint(settings: &Settings) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     (&settings.config, &settings.ssh_config, &settings.options).hash(&mut hasher);
+    settings.defaults.hash(&mut hasher);
     hasher.finish()
 }
 
@@ -294,6 +309,8 @@ fn connect_plan(name: &str, options: &HostOptions, cluster: bool) -> ConnectPlan
             count: options.server_alive_count_max,
         },
         tcp_keepalive: options.tcp_keep_alive,
+        // A thousand nodes have a thousand banners.
+        banner: !cluster,
     }
 }
 
@@ -325,6 +342,9 @@ fn host_key_rules(options: &HostOptions) -> HostKeyRules {
         },
         skip_loopback: options.no_host_authentication_for_localhost,
         check_ip: options.check_host_ip,
+        visual: options.visual_host_key,
+        min_rsa_bits: options.required_rsa_size,
+        ca_signatures: options.ca_signature_algorithms.clone().unwrap_or_default(),
     }
 }
 
@@ -345,6 +365,12 @@ fn auth_rules(options: &HostOptions) -> AuthRules {
         password_prompts: options.number_of_password_prompts,
         batch: options.batch_mode,
         accepted: options.pubkey_accepted_algorithms.clone().unwrap_or_default(),
+        min_rsa_bits: options.required_rsa_size,
+        add_to_agent: options.add_keys_to_agent.map(|add| AddToAgent {
+            ask: add.ask,
+            confirm: add.confirm,
+            lifetime: add.lifetime,
+        }),
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::agent::AgentRelay;
 use crate::plan::Route;
 use bssh_ssh::ask::Ask;
-use bssh_ssh::error::{Error, ErrorKind};
+use bssh_ssh::error::{Error, ErrorKind, Phase};
 use bssh_ssh::{Connection, Via, connect};
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
@@ -133,11 +133,12 @@ impl Pool {
                 Ok(lease) => return Ok(lease),
                 Err(error) => error,
             };
+            let dial = error.phase == Phase::Dial && tries < route.dial_tries;
             let over = tries >= route.busy_tries || begun.elapsed() + pause >= budget;
-            if over || !is_busy(&error) {
+            if !dial && (over || !is_busy(&error)) {
                 return Err(error);
             }
-            tokio::time::sleep(jittered(pause)).await;
+            tokio::time::sleep(if dial { DIAL_PAUSE } else { jittered(pause) }).await;
             (pause, tries) = ((pause * 2).min(LONGEST_PAUSE), tries + 1);
         }
     }
@@ -192,6 +193,9 @@ impl Pool {
         }
     }
 }
+
+/// Between two tries at an address that cannot be dialed, as in ssh.
+const DIAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes the one who is asked about a route's host key and passwords.
 pub(crate) type AskFor = dyn Fn(&Arc<Route>) -> Arc<dyn Ask> + Send + Sync;

@@ -18,6 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
+/// The target of a server's banner in the log, which is no remark of ours.
+pub const BANNER: &str = "bssh::banner";
+
 /// Who answers for one link.
 pub(crate) struct Questions {
     link: Link,
@@ -153,9 +156,24 @@ impl Ask for AskAbout {
         .boxed()
     }
 
+    fn confirm<'a>(&'a self, text: String) -> BoxFuture<'a, bool> {
+        async move {
+            if !self.questions.can("confirm") {
+                return false;
+            }
+            let _turn = self.questions.turn.lock().await;
+            let (prompt, node) = (self.questions.number(), self.node.clone());
+            let question = ConfirmQuestion { prompt, node, text };
+            let answer = self.questions.link.call::<AuthConfirm>(&question).await;
+            matches!(answer, Ok(ConfirmAnswer::Yes))
+        }
+        .boxed()
+    }
+
     fn note(&self, note: Note) {
         match note.level {
-            NoteLevel::Warning if self.quiet => {}
+            NoteLevel::Banner | NoteLevel::Warning if self.quiet => {}
+            NoteLevel::Banner => tracing::warn!(target: BANNER, "{}", note.text),
             NoteLevel::Warning => tracing::warn!("{}", note.text),
             NoteLevel::Verbose(0 | 1) => tracing::info!("{}", note.text),
             NoteLevel::Verbose(2) => tracing::debug!("{}", note.text),

@@ -90,14 +90,14 @@ fn target(
             use std::os::unix::fs::OpenOptionsExt;
             let mut open = std::fs::OpenOptions::new();
             let file = open.write(true).create(true).truncate(true).mode(0o600).open(path);
-            let writer = file.and_then(|f| Writer::start(f.into()));
-            Target::Write(writer.map_err(|e| failed(path, e))?)
+            Target::Write(Writer::new(file.map_err(|e| failed(path, e))?.into()))
         }
         Sink::Fd(number) => match writers.get(number) {
             Some(writer) => Target::Write(writer.clone()),
             None => {
-                let writer = adopt(*number).and_then(Writer::start);
-                let writer = writer.map_err(|e| failed(&format!("descriptor {number}"), e))?;
+                let descriptor =
+                    adopt(*number).map_err(|e| failed(&format!("descriptor {number}"), e))?;
+                let writer = Writer::new(descriptor);
                 writers.insert(*number, writer.clone());
                 Target::Write(writer)
             }

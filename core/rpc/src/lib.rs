@@ -19,35 +19,43 @@ const USAGE: u8 = 2;
 /// Exit status for a core that cannot start.
 const BROKEN: u8 = 1;
 
-const HELP: &str = "usage: bssh core --stdio [--log LEVEL]   the protocol on stdin and stdout
+const HELP: &str = "usage: bssh core --stdio [--log LEVEL] [--log-file FILE]
+                                          the protocol on stdin and stdout
        bssh core --api-info               the protocol as an OpenRPC document
 levels: quiet, error, info, debug1, debug2, debug3
 ";
 
 /// Runs `bssh core` with the words behind `core`; gives the exit status.
 pub fn main(words: &[OsString], environment: Environment) -> u8 {
-    let words: Vec<&str> = words.iter().map(|w| w.to_str().unwrap_or("?")).collect();
-    match words.as_slice() {
+    let texts: Vec<&str> = words.iter().map(|w| w.to_str().unwrap_or("?")).collect();
+    match texts.as_slice() {
         ["--api-info"] => print(&format!("{:#}\n", bssh_protocol::schema::openrpc())),
         ["--help" | "-h"] => print(HELP),
-        ["--stdio", rest @ ..] => match level(rest) {
-            Some(level) => serve(level, environment),
+        ["--stdio", ..] => match log_options(words.get(1..).unwrap_or_default()) {
+            Some(options) => serve(options, environment),
             None => complain(HELP, USAGE),
         },
         _ => complain(HELP, USAGE),
     }
 }
 
-fn level(words: &[&str]) -> Option<log::Level> {
-    match words {
-        [] => Some(log::Level::default()),
-        ["--log", name] => log::Level::named(name),
-        _ => None,
+/// Level and file of the log; `None`: words that mean nothing.
+fn log_options(words: &[OsString]) -> Option<log::Options> {
+    let mut options = log::Options::default();
+    for pair in words.chunks(2) {
+        match pair {
+            [name, value] if name == "--log" => options.level = log::Level::named(value.to_str()?)?,
+            [name, value] if name == "--log-file" => options.file = Some(value.into()),
+            _ => return None,
+        }
     }
+    Some(options)
 }
 
-fn serve(level: log::Level, environment: Environment) -> u8 {
-    log::start(level);
+fn serve(log: log::Options, environment: Environment) -> u8 {
+    if let Err(error) = log::start(log) {
+        return complain(&format!("bssh core: {error}\n"), BROKEN);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.and_then(|runtime| {
         let status = runtime.block_on(stdio::serve(environment));

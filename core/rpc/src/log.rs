@@ -1,10 +1,22 @@
-//! Remarks on stderr, in the form ssh's users know: warnings as they are, `debug1:` and so on
+//! Remarks on stderr or in a file, in the form ssh's users know: warnings as they are, `debug1:` and so on
 //! with `-v`.
 
-use std::io::Write;
+use bssh_engine::BANNER;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span};
+
+/// What is written, and where.
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) level: Level,
+    /// Appended to instead of stderr.
+    pub(crate) file: Option<PathBuf>,
+}
 
 /// How much is written.
 #[derive(Debug, Clone, Copy)]
@@ -20,8 +32,8 @@ impl Level {
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(Level(match name {
             "quiet" | "fatal" | "error" => tracing::Level::ERROR,
-            "info" => tracing::Level::WARN,
-            "verbose" | "debug" | "debug1" => tracing::Level::INFO,
+            "info" | "verbose" => tracing::Level::WARN,
+            "debug" | "debug1" => tracing::Level::INFO,
             "debug2" => tracing::Level::DEBUG,
             "debug3" => tracing::Level::TRACE,
             _ => return None,
@@ -30,14 +42,21 @@ impl Level {
 }
 
 /// Starts writing. A second call changes nothing.
-pub(crate) fn start(level: Level) {
-    let remarks = Remarks { level: level.0, spans: AtomicU64::new(1) };
+///
+/// # Errors
+/// The file cannot be opened.
+pub(crate) fn start(options: Options) -> io::Result<()> {
+    let open = |path| File::options().append(true).create(true).mode(0o600).open(path);
+    let file = options.file.map(open).transpose()?;
+    let remarks = Remarks { level: options.level.0, file, spans: AtomicU64::new(1) };
     // Somebody else's subscriber is as good.
     let _ = tracing::subscriber::set_global_default(remarks);
+    Ok(())
 }
 
 struct Remarks {
     level: tracing::Level,
+    file: Option<File>,
     spans: AtomicU64,
 }
 
@@ -48,6 +67,10 @@ impl Subscriber for Remarks {
     fn event(&self, event: &Event<'_>) {
         let mut text = Message(String::new());
         event.record(&mut text);
+        if event.metadata().target() == BANNER {
+            let _ = io::stderr().write_all(text.0.as_bytes());
+            return;
+        }
         let mark = match *event.metadata().level() {
             tracing::Level::INFO => "debug1: ",
             tracing::Level::DEBUG => "debug2: ",
@@ -55,7 +78,11 @@ impl Subscriber for Remarks {
             _ => "",
         };
         // A lost remark is no reason to stop.
-        let _ = std::io::stderr().write_all(format!("{mark}{}\r\n", text.0).as_bytes());
+        let line = format!("{mark}{}\r\n", text.0);
+        let _ = match self.file.as_ref() {
+            Some(mut file) => file.write_all(line.as_bytes()),
+            None => io::stderr().write_all(line.as_bytes()),
+        };
     }
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
         span::Id::from_u64(self.spans.fetch_add(1, Ordering::Relaxed))

@@ -1,10 +1,12 @@
-//! A small client for ssh-agent: list keys, sign (draft-ietf-sshm-ssh-agent).
+//! A small client for ssh-agent: list keys, sign, take keys (draft-ietf-sshm-ssh-agent).
 //!
 //! Written for a thousand connections that ask at once: the list is fetched once every few
 //! seconds, and only a few requests are open at a time. Keys this program cannot decode are left
 //! out instead of failing the list. Answers are bounded in size and time.
 
+use russh::keys::PrivateKey;
 use russh::keys::key::parse_public_key;
+use russh::keys::ssh_encoding::Encode;
 use russh::keys::ssh_key::public::KeyData;
 use std::collections::HashMap;
 use std::io;
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{Mutex, Semaphore};
+use zeroize::Zeroizing;
 
 /// A key the agent holds.
 #[derive(Debug)]
@@ -29,6 +32,11 @@ type Keys = Arc<Vec<AgentKey>>;
 type Answers = HashMap<PathBuf, (Instant, Result<Keys, String>)>;
 
 const FAILURE: u8 = 5;
+const SUCCESS: u8 = 6;
+const ADD_IDENTITY: u8 = 17;
+const ADD_ID_CONSTRAINED: u8 = 25;
+const CONSTRAIN_LIFETIME: u8 = 1;
+const CONSTRAIN_CONFIRM: u8 = 2;
 const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
 const SIGN_REQUEST: u8 = 13;
@@ -89,6 +97,37 @@ pub(crate) async fn sign(
     }
 }
 
+/// Gives a private key to the agent. `lifetime`: seconds until it is forgotten.
+///
+/// # Errors
+/// It refuses, or does not answer.
+pub(crate) async fn add(
+    socket: &Path,
+    key: &PrivateKey,
+    confirm: bool,
+    lifetime: Option<u32>,
+) -> io::Result<()> {
+    let constrained = confirm || lifetime.is_some();
+    let mut message = Zeroizing::new(Vec::with_capacity(8 * 1024));
+    message.push(if constrained { ADD_ID_CONSTRAINED } else { ADD_IDENTITY });
+    key.key_data().encode(&mut *message).map_err(io::Error::other)?;
+    put_string(&mut message, key.comment().as_bytes());
+    if let Some(seconds) = lifetime {
+        message.push(CONSTRAIN_LIFETIME);
+        message.extend_from_slice(&seconds.to_be_bytes());
+    }
+    if confirm {
+        message.push(CONSTRAIN_CONFIRM);
+    }
+    let answer = request(socket, &message, LIST_TIMEOUT).await?;
+    // The list is another one now.
+    LISTED.lock().await.get_or_insert_default().remove(socket);
+    match answer.first() {
+        Some(&SUCCESS) => Ok(()),
+        _ => Err(io::Error::other("agent refused operation")),
+    }
+}
+
 const NONSENSE: &str = "the agent's answer makes no sense";
 
 /// Appends an SSH string (RFC 4251 section 5).
@@ -125,7 +164,7 @@ async fn request(socket: &Path, message: &[u8], limit: Duration) -> io::Result<V
     let talk = async {
         let _open = OPEN.acquire().await.map_err(io::Error::other)?;
         let mut agent = UnixStream::connect(socket).await?;
-        let mut framed = Vec::with_capacity(message.len() + 4);
+        let mut framed = Zeroizing::new(Vec::with_capacity(message.len() + 4));
         put_string(&mut framed, message);
         agent.write_all(&framed).await?;
         let length = agent.read_u32().await? as usize;

@@ -10,6 +10,8 @@ pub trait Ask: Send + Sync {
     fn host_key<'a>(&'a self, question: HostKeyQuestion) -> BoxFuture<'a, HostKeyAnswer>;
     /// One answer per field, or `None` if the person declined (or there is nobody to ask).
     fn prompt<'a>(&'a self, prompt: Prompt) -> BoxFuture<'a, Option<Vec<Zeroizing<String>>>>;
+    /// Yes or no; no if there is nobody to ask.
+    fn confirm<'a>(&'a self, text: String) -> BoxFuture<'a, bool>;
     /// Something worth telling. Must not block.
     fn note(&self, note: Note);
 }
@@ -70,6 +72,8 @@ pub struct Note {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NoteLevel {
+    /// The server's own words before it lets anybody in; lines of their own, shown as warnings are.
+    Banner,
     /// Shown unless the user asked for silence.
     Warning,
     /// Shown with `-v`, `-vv`, `-vvv`.

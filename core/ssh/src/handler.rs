@@ -3,7 +3,7 @@
 //! Nothing is awaited here but the host-key decision, before which nothing else can happen.
 //! Channels that were not asked for are refused; asked-for ones go into a bounded queue.
 
-use crate::ask::Ask;
+use crate::ask::{Ask, Note, NoteLevel};
 use crate::channel::Incoming;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::host_key::{self, Presented, Verdict};
@@ -134,6 +134,14 @@ impl russh::client::Handler for Handler {
         Ok(state.refused.is_none())
     }
 
+    async fn auth_banner(&mut self, banner: &str, _: &mut Session) -> Result<(), russh::Error> {
+        if self.plan.banner {
+            let text = printable_lines(banner);
+            self.ask.note(Note { level: NoteLevel::Banner, text });
+        }
+        Ok(())
+    }
+
     async fn kex_done(
         &mut self,
         _: Option<&[u8]>,
@@ -143,6 +151,9 @@ impl russh::client::Handler for Handler {
         let mut state = self.shared.state();
         names.kex.as_ref().clone_into(&mut state.kex);
         names.cipher.as_ref().clone_into(&mut state.cipher);
+        // Scripts count the key exchanges of a session by this line of ssh's.
+        let text = "SSH2_MSG_NEWKEYS sent".to_owned();
+        self.ask.note(Note { level: NoteLevel::Verbose(1), text });
         Ok(())
     }
 
@@ -277,6 +288,11 @@ pub fn key_type(blob: &[u8]) -> String {
         .and_then(|(length, rest)| rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?));
     let name = name.filter(|n| n.len() <= 64).unwrap_or_default();
     name.iter().copied().filter(u8::is_ascii_graphic).map(char::from).collect()
+}
+
+/// A server's text for a terminal: lines, tabs, and nothing else that drives it.
+fn printable_lines(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\r' | '\n' | '\t')).collect()
 }
 
 /// `SHA256:…` of a key.

@@ -11,7 +11,8 @@ use crate::known_hosts::{self, Change, Entry, Marker};
 use crate::plan::{HostKeyPolicy, HostKeyRules, UpdateKeys};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use russh::keys::{Certificate, PublicKey, PublicKeyOrCertificate};
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Certificate, HashAlg, PublicKey, PublicKeyOrCertificate};
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,6 +23,9 @@ pub struct Presented {
     /// `SHA256:…`
     pub(crate) fingerprint: String,
     blob: Vec<u8>,
+    rsa_bits: Option<u32>,
+    /// The fingerprint drawn, for `VisualHostKey`.
+    picture: String,
     certificate: Option<Box<Certificate>>,
 }
 
@@ -31,6 +35,8 @@ impl From<&PublicKeyOrCertificate> for Presented {
         Presented {
             key_type: public.algorithm().as_str().to_owned(),
             fingerprint: fingerprint(&public),
+            rsa_bits: rsa_bits(public.key_data()),
+            picture: picture(&public),
             // A key that was decoded can be encoded; an empty one is known nowhere.
             blob: public.to_bytes().unwrap_or_default(),
             certificate: key.certificate().cloned().map(Box::new),
@@ -71,13 +77,26 @@ pub async fn check(
 ) -> Result<Verdict, Error> {
     let name = rules.names.first().map(String::as_str).unwrap_or_default();
     refuse_revoked(rules, presented, name)?;
+    if presented.rsa_bits.is_some_and(|bits| bits < rules.min_rsa_bits) {
+        let bits = presented.rsa_bits.unwrap_or_default();
+        let text = format!(
+            "the RSA host key of {name} has {bits} bits; RequiredRSASize is {}",
+            rules.min_rsa_bits
+        );
+        return Err(error(ErrorKind::Unsupported(text)));
+    }
+    if rules.visual {
+        let text =
+            format!("Host key fingerprint is {}\n{}", presented.fingerprint, presented.picture);
+        note(ask, NoteLevel::Warning, text);
+    }
     if rules.skip_loopback && !rules.alias && peer.is_some_and(|p| p.is_loopback()) {
         return Ok(presented.trusted(false));
     }
     let entries = entries(rules, name, presented).await?;
     if let Some(certificate) = &presented.certificate {
         let fallback = fallback_entries(rules, name)?;
-        match check_certificate(certificate, name, [&entries, &fallback], presented) {
+        match check_certificate(certificate, (rules, name), [&entries, &fallback], presented) {
             Ok(true) => return Ok(presented.trusted(false)),
             Ok(false) => {}
             // As ssh: say why, then look at its key alone.
@@ -156,6 +175,13 @@ fn certificate_name(algorithm: &str) -> String {
 /// no more (`UpdateHostKeys`). Entries written by hand are left alone.
 pub(crate) async fn learn(rules: &HostKeyRules, keys: &[PublicKey], ask: &dyn Ask) {
     let (Some(file), Some(name)) = (rules.user_files.first(), rules.names.first()) else { return };
+    if rules.update == UpdateKeys::Ask {
+        let n_keys = keys.len();
+        let text = format!("The server {name} has {n_keys} host keys. Accept updated hostkeys?");
+        if !ask.confirm(text).await {
+            return;
+        }
+    }
     let keys = encoded(keys);
     if let Err(error) = known_hosts::replace(file, name, &keys, rules.hash).await {
         let text = format!("cannot update the host keys of {name} in {}: {error}", file.display());
@@ -166,7 +192,7 @@ pub(crate) async fn learn(rules: &HostKeyRules, keys: &[PublicKey], ask: &dyn As
 /// Announced keys that are worth proving; `None` if the files need no change or may not have one.
 pub(crate) fn to_learn(rules: &HostKeyRules, announced: &[PublicKey]) -> Option<Vec<PublicKey>> {
     let (file, name) = (rules.user_files.first()?, rules.names.first()?);
-    if rules.update != UpdateKeys::Yes || announced.is_empty() {
+    if rules.update == UpdateKeys::No || announced.is_empty() {
         return None;
     }
     let known = known_hosts::entries(rules, name).ok()?;
@@ -185,6 +211,31 @@ fn encoded(keys: &[PublicKey]) -> Vec<(String, Vec<u8>)> {
     keys.iter().filter_map(one).collect()
 }
 
+/// The length of an RSA key.
+pub(crate) fn rsa_bits(key: &KeyData) -> Option<u32> {
+    let modulus = key.rsa()?.n().as_positive_bytes()?;
+    let leading = modulus.first().map_or(0, |byte| byte.leading_zeros());
+    u32::try_from(modulus.len() * 8).ok()?.checked_sub(leading)
+}
+
+fn picture(key: &PublicKey) -> String {
+    let label = label(key.algorithm().as_str()).to_owned();
+    let label = rsa_bits(key.key_data()).map_or(label.clone(), |bits| format!("{label} {bits}"));
+    key.fingerprint(HashAlg::Sha256).to_randomart(&format!("[{label}]"))
+}
+
+/// `ED25519`, as ssh calls it.
+fn label(key_type: &str) -> &str {
+    match key_type {
+        "ssh-ed25519" => "ED25519",
+        "ssh-rsa" => "RSA",
+        t if t.starts_with("ecdsa-sha2-") => "ECDSA",
+        "sk-ssh-ed25519@openssh.com" => "ED25519-SK",
+        "sk-ecdsa-sha2-nistp256@openssh.com" => "ECDSA-SK",
+        other => other,
+    }
+}
+
 impl Presented {
     fn trusted(&self, updatable: bool) -> Verdict {
         let (key_type, fingerprint) = (self.key_type.clone(), self.fingerprint.clone());
@@ -196,16 +247,8 @@ impl Presented {
         error(ErrorKind::HostKeyRevoked { host, fingerprint, revoked_at: at })
     }
 
-    /// `ED25519`, as ssh calls it.
     fn label(&self) -> &str {
-        match self.key_type.as_str() {
-            "ssh-ed25519" => "ED25519",
-            "ssh-rsa" => "RSA",
-            t if t.starts_with("ecdsa-sha2-") => "ECDSA",
-            "sk-ssh-ed25519@openssh.com" => "ED25519-SK",
-            "sk-ecdsa-sha2-nistp256@openssh.com" => "ECDSA-SK",
-            other => other,
-        }
+        label(&self.key_type)
     }
 }
 
@@ -278,7 +321,7 @@ fn authority(certificate: &Certificate) -> Option<Vec<u8>> {
 /// Certificate: it does, but the certificate is not good for this host; or it is revoked.
 fn check_certificate(
     certificate: &Certificate,
-    name: &str,
+    (rules, name): (&HostKeyRules, &str),
     entries: [&Vec<Entry>; 2],
     key: &Presented,
 ) -> Result<bool, Error> {
@@ -297,6 +340,9 @@ fn check_certificate(
         None => name,
     };
     let principals = certificate.valid_principals();
+    let algorithm = certificate.signature().algorithm();
+    let signatures = &rules.ca_signatures;
+    let allowed = signatures.is_empty() || signatures.iter().any(|s| s == algorithm.as_str());
     let faults = [
         (!certificate.cert_type().is_host(), "it is not a host certificate"),
         (now < certificate.valid_after(), "it is not valid yet"),
@@ -306,6 +352,7 @@ fn check_certificate(
             "the name is not a listed principal",
         ),
         (!certificate.critical_options().is_empty(), "it has unsupported critical options"),
+        (!allowed, "its signature algorithm is not among CASignatureAlgorithms"),
         (certificate.verify_signature().is_err(), "its signature is wrong"),
     ];
     match faults.iter().find(|(wrong, _)| *wrong) {

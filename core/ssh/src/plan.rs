@@ -18,6 +18,8 @@ pub struct ConnectPlan {
     pub timeouts: Timeouts,
     pub keepalive: Keepalive,
     pub tcp_keepalive: bool,
+    /// Show what the server says before it lets anybody in.
+    pub banner: bool,
 }
 
 /// What to dial: host name or literal, port, family, local side.
@@ -62,6 +64,12 @@ pub struct HostKeyRules {
     pub skip_loopback: bool,
     /// Also compare keys filed under the address, and say so if they differ.
     pub check_ip: bool,
+    /// Show a picture of the key (`VisualHostKey`).
+    pub visual: bool,
+    /// Shorter RSA keys are refused (`RequiredRSASize`).
+    pub min_rsa_bits: u32,
+    /// Algorithms certificates may be signed with; empty: all we can verify.
+    pub ca_signatures: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +109,21 @@ pub struct AuthRules {
     pub batch: bool,
     /// Signature algorithms allowed for user keys; empty: all good ones.
     pub accepted: Vec<String>,
+    /// Shorter RSA keys are not offered.
+    pub min_rsa_bits: u32,
+    /// Give keys read from files to the agent.
+    pub add_to_agent: Option<AddToAgent>,
+}
+
+/// How a key is given to the agent (`AddKeysToAgent`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddToAgent {
+    /// A person is asked first.
+    pub ask: bool,
+    /// The agent is to ask before each use.
+    pub confirm: bool,
+    /// The agent is to forget it then.
+    pub lifetime: Option<Duration>,
 }
 
 /// Algorithm lists by their SSH names, most wanted first; empty: our own order. A name we do not

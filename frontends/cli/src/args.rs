@@ -184,6 +184,9 @@ pub(crate) struct OutputArgs {
     /// Colours
     #[arg(long, value_name = "WHEN", value_enum, default_value = "auto", global = true)]
     pub color: ColorWhen,
+    /// End with the counts also where stderr is no terminal
+    #[arg(long, conflicts_with = "quiet", global = true)]
+    pub summary: bool,
     /// No warnings and no summary
     #[arg(short = 'q', global = true)]
     pub quiet: bool,

@@ -28,6 +28,8 @@ pub(crate) struct Environment {
     pub core: Option<PathBuf>,
     /// `XDG_STATE_HOME`, or `.local/state` in the home directory.
     pub state: Option<PathBuf>,
+    /// `SHELL`
+    pub shell: Option<OsString>,
     /// `BSSH_BACKGROUND`: this is the copy that `-f` made.
     pub in_background: bool,
 }
@@ -57,6 +59,7 @@ impl Environment {
             state: get("XDG_STATE_HOME")
                 .map(PathBuf::from)
                 .or_else(|| Some(PathBuf::from(get("HOME")?).join(".local/state"))),
+            shell: get("SHELL"),
             in_background: get("BSSH_BACKGROUND").is_some(),
         }
     }

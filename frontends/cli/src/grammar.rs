@@ -1,9 +1,10 @@
 //! Which of the two grammars a command line is written in.
 //!
 //! ssh's grammar, unless targets are given by a flag, the first word is a subcommand, or an
-//! option has a long name (ssh has none). The words are only skimmed: each grammar reads them
+//! option has a long name that is known (ssh has none). The words are only skimmed: each grammar reads them
 //! properly afterwards. Flags with values must be known here to find the first word.
 
+use clap::CommandFactory;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -29,7 +30,7 @@ pub(crate) fn decide(program: &OsStr, words: &[OsString]) -> Grammar {
         return Grammar::Cluster;
     }
     let seen = skim(words, CLUSTER_VALUES);
-    if seen.targets || seen.long {
+    if seen.targets || seen.long.is_some_and(|known| known) {
         return seen.refused().map_or(Grammar::Cluster, Grammar::Refused);
     }
     if let Some(name) = seen.maybe_cluster {
@@ -100,7 +101,7 @@ const TARGET_LONGS: &[&str] =
 /// Short flags with a value, read as the cluster grammar does (where it has the flag).
 const CLUSTER_VALUES: &[u8] = b"HwCgxXfuilpoFJLRDcEeImOQW";
 /// Short flags with a value, read as ssh does, and `-u`, which ssh does not have.
-const SSH_VALUES: &[u8] = b"BbcDEeFIiJLlmOopQRSWwu";
+const SSH_VALUES: &[u8] = b"BbcDEeFIiJLlmOoPpQRSWwu";
 
 /// Long options whose value may be the next word.
 const LONG_VALUES: &[&str] = &[
@@ -129,7 +130,8 @@ const LONG_VALUES: &[&str] = &[
 #[derive(Debug, Default)]
 struct Seen {
     targets: bool,
-    long: bool,
+    /// There are long options; whether one of them is known.
+    long: Option<bool>,
     help: bool,
     maybe_cluster: Option<String>,
     absent_flag: Option<(String, &'static str)>,
@@ -185,7 +187,7 @@ fn skim(words: &[OsString], short_values: &[u8]) -> Seen {
 fn skim_long(seen: &mut Seen, long: &[u8]) -> bool {
     let mut parts = long.splitn(2, |b| *b == b'=');
     let name = text(parts.next().unwrap_or_default());
-    seen.long = true;
+    seen.long = Some(seen.long.unwrap_or_default() || is_long(&name));
     seen.targets |= TARGET_LONGS.contains(&name.as_str());
     note_absent(seen, &name, "--");
     parts.next().is_none() && LONG_VALUES.contains(&name.as_str())
@@ -222,6 +224,13 @@ fn skim_shorts(seen: &mut Seen, shorts: &[u8], next: Option<&[u8]>, values: &[u8
     false
 }
 
+/// The cluster grammar has an option of that name, in this build or in another one.
+fn is_long(name: &str) -> bool {
+    let absent = ABSENT_FLAGS.iter().any(|(flag, _)| flag.len() > 1 && *flag == name);
+    let known = || crate::args::Args::command().get_arguments().any(|a| a.get_long() == Some(name));
+    absent || LONG_VALUES.contains(&name) || matches!(name, "help" | "version") || known()
+}
+
 fn note_absent(seen: &mut Seen, name: &str, dashes: &str) {
     let what = ABSENT_FLAGS.iter().find(|(n, _)| *n == name).map(|(_, what)| *what);
     if let (None, Some(what)) = (&seen.absent_flag, what) {
@@ -236,7 +245,6 @@ fn text(word: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn check(program: &str, line: &str) -> Grammar {
         let words: Vec<OsString> =
@@ -272,6 +280,9 @@ mod tests {
             ("-C production -H x df", Grammar::Cluster),
             ("--cluster x df", Grammar::Cluster),
             ("--hosts=a df", Grammar::Cluster),
+            ("--no-such-option", Grammar::Ssh),
+            ("--no-such-option host", Grammar::Ssh),
+            ("--no-such-option -H a ls", Grammar::Cluster),
             ("--hostfile f df", Grammar::Cluster),
             ("--json exec df", Grammar::Cluster),
             ("ping -H a", Grammar::Cluster),

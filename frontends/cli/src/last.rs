@@ -63,10 +63,15 @@ impl LastRun {
         }
         fs::create_dir_all(&self.dir)?;
         for (name, text) in SETS.iter().zip(sets) {
+            let file = self.dir.join(name);
+            // Most runs end like the one before; replacing a file costs a disk access.
+            if fs::read(&file).is_ok_and(|old| old == text.as_bytes()) {
+                continue;
+            }
             // Another bssh may read it just now.
             let new = self.dir.join(format!(".{name}.{}", std::process::id()));
             fs::write(&new, text)?;
-            fs::rename(&new, self.dir.join(name))?;
+            fs::rename(&new, file)?;
         }
         Ok(())
     }

@@ -49,11 +49,21 @@ pub fn main(words: &[OsString]) -> u8 {
             return exit::GENERAL;
         }
     };
+    restore_before_panics();
     let status = runtime.block_on(choose(grammar, words));
     // A thread may still wait for an answer at a prompt; it ends with the process.
     runtime.shutdown_background();
     bssh_term::restore();
     status
+}
+
+/// A panic's message needs a terminal that is in order, and so does whoever comes after it.
+fn restore_before_panics() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        bssh_term::restore();
+        report(panic);
+    }));
 }
 
 async fn choose(grammar: Grammar, words: &[OsString]) -> u8 {
@@ -77,6 +87,7 @@ async fn ssh_grammar(words: &[OsString], around: &Around) -> u8 {
         program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("bssh")),
         core: around.environment.core.clone(),
         term: around.environment.term.clone(),
+        shell: around.environment.shell.clone(),
         in_background: around.environment.in_background,
         prompter: around.prompter.clone(),
     };

@@ -28,6 +28,8 @@ pub(crate) struct ViewPlan {
     pub output_dir: Option<PathBuf>,
     /// Bytes to show of each stream of a node; the rest is counted.
     pub max_output: Option<u64>,
+    /// Say the counts even where stderr is no terminal.
+    pub summary: bool,
     pub quiet: bool,
     pub verbose: bool,
 }
@@ -103,8 +105,8 @@ pub(crate) fn request(
     Ok(Request { params, view, rule })
 }
 
-/// The descriptor under which a core finds its frontend's stdin.
-const STDIN: i32 = 3;
+/// Our own stdin, lent to the core.
+const STDIN: i32 = 0;
 
 /// What the targets flags say, as one node set expression.
 pub(crate) fn targets(args: &Args) -> Targets {
@@ -145,7 +147,12 @@ pub(crate) fn settings(args: &Args) -> Settings {
         set("IdentityFile", Some(file.clone()));
     }
     options.extend(c.options.iter().cloned());
-    Settings { config: c.config.clone(), ssh_config: c.ssh_config.clone(), options }
+    Settings {
+        config: c.config.clone(),
+        ssh_config: c.ssh_config.clone(),
+        options,
+        ..Settings::default()
+    }
 }
 
 /// The words joined by blanks, as ssh sends them.
@@ -181,6 +188,7 @@ fn view(args: &Args, has_output: bool, terminals: Terminals) -> ViewPlan {
         prefix: !o.no_prefix,
         output_dir: o.output_dir.clone(),
         max_output: o.max_output,
+        summary: o.summary,
         quiet: o.quiet,
         verbose: o.verbose > 0,
     }
@@ -244,7 +252,7 @@ mod tests {
 
     #[test]
     fn stdin_is_broadcast_unless_it_is_a_terminal_or_unwanted() {
-        assert_eq!(from("-H a cat", PIPES).params.stdin, Source::Fd(3));
+        assert_eq!(from("-H a cat", PIPES).params.stdin, Source::Fd(0));
         assert_eq!(from("-H a -n cat", PIPES).params.stdin, Source::Null);
         assert_eq!(from("-H a cat", TERMINAL).params.stdin, Source::Null);
     }

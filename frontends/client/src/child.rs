@@ -1,11 +1,13 @@
 //! The core as a child process: spawned with one socket as its stdin and stdout, reaped however
-//! it ends. The frontend's own stdin, stdout and stderr may go along as descriptors 3, 4 and 5,
-//! so that bulk bytes need not cross the link.
+//! it ends. The frontend's own stdin, stdout and stderr may go along as further descriptors, so
+//! that bulk bytes need not cross the link.
+//!
+//! Nothing has to run in the child before it becomes the core, so the system can spawn it
+//! without copying our memory map first.
 
-use command_fds::{CommandFdExt, FdMapping};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -38,13 +40,16 @@ impl From<ExitStatus> for Lost {
     }
 }
 
+/// The numbers under which the core knows our stdin, stdout and stderr.
+pub(crate) type Lent = [RawFd; 3];
+
 /// Spawns a core. `arguments` follow `core --stdio`; `lend` passes our own descriptors 0, 1 and 2
-/// on as 3, 4 and 5.
+/// on.
 pub(crate) fn spawn(
     program: &Path,
     arguments: &[OsString],
     lend: bool,
-) -> std::io::Result<(Child, UnixStream)> {
+) -> std::io::Result<(Child, UnixStream, Option<Lent>)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let theirs = OwnedFd::from(theirs);
@@ -54,23 +59,26 @@ pub(crate) fn spawn(
     // The prompter answers with it; a secret is in no child's environment (I16).
     command.env_remove("BSSH_PASSWORD");
     command.stdin(Stdio::from(theirs.try_clone()?)).stdout(Stdio::from(theirs));
-    if lend {
-        let mappings = vec![
-            FdMapping { parent_fd: copy(rustix::stdio::stdin())?, child_fd: 3 },
-            FdMapping { parent_fd: copy(rustix::stdio::stdout())?, child_fd: 4 },
-            FdMapping { parent_fd: copy(rustix::stdio::stderr())?, child_fd: 5 },
-        ];
-        command.fd_mappings(mappings).map_err(std::io::Error::other)?;
-    }
+    // The copies are inherited, and closed here once they are.
+    let copies = match lend {
+        true => Some([
+            copy(rustix::stdio::stdin())?,
+            copy(rustix::stdio::stdout())?,
+            copy(rustix::stdio::stderr())?,
+        ]),
+        false => None,
+    };
     let child = tokio::process::Command::from(command).spawn()?;
-    Ok((child, UnixStream::from_std(ours)?))
+    let lent = copies.map(|all| all.map(|fd| fd.as_raw_fd()));
+    Ok((child, UnixStream::from_std(ours)?, lent))
 }
 
-/// A copy of a descriptor; of `/dev/null` if it is closed.
+/// A copy of a descriptor that a child inherits; of `/dev/null` if it is closed.
 fn copy(fd: impl AsFd) -> std::io::Result<OwnedFd> {
-    let open_null = || rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-    match rustix::io::fcntl_dupfd_cloexec(fd, 6) {
-        Err(rustix::io::Errno::BADF) => Ok(open_null()?),
+    match rustix::io::dup(fd) {
+        Err(rustix::io::Errno::BADF) => {
+            Ok(rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?)
+        }
         copied => Ok(copied?),
     }
 }

@@ -3,7 +3,7 @@
 //! One task per core drives the link and reaps the process. Dropping [`Core`] closes the link;
 //! the core then ends by itself, and is killed if it does not within [`Start::leave`].
 
-use crate::child::{self, Lost};
+use crate::child::{self, Lent, Lost};
 use crate::prompter::{NoPrompter, Prompter};
 use crate::run::{Run, Runs, Windows, window_for};
 use crate::service::Frontend;
@@ -14,6 +14,7 @@ use bssh_protocol::handshake::{
 };
 use bssh_protocol::link::{Link, LinkTask, Notification, Options};
 use bssh_protocol::methods::{ExecStart, Initialize, Method};
+use bssh_protocol::stream::{Sink, Source};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,8 +36,8 @@ pub struct Start {
     pub program: Option<PathBuf>,
     /// What follows `core --stdio`, e.g. the log level.
     pub arguments: Vec<OsString>,
-    /// Lends our own stdin, stdout and stderr to the core as descriptors 3, 4 and 5, for
-    /// `Source::Fd(3)`, `Sink::Fd(4)` and `Sink::Fd(5)`.
+    /// Lends our own stdin, stdout and stderr to the core, for `Source::Fd(0)`, `Sink::Fd(1)` and
+    /// `Sink::Fd(2)`: [`Core::exec`] puts in the numbers the core knows them by.
     pub lend_stdio: bool,
     /// Answers the core's questions.
     pub prompter: Arc<dyn Prompter>,
@@ -87,6 +88,7 @@ pub struct Core {
     link: Link,
     runs: Arc<Runs>,
     lost: watch::Receiver<Option<Lost>>,
+    lent: Option<Lent>,
     hello: InitializeResult,
     events: Mutex<Option<mpsc::Receiver<Notification>>>,
 }
@@ -104,10 +106,12 @@ impl Core {
                 Error::Spawn { program, source }
             })?,
         };
-        let (child, socket) = child::spawn(&program, &start.arguments, start.lend_stdio)
+        let (child, socket, lent) = child::spawn(&program, &start.arguments, start.lend_stdio)
             .map_err(|source| Error::Spawn { program, source })?;
         let (reader, writer) = socket.into_split();
-        Core::shake_hands(reader, writer, Some(child), start).await
+        let mut core = Core::shake_hands(reader, writer, Some(child), start).await?;
+        core.lent = lent;
+        Ok(core)
     }
 
     /// Shakes hands with a core that is there already.
@@ -162,7 +166,8 @@ impl Core {
             }
         };
         link.peer_takes(hello.capabilities.binary_frames, hello.limits.max_data);
-        Ok(Core { link, runs, lost, hello, events: Mutex::new(Some(events)) })
+        let events = Mutex::new(Some(events));
+        Ok(Core { link, runs, lost, lent: None, hello, events })
     }
 
     /// What the core said about itself.
@@ -200,6 +205,7 @@ impl Core {
     pub async fn exec(&self, mut params: ExecParams) -> Result<Run, CallError> {
         let output =
             *params.window.get_or_insert_with(|| window_for(params.fanout.unwrap_or(FANOUT)));
+        self.lend(&mut params);
         let windows = Windows { output, stdin: self.hello.limits.window };
         let (link, runs) = (self.link.clone(), self.runs.clone());
         let opened = self
@@ -209,6 +215,22 @@ impl Core {
         match opened {
             Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
             opened => opened,
+        }
+    }
+
+    /// Our own stdin, stdout and stderr under the core's numbers.
+    fn lend(&self, params: &mut ExecParams) {
+        let number = |own: i32| {
+            let at = usize::try_from(own).ok()?;
+            self.lent.as_ref()?.get(at).copied()
+        };
+        if let Source::Fd(fd) = &mut params.stdin {
+            *fd = number(*fd).unwrap_or(*fd);
+        }
+        for sink in [&mut params.stdout, &mut params.stderr] {
+            if let Sink::Fd(fd) = sink {
+                *fd = number(*fd).unwrap_or(*fd);
+            }
         }
     }
 

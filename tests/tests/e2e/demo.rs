@@ -10,16 +10,24 @@ const DEADLINE: Duration = Duration::from_secs(60);
 #[test]
 fn the_demo_shows_eight_nodes_and_a_summary() {
     let home = Home::new().unwrap();
-    // The summary is for a person at a terminal.
-    let mut command = home.command("python3");
+    // With and without a terminal.
     let terminal = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
-    command.args(["-c", terminal]).arg(bssh()).arg("demo");
-    let done = Run::start(command).finish(DEADLINE).expect_status(0);
-    for node in 1..=8 {
-        let line = format!("hello from demo{node}");
-        assert!(done.text().contains(&line), "{line}\n{}\n{}", done.text(), done.stderr);
+    for wrapper in [None, Some(["python3", "-c", terminal])] {
+        let mut command = match wrapper {
+            None => home.command(bssh()),
+            Some([program, ..]) => home.command(program),
+        };
+        command.args(wrapper.iter().flat_map(|w| &w[1..]));
+        command.args(wrapper.map(|_| bssh()));
+        command.arg("demo");
+        let done = Run::start(command).finish(DEADLINE).expect_status(0);
+        let all = format!("{}{}", done.text(), done.stderr);
+        for node in 1..=8 {
+            let line = format!("hello from demo{node}");
+            assert!(all.contains(&line), "{line}\n{all}");
+        }
+        assert!(all.contains("Summary: 8 nodes"), "{all}");
     }
-    assert!(done.text().contains("Summary: 8 nodes"), "{}", done.text());
 }
 
 #[test]

@@ -262,3 +262,45 @@ fn what_is_not_allowed_is_refused_and_told() {
     assert_eq!(refused.unwrap_err()["data"]["kind"], "forward.bind");
     assert!(processes::descendants(peer.pid()).is_empty());
 }
+
+#[test]
+fn forwards_on_several_nodes_count_their_ports_and_come_from_the_configuration() {
+    let lab = Lab::start();
+    let (target, port) = (serve(echo), free_port());
+    let text =
+        format!("forwarding: {{ local: [\"{port}:127.0.0.1:{target}\"], dynamic: [\"0\"] }}\n");
+    lab.home.write(".config/bssh/config.yaml", text).unwrap();
+    let mut run = Run::start(lab.command(&["-H", "127.0.0.[1-2]", "forward", "add"]));
+    run.wait_for("127.0.0.2  -D", SOON);
+    for port in [port, port + 1] {
+        echoes(connect(port), b"hello").unwrap();
+    }
+    lab.sshd.kill_sessions();
+    run.wait_for("127.0.0.2: forward 4: open", SOON);
+    echoes(connect(port + 1), b"hello again").unwrap();
+    run.signal(rustix::process::Signal::INT);
+    run.finish(SOON).expect_status(0);
+    let refused = lab.run(&["forward", "ls"]).expect_status(2);
+    assert!(refused.stderr.contains("shared core"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_forward_is_opened_and_cancelled_from_within_a_session() {
+    let lab = Lab::start();
+    let (target, port) = (serve(echo), free_port());
+    let terminal = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
+    let mut command = lab.home.command("python3");
+    command.args(["-c", terminal]).arg(bssh_tests::bssh());
+    command.arg("-F").arg(lab.sshd.ssh_config()).args(["-tt", "127.0.0.1", "cat"]);
+    let mut run = Run::start(command);
+    run.write(b"ready\r");
+    run.wait_for("ready\r\nready", SOON);
+    run.write(format!("~C-L {port}:127.0.0.1:{target}\r").as_bytes());
+    run.wait_for("Forwarding port.", SOON);
+    echoes(connect(port), b"hello").unwrap();
+    run.write(format!("~C-KL {port}\r").as_bytes());
+    run.wait_for("Canceled forwarding", SOON);
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    run.write(b"\r~.");
+    run.finish(SOON).expect_status(255);
+}

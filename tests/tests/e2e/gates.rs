@@ -7,6 +7,7 @@ use bssh_tests::{Lab, Peer, Run, bssh, descriptors, until};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ fn host_key(lab: &Lab, kind: &str) -> String {
 }
 
 /// A gate in which each entry has its own address.
+#[allow(clippy::needless_pass_by_value, reason = "callers write json!")]
 fn gate(name: &str, entries: Value) -> Value {
     json!({"inline": {"name": name, "addressMode": "perUpstream", "entries": entries}})
 }
@@ -280,7 +282,6 @@ fn the_proxy_socket_is_for_its_owner() {
     let params = json!({"inline": {"name": "g", "mode": "proxy", "socket": socket,
         "entries": [{"alias": "t", "hostname": "127.0.0.1"}]}});
     peer.call("gate/start", params.clone());
-    use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let mut second = Peer::start(&home, &[], &[]);

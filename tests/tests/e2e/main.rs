@@ -9,6 +9,9 @@
 //! - `forwards`: -L, -R and -D, clients that do not read, lost connections.
 //! - `agents`: the local agent on a node.
 //! - `gates`: the gate, with git behind it.
+//! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
+//! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
+//! - `terminal`: the person's terminal, in order again whatever happens.
 //! - `demo`: the demo, as a newcomer runs it.
 
 #![allow(
@@ -27,4 +30,7 @@ mod gates;
 mod jump;
 mod kill;
 mod main_job;
+mod programs;
 mod protocol;
+mod ssh_options;
+mod terminal;

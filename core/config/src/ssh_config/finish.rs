@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::eval::Evaluation;
 use super::expand::expand;
-use super::keywords::{Class, KEYWORDS};
+use super::keywords::{Class, KEYWORDS, Keyword};
 use super::lexer;
 use super::options::{AddressFamily, Ask, ControlMaster, HostOptions, Origin, StrictHostKeys, Tty};
 use super::reader::Setting;
@@ -66,6 +66,7 @@ pub(super) fn finish(
     check(&mut options, &evaluation, &mut errors);
     options.origins =
         evaluation.chosen.settings.iter().flat_map(|setting| origins(setting, &shown)).collect();
+    options.missing = evaluation.chosen.settings.iter().filter_map(|s| missing(s)).collect();
     if !evaluation.request.explain {
         errors.extend(evaluation.chosen.settings.iter().filter_map(|setting| refusal(setting)));
     }
@@ -79,6 +80,10 @@ fn status(setting: &Setting) -> &'static str {
         Some(Class::Applied) => "applied",
         Some(Class::Refused(when)) if when(&setting.values) => "refused",
         Some(Class::RefusedToUsers(when)) if when(&setting.values) && !setting.system => "refused",
+        Some(Class::Warned(when)) if when(&setting.values) => match setting.place.file {
+            Some(_) => "warned",
+            None => "refused",
+        },
         _ => "ignored",
     }
 }
@@ -86,13 +91,19 @@ fn status(setting: &Setting) -> &'static str {
 fn refusal(setting: &Setting) -> Option<Error> {
     let keyword = KEYWORDS.get(setting.row).filter(|_| status(setting) == "refused")?;
     let value = setting.values.join(" ");
-    let message = format!("{} {value} is not supported ({})", keyword.name, keyword.doc);
-    Some(
-        setting
-            .place
-            .error(message)
-            .hint(format!("-o {}=no, or use ssh for this host", keyword.name)),
-    )
+    let off = if keyword.default.is_empty() { "none" } else { keyword.default };
+    let hint = format!("-o {}={off}, or use ssh for this host", keyword.name);
+    Some(setting.place.error(not_supported(keyword, &value)).hint(hint))
+}
+
+/// What somebody asked for in a file and does not get; path and trust are the same without it.
+pub(super) fn missing(setting: &Setting) -> Option<Error> {
+    let keyword = KEYWORDS.get(setting.row).filter(|_| status(setting) == "warned")?;
+    Some(setting.place.error(not_supported(keyword, &setting.values.join(" "))))
+}
+
+fn not_supported(keyword: &Keyword, value: &str) -> String {
+    format!("{} {value} is not supported ({})", keyword.name, keyword.doc.trim_end_matches('.'))
 }
 
 fn origins(setting: &Setting, shown: &[(&'static str, String)]) -> Vec<Origin> {
@@ -133,7 +144,10 @@ fn check(options: &mut HostOptions, evaluation: &Evaluation<'_>, errors: &mut Ve
         let why = "cannot execute command-line and remote command".into();
         errors.push(place("remotecommand", why));
     }
-    let background = options.fork_after_authentication && options.session_type != "none";
+    // Only who asks for an explanation says what is going to run.
+    let background = evaluation.request.explain
+        && options.fork_after_authentication
+        && options.session_type != "none";
     if background && !command && options.remote_command.is_none() {
         let why = "cannot fork into background without a command to execute".into();
         errors.push(place("forkafterauthentication", why));
@@ -196,7 +210,8 @@ fn nothing(env: &Environment) -> HostOptions {
         certificate_files: Vec::new(),
         identities_only: false,
         identity_agent: env.var("SSH_AUTH_SOCK").map(PathBuf::from),
-        add_keys_to_agent: Ask::No,
+        add_keys_to_agent: None,
+        required_rsa_size: 1024,
         preferred_authentications: ["publickey", "keyboard-interactive", "password"]
             .map(str::to_owned)
             .to_vec(),
@@ -240,5 +255,6 @@ fn nothing(env: &Environment) -> HostOptions {
         session_type: "default".to_owned(),
         tag: None,
         origins: Vec::new(),
+        missing: Vec::new(),
     }
 }

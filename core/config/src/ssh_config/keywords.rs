@@ -37,6 +37,9 @@ pub(super) enum Class {
     /// As `Refused`, but ignored in the system's file: distributions set it for everybody, and
     /// without it other methods are tried.
     RefusedToUsers(fn(&[String]) -> bool),
+    /// As `Refused` on the command line, a warning in files: something is missing, but path and
+    /// trust are the same.
+    Warned(fn(&[String]) -> bool),
 }
 
 type Set = fn(&mut HostOptions, &[String]);
@@ -60,14 +63,34 @@ const fn ignored(
     Keyword { name, kind, default, class: Class::Ignored, collects: false, set: |_, _| {}, doc }
 }
 
+/// Applied, but where the files are evaluated and not in an option.
+const fn computed(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+) -> Keyword {
+    applied(name, kind, default, |_, _| {}, doc)
+}
+
 impl Keyword {
     const fn collected(mut self) -> Keyword {
         self.collects = true;
         self
     }
 
+    const fn without_effect(mut self) -> Keyword {
+        self.class = Class::Ignored;
+        self
+    }
+
     const fn refused(mut self, when: fn(&[String]) -> bool) -> Keyword {
         self.class = Class::Refused(when);
+        self
+    }
+
+    const fn warned(mut self, when: fn(&[String]) -> bool) -> Keyword {
+        self.class = Class::Warned(when);
         self
     }
 
@@ -91,7 +114,7 @@ pub struct KeywordInfo {
     pub name: &'static str,
     /// As `ssh -G` prints it; empty: none, or computed.
     pub default: &'static str,
-    /// `applied`, `ignored` or `refused` (for values that switch it on).
+    /// `applied`, `ignored`, `warned` or `refused` (for values that switch it on).
     pub class: &'static str,
     pub doc: &'static str,
 }
@@ -104,6 +127,7 @@ pub fn keywords() -> impl Iterator<Item = KeywordInfo> {
         class: match keyword.class {
             Class::Applied => "applied",
             Class::Ignored => "ignored",
+            Class::Warned(_) => "warned",
             Class::Refused(_) | Class::RefusedToUsers(_) => "refused",
         },
         doc: keyword.doc,
@@ -111,7 +135,7 @@ pub fn keywords() -> impl Iterator<Item = KeywordInfo> {
 }
 
 /// Old names.
-const ALIASES: &[(&str, &str)] = &[
+pub(super) const ALIASES: &[(&str, &str)] = &[
     ("challengeresponseauthentication", "kbdinteractiveauthentication"),
     ("skeyauthentication", "kbdinteractiveauthentication"),
     ("tisauthentication", "kbdinteractiveauthentication"),
@@ -213,16 +237,17 @@ pub(super) static KEYWORDS: [Keyword; 103] = [
     applied("port", PORT, "22", set::port, "The port to connect to."),
     applied("addressfamily", FAMILY, "any", set::address_family, "any, inet or inet6."),
     applied("batchmode", YES_NO, "no", |o, v| o.batch_mode = set::yes(v), "Never ask."),
-    ignored("canonicalizefallbacklocal", YES_NO, "yes", "no: fail when a name is not found in CanonicalDomains."),
-    ignored("canonicalizehostname", CANONICALIZE, "false", "Complete names with CanonicalDomains before matching again."),
+    computed("canonicalizefallbacklocal", YES_NO, "yes", "no: fail when a name is not found in CanonicalDomains."),
+    computed("canonicalizehostname", CANONICALIZE, "false", "Complete names with CanonicalDomains before matching again."),
     applied("checkhostip", YES_NO, "no", |o, v| o.check_host_ip = set::yes(v), "Check the address in known_hosts too."),
     applied("compression", COMPRESSION, "no", |o, v| o.compression = set::yes(v), "Compress."),
-    applied("controlmaster", MASTER, "false", set::control_master, "Share the connection with later commands."),
+    applied("controlmaster", MASTER, "false", set::control_master, "Share the connection with later commands; not shared, auto opens a connection of its own.")
+        .warned(|v| matches!(v.first().map(String::as_str), Some("true" | "ask"))),
     ignored("enablesshkeysign", YES_NO, "no", "Only for HostbasedAuthentication."),
     applied("clearallforwardings", YES_NO, "no", |o, v| o.clear_all_forwardings = set::yes(v), "Forget all forwards set so far."),
     applied("exitonforwardfailure", YES_NO, "no", |o, v| o.exit_on_forward_failure = set::yes(v), "End when a forward cannot be set up."),
     ignored("fingerprinthash", DIGEST, "SHA256", "How fingerprints are shown."),
-    ignored("forwardx11", YES_NO, "no", "X11 forwarding; not supported.").refused(is_on),
+    ignored("forwardx11", YES_NO, "no", "X11 forwarding; not supported.").warned(is_on),
     ignored("forwardx11trusted", YES_NO, "yes", "Only for ForwardX11."),
     applied("gatewayports", YES_NO, "no", |o, v| o.gateway_ports = set::yes(v), "Let other machines use local forwards."),
     ignored("gssapiauthentication", YES_NO, "no", "Kerberos; not supported, other methods are tried.").refused_to_users(is_on),
@@ -234,7 +259,7 @@ pub(super) static KEYWORDS: [Keyword; 103] = [
     ignored("gssapiclientidentity", TEXT, "", "Kerberos; not supported."),
     ignored("gssapiserveridentity", TEXT, "", "Kerberos; not supported."),
     applied("hashknownhosts", YES_NO, "no", |o, v| o.hash_known_hosts = set::yes(v), "Hash names written to known_hosts."),
-    ignored("hostbasedauthentication", YES_NO, "no", "Host-based authentication; not supported.").refused(is_on),
+    ignored("hostbasedauthentication", YES_NO, "no", "Host-based authentication; not supported, other methods are tried.").warned(is_on),
     applied("identitiesonly", YES_NO, "no", |o, v| o.identities_only = set::yes(v), "Offer only the configured identities, not all of the agent."),
     applied("kbdinteractiveauthentication", YES_NO, "yes", |o, v| o.kbd_interactive_authentication = set::yes(v), "Try keyboard-interactive."),
     applied("nohostauthenticationforlocalhost", YES_NO, "no", |o, v| o.no_host_authentication_for_localhost = set::yes(v), "Do not check the host key of this machine."),
@@ -251,26 +276,26 @@ pub(super) static KEYWORDS: [Keyword; 103] = [
     applied("tcpkeepalive", YES_NO, "yes", |o, v| o.tcp_keep_alive = set::yes(v), "TCP keepalive."),
     ignored("tunnel", TUNNEL, "false", "Network tunnels; not supported.").refused(is_on),
     // Without it a key is trusted by known_hosts alone, which is never less strict.
-    ignored("verifyhostkeydns", TRUE_FALSE_ASK, "false", "Host keys from DNS; not looked up, known_hosts decides."),
+    ignored("verifyhostkeydns", TRUE_FALSE_ASK, "false", "Host keys from DNS; not looked up, known_hosts alone decides."),
     applied("visualhostkey", YES_NO, "no", |o, v| o.visual_host_key = set::yes(v), "Show a picture of the host key."),
     applied("updatehostkeys", TRUE_FALSE_ASK, "", |o, v| o.update_host_keys = set::ask(v), "Learn further host keys of a trusted host."),
-    ignored("enableescapecommandline", YES_NO, "no", "The ~C command line."),
-    ignored("canonicalizemaxdots", NUMBER, "1", "Names with more dots are not completed."),
+    ignored("enableescapecommandline", YES_NO, "no", "The ~C command line; not supported.").warned(is_on),
+    computed("canonicalizemaxdots", NUMBER, "1", "Names with more dots are not completed."),
     applied("connectionattempts", NUMBER, "1", |o, v| o.connection_attempts = set::number(v), "How often to try to connect."),
     ignored("forwardx11timeout", TIME, "1200", "Only for ForwardX11."),
     applied("numberofpasswordprompts", NUMBER, "3", |o, v| o.number_of_password_prompts = set::number(v), "How often to ask for a password."),
     applied("serveralivecountmax", NUMBER, "3", |o, v| o.server_alive_count_max = set::number(v), "Unanswered alive messages before giving up."),
     applied("serveraliveinterval", TIME, "0", |o, v| o.server_alive_interval = set::time(v), "Silence after which the server is asked for a sign of life."),
-    ignored("requiredrsasize", NUMBER, "1024", "Shortest RSA key accepted."),
+    applied("requiredrsasize", NUMBER, "1024", |o, v| o.required_rsa_size = set::number(v), "Shortest RSA host key accepted, and shortest RSA key offered."),
     applied("bindaddress", TEXT, "", |o, v| o.bind_address = set::some(v), "Local address to connect from."),
     applied("bindinterface", TEXT, "", |o, v| o.bind_interface = set::some(v), "Local interface to connect from."),
     applied("ciphers", Kind::Algorithms(&CIPHERS), "", |o, v| o.ciphers = Some(v.to_vec()), "Ciphers, in order of preference."),
-    applied("controlpath", TEXT, "", |o, v| o.control_path = set::path(v), "Socket of the shared connection."),
+    applied("controlpath", TEXT, "", |o, v| o.control_path = set::path(v), "Socket of the shared connection; not used.").without_effect(),
     applied("hostkeyalgorithms", Kind::Algorithms(&KEYS), "", |o, v| o.host_key_algorithms = Some(v.to_vec()), "Host key algorithms, in order of preference."),
     applied("hostkeyalias", TEXT, "", set::host_key_alias, "Name to look the host key up under."),
     ignored("hostbasedacceptedalgorithms", Kind::Algorithms(&KEYS), "", "Only for HostbasedAuthentication."),
     applied("identityagent", Kind::Parse(special::agent_path), "", |o, v| o.identity_agent = set::path(v), "Socket of the agent, or none."),
-    ignored("ignoreunknown", TEXT, "", "Patterns of keywords that are no error."),
+    computed("ignoreunknown", TEXT, "", "Patterns of keywords that are no error."),
     ignored("kbdinteractivedevices", TEXT, "", "The server chooses the devices."),
     applied("kexalgorithms", Kind::Algorithms(&KEX), "", |o, v| o.kex_algorithms = Some(v.to_vec()), "Key exchange algorithms, in order of preference."),
     applied("casignaturealgorithms", Kind::Algorithms(&SIGNATURES), "", |o, v| o.ca_signature_algorithms = Some(v.to_vec()), "Algorithms certificates may be signed with."),
@@ -278,9 +303,9 @@ pub(super) static KEYWORDS: [Keyword; 103] = [
     applied("remotecommand", COMMAND, "", |o, v| o.remote_command = set::command(v), "Run there when no command is given."),
     applied("loglevel", LOG_LEVEL, "INFO", set::log_level, "QUIET to DEBUG3."),
     applied("macs", Kind::Algorithms(&MACS), "", |o, v| o.macs = Some(v.to_vec()), "MACs, in order of preference."),
-    ignored("pkcs11provider", TEXT, "", "Keys on tokens; not supported.").refused(is_on),
-    ignored("securitykeyprovider", TEXT, "internal", "FIDO keys through a library; not supported.")
-        .refused(|v| is_on(v) && v.first().is_some_and(|v| v != "internal")),
+    ignored("pkcs11provider", TEXT, "", "Keys on tokens; not supported but through an agent.").warned(is_on),
+    ignored("securitykeyprovider", TEXT, "internal", "FIDO keys through a library; not supported but through an agent.")
+        .warned(|v| is_on(v) && v.first().is_some_and(|v| v != "internal")),
     applied("preferredauthentications", TEXT, "", set::preferred, "Authentication methods, in order."),
     applied("pubkeyacceptedalgorithms", Kind::Algorithms(&KEYS), "", |o, v| o.pubkey_accepted_algorithms = Some(v.to_vec()), "Algorithms of the keys offered."),
     applied("revokedhostkeys", TEXT, "", |o, v| o.revoked_host_keys = set::path(v), "File of host keys never to be trusted."),
@@ -290,20 +315,21 @@ pub(super) static KEYWORDS: [Keyword; 103] = [
     applied("localforward", Kind::Parse(special::local_forward), "", |o, v| set::forward(&mut o.local_forwards, v), "Forward a local port (-L).").collected(),
     applied("remoteforward", Kind::Parse(special::remote_forward), "", |o, v| set::forward(&mut o.remote_forwards, v), "Forward a remote port (-R).").collected(),
     applied("identityfile", TEXT, "", set::identity, "Private key to offer.").collected(),
-    ignored("canonicaldomains", Kind::Parse(special::canonical_domains), "none", "Domains to look names up in."),
+    computed("canonicaldomains", Kind::Parse(special::canonical_domains), "none", "Domains to look names up in."),
     applied("certificatefile", TEXT, "", |o, v| o.certificate_files.extend(v.iter().map(Into::into)), "Certificate to offer.").collected(),
     applied("globalknownhostsfile", FILES, "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2", |o, v| o.global_known_hosts_files = set::files(v), "The system's known_hosts files."),
     applied("userknownhostsfile", FILES, "", |o, v| o.user_known_hosts_files = set::files(v), "The user's known_hosts files."),
     applied("sendenv", Kind::Parse(special::send_env), "", set::send_env, "Variables to pass on; -NAME takes one back.").collected(),
     applied("setenv", Kind::Parse(special::set_env), "", set::set_env, "Variables to set there."),
     ignored("logverbose", Kind::Parse(special::log_verbose), "none", "Debugging of OpenSSH's source lines."),
-    applied("permitremoteopen", Kind::Parse(special::permit_remote_open), "any", set::permit_open, "What remote SOCKS forwards may open."),
-    applied("addkeystoagent", Kind::Parse(special::add_keys), "false", |o, v| o.add_keys_to_agent = set::ask(v), "Give keys that were used to the agent."),
+    applied("permitremoteopen", Kind::Parse(special::permit_remote_open), "any", set::permit_open, "What remote SOCKS forwards may open; only any is supported.")
+        .refused(|v| v.first().is_some_and(|v| !v.eq_ignore_ascii_case("any"))),
+    applied("addkeystoagent", Kind::Parse(special::add_keys), "false", set::add_keys, "Give keys read from files to the agent: yes, ask, confirm, a lifetime."),
     applied("forwardagent", Kind::Parse(special::forward_agent), "no", set::forward_agent, "Make the agent available there."),
     applied("connecttimeout", TIME, "none", set::connect_timeout, "Time to connect in."),
     ignored("tunneldevice", Kind::Parse(special::tunnel_device), "any:any", "Only for Tunnel."),
-    ignored("canonicalizepermittedcnames", Kind::Parse(special::permitted_cnames), "none", "CNAMEs to follow: FROM:TO."),
-    applied("controlpersist", Kind::Parse(special::control_persist), "no", set::control_persist, "How long the shared connection stays."),
+    ignored("canonicalizepermittedcnames", Kind::Parse(special::permitted_cnames), "none", "CNAMEs to follow; not supported, names are completed but aliases not followed.").refused(is_on),
+    applied("controlpersist", Kind::Parse(special::control_persist), "no", set::control_persist, "How long the shared connection stays; not used.").without_effect(),
     applied("escapechar", Kind::Parse(special::escape_char), "~", set::escape_char, "Escape character of terminals."),
     ignored("ipqos", Kind::Parse(special::ip_qos), "lowdelay throughput", "Traffic class."),
     applied("rekeylimit", Kind::Parse(special::rekey_limit), "0 0", set::rekey_limit, "Bytes and time after which keys are changed."),

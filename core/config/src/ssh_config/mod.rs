@@ -7,6 +7,7 @@
 mod algorithms;
 mod canonical;
 mod destination;
+mod document;
 mod dump;
 mod eval;
 mod expand;
@@ -26,10 +27,12 @@ mod tokens;
 mod values;
 
 pub use destination::destination;
+pub use document::document;
 pub use dump::dump;
 pub use keywords::{KeywordInfo, keywords};
 pub use options::{
-    AddressFamily, Ask, ControlMaster, Forward, HostOptions, JumpHost, Origin, StrictHostKeys, Tty,
+    AddKeys, AddressFamily, Ask, ControlMaster, Forward, HostOptions, JumpHost, Origin,
+    StrictHostKeys, Tty,
 };
 pub use request::{ConfigFile, Found, Lookup, Request, SshConfig};
 pub use special::forward_option;

@@ -50,7 +50,10 @@ pub struct HostOptions {
     pub identities_only: bool,
     /// The agent's socket, expanded; `None` for `none` or no agent.
     pub identity_agent: Option<PathBuf>,
-    pub add_keys_to_agent: Ask,
+    /// `None`: keys are not given to the agent.
+    pub add_keys_to_agent: Option<AddKeys>,
+    /// Bits; shorter RSA keys are refused.
+    pub required_rsa_size: u32,
     /// In order of preference, as in `PreferredAuthentications`.
     pub preferred_authentications: Vec<String>,
     pub pubkey_authentication: bool,
@@ -105,6 +108,8 @@ pub struct HostOptions {
     pub tag: Option<String>,
     /// What was set, in the order found, keywords without effect here too; defaults are left out.
     pub origins: Vec<Origin>,
+    /// What was asked for in files and is not there, worth a warning each.
+    pub missing: Vec<crate::Error>,
 }
 
 /// One effective value: keyword, value as `ssh -G` prints it, and where it was set.
@@ -115,8 +120,19 @@ pub struct Origin {
     pub value: Arc<str>,
     /// `file:line` or `command line`.
     pub origin: Arc<str>,
-    /// `applied`, `ignored` or `refused`.
+    /// `applied`, `ignored`, `warned` or `refused`.
     pub status: &'static str,
+}
+
+/// How `AddKeysToAgent` gives a key to the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddKeys {
+    /// A person is asked first.
+    pub ask: bool,
+    /// The agent asks before each use.
+    pub confirm: bool,
+    /// The agent forgets it then.
+    pub lifetime: Option<Duration>,
 }
 
 /// One hop of `ProxyJump`.

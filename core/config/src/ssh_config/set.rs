@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::destination::jump_hosts;
 use super::options::{
-    AddressFamily, Ask, ControlMaster, Forward, HostOptions, StrictHostKeys, Tty,
+    AddKeys, AddressFamily, Ask, ControlMaster, Forward, HostOptions, StrictHostKeys, Tty,
 };
 use super::patterns::matches;
 
@@ -170,6 +170,20 @@ pub(super) fn forward_agent(options: &mut HostOptions, values: &[String]) {
     options.forward_agent = match first(values) {
         "yes" | "no" => None,
         path => Some(PathBuf::from(path)),
+    };
+}
+
+pub(super) fn add_keys(options: &mut HostOptions, values: &[String]) {
+    let text = first(values);
+    let (word, time) = text.split_once(' ').unwrap_or((text, ""));
+    let seconds = [word, time].iter().find_map(|t| t.parse().ok());
+    options.add_keys_to_agent = match word {
+        "false" => None,
+        _ => Some(AddKeys {
+            ask: word == "ask",
+            confirm: word == "confirm",
+            lifetime: seconds.map(Duration::from_secs),
+        }),
     };
 }
 

@@ -151,5 +151,9 @@ impl Ask for Nobody {
         std::future::ready(None).boxed()
     }
 
+    fn confirm(&self, _: String) -> BoxFuture<'_, bool> {
+        std::future::ready(false).boxed()
+    }
+
     fn note(&self, _: Note) {}
 }

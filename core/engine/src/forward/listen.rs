@@ -5,6 +5,7 @@ use bssh_ssh::BoxStream;
 use rustix::net::sockopt::set_ipv6_v6only;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
@@ -19,23 +20,13 @@ pub(super) struct BindRules {
     pub unlink: bool,
 }
 
-/// A bound listener; dropping it stops listening and removes a socket file.
+/// A bound listener; dropping it stops listening. A socket file stays where it is, as with ssh;
+/// the next one to bind there replaces it if nobody listens.
 #[derive(Debug)]
 pub(super) enum Listener {
     /// One socket per address family.
     Tcp(Vec<TcpListener>),
-    Unix(UnixListener, SocketFile),
-}
-
-/// Removes its file when dropped.
-#[derive(Debug)]
-pub(super) struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Somebody else may have removed it; there is nobody to tell.
-        let _ = std::fs::remove_file(&self.0);
-    }
+    Unix(UnixListener, PathBuf),
 }
 
 const BACKLOG: u32 = 128;
@@ -62,7 +53,7 @@ impl Listener {
                 .first()
                 .and_then(|l| l.local_addr().ok())
                 .map_or_else(String::new, |a| a.to_string()),
-            Listener::Unix(_, file) => file.0.display().to_string(),
+            Listener::Unix(_, file) => file.display().to_string(),
         }
     }
 
@@ -140,9 +131,19 @@ fn bind_unix(path: &Path, rules: BindRules) -> io::Result<Listener> {
             _ => {}
         }
     }
+    if is_stale(path) {
+        std::fs::remove_file(path)?;
+    }
     // The mask must hold from the first moment: a chmod afterwards would leave a gap.
     let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(rules.mask));
     let listener = UnixListener::bind(path);
     rustix::process::umask(before);
-    Ok(Listener::Unix(listener?, SocketFile(path.to_owned())))
+    Ok(Listener::Unix(listener?, path.to_owned()))
+}
+
+/// A socket nobody listens on any more.
+fn is_stale(path: &Path) -> bool {
+    let refused = |e: io::Error| e.kind() == io::ErrorKind::ConnectionRefused;
+    let socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+    socket && std::os::unix::net::UnixStream::connect(path).is_err_and(refused)
 }

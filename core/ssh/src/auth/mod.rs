@@ -78,6 +78,15 @@ impl Ask for Person<'_> {
         })
     }
 
+    fn confirm<'a>(&'a self, text: String) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let answer = self.ask.confirm(text).await;
+            self.asked.fetch_sub(1, Ordering::Relaxed);
+            answer
+        })
+    }
+
     fn note(&self, note: Note) {
         self.ask.note(note);
     }

@@ -9,6 +9,7 @@ use crate::agent::{self, AgentKey};
 use crate::ask::{Ask, Note, NoteLevel};
 use crate::error::Error;
 use crate::handler::fingerprint;
+use crate::host_key::rsa_bits;
 use crate::identity::{self, Asking, Identity};
 use russh::client::Handler;
 use russh::keys::agent::AgentIdentity;
@@ -158,6 +159,9 @@ impl<H: Handler> Login<'_, H> {
         let Some((algorithm, shown)) = public.describe() else {
             return Ok(self.skip(&candidate.label, "its public half is not known"));
         };
+        if public.rsa_bits().is_some_and(|bits| bits < self.plan.auth.min_rsa_bits) {
+            return Ok(self.skip(&candidate.label, "it is shorter than RequiredRSASize"));
+        }
         let rsa = matches!(algorithm, Algorithm::Rsa { .. });
         let hash = if rsa { self.rsa_hash().await } else { None };
         if rsa && hash.is_none() || !self.accepts(&algorithm, hash, public) {
@@ -185,7 +189,13 @@ impl<H: Handler> Login<'_, H> {
             Public::Hidden => return Ok(Step::Refused),
         };
         match answer {
-            Ok(answer) => self.judge(Ok(answer), || format!("publickey {what}")).await,
+            Ok(answer) => {
+                let step = self.judge(Ok(answer), || format!("publickey {what}")).await?;
+                if let (Step::In | Step::Partial, Source::File(file)) = (&step, &candidate.source) {
+                    self.give_to_agent(file, asking, &what).await;
+                }
+                Ok(step)
+            }
             Err(SignError::Gone) => self.judge(Err(russh::Error::SendError), String::new).await,
             Err(SignError::Failed(why)) => Ok(self.skip(&what, &why)),
         }
@@ -195,6 +205,21 @@ impl<H: Handler> Login<'_, H> {
         self.say(format!("Skipping {what}: {why}"));
         self.tried.push(format!("publickey {what}: {why}"));
         Step::Refused
+    }
+
+    /// `AddKeysToAgent`: a key that was just used, and is in a file only.
+    async fn give_to_agent(&self, file: &Arc<Identity>, asking: Asking, what: &str) {
+        let auth = &self.plan.auth;
+        let (Some(add), Some(socket)) = (auth.add_to_agent, &auth.agent) else { return };
+        let Ok(key) = file.open(asking, self.ask).await else { return };
+        if add.ask && !self.ask.confirm(format!("Add key {what} to agent?")).await {
+            return;
+        }
+        let lifetime = add.lifetime.and_then(|t| u32::try_from(t.as_secs()).ok());
+        match agent::add(socket, &key, add.confirm, lifetime).await {
+            Ok(()) => self.say(format!("identity added to agent: {what}")),
+            Err(why) => self.say(format!("could not add identity to agent: {what}: {why}")),
+        }
     }
 
     /// The hash the server takes, asked for once; SHA-512 where it does not say.
@@ -225,6 +250,14 @@ impl<H: Handler> Login<'_, H> {
 }
 
 impl Public {
+    fn rsa_bits(&self) -> Option<u32> {
+        match self {
+            Public::Key(key) => rsa_bits(key.key_data()),
+            Public::Certificate(c) => rsa_bits(c.public_key()),
+            Public::Hidden => None,
+        }
+    }
+
     /// The algorithm, and what ssh shows of a key.
     fn describe(&self) -> Option<(Algorithm, String)> {
         let (key, mark) = match self {

@@ -351,7 +351,7 @@ impl<'a> Watch<'a> {
         let report = Report::new(&self.nodes, &*self.view, ok_too);
         let names = self.folder.fold(&report.sets(), &self.nodes, self.core).await;
         report.show(&names, self.style, &mut self.screen);
-        let wanted = self.style.err_terminal && !self.plan.quiet;
+        let wanted = (self.style.err_terminal || self.plan.summary) && !self.plan.quiet;
         if let (Ok(summary), true) = (&over.result, wanted) {
             self.screen.say(&summary_line(summary, self.style.err));
         }

@@ -20,14 +20,18 @@ pub(super) struct SshArgs {
     pub settings: Settings,
     /// `-W host:port`.
     pub stdio_forward: Option<String>,
-    /// How often `-t` was given; `-T` sets `no_tty`.
-    pub tty: u8,
-    pub no_tty: bool,
-    pub verbose: u8,
-    pub quiet: bool,
     /// `-E file`.
     pub log_file: Option<OsString>,
+    /// What `-t`, `-T` and `-N` have made of `RequestTTY` so far.
+    tty: Option<&'static str>,
+    /// What `-q` and `-v` have made of `LogLevel` so far, an index into [`LEVELS`].
+    level: Option<usize>,
+    debugging: bool,
 }
+
+/// `LogLevel`, from the quietest up.
+const LEVELS: &[&str] =
+    &["QUIET", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG1", "DEBUG2", "DEBUG3"];
 
 /// What the invocation is for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,82 +46,82 @@ pub(super) enum Mode {
     Query(String),
 }
 
-/// What a flag does.
+/// What a flag does. Most of ssh's flags overrule an earlier `-o`, and the last one counts; a few
+/// are lines like any other, of which the first one counts.
 #[derive(Clone, Copy)]
 enum Flag {
-    /// The `ssh_config` line it stands for.
-    Line(&'static str),
-    /// A keyword that takes the flag's value.
-    Keyword(&'static str),
+    /// Overruling lines of `ssh_config`.
+    Lines(&'static [&'static str]),
+    /// A keyword that takes the flag's value; overrules.
+    Last(&'static str),
+    /// A keyword that takes the flag's value; the first one counts.
+    First(&'static str),
     /// A keyword that takes a forward in flag notation.
     Forward(&'static str),
-    /// Something of its own, in [`SshArgs::apply`].
+    /// Something of its own, in [`SshArgs::apply_own`].
     Own { value: bool },
-    /// Refused, with the reason.
-    Refused { value: bool, why: &'static str },
+    /// Refused; the table says why.
+    Refused { value: bool },
 }
 
-/// Every flag of ssh(1), 9.2.
-const FLAGS: &[(u8, Flag)] = &[
-    (b'1', Flag::Refused { value: false, why: "SSH protocol version 1 is not supported" }),
-    (b'2', Flag::Own { value: false }),
-    (b'4', Flag::Line("AddressFamily=inet")),
-    (b'6', Flag::Line("AddressFamily=inet6")),
-    (b'A', Flag::Line("ForwardAgent=yes")),
-    (b'a', Flag::Line("ForwardAgent=no")),
-    (b'B', Flag::Keyword("BindInterface")),
-    (b'b', Flag::Keyword("BindAddress")),
-    (b'C', Flag::Line("Compression=yes")),
-    (b'c', Flag::Keyword("Ciphers")),
-    (b'D', Flag::Forward("DynamicForward")),
-    (b'E', Flag::Own { value: true }),
-    (b'e', Flag::Keyword("EscapeChar")),
-    (b'F', Flag::Own { value: true }),
-    (b'f', Flag::Line("ForkAfterAuthentication=yes")),
-    (b'G', Flag::Own { value: false }),
-    (b'g', Flag::Line("GatewayPorts=yes")),
-    (
-        b'I',
-        Flag::Refused {
-            value: true,
-            why: "PKCS#11 tokens are not supported; load them into an agent",
-        },
-    ),
-    (b'i', Flag::Keyword("IdentityFile")),
-    (b'J', Flag::Own { value: true }),
-    (b'K', Flag::Refused { value: false, why: "GSSAPI is not supported" }),
-    (b'k', Flag::Line("GSSAPIDelegateCredentials=no")),
-    (b'L', Flag::Forward("LocalForward")),
-    (b'l', Flag::Keyword("User")),
-    (b'M', Flag::Refused { value: false, why: "this build has no shared core to be a master" }),
-    (b'm', Flag::Keyword("MACs")),
-    (b'N', Flag::Line("SessionType=none")),
-    (b'n', Flag::Line("StdinNull=yes")),
-    (b'O', Flag::Refused { value: true, why: "this build has no shared core to control" }),
-    (b'o', Flag::Own { value: true }),
-    (b'P', Flag::Own { value: false }),
-    (b'p', Flag::Keyword("Port")),
-    (b'Q', Flag::Own { value: true }),
-    (b'q', Flag::Own { value: false }),
-    (b'R', Flag::Forward("RemoteForward")),
-    (b'S', Flag::Keyword("ControlPath")),
-    (b's', Flag::Line("SessionType=subsystem")),
-    (b'T', Flag::Own { value: false }),
-    (b't', Flag::Own { value: false }),
-    (b'V', Flag::Own { value: false }),
-    (b'v', Flag::Own { value: false }),
-    (b'W', Flag::Own { value: true }),
-    (b'w', Flag::Refused { value: true, why: "tunnel devices are not supported" }),
-    (b'X', Flag::Refused { value: false, why: "X11 forwarding is not supported" }),
-    (b'x', Flag::Line("ForwardX11=no")),
-    (b'Y', Flag::Refused { value: false, why: "X11 forwarding is not supported" }),
-    (b'y', Flag::Refused { value: false, why: "logging to syslog is not supported; use -E FILE" }),
+/// Every flag of ssh(1), and what it does: `docs/ssh-flags.md`. What a line asks for is refused by
+/// the keyword table, and so only where somebody wants to connect.
+#[rustfmt::skip]
+const FLAGS: &[(u8, Flag, &str)] = &[
+    (b'1', Flag::Refused { value: false }, "Refused: SSH protocol version 1."),
+    (b'2', Flag::Own { value: false }, "No effect, as in ssh."),
+    (b'4', Flag::Lines(&["AddressFamily=inet"]), "IPv4 only."),
+    (b'6', Flag::Lines(&["AddressFamily=inet6"]), "IPv6 only."),
+    (b'A', Flag::Lines(&["ForwardAgent=yes"]), "Make the agent available on the node."),
+    (b'a', Flag::Lines(&["ForwardAgent=no"]), "Do not."),
+    (b'B', Flag::Last("BindInterface"), "Local interface to connect from."),
+    (b'b', Flag::Last("BindAddress"), "Local address to connect from."),
+    (b'C', Flag::Lines(&["Compression=yes"]), "Compress."),
+    (b'c', Flag::Last("Ciphers"), "Ciphers."),
+    (b'D', Flag::Forward("DynamicForward"), "SOCKS proxy here."),
+    (b'E', Flag::Own { value: true }, "Append remarks to this file instead of stderr."),
+    (b'e', Flag::Last("EscapeChar"), "Escape character of terminals, or none."),
+    (b'F', Flag::Own { value: true }, "The only configuration file, or none."),
+    (b'f', Flag::Lines(&["ForkAfterAuthentication=yes", "StdinNull=yes"]), "Go to the background once logged in."),
+    (b'G', Flag::Own { value: false }, "Print the effective configuration."),
+    (b'g', Flag::Lines(&["GatewayPorts=yes"]), "Let other machines use local forwards."),
+    (b'I', Flag::Last("PKCS11Provider"), "Refused: keys on tokens come through an agent."),
+    (b'i', Flag::First("IdentityFile"), "Private key to offer; may be repeated."),
+    (b'J', Flag::Own { value: true }, "Jump hosts, separated by commas."),
+    (b'K', Flag::Lines(&["GSSAPIAuthentication=yes", "GSSAPIDelegateCredentials=yes"]), "Refused: Kerberos."),
+    (b'k', Flag::Lines(&["GSSAPIDelegateCredentials=no"]), "No effect: there is no Kerberos."),
+    (b'L', Flag::Forward("LocalForward"), "Forward a local port or socket."),
+    (b'l', Flag::First("User"), "Log in as this user."),
+    (b'M', Flag::Own { value: false }, "Refused: connections are not shared."),
+    (b'm', Flag::Last("MACs"), "MACs."),
+    (b'N', Flag::Own { value: false }, "No command and no shell, only forwards."),
+    (b'n', Flag::Lines(&["StdinNull=yes"]), "Read nothing from stdin."),
+    (b'O', Flag::Refused { value: true }, "Refused: there is no shared connection to control, each bssh has its own."),
+    (b'o', Flag::Own { value: true }, "A line of ssh_config."),
+    (b'P', Flag::First("Tag"), "A tag for Match tagged, as in OpenSSH 9.4."),
+    (b'p', Flag::First("Port"), "The port to connect to."),
+    (b'Q', Flag::Own { value: true }, "List algorithms."),
+    (b'q', Flag::Own { value: false }, "Quiet."),
+    (b'R', Flag::Forward("RemoteForward"), "Forward a port or socket of the node; without a target, SOCKS."),
+    (b'S', Flag::Last("ControlPath"), "Accepted; connections are not shared."),
+    (b's', Flag::Lines(&["SessionType=subsystem"]), "The command is the name of a subsystem."),
+    (b'T', Flag::Own { value: false }, "No terminal."),
+    (b't', Flag::Own { value: false }, "A terminal; twice: also without a local one."),
+    (b'V', Flag::Own { value: false }, "The version."),
+    (b'v', Flag::Own { value: false }, "More remarks; up to three times."),
+    (b'W', Flag::Own { value: true }, "Connect stdin and stdout to this host and port."),
+    (b'w', Flag::Own { value: true }, "Refused: tunnel devices."),
+    (b'X', Flag::Lines(&["ForwardX11=yes"]), "Refused: X11 forwarding."),
+    (b'x', Flag::Lines(&["ForwardX11=no"]), "No X11 forwarding."),
+    (b'Y', Flag::Lines(&["ForwardX11=yes", "ForwardX11Trusted=yes"]), "Refused: X11 forwarding."),
+    (b'y', Flag::Refused { value: false }, "Refused: logging to syslog; -E FILE logs to a file."),
 ];
 
 /// The usage line, for errors.
-pub(super) const USAGE: &str = "usage: bssh [-46AaCfGgkNnPqsTtVvx] [-B interface] [-b address] [-c ciphers] \
+pub(super) const USAGE: &str = "usage: bssh [-46AaCfGgkNnqsTtVvx] [-B interface] [-b address] [-c ciphers] \
 [-D [bind:]port] [-E log] [-e escape] [-F config] [-i identity] [-J jump] [-L forward] [-l user] \
-[-m macs] [-o option] [-p port] [-Q query] [-R forward] [-S path] [-W host:port] destination [command …]";
+[-m macs] [-o option] [-P tag] [-p port] [-Q query] [-R forward] [-S path] [-W host:port] \
+destination [command …]";
 
 /// Reads the words after the program's name.
 ///
@@ -145,6 +149,9 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<SshArgs
         None => return Err(format!("no destination given\n{USAGE}")),
     }
     args.command = (!command.is_empty()).then(|| command.join(&b' '));
+    let tty = args.tty.map(|tty| format!("RequestTTY={tty}"));
+    let level = args.level.and_then(|at| LEVELS.get(at)).map(|name| format!("LogLevel={name}"));
+    tty.into_iter().chain(level).for_each(|line| args.overrule(line));
     Ok(args)
 }
 
@@ -159,11 +166,14 @@ fn read_flags(
         }
         let mut rest = word.as_bytes().get(1..).unwrap_or_default();
         while let Some((&letter, tail)) = rest.split_first() {
-            let flag = FLAGS.iter().find(|(l, _)| *l == letter).map(|(_, f)| *f);
-            let Some(flag) = flag else {
+            let Some(&(_, flag, doc)) = FLAGS.iter().find(|(l, ..)| *l == letter) else {
                 let shown = word.to_string_lossy();
                 return Err(format!("unknown option {shown} (at {})\n{USAGE}", char::from(letter)));
             };
+            if let Flag::Refused { .. } = flag {
+                let why = doc.trim_start_matches("Refused: ").trim_end_matches('.');
+                return Err(format!("-{}: not supported: {why}", char::from(letter)));
+            }
             if !takes_value(flag) {
                 args.apply(letter, flag, OsStr::new(""))?;
                 rest = tail;
@@ -185,26 +195,36 @@ fn read_flags(
 
 fn takes_value(flag: Flag) -> bool {
     match flag {
-        Flag::Line(_) => false,
-        Flag::Keyword(_) | Flag::Forward(_) => true,
-        Flag::Own { value } | Flag::Refused { value, .. } => value,
+        Flag::Lines(_) => false,
+        Flag::Last(_) | Flag::First(_) | Flag::Forward(_) => true,
+        Flag::Own { value } | Flag::Refused { value } => value,
     }
 }
 
 impl SshArgs {
+    /// The level of the log as far as the command line says it, by `-v`, `-q` or `-o`.
+    pub(super) fn log_level(&self) -> Option<String> {
+        self.settings.options.iter().find_map(|line| {
+            let (key, value) = line.split_once(['=', ' ', '\t'])?;
+            let value = value.trim_matches([' ', '\t', '=', '"']);
+            key.trim().eq_ignore_ascii_case("LogLevel").then(|| value.to_ascii_lowercase())
+        })
+    }
+
+    fn overrule(&mut self, line: String) {
+        self.settings.options.insert(0, line);
+    }
+
     fn apply(&mut self, letter: u8, flag: Flag, value: &OsStr) -> Result<(), String> {
         match flag {
-            Flag::Line(line) => self.settings.options.push(line.to_owned()),
-            Flag::Keyword(key) => {
-                let value = text(value, key)?;
-                self.settings.options.push(format!("{key}={value}"));
-            }
+            Flag::Lines(lines) => lines.iter().for_each(|line| self.overrule((*line).to_owned())),
+            Flag::Last(key) => self.overrule(quoted(key, &text(value, key)?)),
+            Flag::First(key) => self.settings.options.push(quoted(key, &text(value, key)?)),
             Flag::Forward(key) => {
                 let spec = text(value, key)?;
                 self.settings.options.push(format!("{key}={}", forward_line(&spec)));
             }
-            Flag::Refused { why, .. } => return Err(format!("-{}: {why}", char::from(letter))),
-            Flag::Own { .. } => return self.apply_own(letter, value),
+            Flag::Own { .. } | Flag::Refused { .. } => return self.apply_own(letter, value),
         }
         Ok(())
     }
@@ -223,25 +243,48 @@ impl SshArgs {
                 }
                 self.settings.options.push(format!("ProxyJump={jump}"));
             }
+            b'M' => {
+                let again = self.settings.options.iter().any(|o| o == "ControlMaster=yes");
+                self.overrule(format!("ControlMaster={}", if again { "ask" } else { "yes" }));
+            }
+            b'N' => {
+                self.overrule("SessionType=none".to_owned());
+                self.tty = Some("no");
+            }
             b'o' => self.settings.options.push(text(value, "-o")?),
             b'Q' => self.mode = Mode::Query(text(value, "-Q")?),
-            b'q' => {
-                self.quiet = true;
-                self.settings.options.push("LogLevel=QUIET".to_owned());
-            }
-            b'T' => {
-                self.no_tty = true;
-                self.settings.options.push("RequestTTY=no".to_owned());
-            }
-            b't' => self.tty = self.tty.saturating_add(1),
+            b'q' => self.level = Some(0),
+            b'T' => self.tty = Some("no"),
+            b't' if self.tty == Some("yes") => self.tty = Some("force"),
+            b't' => self.tty = Some("yes"),
             b'V' => self.mode = Mode::Version,
-            b'v' => self.verbose = (self.verbose + 1).min(3),
-            b'W' => self.stdio_forward = Some(text(value, "-W")?),
-            // -2 and -P have no effect in OpenSSH either.
+            b'v' => {
+                let first = LEVELS.len() - 3;
+                let next = self.level.filter(|_| self.debugging).map_or(first, |at| at + 1);
+                self.level = Some(next.min(LEVELS.len() - 1));
+                self.debugging = true;
+            }
+            b'W' => {
+                self.stdio_forward = Some(text(value, "-W")?);
+                self.overrule("SessionType=none".to_owned());
+                self.tty = Some("no");
+                let weak = ["ClearAllForwardings=yes", "ExitOnForwardFailure=yes"];
+                self.settings.defaults = weak.map(str::to_owned).to_vec();
+            }
+            b'w' => {
+                self.overrule("Tunnel=yes".to_owned());
+                self.overrule(format!("TunnelDevice={}", text(value, "-w")?));
+            }
+            // -2 has no effect in OpenSSH either.
             _ => {}
         }
         Ok(())
     }
+}
+
+/// A line whose value may have blanks.
+fn quoted(key: &str, value: &str) -> String {
+    format!("{key}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// `[bind:]port:host:hostport` in the notation of `ssh_config`: listener, blank, target.
@@ -275,4 +318,96 @@ fn forward_line(spec: &str) -> String {
 
 fn text(value: &OsStr, what: &str) -> Result<String, String> {
     value.to_str().map(str::to_owned).ok_or_else(|| format!("{what}: not valid UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Flag, parse, takes_value};
+    use std::ffi::OsString;
+
+    fn options(line: &str) -> Vec<String> {
+        let words = line.split(' ').map(OsString::from).chain([OsString::from("h")]);
+        parse(words).unwrap_or_else(|e| panic!("{line}: {e}")).settings.options
+    }
+
+    /// The first line of a keyword is the one that counts.
+    #[test]
+    fn the_last_flag_counts_where_it_does_in_ssh() {
+        for (line, first) in [
+            ("-4 -6", "AddressFamily=inet6"),
+            ("-A -a", "ForwardAgent=no"),
+            ("-o ForwardAgent=no -A", "ForwardAgent=yes"),
+            ("-A -o ForwardAgent=no", "ForwardAgent=yes"),
+            ("-c a -c b", "Ciphers=\"b\""),
+            ("-b 1.1.1.1 -b 2.2.2.2", "BindAddress=\"2.2.2.2\""),
+            ("-l a -l b", "User=\"a\""),
+            ("-p 1 -p 2", "Port=\"1\""),
+            ("-o Port=1 -p 2", "Port=1"),
+            ("-t -T", "RequestTTY=no"),
+            ("-T -t", "RequestTTY=yes"),
+            ("-tt", "RequestTTY=force"),
+            ("-t -T -t", "RequestTTY=yes"),
+            ("-N -t", "RequestTTY=yes"),
+            ("-t -N", "RequestTTY=no"),
+            ("-q -v", "LogLevel=DEBUG1"),
+            ("-vvvv", "LogLevel=DEBUG3"),
+            ("-vv -q", "LogLevel=QUIET"),
+            ("-M -M", "ControlMaster=ask"),
+            ("-x -Y", "ForwardX11Trusted=yes"),
+            ("-i a\"b", "IdentityFile=\"a\\\"b\""),
+        ] {
+            assert_eq!(options(line).first().map(String::as_str), Some(first), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_log_level_is_known_before_the_configuration_is_read() {
+        for (line, level) in [
+            ("-v", Some("debug1")),
+            ("-o LogLevel=DEBUG3", Some("debug3")),
+            ("-o loglevel=ERROR -vv", Some("debug2")),
+            ("-4", None),
+        ] {
+            let words = line.split(' ').map(OsString::from).chain(["h".into()]);
+            assert_eq!(parse(words).unwrap().log_level().as_deref(), level, "{line}");
+        }
+    }
+
+    /// `BSSH_BLESS=1 cargo test -p bssh-cli` writes it again.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test, told by its environment")]
+    fn the_document_is_fresh() {
+        let mut text =
+            "# ssh's flags\n\nGenerated from the table in `frontends/cli/src/ssh/args.rs`: \
+                        `BSSH_BLESS=1 cargo test -p bssh-cli`.\nMost flags stand for a line of \
+                        [ssh_config](ssh-config.md), and its class there is the flag's.\n\n\
+                        | flag | stands for | |\n|---|---|---|\n"
+                .to_owned();
+        for (letter, flag, doc) in super::FLAGS {
+            let lines = match flag {
+                Flag::Lines(lines) => lines.join(", "),
+                Flag::Last(key) | Flag::First(key) | Flag::Forward(key) => (*key).to_owned(),
+                Flag::Own { .. } | Flag::Refused { .. } => String::new(),
+            };
+            text.push_str(&format!("| -{} | {lines} | {doc} |\n", char::from(*letter)));
+        }
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/ssh-flags.md");
+        if std::env::var_os("BSSH_BLESS").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(found == text, "stale: BSSH_BLESS=1 cargo test -p bssh-cli");
+    }
+
+    #[test]
+    fn every_flag_of_ssh_is_known() {
+        // getopt's string in ssh.c of OpenSSH 9.2, and -P of 9.4, which took a value from then on.
+        let string = "1246ab:c:e:fgi:kl:m:no:p:qstvxAB:CD:E:F:GI:J:KL:MNO:P:Q:R:S:TVw:W:XYy";
+        for (at, letter) in string.bytes().enumerate().filter(|(_, b)| *b != b':') {
+            let flag = super::FLAGS.iter().find(|(l, ..)| *l == letter).map(|(_, f, _)| *f);
+            let flag = flag.unwrap_or_else(|| panic!("-{}", char::from(letter)));
+            let value = string.as_bytes().get(at + 1) == Some(&b':');
+            assert_eq!(takes_value(flag), value, "-{}", char::from(letter));
+        }
+    }
 }

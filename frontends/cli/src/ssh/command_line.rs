@@ -2,7 +2,11 @@
 //!
 //! The line is typed in raw mode, so it is echoed here.
 
-use bssh_protocol::forward::{ForwardEntry, ForwardKind};
+use bssh_client::Core;
+use bssh_protocol::error::CallError;
+use bssh_protocol::exec::Targets;
+use bssh_protocol::forward::{ForwardEntry, ForwardKind, ForwardParams, ForwardRef};
+use bssh_protocol::methods::{ForwardClose, ForwardList, ForwardOpen};
 
 /// A line in the making.
 #[derive(Debug, Default)]
@@ -12,7 +16,7 @@ pub(super) struct LineEditor {
 
 /// What a line asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Command {
+enum Command {
     Nothing,
     Help,
     Open(ForwardKind, String),
@@ -20,7 +24,7 @@ pub(super) enum Command {
 }
 
 /// What `-h` shows.
-pub(super) const HELP: &str = "Commands:\r\n\
+const HELP: &str = "Commands:\r\n\
       -L[bind_address:]port:host:hostport    Request local forward\r\n\
       -R[bind_address:]port:host:hostport    Request remote forward\r\n\
       -D[bind_address:]port                  Request dynamic forward\r\n\
@@ -64,7 +68,7 @@ impl Command {
     ///
     /// # Errors
     /// One line for people.
-    pub(super) fn parse(line: &str) -> Result<Command, String> {
+    fn parse(line: &str) -> Result<Command, String> {
         let line = line.trim();
         let (cancel, rest) = match line.strip_prefix("-K") {
             Some(rest) => (true, rest),
@@ -87,8 +91,40 @@ impl Command {
     }
 }
 
+/// Does what a line asks for, and says so.
+pub(super) async fn run(core: &Core, targets: &Targets, line: &str) {
+    let said = match Command::parse(line) {
+        Ok(Command::Nothing) => return,
+        Ok(Command::Help) => HELP.to_owned(),
+        Ok(Command::Open(kind, spec)) => {
+            let targets = targets.clone();
+            let params = ForwardParams { targets, kind, spec, ..ForwardParams::default() };
+            match core.call::<ForwardOpen>(&params).await {
+                Ok(_) => "Forwarding port.\r\n".to_owned(),
+                Err(error) => format!("{error}\r\n"),
+            }
+        }
+        Ok(Command::Cancel(kind, spec)) => match cancel(core, kind, &spec).await {
+            Ok(true) => format!("Canceled forwarding {spec}\r\n"),
+            Ok(false) => "Unknown port forwarding.\r\n".to_owned(),
+            Err(error) => format!("{error}\r\n"),
+        },
+        Err(why) => format!("{why}\r\n"),
+    };
+    super::show(&said);
+}
+
+async fn cancel(core: &Core, kind: ForwardKind, spec: &str) -> Result<bool, CallError> {
+    let list = core.call::<ForwardList>(&Default::default()).await?;
+    let Some(found) = list.forwards.iter().find(|f| named(kind, spec, f)) else {
+        return Ok(false);
+    };
+    core.call::<ForwardClose>(&ForwardRef { forward: found.forward }).await?;
+    Ok(true)
+}
+
 /// The forward that `-K` names by its kind and listener.
-pub(super) fn named(kind: ForwardKind, spec: &str, entry: &ForwardEntry) -> bool {
+fn named(kind: ForwardKind, spec: &str, entry: &ForwardEntry) -> bool {
     let listens = entry.bound == spec
         || entry.spec == spec
         || entry.spec.strip_prefix(spec).is_some_and(|rest| rest.starts_with([':', ' ']))

@@ -21,6 +21,8 @@ pub(super) struct Effective {
     pub exit_on_forward_failure: bool,
     pub agent: bool,
     pub log_level: LogLevel,
+    /// `UpdateHostKeys` after what ssh makes of it when there is a command.
+    pub update_host_keys: String,
     pub user: String,
     pub host: String,
     pub port: String,
@@ -72,7 +74,7 @@ impl Effective {
         };
         let tty = match (&action, args.stdio_forward.is_some()) {
             (Action::Hold, _) | (_, true) => Tty::No,
-            _ => tty(args, get("requesttty"), &action),
+            _ => tty(get("requesttty"), &action),
         };
         Ok(Effective {
             action,
@@ -84,6 +86,7 @@ impl Effective {
             exit_on_forward_failure: yes("exitonforwardfailure"),
             agent: !matches!(get("forwardagent"), "" | "no" | "false"),
             log_level: log_level(get("loglevel")),
+            update_host_keys: get("updatehostkeys").to_owned(),
             user: get("user").to_owned(),
             host: get("hostname").to_owned(),
             port: get("port").to_owned(),
@@ -119,11 +122,11 @@ fn action(args: &SshArgs, session: &str, configured: Option<&str>) -> Result<Act
     }
 }
 
-fn tty(args: &SshArgs, configured: &str, action: &Action) -> Tty {
-    match (args.no_tty, args.tty, configured) {
-        (true, ..) | (false, 0, "no" | "false") => Tty::No,
-        (false, 2.., _) | (false, 0, "force") | (false, 1, "yes" | "force") => Tty::Forced,
-        (false, 1, _) | (false, 0, "yes" | "true") => Tty::Wanted { asked: true },
+fn tty(configured: &str, action: &Action) -> Tty {
+    match configured {
+        "no" | "false" => Tty::No,
+        "force" => Tty::Forced,
+        "yes" | "true" => Tty::Wanted { asked: true },
         _ if *action == Action::Shell => Tty::Wanted { asked: false },
         _ => Tty::No,
     }
@@ -141,7 +144,8 @@ fn escape(value: &str) -> Option<u8> {
 
 fn log_level(value: &str) -> LogLevel {
     match value.to_ascii_uppercase().as_str() {
-        "QUIET" => LogLevel::Quiet,
+        // `ssh -G` shows QUIET by its other name.
+        "QUIET" | "SILENT" => LogLevel::Quiet,
         "FATAL" => LogLevel::Fatal,
         "ERROR" => LogLevel::Error,
         "VERBOSE" => LogLevel::Verbose,

@@ -83,7 +83,7 @@ impl Keyboard {
             }
             if let Some(line) = &mut self.line {
                 let (echo, done) = line.take(&mut self.rest);
-                super::say(&echo);
+                super::show(&echo);
                 if let Some(line) = done {
                     self.line = None;
                     return Typed::Command(line);
@@ -106,14 +106,14 @@ impl Keyboard {
             Escape::Disconnect => return Some(Typed::Disconnect),
             Escape::ListForwards => return Some(Typed::ListForwards),
             Escape::CommandLine => {
-                super::say("\r\nssh> ");
+                super::show("\r\nssh> ");
                 self.line = Some(LineEditor::default());
             }
             Escape::Suspend => self.suspend(),
-            Escape::Help => super::say(&format!("\r\n{}", HELP.replace("{e}", &shown))),
+            Escape::Help => super::show(&format!("\r\n{}", HELP.replace("{e}", &shown))),
             Escape::Unavailable(c) => {
                 let c = char::from(c);
-                super::say(&format!("\r\n{shown}{c}: not supported; {shown}? lists what is\r\n"));
+                super::show(&format!("\r\n{shown}{c}: not supported; {shown}? lists what is\r\n"));
             }
         }
         None

@@ -6,9 +6,13 @@
 use super::args::{self, Mode, SshArgs};
 use super::effective::{Effective, LogLevel, Tty};
 use super::keyboard::{Keyboard, Typed};
-use super::{background, query, say};
+use super::local_command::{Held, LocalCommand};
+use super::signals::{Caught, Signals, TERMINATED};
+use super::{background, command_line, log_to, query, say, show};
 use bssh_client::{Core, Prompter, Run, RunEvent, Start};
-use bssh_protocol::exec::{Action, Ended, ExecParams, Exit, NodeState, PtyRequest, Targets};
+use bssh_protocol::exec::{
+    Action, Ended, ExecParams, Exit, Failure, NodeState, Phase, PtyRequest, Targets,
+};
 use bssh_protocol::forward::ForwardParams;
 use bssh_protocol::link::StreamSender;
 use bssh_protocol::methods::{ForwardList, ForwardOpen, NodeResolve};
@@ -19,13 +23,13 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit code of everything that is not the remote command's, as ssh has it.
 const OURS: u8 = 255;
-const STDIN: i32 = 3;
-const STDOUT: i32 = 4;
-const STDERR: i32 = 5;
+/// Our own stdin, stdout and stderr, lent to the core.
+const STDIN: i32 = 0;
+const STDOUT: i32 = 1;
+const STDERR: i32 = 2;
 
 /// What a session needs to know about its surroundings.
 pub(crate) struct Surroundings {
@@ -35,6 +39,8 @@ pub(crate) struct Surroundings {
     pub core: Option<PathBuf>,
     /// `TERM`.
     pub term: String,
+    /// `SHELL`.
+    pub shell: Option<OsString>,
     /// We are the copy that `-f` made; see [`background`].
     pub in_background: bool,
     pub prompter: Arc<dyn Prompter>,
@@ -111,38 +117,53 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
         drop(core);
         return background::detach(&around.program, words).map_err(|e| e.to_string().into());
     }
-    let targets = Targets {
-        destination: Some(args.destination.clone()),
-        settings: args.settings.clone(),
-        ..Targets::default()
+    let mut settings = args.settings.clone();
+    // Decided with the command in view, which the plan of a connection does not have.
+    settings.options.insert(0, format!("UpdateHostKeys={}", effective.update_host_keys));
+    let destination = Some(args.destination.clone());
+    let targets = Targets { destination, settings, ..Targets::default() };
+    let mut signals = Signals::new().map_err(|e| format!("cannot watch for signals: {e}"))?;
+    let opened = tokio::select! {
+        opened = open_forwards(&core, &effective, &targets) => opened,
+        // Whoever asks something at the terminal puts it in order again.
+        _ = signals.killed() => return Ok(OURS),
     };
-    open_forwards(&core, &effective, &targets)
-        .await
-        .map_err(|message| Trouble { message, quiet })?;
+    opened.map_err(|message| Trouble { message, quiet })?;
+    let before =
+        LocalCommand { text: explained.local_command.as_deref(), shell: around.shell.as_deref() };
+    let held = match before.run(&core, &effective, &targets).await? {
+        Held::Ended(code) => return Ok(code),
+        Held::Nothing => None,
+        Held::Connection(run) => Some(run),
+    };
     let pty = wants_pty(&effective);
-    let params = params(args, &effective, targets, pty.then(|| around.term.clone()))?;
+    let params = params(args, &effective, targets.clone(), pty.then(|| around.term.clone()))?;
     let run = core.exec(params).await.map_err(|e| e.to_string())?;
-    let mut session =
-        Session { core: &core, effective: &effective, run, stdin: None, keyboard: None };
-    if pty {
-        session.stdin = session.run.stdin();
-        let keyboard = Keyboard::open(effective.escape);
-        session.keyboard = Some(keyboard.map_err(|e| format!("cannot read the keyboard: {e}"))?);
-    }
-    Ok(session.drive().await)
+    let session = Session {
+        core: &core,
+        effective: &effective,
+        targets,
+        run,
+        pty,
+        stdin: None,
+        keyboard: None,
+    };
+    let code = session.drive(signals).await;
+    drop(held);
+    Ok(code)
 }
 
 async fn start_core(args: &SshArgs, around: &Surroundings) -> Result<Core, String> {
-    let level = match (args.quiet, args.verbose) {
-        (true, _) => "quiet",
-        (_, 0) => "info",
-        (_, 1) => "debug1",
-        (_, 2) => "debug2",
-        _ => "debug3",
-    };
+    let level = args.log_level().unwrap_or_else(|| "info".to_owned());
+    let mut arguments: Vec<OsString> = vec!["--log".into(), level.into()];
+    if let Some(path) = &args.log_file {
+        log_to(path.as_ref())
+            .map_err(|e| format!("cannot open the log {}: {e}", path.to_string_lossy()))?;
+        arguments.extend(["--log-file".into(), path.clone()]);
+    }
     let start = Start {
         program: around.core.clone(),
-        arguments: vec!["--log".into(), level.into()],
+        arguments,
         lend_stdio: true,
         prompter: around.prompter.clone(),
         ..Start::default()
@@ -264,7 +285,9 @@ fn pty_request(term: String) -> PtyRequest {
 struct Session<'a> {
     core: &'a Core,
     effective: &'a Effective,
+    targets: Targets,
     run: Run,
+    pty: bool,
     stdin: Option<StreamSender>,
     keyboard: Option<Keyboard>,
 }
@@ -273,31 +296,25 @@ struct Session<'a> {
 enum Happening {
     Run(Option<RunEvent>),
     Typed(Typed),
-    Resized,
-    Killed(&'static str),
+    Signal(Caught),
 }
 
 impl Session<'_> {
-    async fn drive(mut self) -> u8 {
-        let Ok(mut signals) = Signals::new() else { return fail("cannot watch for signals") };
+    async fn drive(mut self, mut signals: Signals) -> u8 {
         loop {
             let happening = tokio::select! {
                 event = self.run.next() => Happening::Run(event),
                 typed = typed(&mut self.keyboard) => Happening::Typed(typed),
-                happening = signals.next() => happening,
+                caught = signals.next() => Happening::Signal(caught),
             };
             let over = match happening {
                 Happening::Run(event) => self.on_event(event),
                 Happening::Typed(typed) => self.on_typed(typed).await,
-                Happening::Resized => {
+                Happening::Signal(Caught::Resized) => {
                     self.resize().await;
                     None
                 }
-                Happening::Killed(signal) => {
-                    self.keyboard = None;
-                    self.note(LogLevel::Info, &format!("Killed by signal {signal}.\r\n"));
-                    Some(OURS)
-                }
+                Happening::Signal(Caught::Killed(signal)) => Some(self.killed(signal)),
             };
             if let Some(code) = over {
                 return code;
@@ -305,20 +322,50 @@ impl Session<'_> {
         }
     }
 
+    /// Without a session, SIGTERM is the way it is meant to end.
+    fn killed(&mut self, signal: &str) -> u8 {
+        self.leave_terminal(true);
+        if self.effective.action == Action::Hold && signal == TERMINATED {
+            return 0;
+        }
+        self.note(LogLevel::Verbose, &format!("Killed by signal {signal}.\r\n"));
+        OURS
+    }
+
     fn on_event(&mut self, event: Option<RunEvent>) -> Option<u8> {
         match event {
             Some(RunEvent::Node(event)) => match event.state {
                 NodeState::Connected(_) => self.connected(),
+                NodeState::Executing { .. } if self.pty => self.take_terminal(),
                 NodeState::Ended(ended) => Some(self.ended(&event.node, &ended)),
                 _ => None,
             },
             Some(RunEvent::Data { .. } | RunEvent::End { .. }) => None,
             Some(RunEvent::Lost(how)) => {
-                self.keyboard = None;
+                self.leave_terminal(true);
                 Some(fail(&how))
             }
             Some(RunEvent::Done(_)) | None => Some(OURS),
         }
+    }
+
+    /// Only now: until here the terminal belonged to questions, and Ctrl-C to us.
+    fn take_terminal(&mut self) -> Option<u8> {
+        self.stdin = self.run.stdin();
+        match Keyboard::open(self.effective.escape) {
+            Ok(keyboard) => self.keyboard = Some(keyboard),
+            Err(error) => return Some(fail(&format!("cannot read the keyboard: {error}"))),
+        }
+        None
+    }
+
+    /// Gives the terminal back. `undo`: the node cannot clean up after itself any more.
+    fn leave_terminal(&mut self, undo: bool) -> bool {
+        let had_terminal = self.keyboard.take().is_some();
+        if undo && had_terminal && io::stdout().is_terminal() {
+            print(bssh_term::UNDO);
+        }
+        had_terminal
     }
 
     fn connected(&self) -> Option<u8> {
@@ -330,13 +377,9 @@ impl Session<'_> {
 
     /// Says how it ended, as ssh does, and gives the exit code.
     fn ended(&mut self, node: &str, ended: &Ended) -> u8 {
-        let had_terminal = self.keyboard.take().is_some();
+        let had_terminal = self.leave_terminal(ended.failure.is_some());
         if let Some(failure) = &ended.failure {
-            let hop = failure.hop.as_ref().map(|h| format!(" (at {h})")).unwrap_or_default();
-            let hint = failure.hint.as_ref().map(|h| format!("hint: {h}\r\n")).unwrap_or_default();
-            let text = format!("bssh: {node}{hop}: {}\r\n{hint}", failure.message);
-            self.note(LogLevel::Error, &text);
-            return OURS;
+            return failed(self.effective, node, failure);
         }
         if had_terminal {
             self.note(
@@ -366,22 +409,23 @@ impl Session<'_> {
                 }
             }
             Typed::Disconnect => {
-                self.keyboard = None;
+                self.leave_terminal(true);
                 let host = &self.effective.host;
                 self.note(LogLevel::Info, &format!("Connection to {host} closed.\r\n"));
                 return Some(OURS);
             }
             Typed::ListForwards => self.list_forwards().await,
+            Typed::Command(line) => command_line::run(self.core, &self.targets, &line).await,
         }
         None
     }
 
     async fn list_forwards(&self) {
         let forwards = self.core.call::<ForwardList>(&Default::default()).await;
-        say("The following forwards are open:\r\n");
+        show("The following forwards are open:\r\n");
         for f in forwards.map(|list| list.forwards).unwrap_or_default() {
             let (bound, open) = (&f.bound, f.connections);
-            say(&format!("  {bound} {:?} {} ({open} connections)\r\n", f.kind, f.spec));
+            show(&format!("  {bound} {:?} {} ({open} connections)\r\n", f.kind, f.spec));
         }
     }
 
@@ -399,36 +443,36 @@ impl Session<'_> {
     }
 }
 
+/// Says why there is no exit status, in the words programs look for where ssh has them.
+pub(super) fn failed(effective: &Effective, node: &str, failure: &Failure) -> u8 {
+    let Effective { user, host, port, .. } = effective;
+    let hop = failure.hop.as_ref().map(|h| format!(" (at {h})")).unwrap_or_default();
+    let message = &failure.message;
+    let said = match (failure.code.as_str(), failure.hop.is_some()) {
+        ("authFailed", false) => {
+            let methods = message.trim_start_matches("permission denied ");
+            format!("{user}@{host}: Permission denied {methods}.")
+        }
+        ("refused", false) => {
+            format!("bssh: connect to host {host} port {port}: Connection refused")
+        }
+        ("resolve", false) => format!("bssh: Could not resolve hostname {host}: {message}"),
+        _ => format!("bssh: {node}{hop}: {message}"),
+    };
+    let last = match failure.phase {
+        Phase::HostKey => "Host key verification failed.\r\n",
+        _ => "",
+    };
+    let hint = failure.hint.as_ref().map(|h| format!("hint: {h}\r\n")).unwrap_or_default();
+    if effective.log_level >= LogLevel::Error {
+        say(&format!("{said}\r\n{hint}{last}"));
+    }
+    OURS
+}
+
 async fn typed(keyboard: &mut Option<Keyboard>) -> Typed {
     match keyboard {
         Some(keyboard) => keyboard.next().await,
         None => std::future::pending().await,
-    }
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-    resize: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-            resize: signal(SignalKind::window_change())?,
-        })
-    }
-
-    async fn next(&mut self) -> Happening {
-        tokio::select! {
-            _ = self.interrupt.recv() => Happening::Killed("2"),
-            _ = self.terminate.recv() => Happening::Killed("15"),
-            _ = self.hangup.recv() => Happening::Killed("1"),
-            _ = self.resize.recv() => Happening::Resized,
-        }
     }
 }

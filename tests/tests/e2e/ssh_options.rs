@@ -1,0 +1,155 @@
+//! Flags and keywords of ssh that do something here: each seen to do it, or refused by name.
+
+use bssh_tests::{Lab, Run, until};
+use std::path::Path;
+use std::time::Duration;
+
+const MINUTES: Duration = Duration::from_secs(120);
+
+#[test]
+fn a_local_command_runs_once_connected_and_only_if_permitted() {
+    let lab = Lab::start();
+    let command = "LocalCommand=echo local %n %r";
+    let permit = ["-o", "PermitLocalCommand=yes"];
+    let words = ["-o", command, "127.0.0.1", "echo remote"];
+    let said = lab.run(&[&permit[..], &words].concat()).expect_status(0).text();
+    assert_eq!(said, format!("local 127.0.0.1 {}\nremote\n", lab.sshd.user()));
+    assert_eq!(lab.run(&words).expect_status(0).text(), "remote\n");
+    let nobody = ["-p", "1", "-o", command, "127.0.0.9", "x"];
+    let wrong = lab.run(&[&permit[..], &nobody].concat());
+    let said = wrong.expect_status(255);
+    assert_eq!(said.stdout, b"");
+    assert!(said.stderr.contains("Connection refused"), "{}", said.stderr);
+}
+
+#[test]
+fn a_key_that_was_used_is_given_to_the_agent() {
+    let lab = Lab::start();
+    let socket = lab.home.path().join("agent");
+    let mut agent = lab.home.command("ssh-agent");
+    let _agent = Run::start({
+        agent.arg("-D").arg("-a").arg(&socket);
+        agent
+    });
+    assert!(until(MINUTES, || Path::new(&socket).exists()));
+    let held = || {
+        let mut list = lab.home.command("ssh-add");
+        list.arg("-L").env("SSH_AUTH_SOCK", &socket);
+        Run::start(list).finish(MINUTES).text()
+    };
+    let agent = format!("IdentityAgent={}", socket.display());
+    let words = |add: &str| {
+        let done = lab.run(&["-o", &agent, "-o", add, "127.0.0.1", "true"]);
+        done.expect_status(0);
+    };
+    words("AddKeysToAgent=no");
+    assert!(!held().contains("ssh-ed25519"));
+    words("AddKeysToAgent=2");
+    let key = std::fs::read_to_string(lab.sshd.file("user_key.pub")).unwrap();
+    let key = key.split(' ').nth(1).unwrap();
+    assert!(held().contains(key), "{}", held());
+    assert!(until(MINUTES, || !held().contains(key)), "its two seconds are over");
+    words("AddKeysToAgent=yes");
+    assert!(held().contains(key), "{}", held());
+}
+
+#[test]
+fn short_rsa_keys_are_refused() {
+    let lab = Lab::start();
+    let rsa = ["-o", "HostKeyAlgorithms=rsa-sha2-512"];
+    lab.run(&[&rsa[..], &["127.0.0.1", "true"]].concat()).expect_status(0);
+    let short = ["-o", "RequiredRSASize=4096", "127.0.0.1", "true"];
+    let said = lab.run(&[&rsa[..], &short].concat()).expect_status(255).stderr;
+    assert!(said.contains("2048 bits"), "{said}");
+}
+
+#[test]
+fn the_host_key_is_drawn() {
+    let lab = Lab::start();
+    let said = lab.run(&["-o", "VisualHostKey=yes", "127.0.0.1", "true"]).expect_status(0).stderr;
+    assert!(said.contains("Host key fingerprint is SHA256:") && said.contains("+--"), "{said}");
+}
+
+/// What changes the way or the trust is refused with its place; what is merely missing is said.
+#[test]
+fn what_is_not_supported_is_refused_or_said() {
+    let lab = Lab::start();
+    let config = std::fs::read_to_string(lab.sshd.ssh_config()).unwrap();
+    for (line, status, said) in [
+        ("Tunnel yes", 255, "line 1: tunnel"),
+        ("ProxyUseFdpass yes", 255, "line 1: proxyusefdpass"),
+        ("PermitRemoteOpen none", 255, "line 1: permitremoteopen"),
+        ("CanonicalizePermittedCNAMEs *.a:*.b", 255, "line 1: canonicalizepermittedcnames"),
+        ("GSSAPIAuthentication yes", 255, "line 1: gssapiauthentication"),
+        ("ForwardX11 yes", 0, "line 1: forwardx11"),
+        ("ControlMaster yes", 0, "line 1: controlmaster"),
+        ("ControlMaster auto", 0, ""),
+        ("HostbasedAuthentication yes", 0, "line 1: hostbasedauthentication"),
+        ("NoSuchThing yes", 255, "line 1: bad configuration option: nosuchthing"),
+    ] {
+        let file = lab.home.write("config", format!("{line}\n{config}")).unwrap();
+        let file = file.display().to_string();
+        let done = lab.run(&["-F", &file, "127.0.0.1", "echo x"]).expect_status(status);
+        assert!(done.stderr.contains(said), "{line}: {}", done.stderr);
+        assert_eq!(done.stderr.is_empty(), said.is_empty(), "{line}: {}", done.stderr);
+    }
+    for (flags, said) in [
+        (&["-X"][..], "forwardx11"),
+        (&["-Y"], "forwardx11"),
+        (&["-K"], "gssapi"),
+        (&["-I", "x.so"], "pkcs11provider"),
+        (&["-M"], "controlmaster"),
+        (&["-w", "0:0", "-T"], "tunnel"),
+        (&["-O", "check"], "-O"),
+        (&["-y"], "-y"),
+    ] {
+        let config = lab.sshd.ssh_config();
+        let mut command = lab.home.command(bssh_tests::bssh());
+        command.args(["ssh", "-F"]).arg(config).args(flags).args(["127.0.0.1", "true"]);
+        let done = Run::start(command).finish(MINUTES).expect_status(255);
+        assert!(done.stderr.contains(said), "{flags:?}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn others_may_not_write_the_configuration() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Lab::start();
+    let file = lab.home.write(".ssh/config", "Host x\n").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
+    let mut command = lab.home.command(bssh_tests::bssh());
+    command.args(["127.0.0.1", "true"]);
+    let said = Run::start(command).finish(MINUTES).expect_status(255).stderr;
+    assert!(said.contains("permissions") && said.contains(".ssh/config"), "{said}");
+    let key = lab.home.path().join("open-key");
+    std::fs::copy(lab.sshd.user_key(), &key).unwrap();
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();
+    let key = format!("IdentityFile {}", key.display());
+    let config = std::fs::read_to_string(lab.sshd.ssh_config()).unwrap();
+    let only: Vec<&str> = config.lines().filter(|l| !l.contains("IdentityFile")).collect();
+    let file = lab.home.write("config", format!("{}\n{key}\n", only.join("\n"))).unwrap();
+    let file = file.display().to_string();
+    let said = lab.run(&["-F", &file, "127.0.0.1", "true"]).expect_status(255).stderr;
+    assert!(said.contains("too open") && said.contains("Permission denied (publickey)."), "{said}");
+}
+
+#[test]
+fn the_log_goes_to_a_file_and_the_background_takes_over() {
+    let lab = Lab::start();
+    let log = lab.home.path().join("log");
+    let log = log.to_str().unwrap();
+    let done = lab.run(&["-v", "-E", log, "127.0.0.1", "echo x"]).expect_status(0);
+    assert_eq!((done.text().as_str(), done.stderr.as_str()), ("x\n", ""));
+    assert!(std::fs::read_to_string(log).unwrap().contains("Authenticated to 127.0.0.1"));
+    let mark = lab.home.path().join("mark");
+    let gate = lab.home.path().join("gate");
+    // It cannot end before somebody has seen the foreground end.
+    let script =
+        format!("while [ ! -e {} ]; do sleep 0.05; done; touch {}", gate.display(), mark.display());
+    let mut background = lab.command(&["-f", "127.0.0.1", &script]);
+    background.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    Run::start_as(background).finish(MINUTES).expect_status(0);
+    assert!(!mark.exists());
+    std::fs::write(gate, "").unwrap();
+    assert!(until(MINUTES, || mark.exists()));
+}

@@ -1,0 +1,160 @@
+//! The person's terminal: in order again whatever happens, and never driven by strangers.
+
+use bssh_fixtures::{SshdOptions, UserKey, processes};
+use bssh_tests::{Lab, Run, Terminal, until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::net::TcpListener;
+use std::time::Duration;
+
+const MINUTES: Duration = Duration::from_secs(120);
+/// What switches bracketed paste off.
+const PASTE_OFF: &str = "\x1b[?2004l";
+
+fn signal(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+/// A full-screen program on the node, with the terminal in raw mode.
+fn full_screen(lab: &Lab) -> Terminal {
+    let modes = r"printf '\033[?1000h\033[?2004h'; echo ready; exec sleep 60";
+    let mut terminal = Terminal::start(&lab.command(&["-t", "127.0.0.1", modes]));
+    terminal.wait_for("ready", MINUTES);
+    assert!(!terminal.echoes());
+    terminal
+}
+
+#[track_caller]
+fn in_order_again(terminal: &mut Terminal) {
+    assert_eq!(terminal.finish(MINUTES), Some(255), "{}", terminal.shown());
+    assert!(terminal.echoes(), "still raw: {}", terminal.shown());
+    assert!(terminal.shown().contains(PASTE_OFF), "{:?}", terminal.shown());
+}
+
+#[test]
+fn a_lost_link_leaves_the_terminal_in_order() {
+    let lab = Lab::start();
+    let mut terminal = full_screen(&lab);
+    lab.sshd.kill_sessions();
+    in_order_again(&mut terminal);
+    assert!(terminal.shown().contains("127.0.0.1"), "{}", terminal.shown());
+}
+
+#[test]
+fn a_signal_leaves_the_terminal_in_order() {
+    let lab = Lab::start();
+    for what in [Signal::TERM, Signal::HUP] {
+        let mut terminal = full_screen(&lab);
+        signal(terminal.pid(), what);
+        in_order_again(&mut terminal);
+    }
+}
+
+#[test]
+fn a_dead_core_leaves_the_terminal_in_order() {
+    let lab = Lab::start();
+    let mut terminal = full_screen(&lab);
+    let below = processes::descendants(terminal.pid());
+    let core = below.iter().find(|p| p.command.contains("core --stdio")).unwrap();
+    signal(core.pid, Signal::KILL);
+    in_order_again(&mut terminal);
+}
+
+#[test]
+fn an_escape_ends_the_session_and_a_clean_end_resets_nothing() {
+    let lab = Lab::start();
+    let mut terminal = full_screen(&lab);
+    terminal.write("\r~.");
+    in_order_again(&mut terminal);
+    let mut terminal = Terminal::start(&lab.command(&["-t", "127.0.0.1", "tty; exit 3"]));
+    assert_eq!(terminal.finish(MINUTES), Some(3));
+    assert!(terminal.echoes() && !terminal.shown().contains(PASTE_OFF), "{}", terminal.shown());
+}
+
+#[test]
+fn sigterm_at_a_password_prompt_brings_the_echo_back() {
+    let extra = vec!["PasswordAuthentication yes".to_owned()];
+    let lab = Lab::with(&SshdOptions { extra, ..SshdOptions::default() });
+    let words = ["-o", "BatchMode=no", "-o", "PreferredAuthentications=password", "127.0.0.1"];
+    let socket = format!("{}:x:1", lab.home.path().join("forward").display());
+    // A forward connects before the session does.
+    for before in [&[][..], &["-L", &socket]] {
+        let mut terminal = Terminal::start(&lab.command(&[before, &words].concat()));
+        terminal.wait_for("password: ", MINUTES);
+        assert!(until(MINUTES, || !terminal.echoes()));
+        signal(terminal.pid(), Signal::TERM);
+        assert_eq!(terminal.finish(MINUTES), Some(255));
+        assert!(terminal.echoes(), "{}", terminal.shown());
+    }
+}
+
+#[test]
+fn ctrl_c_ends_what_is_still_connecting() {
+    let lab = Lab::start();
+    let silent = TcpListener::bind("127.0.0.9:0").unwrap();
+    let port = silent.local_addr().unwrap().port().to_string();
+    let mut terminal = Terminal::start(&lab.command(&["-p", &port, "127.0.0.9"]));
+    let (_held, _) = silent.accept().unwrap();
+    terminal.write("\x03");
+    assert_eq!(terminal.finish(MINUTES), Some(255));
+    assert!(terminal.echoes());
+}
+
+#[test]
+fn what_strangers_say_does_not_drive_the_terminal() {
+    let lab = Lab::start();
+    let banner = lab.home.write("banner", "hello\x1b[2J\x1b]0;title\x07\nthere\u{9b}2J\n").unwrap();
+    let extra = vec![format!("Banner {}", banner.display())];
+    let lab = Lab::with(&SshdOptions { extra, ..SshdOptions::default() });
+    let said = lab.run(&["127.0.0.1", "true"]).expect_status(0).stderr;
+    assert_eq!(said, "hello[2J]0;title\nthere2J\n");
+    assert_eq!(lab.run(&["-q", "127.0.0.1", "true"]).expect_status(0).stderr, "");
+    let name = "no\x1b[2Jhost\u{9b}";
+    let said = lab.run(&[name, "true"]).expect_status(255).stderr;
+    assert!(!said.contains(['\x1b', '\u{9b}']), "{said:?}");
+}
+
+#[test]
+fn a_changed_key_on_the_way_names_the_hop() {
+    let lab = Lab::start();
+    let key = std::fs::read_to_string(lab.sshd.known_hosts()).unwrap();
+    let good = key.lines().next().unwrap().trim_start_matches("* ");
+    let port = lab.sshd.port();
+    let mut known = format!("[127.0.0.1]:{port} {good}\n[127.0.0.3]:{port} {good}\n");
+    let stranger = UserKey::generate().unwrap().public_line().unwrap();
+    known += &format!("[127.0.0.2]:{port} {stranger}\n");
+    let known = lab.home.write("known", known).unwrap();
+    // Hops take no options of the command line: the file says it for all.
+    let config = std::fs::read_to_string(lab.sshd.ssh_config()).unwrap();
+    let config = format!("UserKnownHostsFile {}\n{config}", known.display());
+    let config = lab.home.write("config", config).unwrap();
+    let config = config.display().to_string();
+    let words = ["-F", &config, "-J", "127.0.0.1,127.0.0.2", "127.0.0.3", "true"];
+    let said = lab.run(&words).expect_status(255).stderr;
+    assert!(said.contains("(at 127.0.0.2)") && said.contains("CHANGED"), "{said}");
+    assert!(said.ends_with("Host key verification failed.\r\n"), "{said}");
+}
+
+#[test]
+fn a_jump_host_that_refuses_is_named() {
+    let extra = vec!["AllowTcpForwarding no".to_owned()];
+    let lab = Lab::with(&SshdOptions { extra, ..SshdOptions::default() });
+    let said = lab.run(&["-J", "127.0.0.2", "127.0.0.1", "true"]).expect_status(255).stderr;
+    assert!(said.contains("(at 127.0.0.2)") && said.contains("refused"), "{said}");
+}
+
+#[test]
+fn a_proxy_command_that_dies_or_hangs_is_the_end() {
+    let lab = Lab::start();
+    let died = lab.run(&["-o", "ProxyCommand=false", "127.0.0.1", "true"]).expect_status(255);
+    assert!(died.stderr.contains("127.0.0.1"), "{}", died.stderr);
+    let hangs = ["-o", "ProxyCommand=sleep 61.25", "-o", "ConnectTimeout=1", "127.0.0.1", "true"];
+    let mut run = Run::start(lab.command(&hangs));
+    let (pid, mut below) = (run.pid(), Vec::new());
+    until(MINUTES, || {
+        below = processes::descendants(pid);
+        below.iter().any(|p| p.command.contains("sleep 61.25"))
+    });
+    run.wait_for("within", MINUTES);
+    run.finish(MINUTES).expect_status(255);
+    assert!(until(MINUTES, || processes::with_text("sleep 61.25").is_empty()), "{below:?}");
+}
