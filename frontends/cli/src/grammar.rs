@@ -30,6 +30,9 @@ pub(crate) fn decide(program: &OsStr, words: &[OsString]) -> Grammar {
         return Grammar::Cluster;
     }
     let seen = skim(words, CLUSTER_VALUES);
+    if seen.ssh {
+        return Grammar::Ssh;
+    }
     if seen.targets || seen.long.is_some_and(|known| known) {
         return seen.refused().map_or(Grammar::Cluster, Grammar::Refused);
     }
@@ -133,6 +136,8 @@ struct Seen {
     /// There are long options; whether one of them is known.
     long: Option<bool>,
     help: bool,
+    /// A flag that only ssh has.
+    ssh: bool,
     maybe_cluster: Option<String>,
     absent_flag: Option<(String, &'static str)>,
     first_word: Option<String>,
@@ -201,6 +206,7 @@ fn skim_shorts(seen: &mut Seen, shorts: &[u8], next: Option<&[u8]>, values: &[u8
         note_absent(seen, &char::from(*letter).to_string(), "-");
         match letter {
             b'h' => seen.help = true,
+            b'G' => seen.ssh = true,
             // ssh's -C and -g have no value: a flag behind them decides for ssh.
             b'C' => {
                 let Some(name) = apart.filter(|_| values == CLUSTER_VALUES) else { continue };
@@ -257,6 +263,7 @@ mod tests {
         let known = |n: &str| Grammar::ClusterIfKnown(n.to_owned());
         for (line, want) in [
             ("host uptime", Grammar::Ssh),
+            ("-G -w 3 host", Grammar::Ssh),
             ("-H a,b uptime", Grammar::Cluster),
             ("-Ha,b uptime", Grammar::Cluster),
             ("-w a,b uptime", Grammar::Cluster),

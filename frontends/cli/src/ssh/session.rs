@@ -234,7 +234,10 @@ fn params(
     pty: Option<String>,
 ) -> Result<ExecParams, String> {
     let action = match &args.stdio_forward {
-        Some(to) => dial(to)?,
+        Some(to) => {
+            let (host, port) = args::stdio_forward(to)?;
+            Action::Dial { host, port }
+        }
         None => effective.action.clone(),
     };
     let stdin = match (&pty, effective.stdin_null || action == Action::Hold) {
@@ -254,19 +257,6 @@ fn params(
         forward_agent: effective.agent,
         ..ExecParams::default()
     })
-}
-
-/// `-W host:port`, brackets around an IPv6 address.
-fn dial(to: &str) -> Result<Action, String> {
-    let bad = || format!("bad stdio forwarding specification \"{to}\": want host:port");
-    let (host, port) = to.rsplit_once(':').ok_or_else(bad)?;
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    match port.parse() {
-        Ok(port) if port > 0 && !bare.is_empty() => {
-            Ok(Action::Dial { host: bare.to_owned(), port })
-        }
-        _ => Err(bad()),
-    }
 }
 
 fn pty_request(term: String) -> PtyRequest {
