@@ -6,11 +6,13 @@
 
 pub mod methods;
 
+pub mod agent;
 pub mod auth;
 pub mod error;
 pub mod exec;
 pub mod forward;
 pub mod fs;
+pub mod gate;
 pub mod handshake;
 pub mod node;
 pub mod stream;

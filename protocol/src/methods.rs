@@ -6,7 +6,7 @@
 //! method: add a line here, its types beside their relatives, and raise
 //! [`crate::handshake::LEVEL`] if a release is between.
 
-use crate::{auth, exec, forward, fs, handshake, node, stream, transfer};
+use crate::{agent, auth, exec, forward, fs, gate, handshake, node, stream, transfer};
 use schemars::{Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -167,6 +167,12 @@ protocol! {
         core ForwardClose = "forward/close" (forward::ForwardRef) -> handshake::Empty, since 1;
         /// The forwards this link owns.
         core ForwardList = "forward/list" (handshake::Empty) -> forward::ForwardList, since 1;
+        /// The forwards the configuration names.
+        core ForwardConfigured = "forward/configured" (forward::ConfiguredParams) -> forward::Configured, since 1;
+        /// The open connections of a forward.
+        core ForwardConnections = "forward/connections" (forward::ForwardRef) -> forward::Connections, since 1;
+        /// Ends one connection of a forward.
+        core ForwardKick = "forward/kick" (forward::KickParams) -> handshake::Empty, since 1;
         /// One connection from the node to somewhere (ssh's -W).
         core ForwardDial = "forward/dial" (forward::DialParams) -> forward::Dialed, since 1;
         /// Starts a transfer of files to or from one node or thousands, and answers at once.
@@ -201,6 +207,26 @@ protocol! {
         core FsSetattr = "fs/setattr" (fs::FsAttrParams) -> handshake::Empty, since 1;
         /// Makes a symbolic link.
         core FsSymlink = "fs/symlink" (fs::FsLinkParams) -> handshake::Empty, since 1;
+        /// What starting a gate would do. Touches nothing but the configuration.
+        core GatePrepare = "gate/prepare" (gate::GateParams) -> gate::GatePlan, since 1;
+        /// Starts a gate: all its listeners or none. The same plan again changes nothing.
+        core GateStart = "gate/start" (gate::GateParams) -> gate::GateStarted, since 1;
+        /// Stops a gate: no new connections, open ones may drain, the rest is closed.
+        core GateStop = "gate/stop" (gate::GateStop) -> gate::GateStopped, since 1;
+        /// The gates that are running.
+        core GateStatus = "gate/status" (handshake::Empty) -> gate::GateList, since 1;
+        /// Tries every upstream of a gate, step by step.
+        core GateCheck = "gate/check" (gate::GateParams) -> gate::GateChecked, since 1;
+        /// The open connections of a gate.
+        core GateConnections = "gate/connections" (gate::GateRef) -> forward::Connections, since 1;
+        /// Ends one connection of a gate.
+        core GateKick = "gate/kick" (gate::GateKick) -> handshake::Empty, since 1;
+        /// The local agent, and what has been forwarded to it.
+        core AgentStatus = "agent/status" (agent::AgentStatusParams) -> agent::AgentStatus, since 1;
+        /// Says where the local agent is from now on, e.g. after a new login.
+        core AgentSetSocket = "agent/setSocket" (agent::SetSocket) -> handshake::Empty, since 1;
+        /// Tries agent forwarding to one node, step by step.
+        core AgentCheck = "agent/check" (agent::AgentCheckParams) -> agent::AgentCheck, since 1;
         /// May this host key be trusted?
         frontend AuthHostKey = "auth/hostKey" (auth::HostKeyQuestion) -> auth::HostKeyAnswer, since 1;
         /// Fields for a person to fill in: passwords, passphrases, codes.
@@ -223,6 +249,10 @@ protocol! {
         frontend TransferDoneEvent = "transfer/done" (transfer::TransferDone), since 1;
         /// A question is no longer open.
         frontend PromptDoneEvent = "auth/promptDone" (auth::PromptDone), since 1;
+        /// A forward, or one of its connections, has changed.
+        frontend ForwardStateEvent = "event/forward" (forward::ForwardEvent), since 1;
+        /// A gate, or one of its connections, has changed; a denial is always told.
+        frontend GateStateEvent = "event/gate" (gate::GateEvent), since 1;
         /// A dialed connection has ended.
         frontend DialDoneEvent = "forward/dialDone" (forward::DialDone), since 1;
         /// About something that has no answer: a failed notification, an unreadable frame.

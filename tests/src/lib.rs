@@ -12,12 +12,17 @@
     reason = "a test fails by panicking"
 )]
 
+mod agent;
 mod cluster;
+pub mod net;
+mod peer;
 mod run;
 mod terminal;
 mod transcript;
 
+pub use agent::{Agent, descriptors};
 pub use cluster::Lab;
+pub use peer::Peer;
 pub use run::{Run, bssh, until};
 pub use terminal::Terminal;
 pub use transcript::{Ending, Transcript};

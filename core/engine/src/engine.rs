@@ -3,9 +3,11 @@
 //! Owns the pool and the runs. A run belongs to the link that started it: when the link goes, its
 //! runs are cancelled, and the last bytes and kills get a little time.
 
+use crate::agent::Agents;
 use crate::descriptor::is_null;
 use crate::forward::Forwards;
 use crate::fs::{Listings, Reach};
+use crate::gate::Gates;
 use crate::plan::{Planner, Route};
 use crate::pool::Pool;
 use crate::questions::{AskAbout, Questions};
@@ -14,6 +16,7 @@ use crate::sink::{Adopt, Sinks};
 use crate::stdin::{Origin, Spool, Stdin};
 use crate::transfer::Transfers;
 use bssh_config::Environment;
+use bssh_config::clusters::Forwarding;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{
     CancelRun, ExecParams, ExecStarted, ResizeRun, RunEntry, RunId, RunList, SignalRun, Targets,
@@ -42,6 +45,8 @@ pub struct Engine {
     pub(crate) transfers: Transfers,
     pub(crate) reach: Reach,
     pub(crate) listings: Listings,
+    pub(crate) agents: Arc<Agents>,
+    pub(crate) gates: Gates,
     adopt: Box<Adopt>,
     runs: Mutex<BTreeMap<RunId, Arc<Run>>>,
     next: AtomicU64,
@@ -79,6 +84,8 @@ impl Engine {
             transfers: Transfers::default(),
             reach: Reach::default(),
             listings: Listings::default(),
+            agents: Arc::default(),
+            gates: Gates::default(),
             adopt,
             runs: Mutex::default(),
             next: AtomicU64::new(1),
@@ -209,6 +216,7 @@ impl Engine {
         self.forwards.close_all();
         self.transfers.cancel_all();
         self.reach.close_all();
+        self.gates.close_all().await;
         for run in self.runs().values() {
             run.cancel(&[]);
         }
@@ -246,16 +254,22 @@ impl Engine {
         }
     }
 
-    /// The route to the one node of a request.
+    /// The route to the one node of a request, and what the configuration says of forwards.
     ///
     /// # Errors
     /// As [`Engine::prepare`]; the node's own failure; more than one node.
-    pub(crate) fn one_route(&self, targets: &Targets) -> Result<Arc<Route>, CallError> {
+    pub(crate) fn one_route(
+        &self,
+        targets: &Targets,
+    ) -> Result<(Arc<Route>, Option<Forwarding>), CallError> {
         let planner = Planner::new(&self.env, &targets.settings, targets.destination.is_none())?;
         let mut nodes = planner.nodes(targets)?;
         match (nodes.pop(), nodes.len()) {
             (Some(node), 0) => {
-                node.route.map_err(|f| CallError::new(Kind::ConfigInvalid, f.message))
+                let settings = planner.inventory().map(|i| i.config().forwarding.clone());
+                let route = node.route;
+                let route = route.map_err(|f| CallError::new(Kind::ConfigInvalid, f.message))?;
+                Ok((route, settings))
             }
             _ => Err(CallError::new(Kind::InvalidParams, "expected one node").at("params.nodes")),
         }

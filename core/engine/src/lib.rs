@@ -5,12 +5,14 @@
 //! `pool` (its connection) → `pump` (its bytes) → `failure` or exit. The way of files is
 //! `transfer`, single files are `fs`.
 
+mod agent;
 mod descriptor;
 mod engine;
 mod exec;
 mod failure;
 mod forward;
 mod fs;
+mod gate;
 mod inquire;
 mod kill;
 mod plan;

@@ -58,8 +58,6 @@ pub(crate) struct Route {
     pub dial_tries: u32,
     /// Environment to send: `SetEnv`, and what `SendEnv` picks.
     pub env: Vec<(String, String)>,
-    /// The local agent's socket, if it may be forwarded.
-    pub agent: Option<PathBuf>,
     pub options: Arc<HostOptions>,
 }
 
@@ -77,7 +75,6 @@ impl Route {
             busy_tries: self.busy_tries,
             dial_tries: self.dial_tries,
             env: self.env.clone(),
-            agent: None,
             options: self.options.clone(),
         })
     }
@@ -237,9 +234,6 @@ impl Planner {
             plan.host_keys.names.join(","),
             self.fingerprint,
         );
-        let agent = options
-            .forward_agent_on
-            .then(|| options.forward_agent.clone().or_else(|| options.identity_agent.clone()));
         Arc::new(Route {
             key,
             hop,
@@ -249,7 +243,6 @@ impl Planner {
                 false => options.connection_attempts,
             },
             env: environment(&options, &self.env),
-            agent: agent.flatten(),
             plan: Arc::new(plan),
             options: Arc::new(options),
         })

@@ -46,6 +46,9 @@ pub(crate) fn service(engine: &Arc<Engine>, shutdown: Arc<Notify>) -> Router {
     forwards(&mut module);
     transfers(&mut module);
     fs(&mut module);
+    connections(&mut module);
+    agent(&mut module);
+    gate(&mut module);
     Router::new(module)
 }
 
@@ -195,6 +198,57 @@ fn fs(module: &mut RpcModule<Context>) {
     });
 }
 
+fn connections(module: &mut RpcModule<Context>) {
+    register::<m::ForwardConnections, _, _, _>(module, |c, _, p| async move {
+        c.engine.forward_connections(p.forward)
+    });
+    register::<m::ForwardConfigured, _, _, _>(module, |c, _, p| async move {
+        c.engine.forward_configured(&p)
+    });
+    register::<m::ForwardKick, _, _, _>(module, |c, _, p| async move {
+        c.engine.forward_kick(&p).map(|()| Empty {})
+    });
+}
+
+fn agent(module: &mut RpcModule<Context>) {
+    register::<m::AgentStatus, _, _, _>(module, |c, _, p| async move {
+        Ok(c.engine.agent_status(&p).await)
+    });
+    register::<m::AgentSetSocket, _, _, _>(module, |c, _, p| async move {
+        c.engine.agent_set_socket(p);
+        Ok(Empty {})
+    });
+    register::<m::AgentCheck, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.agent_check(&caller, &p).await
+    });
+}
+
+fn gate(module: &mut RpcModule<Context>) {
+    register::<m::GatePrepare, _, _, _>(module, |c, _, p| async move { c.engine.gate_prepare(&p) });
+    register::<m::GateStart, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.gate_start(&caller, &p).await
+    });
+    register::<m::GateStop, _, _, _>(
+        module,
+        |c, _, p| async move { Ok(c.engine.gate_stop(&p).await) },
+    );
+    register::<m::GateStatus, _, _, _>(module, |c, _, _| async move {
+        Ok(c.engine.gate_status().await)
+    });
+    register::<m::GateCheck, _, _, _>(
+        module,
+        |c, _, p| async move { c.engine.gate_check(&p).await },
+    );
+    register::<m::GateConnections, _, _, _>(module, |c, _, p| async move {
+        c.engine.gate_connections(&p).await
+    });
+    register::<m::GateKick, _, _, _>(module, |c, _, p| async move {
+        c.engine.gate_kick(&p).await.map(|()| Empty {})
+    });
+}
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn initialize(
@@ -234,6 +288,8 @@ fn initialize(
             ("forward".to_owned(), 1),
             ("transfer".to_owned(), 1),
             ("fs".to_owned(), 1),
+            ("agent".to_owned(), 1),
+            ("gate".to_owned(), 1),
         ]),
         limits: CoreLimits {
             max_frame: frame::MAX_FRAME,

@@ -15,6 +15,7 @@ pub mod error;
 mod file_cache;
 mod handler;
 pub mod host_key;
+mod host_key_of;
 mod identity;
 mod known_hosts;
 pub mod plan;
@@ -22,6 +23,11 @@ mod proxy;
 pub mod sftp;
 mod wire;
 
-pub use channel::{Channel, ChannelEvent, ChannelStream, ChannelWriter, PtyRequest};
-pub use connect::{Connection, Facts, RemoteListener, Via, connect};
+pub use channel::{
+    Channel, ChannelEvent, ChannelStream, ChannelWriter, Incoming, PtyRequest, Refusal,
+};
+pub use connect::{Binding, Connection, Facts, RemoteListener, Via, connect};
+pub use dial::{dial, dial_addresses};
+pub use handler::{key_fingerprint, key_type};
+pub use host_key_of::host_key_of;
 pub use wire::{BoxStream, Stream};

@@ -4,6 +4,7 @@
 //! together is [`crate::request`]'s business; which grammar applies at all is
 //! [`crate::grammar`]'s.
 
+use crate::verbs::{AgentVerb, ForwardVerb, GateVerb};
 use bssh_protocol::exec::Threshold;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -252,6 +253,21 @@ pub(crate) enum Sub {
     Config {
         #[command(subcommand)]
         verb: ConfigVerb,
+    },
+    /// Forwards on many nodes
+    Forward {
+        #[command(subcommand)]
+        verb: ForwardVerb,
+    },
+    /// Exactly the listed SSH hosts, for a sandbox
+    Gate {
+        #[command(subcommand)]
+        verb: GateVerb,
+    },
+    /// The local agent, here and on a node
+    Agent {
+        #[command(subcommand)]
+        verb: AgentVerb,
     },
     /// Print a completion script for a shell
     Completions {

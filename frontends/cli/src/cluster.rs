@@ -77,6 +77,9 @@ async fn dispatch(args: &Args, core: &Core, ui: &Ui) -> u8 {
         Some(Sub::Nodes { verb }) => return commands::nodes(core, args, verb).await,
         Some(Sub::Explain { node }) => return commands::explain(core, args, node).await,
         Some(Sub::Config { verb: ConfigVerb::Check }) => return commands::check(core, args).await,
+        Some(Sub::Forward { verb }) => return commands::forward(core, args, verb).await,
+        Some(Sub::Gate { verb }) => return commands::gate(core, args, verb).await,
+        Some(Sub::Agent { verb }) => return commands::agent(core, args, verb).await,
         Some(Sub::Completions { .. } | Sub::Man) => return exit::GENERAL,
     };
     let terminals =

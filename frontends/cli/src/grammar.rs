@@ -30,6 +30,9 @@ pub(crate) fn decide(program: &OsStr, words: &[OsString]) -> Grammar {
         return Grammar::Cluster;
     }
     let seen = skim(words, CLUSTER_VALUES);
+    if seen.ssh {
+        return Grammar::Ssh;
+    }
     if seen.targets || seen.long.is_some_and(|known| known) {
         return seen.refused().map_or(Grammar::Cluster, Grammar::Refused);
     }
@@ -63,25 +66,16 @@ const SUBCOMMANDS: &[&str] = &[
     "man",
     "upload",
     "download",
+    "forward",
+    "gate",
+    "agent",
 ];
 
 /// Subcommands that are reserved and not built yet; `core` and `demo` never come here from an
 /// executable that has them. Taking `core` for a host would start a core to reach it, without
 /// end.
-const ABSENT: &[&str] = &[
-    "core",
-    "demo",
-    "repl",
-    "interactive",
-    "forward",
-    "gate",
-    "session",
-    "job",
-    "sync",
-    "agent",
-    "sftp",
-    "cache-stats",
-];
+const ABSENT: &[&str] =
+    &["core", "demo", "repl", "interactive", "session", "job", "sync", "sftp", "cache-stats"];
 
 /// Flags of the cluster grammar that are reserved and not built yet.
 const ABSENT_FLAGS: &[(&str, &str)] = &[
@@ -136,6 +130,8 @@ struct Seen {
     /// There are long options; whether one of them is known.
     long: Option<bool>,
     help: bool,
+    /// A flag that only ssh has.
+    ssh: bool,
     maybe_cluster: Option<String>,
     absent_flag: Option<(String, &'static str)>,
     first_word: Option<String>,
@@ -204,6 +200,7 @@ fn skim_shorts(seen: &mut Seen, shorts: &[u8], next: Option<&[u8]>, values: &[u8
         note_absent(seen, &char::from(*letter).to_string(), "-");
         match letter {
             b'h' => seen.help = true,
+            b'G' => seen.ssh = true,
             // ssh's -C and -g have no value: a flag behind them decides for ssh.
             b'C' => {
                 let Some(name) = apart.filter(|_| values == CLUSTER_VALUES) else { continue };
@@ -260,6 +257,7 @@ mod tests {
         let known = |n: &str| Grammar::ClusterIfKnown(n.to_owned());
         for (line, want) in [
             ("host uptime", Grammar::Ssh),
+            ("-G -w 3 host", Grammar::Ssh),
             ("-H a,b uptime", Grammar::Cluster),
             ("-Ha,b uptime", Grammar::Cluster),
             ("-w a,b uptime", Grammar::Cluster),

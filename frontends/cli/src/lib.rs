@@ -17,6 +17,7 @@ mod output;
 mod prompt;
 mod request;
 mod ssh;
+mod verbs;
 
 use environment::Environment;
 use grammar::Grammar;

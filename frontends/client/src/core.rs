@@ -13,20 +13,22 @@ use bssh_protocol::exec::ExecParams;
 use bssh_protocol::handshake::{
     ClientCapabilities, ClientInfo, InitializeParams, InitializeResult, LEVEL, MAJOR, Offer,
 };
-use bssh_protocol::link::{Link, LinkTask, Options};
+use bssh_protocol::link::{Link, LinkTask, Notification, Options};
 use bssh_protocol::methods::{ExecStart, Initialize, Method, TransferStart};
 use bssh_protocol::stream::{Sink, Source};
 use bssh_protocol::transfer::TransferParams;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::Child;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// How long what a dead core has written may take to be read.
 const DRAIN: Duration = Duration::from_secs(1);
+/// Events that wait to be taken.
+const EVENTS: usize = 1024;
 /// The fanout of a run that names none.
 const FANOUT: u32 = 64;
 
@@ -91,6 +93,7 @@ pub struct Core {
     lost: watch::Receiver<Option<Lost>>,
     lent: Option<Lent>,
     hello: InitializeResult,
+    events: Mutex<Option<mpsc::Receiver<Notification>>>,
 }
 
 impl Core {
@@ -145,8 +148,13 @@ impl Core {
             limits: None,
             strict: start.strict,
         };
-        let service =
-            Frontend { prompter: start.prompter, runs: runs.clone(), transfers: transfers.clone() };
+        let (sender, events) = mpsc::channel(EVENTS);
+        let service = Frontend {
+            prompter: start.prompter,
+            runs: runs.clone(),
+            transfers: transfers.clone(),
+            events: sender,
+        };
         let (link, task) = Link::start(reader, writer, service, Options::frontend());
         let (tell, mut lost) = watch::channel(None);
         // Ends with the link or the process, whichever is first; see `watch_over`.
@@ -167,7 +175,8 @@ impl Core {
             }
         };
         link.peer_takes(hello.capabilities.binary_frames, hello.limits.max_data);
-        Ok(Core { link, runs, transfers, lost, lent: None, hello })
+        let events = Mutex::new(Some(events));
+        Ok(Core { link, runs, transfers, lost, lent: None, hello, events })
     }
 
     /// What the core said about itself.
@@ -190,6 +199,11 @@ impl Core {
             Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
             result => result,
         }
+    }
+
+    /// The `event/…` notifications, for the first who asks.
+    pub fn events(&self) -> Option<mpsc::Receiver<Notification>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Starts a run. A window that is not set is chosen by the fanout.

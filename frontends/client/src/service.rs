@@ -10,11 +10,14 @@ use bssh_protocol::methods::{
     TransferProgressEvent,
 };
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 pub(crate) struct Frontend {
     pub(crate) prompter: Arc<dyn Prompter>,
     pub(crate) runs: Arc<Runs>,
     pub(crate) transfers: Arc<Transfers>,
+    /// Other events. When nobody takes them, further ones are left out.
+    pub(crate) events: mpsc::Sender<Notification>,
 }
 
 impl Service for Frontend {
@@ -76,6 +79,10 @@ impl Service for Frontend {
                 if let Ok(event) = notification.event::<PromptDoneEvent>() {
                     self.prompter.done(event.prompt);
                 }
+            }
+            name if name.starts_with("event/") => {
+                // Full: whoever is interested sees a gap in the numbers.
+                let _ = self.events.try_send(notification);
             }
             _ => {}
         }

@@ -8,6 +8,9 @@
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
 //! - `jump`: nodes behind a jump host.
+//! - `forwards`: -L, -R and -D, clients that do not read, lost connections.
+//! - `agents`: the local agent on a node.
+//! - `gates`: the gate, with git behind it.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
 //! - `terminal`: the person's terminal, in order again whatever happens.
@@ -21,10 +24,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod agents;
 mod demo;
 mod faults;
 mod files;
+mod forwards;
 mod fs;
+mod gates;
 mod jump;
 mod kill;
 mod main_job;

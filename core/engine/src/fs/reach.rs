@@ -50,7 +50,8 @@ impl Engine {
         caller: &Caller,
         targets: &Targets,
     ) -> Result<Sftp, CallError> {
-        let route = self.one_route(targets)?.bulk();
+        let (route, _) = self.one_route(targets)?;
+        let route = route.bulk();
         let slot = self.reach.slot(&route.key);
         let mut kept = slot.lock().await;
         if let Some((lease, sftp)) = kept.as_ref()

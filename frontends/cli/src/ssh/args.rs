@@ -78,7 +78,7 @@ const FLAGS: &[(u8, Flag, &str)] = &[
     (b'b', Flag::Last("BindAddress"), "Local address to connect from."),
     (b'C', Flag::Lines(&["Compression=yes"]), "Compress."),
     (b'c', Flag::Last("Ciphers"), "Ciphers."),
-    (b'D', Flag::Forward("DynamicForward"), "SOCKS proxy here."),
+    (b'D', Flag::First("DynamicForward"), "SOCKS proxy here."),
     (b'E', Flag::Own { value: true }, "Append remarks to this file instead of stderr."),
     (b'e', Flag::Last("EscapeChar"), "Escape character of terminals, or none."),
     (b'F', Flag::Own { value: true }, "The only configuration file, or none."),
@@ -270,7 +270,9 @@ impl SshArgs {
                 self.debugging = true;
             }
             b'W' => {
-                self.stdio_forward = Some(text(value, "-W")?);
+                let to = text(value, "-W")?;
+                stdio_forward(&to)?;
+                self.stdio_forward = Some(to);
                 self.overrule("SessionType=none".to_owned());
                 self.tty = Some("no");
                 let weak = ["ClearAllForwardings=yes", "ExitOnForwardFailure=yes"];
@@ -290,6 +292,23 @@ impl SshArgs {
 /// A line whose value may have blanks.
 fn quoted(key: &str, value: &str) -> String {
     format!("{key}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Host and port of `-W host:port`; an IPv6 address stands in brackets.
+///
+/// # Errors
+/// One line naming the specification.
+pub(super) fn stdio_forward(to: &str) -> Result<(String, u16), String> {
+    let bad = || format!("bad stdio forwarding specification \"{to}\": want host:port");
+    let (host, port) = to.rsplit_once(':').ok_or_else(bad)?;
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let digits = port.bytes().all(|b| b.is_ascii_digit());
+    match (bare.or(Some(host).filter(|h| !h.contains(':'))), port.parse()) {
+        (Some(host), Ok(port)) if digits && port > 0 && !host.is_empty() => {
+            Ok((host.to_owned(), port))
+        }
+        _ => Err(bad()),
+    }
 }
 
 /// `[bind:]port:host:hostport` in the notation of `ssh_config`: listener, blank, target.
