@@ -85,8 +85,20 @@ kinds! {
     ReplayExpired = ("replay.expired", 1041),
     StreamOverflow = ("stream.overflow", 1042),
     WindowViolation = ("stream.windowViolation", 1043),
+    /// A file on a node; `data.kind` says more, e.g. `fs.notFound`.
+    Fs = ("fs.io", 1050),
+    FsConflict = ("fs.conflict", 1051),
     ForwardBind = ("forward.bind", 1060),
     ForwardDenied = ("forward.denied", 1061),
+    /// A gate that makes no sense; the message names entry and field.
+    GateInvalid = ("gate.invalid", 1062),
+    /// Entries need one address and port.
+    GatePortCollision = ("gate.portCollision", 1063),
+    GateAddressInUse = ("gate.addressInUse", 1064),
+    GatePrivilegedPort = ("gate.privilegedPort", 1065),
+    GateAddressUnavailable = ("gate.addressUnavailable", 1066),
+    GateRunningOtherPlan = ("gate.runningOtherPlan", 1067),
+    GateNotFound = ("gate.notFound", 1068),
     Disconnected = ("disconnected", 1070),
     Timeout = ("timeout", 1071),
     /// The frontend did not announce a capability this call needs.

@@ -102,6 +102,9 @@ pub struct ExecParams {
     /// Forward the local agent to the nodes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub forward_agent: bool,
+    /// What the nodes may do with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<crate::agent::AgentSettings>,
 }
 
 /// What a run does on each node.

@@ -1,27 +1,53 @@
 //! Forwards: -L, -R, -D and -W.
 
+use crate::auth::Secret;
 use crate::exec::Targets;
 use crate::stream::{Sink, Source, StreamId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A forward's handle: unique per core process, never reused.
 pub type ForwardId = u64;
 
 /// `forward/open`: ask one node for a forward, in OpenSSH's own notation.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ForwardParams {
     #[serde(flatten)]
     pub targets: Targets,
     pub kind: ForwardKind,
-    /// `[bind:]port:host:hostport`, `/socket:host:port`, … as after ssh's flag.
+    /// `[bind:]port:host:hostport`, `/socket:host:port`, … as after ssh's flag. Without a target
+    /// a remote forward speaks SOCKS.
     pub spec: String,
+    /// Outlive a lost connection: the listener stays and a new connection is made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
+    /// Tell of every connection, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub watch: bool,
+    /// Where SOCKS clients may go: `host:port`, either may be `*`. Empty: anywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
+    /// What SOCKS 5 clients must log in with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<SocksLogin>,
+    /// Connections at once; further ones wait. Default: the configuration's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u32>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// User and password of SOCKS 5, RFC 1929.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct SocksLogin {
+    pub user: String,
+    pub password: Arc<Secret>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ForwardKind {
+    #[default]
     Local,
     Remote,
     Dynamic,
@@ -52,9 +78,102 @@ pub struct ForwardEntry {
     pub kind: ForwardKind,
     pub spec: String,
     pub bound: String,
+    /// Open now.
     pub connections: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// `open`, or `reconnecting` while its connection is lost.
+    #[serde(default)]
+    pub state: String,
+    /// Opened since the forward is there.
+    #[serde(default)]
+    pub opened: u64,
+    /// Whose target could not be reached.
+    #[serde(default)]
+    pub failed: u64,
+    /// That were not allowed.
+    #[serde(default)]
+    pub denied: u64,
+    /// Why it is reconnecting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// `forward/configured`
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ConfiguredParams {
+    pub settings: crate::exec::Settings,
+}
+
+/// The configuration's `forwarding:`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Configured {
+    pub local: Vec<String>,
+    pub remote: Vec<String>,
+    pub dynamic: Vec<String>,
+}
+
+/// The open connections of a forward or a gate.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Connections {
+    pub connections: Vec<ConnectionEntry>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionEntry {
+    pub conn: u64,
+    /// Whoever connected.
+    pub peer: String,
+    pub target: String,
+    pub age_ms: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+/// `forward/kick`: end one connection.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct KickParams {
+    pub forward: ForwardId,
+    pub conn: u64,
+}
+
+/// `event/forward`: a forward's state has changed, or (with `watch`) one of its connections has
+/// opened, closed, failed or been denied.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ForwardEvent {
+    /// Counts the events of this forward.
+    pub seq: u64,
+    pub forward: ForwardId,
+    pub node: String,
+    /// Of the forward: `open`, `reconnecting`, `closed`, `acceptFailed`. Of a connection:
+    /// `connOpen`, `connClose`, `connFailed`, `connDenied`.
+    pub state: String,
+    /// The connection's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conn: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_in: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_out: Option<u64>,
+    /// Why it closed: `clientEof`, `upstreamEof`, `idle`, `kicked`, `slowReader`, `lost`, `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Tries to connect again so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// Events before this one that were left out because nobody took them.
+    #[serde(default)]
+    pub dropped: u64,
 }
 
 /// `forward/dial`: one connection from the node (`ssh -W`).

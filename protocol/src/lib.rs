@@ -6,15 +6,19 @@
 
 pub mod methods;
 
+pub mod agent;
 pub mod auth;
 pub mod error;
 pub mod exec;
 pub mod forward;
+pub mod fs;
+pub mod gate;
 pub mod handshake;
 pub mod node;
 pub mod pty;
 pub mod session;
 pub mod stream;
+pub mod transfer;
 
 pub mod frame;
 pub mod link;

@@ -6,7 +6,9 @@
 //! method: add a line here, its types beside their relatives, and raise
 //! [`crate::handshake::LEVEL`] if a release is between.
 
-use crate::{auth, exec, forward, handshake, node, pty, session, stream};
+use crate::{
+    agent, auth, exec, forward, fs, gate, handshake, node, pty, session, stream, transfer,
+};
 use schemars::{Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -167,6 +169,12 @@ protocol! {
         core ForwardClose = "forward/close" (forward::ForwardRef) -> handshake::Empty, since 1;
         /// The forwards this link owns.
         core ForwardList = "forward/list" (handshake::Empty) -> forward::ForwardList, since 1;
+        /// The forwards the configuration names.
+        core ForwardConfigured = "forward/configured" (forward::ConfiguredParams) -> forward::Configured, since 1;
+        /// The open connections of a forward.
+        core ForwardConnections = "forward/connections" (forward::ForwardRef) -> forward::Connections, since 1;
+        /// Ends one connection of a forward.
+        core ForwardKick = "forward/kick" (forward::KickParams) -> handshake::Empty, since 1;
         /// One connection from the node to somewhere (ssh's -W).
         core ForwardDial = "forward/dial" (forward::DialParams) -> forward::Dialed, since 1;
         /// Starts a shell or a command with a terminal on one node.
@@ -207,6 +215,58 @@ protocol! {
         core JobReadOutput = "job/read" (session::JobRead) -> session::JobOutput, since 1;
         /// Sends a signal to the process group of a job.
         core JobKillGroup = "job/kill" (session::JobKill) -> handshake::Empty, since 1;
+        /// Starts a transfer of files to or from one node or thousands, and answers at once.
+        core TransferStart = "transfer/start" (transfer::TransferParams) -> transfer::TransferStarted, since 1;
+        /// Gives up a transfer; finished files stay.
+        core TransferCancel = "transfer/cancel" (transfer::TransferRef) -> handshake::Empty, since 1;
+        /// The transfers of this core.
+        core TransferList = "transfer/list" (handshake::Empty) -> transfer::TransferList, since 1;
+        /// What a path leads to; links are followed.
+        core FsStat = "fs/stat" (fs::FsPath) -> fs::Attr, since 1;
+        /// What a path is itself.
+        core FsLstat = "fs/lstat" (fs::FsPath) -> fs::Attr, since 1;
+        /// The absolute path without links.
+        core FsRealpath = "fs/realpath" (fs::FsPath) -> fs::FsName, since 1;
+        /// What a link points to.
+        core FsReadlink = "fs/readlink" (fs::FsPath) -> fs::FsName, since 1;
+        /// How much room there is.
+        core FsStatvfs = "fs/statvfs" (fs::FsPath) -> fs::FsSpace, since 1;
+        /// A directory, with attributes, page by page.
+        core FsList = "fs/list" (fs::FsListParams) -> fs::FsListing, since 1;
+        /// A whole file in one answer.
+        core FsReadSmall = "fs/readSmall" (fs::FsReadParams) -> fs::FsContent, since 1;
+        /// A whole file at once; it is never seen half-written.
+        core FsWriteSmall = "fs/writeSmall" (fs::FsWriteParams) -> fs::FsWritten, since 1;
+        /// Makes a directory.
+        core FsMkdir = "fs/mkdir" (fs::FsMakeParams) -> handshake::Empty, since 1;
+        /// Removes a file, a link, or a directory.
+        core FsRemove = "fs/remove" (fs::FsRemoveParams) -> fs::FsRemoved, since 1;
+        /// Gives a file another name.
+        core FsRename = "fs/rename" (fs::FsRenameParams) -> handshake::Empty, since 1;
+        /// Mode, owner and times.
+        core FsSetattr = "fs/setattr" (fs::FsAttrParams) -> handshake::Empty, since 1;
+        /// Makes a symbolic link.
+        core FsSymlink = "fs/symlink" (fs::FsLinkParams) -> handshake::Empty, since 1;
+        /// What starting a gate would do. Touches nothing but the configuration.
+        core GatePrepare = "gate/prepare" (gate::GateParams) -> gate::GatePlan, since 1;
+        /// Starts a gate: all its listeners or none. The same plan again changes nothing.
+        core GateStart = "gate/start" (gate::GateParams) -> gate::GateStarted, since 1;
+        /// Stops a gate: no new connections, open ones may drain, the rest is closed.
+        core GateStop = "gate/stop" (gate::GateStop) -> gate::GateStopped, since 1;
+        /// The gates that are running.
+        core GateStatus = "gate/status" (handshake::Empty) -> gate::GateList, since 1;
+        /// Tries every upstream of a gate, step by step.
+        core GateCheck = "gate/check" (gate::GateParams) -> gate::GateChecked, since 1;
+        /// The open connections of a gate.
+        core GateConnections = "gate/connections" (gate::GateRef) -> forward::Connections, since 1;
+        /// Ends one connection of a gate.
+        core GateKick = "gate/kick" (gate::GateKick) -> handshake::Empty, since 1;
+        /// The local agent, and what has been forwarded to it.
+        core AgentStatus = "agent/status" (agent::AgentStatusParams) -> agent::AgentStatus, since 1;
+        /// Says where the local agent is from now on, e.g. after a new login.
+        core AgentSetSocket = "agent/setSocket" (agent::SetSocket) -> handshake::Empty, since 1;
+        /// Tries agent forwarding to one node, step by step.
+        core AgentCheck = "agent/check" (agent::AgentCheckParams) -> agent::AgentCheck, since 1;
         /// May this host key be trusted?
         frontend AuthHostKey = "auth/hostKey" (auth::HostKeyQuestion) -> auth::HostKeyAnswer, since 1;
         /// Fields for a person to fill in: passwords, passphrases, codes.
@@ -229,8 +289,20 @@ protocol! {
         frontend SessionStateEvent = "session/state" (session::SessionStateChange), since 1;
         /// The last word on a command of a session.
         frontend SessionExecDoneEvent = "session/execDone" (session::SessionExecDone), since 1;
+        /// Something happened to one node of a transfer.
+        frontend TransferNodeEvent = "transfer/node" (transfer::TransferNode), since 1;
+        /// How far the nodes of a transfer have got.
+        frontend TransferProgressEvent = "transfer/progress" (transfer::TransferProgress), since 1;
+        /// What a dry run would do with one file.
+        frontend TransferFileEvent = "transfer/file" (transfer::TransferFile), since 1;
+        /// The last word on a transfer.
+        frontend TransferDoneEvent = "transfer/done" (transfer::TransferDone), since 1;
         /// A question is no longer open.
         frontend PromptDoneEvent = "auth/promptDone" (auth::PromptDone), since 1;
+        /// A forward, or one of its connections, has changed.
+        frontend ForwardStateEvent = "event/forward" (forward::ForwardEvent), since 1;
+        /// A gate, or one of its connections, has changed; a denial is always told.
+        frontend GateStateEvent = "event/gate" (gate::GateEvent), since 1;
         /// A dialed connection has ended.
         frontend DialDoneEvent = "forward/dialDone" (forward::DialDone), since 1;
         /// About something that has no answer: a failed notification, an unreadable frame.

@@ -12,13 +12,18 @@
     reason = "a test fails by panicking"
 )]
 
+mod agent;
 mod cluster;
+mod driver;
+pub mod net;
 mod peer;
 mod run;
 mod terminal;
 mod transcript;
 
+pub use agent::{Agent, descriptors};
 pub use cluster::Lab;
+pub use driver::Driver;
 pub use peer::Peer;
 pub use run::{Run, bssh, until};
 pub use terminal::Terminal;

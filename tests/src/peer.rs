@@ -1,187 +1,138 @@
-//! A frontend made of nothing but the protocol crate: a core as a child, calls, and every event
-//! it sends, each wait with a deadline.
+//! A program that speaks to a core without our client: JSON lines over stdin and stdout.
 
 use crate::bssh;
-use bssh_fixtures::Home;
-use bssh_protocol::error::CallError;
-use bssh_protocol::exec::{Settings, Targets};
-use bssh_protocol::handshake::{
-    ClientCapabilities, ClientInfo, InitializeParams, LEVEL, MAJOR, Offer,
-};
-use bssh_protocol::link::{
-    Answering, Link, Notification, Options, Reply, Request, Service, StreamReceiver,
-};
-use bssh_protocol::methods::{Event, Initialize, Method};
-use bssh_protocol::stream::StreamId;
-use serde_json::Value;
-use std::path::Path;
-use std::process::Stdio;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tokio::process::Child;
-use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use bssh_fixtures::{Home, processes};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
-/// Nothing that works takes this long, also on a machine that is busy.
+/// A core of one's own. Killed when dropped.
+pub struct Peer {
+    child: Child,
+    stdin: ChildStdin,
+    messages: Receiver<Value>,
+    /// Events and questions that nobody has asked for yet.
+    early: Vec<Value>,
+    next: u64,
+}
+
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A core and the link to it.
-pub struct Peer {
-    pub link: Link,
-    seen: Arc<Seen>,
-    child: Child,
-    task: JoinHandle<()>,
-    ssh_config: String,
-}
-
-#[derive(Default)]
-struct Seen {
-    events: Mutex<Vec<(String, Value)>>,
-    arrived: Notify,
-}
-
-struct Collect(Arc<Seen>);
-
-impl Service for Collect {
-    fn request(&self, _: &Link, request: Request) -> Answering {
-        Box::pin(async move { Reply::unknown_method(&request) })
-    }
-
-    fn notification(&self, _: &Link, notification: Notification) {
-        let params: Value = serde_json::from_slice(&notification.params).expect("JSON");
-        self.0.events.lock().expect("no panic").push((notification.method.to_string(), params));
-        self.0.arrived.notify_waiters();
-    }
-}
-
 impl Peer {
-    /// Starts `bssh core --stdio` and shakes hands, strictly.
-    pub async fn start(home: &Home, ssh_config: &Path) -> Peer {
-        let mut command = tokio::process::Command::from(home.command(bssh()));
-        command.args(["core", "--stdio"]).kill_on_drop(true);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a core");
-        let reader = child.stdout.take().expect("piped");
-        let writer = child.stdin.take().expect("piped");
-        let seen = Arc::new(Seen::default());
-        let (link, task) = Link::start(reader, writer, Collect(seen.clone()), Options::frontend());
-        let task = tokio::spawn(async move { drop(task.await) });
-        let name = || "test".to_owned();
-        let params = InitializeParams {
-            protocol: Offer { majors: vec![MAJOR], level: LEVEL },
-            client: ClientInfo { name: name(), version: name(), kind: "program".to_owned() },
-            capabilities: ClientCapabilities { binary_frames: true, ..Default::default() },
-            limits: None,
-            strict: true,
-        };
-        let hello = link.call::<Initialize>(&params).await.expect("a core that answers");
-        link.peer_takes(hello.capabilities.binary_frames, hello.limits.max_data);
-        let ssh_config = ssh_config.display().to_string();
-        Peer { link, seen, child, task, ssh_config }
-    }
-
-    /// A node set on the test's daemon.
-    pub fn targets(&self, nodes: &str) -> Targets {
-        let ssh_config = Some(self.ssh_config.clone());
-        let settings = Settings { ssh_config, ..Settings::default() };
-        Targets { nodes: nodes.to_owned(), settings, ..Targets::default() }
-    }
-
-    /// Calls a method; an error fails the test.
-    #[track_caller]
-    pub fn call<'a, M: Method>(
-        &'a self,
-        params: &'a M::Params,
-    ) -> impl Future<Output = M::Result> + 'a {
-        let caller = std::panic::Location::caller();
-        async move {
-            self.try_call::<M>(params)
-                .await
-                .unwrap_or_else(|e| panic!("{caller}: {}: {e}", M::NAME))
-        }
-    }
-
-    /// Calls a method.
-    pub async fn try_call<M: Method>(&self, params: &M::Params) -> Result<M::Result, CallError> {
-        let answer = tokio::time::timeout(DEADLINE, self.link.call::<M>(params)).await;
-        answer.unwrap_or_else(|_| panic!("no answer to {} within {DEADLINE:?}", M::NAME))
-    }
-
-    /// Waits for an event that fits, also one that came before.
-    #[track_caller]
-    pub fn event<'a, E: Event>(
-        &'a self,
-        fits: impl Fn(&E::Params) -> bool + 'a,
-    ) -> impl Future<Output = E::Params> + 'a {
-        let caller = std::panic::Location::caller();
-        async move {
-            let search = async {
-                loop {
-                    let arrived = self.seen.arrived.notified();
-                    if let Some(found) = self.events::<E>().into_iter().find(&fits) {
-                        return found;
-                    }
-                    arrived.await;
+    /// Starts a core in this home, with what it may ask (`confirm`, `password`, …) and variables.
+    pub fn start(home: &Home, prompts: &[&str], vars: &[(&str, &str)]) -> Peer {
+        let mut command = home.command(bssh());
+        command.args(["core", "--stdio"]).envs(vars.iter().copied());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("a core");
+        let stdin = child.stdin.take().expect("its stdin");
+        let stdout = BufReader::new(child.stdout.take().expect("its stdout"));
+        let (send, messages) = channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let Ok(message) = serde_json::from_str(&line) else { continue };
+                if send.send(message).is_err() {
+                    return;
                 }
-            };
-            let found = tokio::time::timeout(DEADLINE, search).await;
-            found.unwrap_or_else(|_| panic!("{caller}: no such {}: {:?}", E::NAME, self.all()))
+            }
+        });
+        let mut peer = Peer { child, stdin, messages, early: Vec::new(), next: 0 };
+        let hello = json!({"protocol": {"majors": [1], "level": 1},
+            "client": {"name": "test", "version": "1", "kind": "program"},
+            "capabilities": {"prompts": prompts}});
+        peer.call("initialize", hello);
+        peer
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a pid")
+    }
+
+    /// Calls a method that must succeed.
+    #[track_caller]
+    pub fn call(&mut self, method: &str, params: Value) -> Value {
+        let answer = self.try_call(method, params);
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Calls a method; its error if it has one.
+    #[track_caller]
+    pub fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
+        let id = self.ask(method, params);
+        let answer = self.receive(method, |m| m["id"] == id && m.get("method").is_none());
+        match answer.get("error") {
+            Some(error) => Err(error.clone()),
+            None => Ok(answer["result"].clone()),
         }
     }
 
-    /// Every event of a kind so far.
-    pub fn events<E: Event>(&self) -> Vec<E::Params> {
-        let all = self.all().into_iter().filter(|(method, _)| method == E::NAME);
-        all.map(|(_, params)| serde_json::from_value(params).expect("the event's shape")).collect()
+    /// Sends a request and does not wait; its id.
+    #[allow(clippy::needless_pass_by_value, reason = "callers write json!")]
+    pub fn ask(&mut self, method: &str, params: Value) -> u64 {
+        self.next += 1;
+        self.send(&json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params}));
+        self.next
     }
 
-    /// Every event so far.
-    pub fn all(&self) -> Vec<(String, Value)> {
-        self.seen.events.lock().expect("no panic").clone()
+    /// The answer to an earlier [`Peer::ask`].
+    #[track_caller]
+    pub fn answer_to(&mut self, id: u64) -> Value {
+        self.receive("an answer", |m| m["id"] == id && m.get("method").is_none())
     }
 
-    /// A stream's bytes to its end.
-    pub async fn rest(&self, stream: StreamId, window: u64) -> Vec<u8> {
-        let mut receiver = self.link.receiver(stream, window);
-        let mut all = Vec::new();
-        let read = async {
-            while let Some(bytes) = receiver.next().await {
-                all.extend_from_slice(&bytes.expect("the stream goes to its end"));
+    /// Waits for an event or a question with these parameters.
+    #[track_caller]
+    pub fn wait_for(&mut self, method: &str, like: impl Fn(&Value) -> bool) -> Value {
+        self.receive(method, |m| m["method"] == method && like(&m["params"]))
+    }
+
+    /// Answers a question of the core.
+    #[allow(clippy::needless_pass_by_value, reason = "callers write json!")]
+    pub fn reply(&mut self, question: &Value, result: Value) {
+        self.send(&json!({"jsonrpc": "2.0", "id": question["id"], "result": result}));
+    }
+
+    /// Runs a command on one node to its end; its exit status.
+    #[track_caller]
+    pub fn exec(&mut self, mut params: Value) -> Value {
+        params["stdout"] = json!({"file": "/dev/null"});
+        params["stderr"] = json!({"file": "/dev/null"});
+        let run = self.call("exec/start", params)["run"].clone();
+        let ended = self.wait_for("exec/node", |p| p["run"] == run && p["state"] == "ended");
+        self.wait_for("exec/done", |p| p["run"] == run);
+        ended["params"].clone()
+    }
+
+    fn send(&mut self, message: &Value) {
+        writeln!(self.stdin, "{message}").expect("the core reads");
+    }
+
+    #[track_caller]
+    fn receive(&mut self, what: &str, like: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + DEADLINE;
+        if let Some(at) = self.early.iter().position(&like) {
+            return self.early.remove(at);
+        }
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.messages.recv_timeout(left) {
+                Ok(message) if like(&message) => return message,
+                Ok(message) => self.early.push(message),
+                Err(error) => panic!("{what}: {error}; had {:?}", self.early),
             }
-        };
-        tokio::time::timeout(DEADLINE, read).await.expect("an end of the stream in time");
-        all
-    }
-
-    /// Reads on until `text` was seen; gives all that was read.
-    pub async fn until(&self, receiver: &mut StreamReceiver, text: &str) -> String {
-        let mut all = Vec::new();
-        let read = async {
-            while !contains(&all, text.as_bytes()) {
-                let bytes = receiver.next().await.unwrap_or_else(|| panic!("the stream ended"));
-                all.extend_from_slice(&bytes.expect("a stream that goes on"));
-            }
-        };
-        let seen = tokio::time::timeout(DEADLINE, read).await;
-        let text_so_far = String::from_utf8_lossy(&all).into_owned();
-        assert!(seen.is_ok(), "{text:?} not seen in {text_so_far:?}");
-        text_so_far
-    }
-
-    /// The core's process id.
-    pub fn pid(&self) -> i32 {
-        i32::try_from(self.child.id().expect("it runs")).expect("a pid")
-    }
-
-    /// Closes the link and waits until the core has ended.
-    pub async fn close(mut self) {
-        self.link.close();
-        let ended = tokio::time::timeout(DEADLINE, self.child.wait()).await;
-        assert!(ended.expect("the core ends with its link").expect("our child").success());
-        self.task.abort();
+        }
     }
 }
 
-fn contains(all: &[u8], part: &[u8]) -> bool {
-    all.windows(part.len().max(1)).any(|window| window == part)
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let below = processes::descendants(self.pid());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for process in below {
+            processes::kill(process.pid);
+        }
+    }
 }

@@ -5,23 +5,36 @@ use bssh_fixtures::processes;
 use std::io::{self, Read, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// The executable under test: `BSSH`, or what cargo built next to the tests.
+/// The executable under test: `BSSH`, or what cargo builds from what is there now.
 pub fn bssh() -> PathBuf {
-    #[allow(clippy::disallowed_methods, reason = "tests are told by their environment")]
-    if let Some(path) = std::env::var_os("BSSH") {
-        return path.into();
-    }
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| given().unwrap_or_else(build)).clone()
+}
+
+#[allow(clippy::disallowed_methods, reason = "tests are told by their environment")]
+fn given() -> Option<PathBuf> {
+    std::env::var_os("BSSH").map(PathBuf::from)
+}
+
+/// `cargo test` alone builds only what the tests link; in the profile the tests were built in.
+fn build() -> PathBuf {
     let mut dir = std::env::current_exe().expect("the test knows its own path");
     dir.pop();
     if dir.ends_with("deps") {
         dir.pop();
     }
-    let path = dir.join("bssh");
-    assert!(path.exists(), "no {}; build it: cargo build --bin bssh", path.display());
-    path
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--package", "bssh", "--bin", "bssh", "--target-dir"]);
+    cargo.arg(dir.parent().expect("a target directory")).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if dir.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().expect("cargo runs").success(), "cannot build bssh");
+    dir.join("bssh")
 }
 
 /// Asks again, a few milliseconds apart, until the answer is yes; false at the deadline.

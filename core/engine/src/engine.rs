@@ -3,8 +3,11 @@
 //! Owns the pool and the runs. A run belongs to the link that started it: when the link goes, its
 //! runs are cancelled, and the last bytes and kills get a little time.
 
+use crate::agent::Agents;
 use crate::descriptor::is_null;
 use crate::forward::Forwards;
+use crate::fs::{Listings, Reach};
+use crate::gate::Gates;
 use crate::lanes::Lanes;
 use crate::plan::{Planner, Route};
 use crate::pool::Pool;
@@ -14,7 +17,9 @@ use crate::run::{Order, Parts, Run, has_streams, millis};
 use crate::session::Sessions;
 use crate::sink::{Adopt, Sinks};
 use crate::stdin::{Origin, Spool, Stdin};
+use crate::transfer::Transfers;
 use bssh_config::Environment;
+use bssh_config::clusters::Forwarding;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{
     CancelRun, ExecParams, ExecStarted, ResizeRun, RunEntry, RunId, RunList, SignalRun, Targets,
@@ -43,6 +48,11 @@ pub struct Engine {
     pub(crate) lanes: Lanes,
     pub(crate) ptys: Ptys,
     pub(crate) sessions: Sessions,
+    pub(crate) transfers: Transfers,
+    pub(crate) reach: Reach,
+    pub(crate) listings: Listings,
+    pub(crate) agents: Arc<Agents>,
+    pub(crate) gates: Gates,
     adopt: Box<Adopt>,
     runs: Mutex<BTreeMap<RunId, Arc<Run>>>,
     next: AtomicU64,
@@ -80,6 +90,11 @@ impl Engine {
             lanes: Lanes::default(),
             ptys: Ptys::default(),
             sessions: Sessions::default(),
+            transfers: Transfers::default(),
+            reach: Reach::default(),
+            listings: Listings::default(),
+            agents: Arc::default(),
+            gates: Gates::default(),
             adopt,
             runs: Mutex::default(),
             next: AtomicU64::new(1),
@@ -210,6 +225,9 @@ impl Engine {
         self.forwards.close_all();
         self.ptys.close_all();
         self.sessions.close_all();
+        self.transfers.cancel_all();
+        self.reach.close_all();
+        self.gates.close_all().await;
         for run in self.runs().values() {
             run.cancel(&[]);
         }
@@ -219,11 +237,16 @@ impl Engine {
         let _ = tokio::time::timeout(GRACE, all).await;
     }
 
-    /// Runs a task of this core's; it is waited for, for a while, when the link is gone.
-    pub(crate) async fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    /// A handle nobody has.
+    pub(crate) fn new_id(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Does some work until it is over or the link is gone.
+    pub(crate) async fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().await;
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
+        tasks.spawn(work);
     }
 
     /// Makes the one a connection asks, for a request of this caller.
@@ -242,16 +265,22 @@ impl Engine {
         }
     }
 
-    /// The route to the one node of a request.
+    /// The route to the one node of a request, and what the configuration says of forwards.
     ///
     /// # Errors
     /// As [`Engine::prepare`]; the node's own failure; more than one node.
-    pub(crate) fn one_route(&self, targets: &Targets) -> Result<Arc<Route>, CallError> {
+    pub(crate) fn one_route(
+        &self,
+        targets: &Targets,
+    ) -> Result<(Arc<Route>, Option<Forwarding>), CallError> {
         let planner = Planner::new(&self.env, &targets.settings, targets.destination.is_none())?;
         let mut nodes = planner.nodes(targets)?;
         match (nodes.pop(), nodes.len()) {
             (Some(node), 0) => {
-                node.route.map_err(|f| CallError::new(Kind::ConfigInvalid, f.message))
+                let settings = planner.inventory().map(|i| i.config().forwarding.clone());
+                let route = node.route;
+                let route = route.map_err(|f| CallError::new(Kind::ConfigInvalid, f.message))?;
+                Ok((route, settings))
             }
             _ => {
                 Err(CallError::new(Kind::InvalidParams, "this is for one node").at("params.nodes"))
@@ -315,7 +344,7 @@ impl Engine {
 }
 
 /// Raises the limit of open files and says how many nodes it allows at once.
-fn affordable(fanout: usize, warnings: &mut Vec<String>) -> usize {
+pub(crate) fn affordable(fanout: usize, warnings: &mut Vec<String>) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     let wanted = fanout as u64 + OTHER_DESCRIPTORS;

@@ -112,7 +112,7 @@ async fn lease(
     ))
 }
 
-fn connected(lease: &Lease, route: &Route, reused: bool) -> Connected {
+pub(crate) fn connected(lease: &Lease, route: &Route, reused: bool) -> Connected {
     let facts = lease.connection.facts();
     Connected {
         reused,
@@ -134,6 +134,7 @@ async fn start(
 ) -> Result<Ended, Error> {
     if let Action::Dial { host, port } = &run.params.action {
         let stream = lease.connection.open_tcp(host, *port, ("127.0.0.1", 0)).await?;
+        let _resident = lease.load.reside();
         run.set_executing(index);
         let (stdout, _) = run.sinks.node(&run.link);
         let executing = NodeState::Executing { stdout: stdout.id(), stderr: None };
@@ -141,9 +142,13 @@ async fn start(
         return Ok(pump::dial(stream, run.stdin.open().await, stdout).await);
     }
     let (lease, mut channel) = session(run, engine, route, lease).await?;
-    let agent = prepare(run, &channel, route, &lease).await?;
+    let _resident = lease.load.reside();
+    prepare(run, engine, &channel, route, &lease).await?;
     let sudo = run.params.sudo.then(crate::sudo::Sudo::new);
     request(run, &mut channel, sudo.as_ref()).await?;
+    if channel.agent_refused() {
+        tracing::warn!("{}: the node does not allow agent forwarding", node.name);
+    }
     run.set_executing(index);
     let (stdout, stderr) = run.sinks.node(&run.link);
     let executing = NodeState::Executing {
@@ -155,7 +160,6 @@ async fn start(
     let stdin = run.stdin.open().await;
     let pump = Pump { channel, stdin, stdout, stderr, sudo, run, node: &node.name, spool };
     let ended = attend(run, index, &lease, pump).await;
-    drop(agent);
     lease.give_back();
     Ok(ended)
 }
@@ -186,20 +190,15 @@ async fn session(
 /// What goes ahead of the command: agent, environment, terminal.
 async fn prepare(
     run: &Run,
+    engine: &Engine,
     channel: &Channel,
     route: &Route,
-    lease: &Lease,
-) -> Result<Option<crate::forward::AgentRelay>, Error> {
+    lease: &Arc<Lease>,
+) -> Result<(), Error> {
     let wanted = run.params.forward_agent || route.options.forward_agent_on;
-    let socket = route.agent.as_ref().or(route.options.identity_agent.as_ref()).filter(|_| wanted);
-    let agent = match socket {
-        Some(socket) => {
-            let relay = crate::forward::AgentRelay::start(&lease.connection, socket);
-            channel.agent_forward().await?;
-            Some(relay)
-        }
-        None => None,
-    };
+    if wanted && engine.arm(lease, route, run.params.agent.as_ref(), &run.questions) {
+        channel.agent_forward().await?;
+    }
     if let Some(pty) = &run.params.pty {
         channel.request_pty(&terminal(pty)).await?;
     }
@@ -207,7 +206,7 @@ async fn prepare(
     for (name, value) in route.env.iter().map(|(n, v)| (n, v)).chain(asked) {
         channel.env(name, value).await?;
     }
-    Ok(agent)
+    Ok(())
 }
 
 fn terminal(pty: &Wanted) -> PtyRequest {

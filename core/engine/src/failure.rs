@@ -100,6 +100,6 @@ fn meaning(kind: &ErrorKind) -> Meaning {
 }
 
 /// Control characters would break the one-line promise of every output mode.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

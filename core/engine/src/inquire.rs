@@ -5,6 +5,7 @@ use crate::plan::{Planner, config_error, targets_error};
 use bssh_config::{Error, Inventory, Node, NodeOverrides, nodeset, ssh_config};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::Settings;
+use bssh_protocol::forward::{Configured, ConfiguredParams};
 use bssh_protocol::node::{
     CheckParams, CheckResult, EffectiveValue, ExplainParams, Explained, FoldParams, Folded, Group,
     GroupList, GroupListParams, NodeNames, Problem, ResolveParams,
@@ -88,6 +89,20 @@ impl Engine {
             hops: planner.hops(&node),
             values: values.collect(),
             warnings: planner.warnings().into_iter().chain(missing).collect(),
+        })
+    }
+
+    /// `forward/configured`.
+    ///
+    /// # Errors
+    /// A bad file.
+    pub fn forward_configured(&self, params: &ConfiguredParams) -> Result<Configured, CallError> {
+        let planner = Planner::new(&self.env, &params.settings, true)?;
+        let forwarding = &inventory(&planner)?.config().forwarding;
+        Ok(Configured {
+            local: forwarding.local.clone(),
+            remote: forwarding.remote.clone(),
+            dynamic: forwarding.dynamic.clone(),
         })
     }
 

@@ -2,13 +2,17 @@
 //!
 //! Knows neither russh nor JSON: SSH is `bssh_ssh`, the outside is a link of `bssh_protocol`.
 //! The way of a command: [`Engine::prepare`] (`plan`) → `run` (fan-out) → `exec` (one node) →
-//! `pool` (its connection) → `pump` (its bytes) → `failure` or exit.
+//! `pool` (its connection) → `pump` (its bytes) → `failure` or exit. The way of files is
+//! `transfer`, single files are `fs`.
 
+mod agent;
 mod descriptor;
 mod engine;
 mod exec;
 mod failure;
 mod forward;
+mod fs;
+mod gate;
 mod inquire;
 mod kill;
 mod lanes;
@@ -23,9 +27,11 @@ mod sink;
 mod spool;
 mod stdin;
 mod sudo;
+mod transfer;
 
 pub use bssh_config::Environment;
 pub use engine::{Caller, Engine, Prepared};
 pub use pty::PreparedPty;
 pub use questions::BANNER;
 pub use session::{PreparedExec, PreparedSessions};
+pub use transfer::PreparedTransfer;

@@ -58,9 +58,26 @@ pub(crate) struct Route {
     pub dial_tries: u32,
     /// Environment to send: `SetEnv`, and what `SendEnv` picks.
     pub env: Vec<(String, String)>,
-    /// The local agent's socket, if it may be forwarded.
-    pub agent: Option<PathBuf>,
     pub options: Arc<HostOptions>,
+}
+
+/// What a node may send ahead on a connection for files: a long way holds much.
+const BULK_WINDOW: u32 = 16 << 20;
+
+impl Route {
+    /// The same way on a connection for files, which nothing else uses.
+    pub(crate) fn bulk(&self) -> Arc<Route> {
+        let plan = ConnectPlan { window: Some(BULK_WINDOW), ..(*self.plan).clone() };
+        Arc::new(Route {
+            key: format!("{} bulk", self.key),
+            hop: self.hop.clone(),
+            plan: Arc::new(plan),
+            busy_tries: self.busy_tries,
+            dial_tries: self.dial_tries,
+            env: self.env.clone(),
+            options: self.options.clone(),
+        })
+    }
 }
 
 impl Planner {
@@ -217,9 +234,6 @@ impl Planner {
             plan.host_keys.names.join(","),
             self.fingerprint,
         );
-        let agent = options
-            .forward_agent_on
-            .then(|| options.forward_agent.clone().or_else(|| options.identity_agent.clone()));
         Arc::new(Route {
             key,
             hop,
@@ -229,7 +243,6 @@ impl Planner {
                 false => options.connection_attempts,
             },
             env: environment(&options, &self.env),
-            agent: agent.flatten(),
             plan: Arc::new(plan),
             options: Arc::new(options),
         })
@@ -315,6 +328,7 @@ fn connect_plan(name: &str, options: &HostOptions, cluster: bool) -> ConnectPlan
             count: options.server_alive_count_max,
         },
         tcp_keepalive: options.tcp_keep_alive,
+        window: None,
         // A thousand nodes have a thousand banners.
         banner: !cluster,
     }

@@ -4,16 +4,17 @@
 //! for all nodes behind it. The last lease closes the connection. A guarded command takes a
 //! connection for itself ([`Pool::lane`]): then what runs on it is known.
 
+use crate::agent::AgentRelay;
 use crate::plan::Route;
 use bssh_ssh::ask::Ask;
 use bssh_ssh::error::{Error, ErrorKind, Phase};
 use bssh_ssh::{Connection, Via, connect};
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex as Flight;
+use tokio::sync::{Mutex as Flight, Notify};
 
 /// Every connection of the core.
 #[derive(Default)]
@@ -27,8 +28,43 @@ pub(crate) struct Lease {
     pub connection: Connection,
     /// A guarded command has this connection for itself.
     guarded: AtomicBool,
+    /// What lives on this connection, for those who would like to leave it unread.
+    pub(crate) load: Load,
+    /// Serves the node's agent channels, once they were armed.
+    pub(crate) agent: Mutex<Option<AgentRelay>>,
     /// Keeps the hop's connection.
-    hop: Option<Arc<Lease>>,
+    hop: Option<(Arc<Lease>, Resident)>,
+}
+
+/// How many channels a connection carries, and of what kind.
+#[derive(Default)]
+pub(crate) struct Load {
+    /// Channels that must always be served: sessions, listeners on the node, nodes behind it.
+    pub residents: Arc<AtomicUsize>,
+    /// Connections of forwards, which may be put elsewhere.
+    pub flows: AtomicUsize,
+    /// Flows whose client takes less than comes.
+    pub stalled: AtomicUsize,
+    /// A flow may have to go on reading.
+    pub changed: Notify,
+}
+
+/// One resident of a connection, as long as it is kept.
+pub(crate) struct Resident(Arc<AtomicUsize>);
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Load {
+    /// Counts a channel that must always be served.
+    pub(crate) fn reside(&self) -> Resident {
+        self.residents.fetch_add(1, Ordering::Relaxed);
+        self.changed.notify_waiters();
+        Resident(self.residents.clone())
+    }
 }
 
 impl Lease {
@@ -40,6 +76,15 @@ impl Lease {
     /// It goes through no other connection.
     pub(crate) fn is_direct(&self) -> bool {
         self.hop.is_none()
+    }
+
+    /// Exactly one flow is on this connection, and nothing waits for it at its hops.
+    pub(crate) fn is_lone_flow(&self) -> bool {
+        let n = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        let lone = |hop: &Lease| n(&hop.load.flows) == 0 && n(&hop.load.residents) == 1;
+        n(&self.load.flows) == 1
+            && n(&self.load.residents) == 0
+            && self.hop.as_ref().is_none_or(|(hop, _)| hop.hop.is_none() && lone(hop))
     }
 
     /// Takes the connection for a guarded command; false if one has it already.
@@ -114,11 +159,18 @@ impl Pool {
                 let (lease, _) = self.hop(hop, ask).await.map_err(at)?;
                 let to = &route.plan.address;
                 let stream = lease.connection.open_tcp(&to.host, to.port, ("127.0.0.1", 0)).await;
-                (Some(lease), Via::Stream(Box::new(stream.map_err(at)?)))
+                let resident = lease.load.reside();
+                (Some((lease, resident)), Via::Stream(Box::new(stream.map_err(at)?)))
             }
         };
         let connection = connect(route.plan.clone(), via, ask(route)).await?;
-        Ok(Arc::new(Lease { connection, guarded: AtomicBool::new(false), hop }))
+        Ok(Arc::new(Lease {
+            connection,
+            guarded: AtomicBool::new(false),
+            load: Load::default(),
+            agent: Mutex::default(),
+            hop,
+        }))
     }
 
     /// [`Pool::lease`] in a box: a hop may have hops.
@@ -159,7 +211,7 @@ fn is_busy(error: &Error) -> bool {
 }
 
 /// Two thirds to four thirds of a pause, so that a thousand nodes do not come back together.
-fn jittered(pause: Duration) -> Duration {
+pub(crate) fn jittered(pause: Duration) -> Duration {
     let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.subsec_nanos());
     pause * 2 / 3 + pause * (nanos / 64 % 1000) / 1500
 }

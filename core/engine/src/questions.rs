@@ -56,6 +56,20 @@ impl Questions {
         self.ask(question).await?.into_values().next()
     }
 
+    /// Asks for consent. None: there is nobody to ask.
+    pub(crate) async fn confirm(&self, node: &str, text: String) -> Option<bool> {
+        if !self.can("confirm") {
+            return None;
+        }
+        let _turn = self.turn.lock().await;
+        let question = ConfirmQuestion { prompt: self.number(), node: node.to_owned(), text };
+        match self.link.call::<AuthConfirm>(&question).await {
+            Ok(ConfirmAnswer::Yes) => Some(true),
+            Ok(_) => Some(false),
+            Err(_) => None,
+        }
+    }
+
     fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }

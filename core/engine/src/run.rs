@@ -256,11 +256,11 @@ pub(crate) fn millis(time: Duration) -> u64 {
 }
 
 /// A count out of `n` nodes; a share is rounded up, so that 10 % of 5 is one node.
-trait Count {
+pub(crate) trait Share {
     fn count(self, n: usize) -> usize;
 }
 
-impl Count for Threshold {
+impl Share for Threshold {
     fn count(self, n: usize) -> usize {
         match self {
             Threshold::Nodes(count) => count as usize,

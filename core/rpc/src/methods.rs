@@ -46,6 +46,11 @@ pub(crate) fn service(engine: &Arc<Engine>, shutdown: Arc<Notify>) -> Router {
     forwards(&mut module);
     ptys(&mut module);
     sessions(&mut module);
+    transfers(&mut module);
+    fs(&mut module);
+    connections(&mut module);
+    agent(&mut module);
+    gate(&mut module);
     Router::new(module)
 }
 
@@ -200,6 +205,128 @@ fn sessions(module: &mut RpcModule<Context>) {
     });
 }
 
+fn transfers(module: &mut RpcModule<Context>) {
+    register::<m::TransferStart, _, _, _>(module, |c, call, p| async move {
+        let prepared = c.engine.transfer_prepare(c.caller()?, p)?;
+        let (engine, started) = (c.engine.clone(), prepared.started.clone());
+        call.then(async move { engine.transfer_launch(prepared).await });
+        Ok(started)
+    });
+    register::<m::TransferCancel, _, _, _>(module, |c, _, p| async move {
+        c.engine.transfer_cancel(p.transfer).map(|()| Empty {})
+    });
+    register::<m::TransferList, _, _, _>(
+        module,
+        |c, _, _| async move { Ok(c.engine.transfer_list()) },
+    );
+}
+
+fn fs(module: &mut RpcModule<Context>) {
+    register::<m::FsStat, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_stat(&caller, p).await
+    });
+    register::<m::FsLstat, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_lstat(&caller, p).await
+    });
+    register::<m::FsRealpath, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_realpath(&caller, p).await
+    });
+    register::<m::FsReadlink, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_readlink(&caller, p).await
+    });
+    register::<m::FsStatvfs, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_statvfs(&caller, p).await
+    });
+    register::<m::FsList, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_list(&caller, p).await
+    });
+    register::<m::FsReadSmall, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_read_small(&caller, p).await
+    });
+    register::<m::FsWriteSmall, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_write_small(&caller, p).await
+    });
+    register::<m::FsMkdir, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_mkdir(&caller, p).await
+    });
+    register::<m::FsRemove, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_remove(&caller, p).await
+    });
+    register::<m::FsRename, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_rename(&caller, p).await
+    });
+    register::<m::FsSetattr, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_setattr(&caller, p).await
+    });
+    register::<m::FsSymlink, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_symlink(&caller, p).await
+    });
+}
+
+fn connections(module: &mut RpcModule<Context>) {
+    register::<m::ForwardConnections, _, _, _>(module, |c, _, p| async move {
+        c.engine.forward_connections(p.forward)
+    });
+    register::<m::ForwardConfigured, _, _, _>(module, |c, _, p| async move {
+        c.engine.forward_configured(&p)
+    });
+    register::<m::ForwardKick, _, _, _>(module, |c, _, p| async move {
+        c.engine.forward_kick(&p).map(|()| Empty {})
+    });
+}
+
+fn agent(module: &mut RpcModule<Context>) {
+    register::<m::AgentStatus, _, _, _>(module, |c, _, p| async move {
+        Ok(c.engine.agent_status(&p).await)
+    });
+    register::<m::AgentSetSocket, _, _, _>(module, |c, _, p| async move {
+        c.engine.agent_set_socket(p);
+        Ok(Empty {})
+    });
+    register::<m::AgentCheck, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.agent_check(&caller, &p).await
+    });
+}
+
+fn gate(module: &mut RpcModule<Context>) {
+    register::<m::GatePrepare, _, _, _>(module, |c, _, p| async move { c.engine.gate_prepare(&p) });
+    register::<m::GateStart, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.gate_start(&caller, &p).await
+    });
+    register::<m::GateStop, _, _, _>(
+        module,
+        |c, _, p| async move { Ok(c.engine.gate_stop(&p).await) },
+    );
+    register::<m::GateStatus, _, _, _>(module, |c, _, _| async move {
+        Ok(c.engine.gate_status().await)
+    });
+    register::<m::GateCheck, _, _, _>(
+        module,
+        |c, _, p| async move { c.engine.gate_check(&p).await },
+    );
+    register::<m::GateConnections, _, _, _>(module, |c, _, p| async move {
+        c.engine.gate_connections(&p).await
+    });
+    register::<m::GateKick, _, _, _>(module, |c, _, p| async move {
+        c.engine.gate_kick(&p).await.map(|()| Empty {})
+    });
+}
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn initialize(
@@ -238,6 +365,10 @@ fn initialize(
             ("exec".to_owned(), 1),
             ("forward".to_owned(), 1),
             ("pty".to_owned(), 1),
+            ("transfer".to_owned(), 1),
+            ("fs".to_owned(), 1),
+            ("agent".to_owned(), 1),
+            ("gate".to_owned(), 1),
         ]),
         limits: CoreLimits {
             max_frame: frame::MAX_FRAME,

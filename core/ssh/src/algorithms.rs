@@ -68,9 +68,11 @@ pub(crate) fn preferred(wanted: &Algorithms, host_keys: &[String]) -> Result<Pre
         .filter(|(name, _)| certificates.iter().any(|c| c == name))
         .map(|(_, algorithm)| algorithm.clone())
         .collect();
-    let key = match plain.is_empty() && !host_key_certificates.is_empty() {
-        true => Vec::new(),
-        false => select_keys(&plain)?,
+    let key = match (plain.is_empty(), host_key_certificates.is_empty()) {
+        (true, false) => Vec::new(),
+        // Certificates of kinds we do not have are not "no preference".
+        (true, true) if !host_keys.is_empty() => select_keys(host_keys)?,
+        _ => select_keys(&plain)?,
     };
     Ok(Preferred {
         kex: Cow::Owned(kex),

@@ -6,10 +6,11 @@
 
 use crate::error::{Error, ErrorKind, Phase};
 use bytes::Bytes;
-use russh::client::Msg;
+use russh::client::{ChannelOpenHandle, Msg};
 use russh::{ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Pty, Sig};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// A terminal for a session, RFC 4254 section 6.2.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +47,14 @@ pub struct Channel {
     /// Events that came before the answer to a request.
     early: VecDeque<ChannelEvent>,
     ended: bool,
+    /// An answer about the agent comes before the others.
+    agent: AtomicU8,
 }
+
+/// States of [`Channel::agent`].
+const NOT_ASKED: u8 = 0;
+const ASKED: u8 = 1;
+const REFUSED: u8 = 2;
 
 /// The sending side; clones are the same channel.
 #[derive(Clone)]
@@ -57,11 +65,56 @@ pub struct ChannelWriter {
 /// A channel as a stream of bytes (forwards, hops). Dropping it closes it.
 pub type ChannelStream = russh::ChannelStream<Msg>;
 
+/// A channel the node wants to open. It waits for an answer; dropping this refuses it.
+pub struct Incoming {
+    channel: russh::Channel<Msg>,
+    reply: ChannelOpenHandle,
+}
+
+/// Why a channel is refused, RFC 4254 section 5.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not allowed.
+    Prohibited,
+    /// The target could not be reached.
+    ConnectFailed,
+    /// Too many at once.
+    Shortage,
+}
+
+impl Incoming {
+    pub(crate) fn new(channel: russh::Channel<Msg>, reply: ChannelOpenHandle) -> Self {
+        Incoming { channel, reply }
+    }
+
+    /// Opens it.
+    pub async fn accept(self) -> Channel {
+        self.reply.accept().await;
+        Channel::new(self.channel)
+    }
+
+    /// Refuses it.
+    pub async fn refuse(self, why: Refusal) {
+        let reason = match why {
+            Refusal::Prohibited => ChannelOpenFailure::AdministrativelyProhibited,
+            Refusal::ConnectFailed => ChannelOpenFailure::ConnectFailed,
+            Refusal::Shortage => ChannelOpenFailure::ResourceShortage,
+        };
+        self.reply.reject(reason).await;
+    }
+}
+
 impl Channel {
     pub(crate) fn new(channel: russh::Channel<Msg>) -> Self {
         let (read, half) = channel.split();
         let writer = ChannelWriter { half: Arc::new(half) };
-        Channel { read, writer, early: VecDeque::new(), ended: false }
+        Channel {
+            read,
+            writer,
+            early: VecDeque::new(),
+            ended: false,
+            agent: AtomicU8::new(NOT_ASKED),
+        }
     }
 
     /// Sends an environment variable; no answer is wanted.
@@ -89,12 +142,19 @@ impl Channel {
         asked.await.map_err(gone)
     }
 
-    /// Offers our agent to the remote side; no answer is wanted.
+    /// Offers our agent to the remote side. The answer is taken with that to the start of a
+    /// command; see [`Channel::agent_refused`].
     ///
     /// # Errors
     /// The connection is gone.
     pub async fn agent_forward(&self) -> Result<(), Error> {
-        self.writer.half.agent_forward(false).await.map_err(gone)
+        self.agent.store(ASKED, Relaxed);
+        self.writer.half.agent_forward(true).await.map_err(gone)
+    }
+
+    /// The remote side does not want our agent.
+    pub fn agent_refused(&self) -> bool {
+        self.agent.load(Relaxed) == REFUSED
     }
 
     /// Runs a command line and waits until the server has taken it.
@@ -151,6 +211,12 @@ impl Channel {
     async fn answer(&mut self, what: &str) -> Result<(), Error> {
         loop {
             match self.read.wait().await {
+                Some(about @ (ChannelMsg::Success | ChannelMsg::Failure))
+                    if self.agent.load(Relaxed) == ASKED =>
+                {
+                    let refused = matches!(about, ChannelMsg::Failure);
+                    self.agent.store(if refused { REFUSED } else { NOT_ASKED }, Relaxed);
+                }
                 Some(ChannelMsg::Success) => return Ok(()),
                 Some(ChannelMsg::Failure) => {
                     let what = what.to_owned();

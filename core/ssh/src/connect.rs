@@ -3,7 +3,7 @@
 use crate::algorithms;
 use crate::ask::Ask;
 use crate::auth;
-use crate::channel::{Channel, ChannelStream, refused};
+use crate::channel::{Channel, ChannelStream, Incoming, refused};
 use crate::dial::dial;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::handler::{BACKLOG, Handler, Listening, Shared, handshake_error};
@@ -51,6 +51,17 @@ pub struct Connection {
     inner: Arc<Inner>,
 }
 
+/// What an agent is told about a connection (`session-bind@openssh.com`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// As the server sent it; a certificate if it has one.
+    pub host_key: Vec<u8>,
+    /// The hash of the first key exchange.
+    pub session_id: Vec<u8>,
+    /// The host key's signature of it, verified.
+    pub signature: Vec<u8>,
+}
+
 struct Inner {
     handle: Handle<Handler>,
     shared: Arc<Shared>,
@@ -63,7 +74,9 @@ struct Inner {
 /// Window of a channel: what the server may send before we say that we took it.
 const WINDOW: u32 = 2 << 20;
 /// Messages of a channel that may wait to be read: more than a window of full packets.
-const CHANNEL_QUEUE: usize = 2 * (WINDOW as usize / PACKET as usize);
+const fn channel_queue(window: u32) -> usize {
+    2 * (window as usize / PACKET as usize)
+}
 const PACKET: u32 = 32 * 1024;
 
 /// How long a server may take to prove that it has its host keys.
@@ -157,11 +170,12 @@ async fn config(plan: &ConnectPlan) -> Result<Config, Error> {
         false => plan.algorithms.host_keys.clone(),
     };
     let interval = Some(plan.keepalive.interval).filter(|i| !i.is_zero());
+    let window = plan.window.unwrap_or(WINDOW);
     let mut config = Config {
         client_id: russh::SshId::Standard(Cow::Borrowed(CLIENT_ID)),
-        window_size: WINDOW,
+        window_size: window,
         maximum_packet_size: PACKET,
-        channel_buffer_size: CHANNEL_QUEUE,
+        channel_buffer_size: channel_queue(window),
         preferred: algorithms::preferred(&plan.algorithms, &host_keys)?,
         inactivity_timeout: None,
         keepalive_interval: interval,
@@ -243,13 +257,30 @@ impl Connection {
         opened.map(russh::Channel::into_stream).map_err(|e| self.explain(refused(e)))
     }
 
+    /// As [`Connection::open_tcp`], as a channel whose packets are taken as they come.
+    ///
+    /// # Errors
+    /// As [`Connection::open_tcp`].
+    pub async fn open_tcp_channel(
+        &self,
+        host: &str,
+        port: u16,
+        origin: (&str, u16),
+    ) -> Result<Channel, Error> {
+        let (from, from_port) = origin;
+        let handle = &self.inner.handle;
+        let opened =
+            handle.channel_open_direct_tcpip(host, port.into(), from, from_port.into()).await;
+        opened.map(Channel::new).map_err(|e| self.explain(refused(e)))
+    }
+
     /// Connects from the node to a Unix socket there.
     ///
     /// # Errors
     /// As [`Connection::open_tcp`].
-    pub async fn open_unix(&self, path: &str) -> Result<ChannelStream, Error> {
+    pub async fn open_unix_channel(&self, path: &str) -> Result<Channel, Error> {
         let opened = self.inner.handle.channel_open_direct_streamlocal(path).await;
-        opened.map(russh::Channel::into_stream).map_err(|e| self.explain(refused(e)))
+        opened.map(Channel::new).map_err(|e| self.explain(refused(e)))
     }
 
     /// Makes the node listen on a TCP port (0: it chooses).
@@ -263,7 +294,7 @@ impl Connection {
             Ok(chosen) => chosen,
             Err(error) => return Err(self.listen_error(error)),
         };
-        Ok(self.accept_at(Listening::Tcp(chosen), bind))
+        Ok(self.accept_at(Listening::Tcp(bind.to_owned(), chosen)))
     }
 
     /// Makes the node listen on a Unix socket.
@@ -273,13 +304,24 @@ impl Connection {
     pub async fn listen_unix(&self, path: &str) -> Result<RemoteListener, Error> {
         let asked = self.inner.handle.streamlocal_forward(path).await;
         asked.map_err(|e| self.listen_error(e))?;
-        Ok(self.accept_at(Listening::Unix(path.to_owned()), ""))
+        Ok(self.accept_at(Listening::Unix(path.to_owned())))
     }
 
     /// Takes the agent channels the node opens; ask for them on a channel with
     /// [`Channel::agent_forward`].
     pub fn accept_agent(&self) -> RemoteListener {
-        self.accept_at(Listening::Agent, "")
+        self.accept_at(Listening::Agent)
+    }
+
+    /// What binds an agent to this connection: host key, session id, the host key's signature.
+    /// None if the key exchange gave none.
+    pub fn binding(&self) -> Option<Binding> {
+        let binding = self.inner.handle.agent_session_binding()?;
+        Some(Binding {
+            host_key: binding.host_key().to_vec(),
+            session_id: binding.session_id().to_vec(),
+            signature: binding.signature().to_vec(),
+        })
     }
 
     /// Waits for the end of the connection, and says why it ended.
@@ -304,10 +346,10 @@ impl Connection {
         let _ = self.inner.handle.disconnect(bye, "", "").await;
     }
 
-    fn accept_at(&self, listening: Listening, bind: &str) -> RemoteListener {
+    fn accept_at(&self, listening: Listening) -> RemoteListener {
         let (sender, accepted) = mpsc::channel(BACKLOG);
         self.inner.shared.state().listening.insert(listening.clone(), sender);
-        RemoteListener { connection: self.clone(), listening, bind: bind.to_owned(), accepted }
+        RemoteListener { connection: self.clone(), listening, accepted }
     }
 
     fn listen_error(&self, error: russh::Error) -> Error {
@@ -335,21 +377,20 @@ impl Connection {
 pub struct RemoteListener {
     connection: Connection,
     listening: Listening,
-    bind: String,
-    accepted: mpsc::Receiver<ChannelStream>,
+    accepted: mpsc::Receiver<Incoming>,
 }
 
 impl RemoteListener {
     /// The port the node listens on; 0 for a Unix socket.
     pub fn port(&self) -> u16 {
         match self.listening {
-            Listening::Tcp(port) => u16::try_from(port).unwrap_or(0),
+            Listening::Tcp(_, port) => u16::try_from(port).unwrap_or(0),
             _ => 0,
         }
     }
 
-    /// The next connection; none once the SSH connection is over.
-    pub async fn accept(&mut self) -> Option<ChannelStream> {
+    /// The next connection, not answered yet; none once the SSH connection is over.
+    pub async fn accept(&mut self) -> Option<Incoming> {
         self.accepted.recv().await
     }
 }
@@ -358,13 +399,12 @@ impl Drop for RemoteListener {
     fn drop(&mut self) {
         self.connection.inner.shared.state().listening.remove(&self.listening);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let (connection, bind) = (self.connection.clone(), std::mem::take(&mut self.bind));
-        let listening = self.listening.clone();
+        let (connection, listening) = (self.connection.clone(), self.listening.clone());
         runtime.spawn(async move {
             let handle = &connection.inner.handle;
             // The server forgets its listeners with the connection anyway.
             let _ = match listening {
-                Listening::Tcp(port) => handle.cancel_tcpip_forward(bind, port).await,
+                Listening::Tcp(bind, port) => handle.cancel_tcpip_forward(bind, port).await,
                 Listening::Unix(path) => handle.cancel_streamlocal_forward(path).await,
                 Listening::Agent => Ok(()),
             };

@@ -18,7 +18,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 ///
 /// # Errors
 /// Phase resolve or dial; the error of the address tried first unless a later one says more.
-pub(crate) async fn dial(
+pub async fn dial(
     to: &Address,
     keepalive: bool,
     limit: Option<Duration>,
@@ -30,6 +30,29 @@ pub(crate) async fn dial(
     let Some(limit) = limit else { return attempt.await };
     tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
         let kind = ErrorKind::DialTimeout { address: shown(to), seconds: limit.as_secs_f64() };
+        Err(Error::new(Phase::Dial, kind))
+    })
+}
+
+/// Connects to the first of these addresses that answers; `host` is for messages.
+///
+/// # Errors
+/// As [`dial`], without a look-up.
+pub async fn dial_addresses(
+    host: &str,
+    addresses: &[SocketAddr],
+    limit: Duration,
+) -> Result<TcpStream, Error> {
+    let to = Address {
+        host: host.to_owned(),
+        port: addresses.first().map_or(0, SocketAddr::port),
+        family: Family::Any,
+        bind: None,
+        interface: None,
+    };
+    let ordered = interleave(addresses.to_vec());
+    tokio::time::timeout(limit, race(&to, &ordered, true)).await.unwrap_or_else(|_| {
+        let kind = ErrorKind::DialTimeout { address: shown(&to), seconds: limit.as_secs_f64() };
         Err(Error::new(Phase::Dial, kind))
     })
 }

@@ -4,7 +4,7 @@
 //! Channels that were not asked for are refused; asked-for ones go into a bounded queue.
 
 use crate::ask::{Ask, Note, NoteLevel};
-use crate::channel::ChannelStream;
+use crate::channel::Incoming;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::host_key::{self, Presented, Verdict};
 use crate::plan::ConnectPlan;
@@ -18,12 +18,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
 
 /// Connections the server may have opened and nobody taken yet; more are refused.
-pub(crate) const BACKLOG: usize = 64;
+pub(crate) const BACKLOG: usize = 512;
 
 /// Where the server may open channels to: what we asked it to listen on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Listening {
-    Tcp(u32),
+    /// The address we asked for, and the port the server has chosen.
+    Tcp(String, u32),
     Unix(String),
     Agent,
 }
@@ -46,7 +47,7 @@ pub(crate) struct State {
     pub(crate) refused: Option<Error>,
     pub(crate) kex: String,
     pub(crate) cipher: String,
-    pub(crate) listening: HashMap<Listening, mpsc::Sender<ChannelStream>>,
+    pub(crate) listening: HashMap<Listening, mpsc::Sender<Incoming>>,
 }
 
 impl Shared {
@@ -85,13 +86,31 @@ impl Drop for Handler {
 }
 
 impl Handler {
+    /// Hands an open request over; whoever takes it answers. One that nobody asked for is refused.
     async fn offer(&self, to: &Listening, channel: Channel<Msg>, reply: ChannelOpenHandle) {
-        let queue = self.shared.state().listening.get(to).cloned();
+        let queue = self.shared.state().queue(to);
         let Some(slot) = queue.as_ref().and_then(|q| q.try_reserve().ok()) else {
             return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         };
-        reply.accept().await;
-        slot.send(channel.into_stream());
+        slot.send(Incoming::new(channel, reply));
+    }
+}
+
+impl State {
+    /// Who listens there. Servers name the address as they like, so a port that only one
+    /// listener has is enough.
+    fn queue(&self, to: &Listening) -> Option<mpsc::Sender<Incoming>> {
+        if let Some(queue) = self.listening.get(to) {
+            return Some(queue.clone());
+        }
+        let Listening::Tcp(_, wanted) = to else { return None };
+        let mut same = self.listening.iter().filter(
+            |(listening, _)| matches!(listening, Listening::Tcp(_, port) if port == wanted),
+        );
+        match (same.next(), same.next()) {
+            (Some((_, queue)), None) => Some(queue.clone()),
+            _ => None,
+        }
     }
 }
 
@@ -167,14 +186,14 @@ impl russh::client::Handler for Handler {
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
         channel: Channel<Msg>,
-        _: &str,
+        address: &str,
         port: u32,
         _: &str,
         _: u32,
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.offer(&Listening::Tcp(port), channel, reply).await;
+        self.offer(&Listening::Tcp(address.to_owned(), port), channel, reply).await;
         Ok(())
     }
 
@@ -255,6 +274,22 @@ impl russh::client::Handler for Handler {
     }
 }
 
+/// `SHA256:…` of a key as it goes over the wire, whether we can read it or not.
+pub fn key_fingerprint(blob: &[u8]) -> String {
+    use base64::Engine;
+    let digest = ring::digest::digest(&ring::digest::SHA256, blob);
+    format!("SHA256:{}", base64::engine::general_purpose::STANDARD_NO_PAD.encode(digest))
+}
+
+/// A key's type as it goes over the wire, such as `ssh-ed25519`.
+pub fn key_type(blob: &[u8]) -> String {
+    let name = blob
+        .split_first_chunk::<4>()
+        .and_then(|(length, rest)| rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?));
+    let name = name.filter(|n| n.len() <= 64).unwrap_or_default();
+    name.iter().copied().filter(u8::is_ascii_graphic).map(char::from).collect()
+}
+
 /// A server's text for a terminal: lines, tabs, and nothing else that drives it.
 fn printable_lines(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || matches!(c, '\r' | '\n' | '\t')).collect()
@@ -271,6 +306,10 @@ fn lost(error: &russh::Error, keepalives: u32) -> String {
             ErrorKind::KeepaliveTimeout { count: keepalives }.to_string()
         }
         russh::Error::HUP | russh::Error::Disconnect => "closed by the server".to_owned(),
+        // As ssh says it: the bytes were changed on the way.
+        russh::Error::PacketAuth | russh::Error::DecryptionError => {
+            "Corrupted MAC on input".to_owned()
+        }
         other => other.to_string(),
     }
 }

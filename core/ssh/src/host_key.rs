@@ -303,8 +303,12 @@ fn status(entries: &[Entry], key: &Presented) -> Status {
 fn refuse_revoked(rules: &HostKeyRules, key: &Presented, name: &str) -> Result<(), Error> {
     let Some(path) = &rules.revoked else { return Ok(()) };
     let revoked = known_hosts::revoked_keys(path)?;
-    let authority = key.certificate.as_ref().and_then(|c| authority(c));
-    match revoked.iter().any(|k| *k == key.blob || Some(k) == authority.as_ref()) {
+    let certified = |certificate: &Certificate| {
+        let authority = authority(certificate).unwrap_or_default();
+        revoked.has_key(&authority)
+            || revoked.has_certificate(&authority, certificate.serial(), certificate.key_id())
+    };
+    match revoked.has_key(&key.blob) || key.certificate.as_deref().is_some_and(certified) {
         true => Err(key.revoked(name, path.display().to_string())),
         false => Ok(()),
     }
@@ -328,7 +332,8 @@ fn check_certificate(
     let authority = authority(certificate);
     let has = |e: &&Entry, marker| e.marker == marker && Some(&e.blob) == authority.as_ref();
     let mut all = entries.into_iter().flatten();
-    if let Some(revoked) = all.clone().find(|e| has(e, Marker::Revoked)) {
+    let own = |e: &&Entry| e.marker == Marker::Revoked && e.blob == key.blob;
+    if let Some(revoked) = all.clone().find(|e| has(e, Marker::Revoked) || own(e)) {
         return Err(key.revoked(name, revoked.place.clone()));
     }
     if !all.any(|e| has(&e, Marker::CertAuthority)) {
@@ -450,7 +455,9 @@ async fn unknown(
                 ),
             };
             note(ask, NoteLevel::Warning, text);
-            Ok(key.trusted(rules.update != UpdateKeys::No))
+            // Only a key that somebody has vouched for vouches for others.
+            let vouched = rules.policy == HostKeyPolicy::Ask;
+            Ok(key.trusted(vouched && rules.update != UpdateKeys::No))
         }
         _ => Ok(key.trusted(false)),
     }

@@ -2,7 +2,7 @@
 //!
 //! Knows no JSON, no jobs, no clusters and no configuration files: a [`plan::ConnectPlan`] comes
 //! in with everything decided, a [`Connection`] or an [`error::Error`] comes out. Reading order:
-//! `plan`, `connect`, `dial`, `wire`, `handler`, `host_key`, `auth`, `channel`.
+//! `plan`, `connect`, `dial`, `wire`, `handler`, `host_key`, `auth`, `channel`, `sftp`.
 
 mod agent;
 mod algorithms;
@@ -15,12 +15,19 @@ pub mod error;
 mod file_cache;
 mod handler;
 pub mod host_key;
+mod host_key_of;
 mod identity;
 mod known_hosts;
 pub mod plan;
 mod proxy;
+pub mod sftp;
 mod wire;
 
-pub use channel::{Channel, ChannelEvent, ChannelStream, ChannelWriter, PtyRequest};
-pub use connect::{Connection, Facts, RemoteListener, Via, connect};
+pub use channel::{
+    Channel, ChannelEvent, ChannelStream, ChannelWriter, Incoming, PtyRequest, Refusal,
+};
+pub use connect::{Binding, Connection, Facts, RemoteListener, Via, connect};
+pub use dial::{dial, dial_addresses};
+pub use handler::{key_fingerprint, key_type};
+pub use host_key_of::host_key_of;
 pub use wire::{BoxStream, Stream};

@@ -18,6 +18,9 @@ pub struct ConnectPlan {
     pub timeouts: Timeouts,
     pub keepalive: Keepalive,
     pub tcp_keepalive: bool,
+    /// What the server may send on a channel before we say that we took it, in bytes. None: the
+    /// usual; connections that carry files over long ways take more.
+    pub window: Option<u32>,
     /// Show what the server says before it lets anybody in.
     pub banner: bool,
 }

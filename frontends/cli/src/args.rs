@@ -4,6 +4,7 @@
 //! together is [`crate::request`]'s business; which grammar applies at all is
 //! [`crate::grammar`]'s.
 
+use crate::verbs::{AgentVerb, ForwardVerb, GateVerb};
 use bssh_protocol::exec::Threshold;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -229,6 +230,16 @@ pub(crate) enum Sub {
     },
     /// Connect to the nodes and log in, no more
     Ping,
+    /// Send files to the nodes
+    #[command(
+        override_usage = "bssh upload [OPTIONS] SRC… HOST:DST\n       bssh -H NODES upload [OPTIONS] SRC… DST"
+    )]
+    Upload(crate::files::FileArgs),
+    /// Fetch files from the nodes (from several: to DST/NODE, or where {node} in DST says)
+    #[command(
+        override_usage = "bssh download [OPTIONS] HOST:SRC… DST\n       bssh -H NODES download [OPTIONS] SRC… DST"
+    )]
+    Download(crate::files::FileArgs),
     /// List clusters and groups
     List,
     /// Expand, fold, count, pick from or split a node set
@@ -249,6 +260,21 @@ pub(crate) enum Sub {
         /// A plain shell on the one node instead
         #[arg(long)]
         single_node: bool,
+    },
+    /// Forwards on many nodes
+    Forward {
+        #[command(subcommand)]
+        verb: ForwardVerb,
+    },
+    /// Exactly the listed SSH hosts, for a sandbox
+    Gate {
+        #[command(subcommand)]
+        verb: GateVerb,
+    },
+    /// The local agent, here and on a node
+    Agent {
+        #[command(subcommand)]
+        verb: AgentVerb,
     },
     /// Print a completion script for a shell
     Completions {
@@ -356,7 +382,7 @@ impl NodesVerb {
 }
 
 /// `10`, `1.5`, `500ms`, `30s`, `5m`, `2h`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match text.get(digits.len()..).unwrap_or_default() {
         "" | "s" => 1.0,

@@ -5,7 +5,7 @@ use crate::commands::{self, Ui};
 use crate::last::LastRun;
 use crate::output::Style;
 use crate::request::{self, Terminals};
-use crate::{Around, Interactive, exit, print, say};
+use crate::{Around, Interactive, exit, files, print, say};
 use bssh_client::{Core, Start};
 use bssh_protocol::handshake::ClientInfo;
 use bssh_protocol::methods::GroupList;
@@ -85,10 +85,19 @@ async fn dispatch(args: &Args, core: &Core, ui: &Ui) -> u8 {
         None => Some(&args.words),
         Some(Sub::Exec { words }) => Some(words),
         Some(Sub::Ping) => None,
+        Some(Sub::Upload(files)) => {
+            return commands::transfer(core, files::request(args, files, true), ui).await;
+        }
+        Some(Sub::Download(files)) => {
+            return commands::transfer(core, files::request(args, files, false), ui).await;
+        }
         Some(Sub::List) => return commands::list(core, args).await,
         Some(Sub::Nodes { verb }) => return commands::nodes(core, args, verb).await,
         Some(Sub::Explain { node }) => return commands::explain(core, args, node).await,
         Some(Sub::Config { verb: ConfigVerb::Check }) => return commands::check(core, args).await,
+        Some(Sub::Forward { verb }) => return commands::forward(core, args, verb).await,
+        Some(Sub::Gate { verb }) => return commands::gate(core, args, verb).await,
+        Some(Sub::Agent { verb }) => return commands::agent(core, args, verb).await,
         Some(Sub::Completions { .. } | Sub::Man | Sub::Repl { .. }) => return exit::GENERAL,
     };
     let terminals =

@@ -30,6 +30,9 @@ pub(crate) fn decide(program: &OsStr, words: &[OsString]) -> Grammar {
         return Grammar::Cluster;
     }
     let seen = skim(words, CLUSTER_VALUES);
+    if seen.ssh {
+        return Grammar::Ssh;
+    }
     if seen.targets || seen.long.is_some_and(|known| known) {
         return seen.refused().map_or(Grammar::Cluster, Grammar::Refused);
     }
@@ -63,25 +66,17 @@ const SUBCOMMANDS: &[&str] = &[
     "interactive",
     "completions",
     "man",
+    "upload",
+    "download",
+    "forward",
+    "gate",
+    "agent",
 ];
 
 /// Subcommands that are reserved and not built yet; `core` and `demo` never come here from an
 /// executable that has them. Taking `core` for a host would start a core to reach it, without
 /// end.
-const ABSENT: &[&str] = &[
-    "core",
-    "demo",
-    "upload",
-    "download",
-    "forward",
-    "gate",
-    "session",
-    "job",
-    "sync",
-    "agent",
-    "sftp",
-    "cache-stats",
-];
+const ABSENT: &[&str] = &["core", "demo", "session", "job", "sync", "sftp", "cache-stats"];
 
 /// Flags of the cluster grammar that are reserved and not built yet.
 const ABSENT_FLAGS: &[(&str, &str)] = &[
@@ -124,6 +119,9 @@ const LONG_VALUES: &[&str] = &[
     "max-output",
     "color",
     "persist",
+    "skip",
+    "symlinks",
+    "stall",
 ];
 
 /// What skimming found before the first word of a command or subcommand.
@@ -133,6 +131,8 @@ struct Seen {
     /// There are long options; whether one of them is known.
     long: Option<bool>,
     help: bool,
+    /// A flag that only ssh has.
+    ssh: bool,
     maybe_cluster: Option<String>,
     absent_flag: Option<(String, &'static str)>,
     first_word: Option<String>,
@@ -201,6 +201,7 @@ fn skim_shorts(seen: &mut Seen, shorts: &[u8], next: Option<&[u8]>, values: &[u8
         note_absent(seen, &char::from(*letter).to_string(), "-");
         match letter {
             b'h' => seen.help = true,
+            b'G' => seen.ssh = true,
             // ssh's -C and -g have no value: a flag behind them decides for ssh.
             b'C' => {
                 let Some(name) = apart.filter(|_| values == CLUSTER_VALUES) else { continue };
@@ -257,6 +258,7 @@ mod tests {
         let known = |n: &str| Grammar::ClusterIfKnown(n.to_owned());
         for (line, want) in [
             ("host uptime", Grammar::Ssh),
+            ("-G -w 3 host", Grammar::Ssh),
             ("-H a,b uptime", Grammar::Cluster),
             ("-Ha,b uptime", Grammar::Cluster),
             ("-w a,b uptime", Grammar::Cluster),
@@ -286,6 +288,8 @@ mod tests {
             ("--hostfile f df", Grammar::Cluster),
             ("--json exec df", Grammar::Cluster),
             ("ping -H a", Grammar::Cluster),
+            ("upload -r x web1:/srv", Grammar::Cluster),
+            ("-F cfg download -H a x y", Grammar::Cluster),
             ("-f 3 ping", Grammar::Cluster),
             ("-x host ping", Grammar::Ssh),
             ("nodes expand -- a[1-2]", Grammar::Cluster),
@@ -310,8 +314,8 @@ mod tests {
             "-t -H a top",
             "-H a -L 1:b:2 ls",
             "-H a --tui ls",
-            "upload x y",
-            "-H a upload x y",
+            "sync x y",
+            "-H a session ls",
             "-H a sync",
             "core --stdio",
             "--persist 5m -H a true",

@@ -10,12 +10,14 @@ mod cluster;
 mod commands;
 mod environment;
 mod exit;
+mod files;
 mod grammar;
 mod last;
 mod output;
 mod prompt;
 mod request;
 mod ssh;
+mod verbs;
 
 use bssh_client::Start;
 use bssh_protocol::exec::Targets;

@@ -9,25 +9,29 @@ use crate::pty::{Pty, Ptys};
 use crate::run::{Run, Runs, Windows, window_for};
 use crate::service::Frontend;
 use crate::sessions::{Queue, SessionEvent, Sessions};
+use crate::transfer::{Transfer, Transfers};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::ExecParams;
 use bssh_protocol::handshake::{
     ClientCapabilities, ClientInfo, InitializeParams, InitializeResult, LEVEL, MAJOR, Offer,
 };
-use bssh_protocol::link::{Link, LinkTask, Options};
-use bssh_protocol::methods::{ExecStart, Initialize, Method};
+use bssh_protocol::link::{Link, LinkTask, Notification, Options};
+use bssh_protocol::methods::{ExecStart, Initialize, Method, TransferStart};
 use bssh_protocol::pty::PtyOpenParams;
 use bssh_protocol::stream::{Sink, Source};
+use bssh_protocol::transfer::TransferParams;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::Child;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// How long what a dead core has written may take to be read.
 const DRAIN: Duration = Duration::from_secs(1);
+/// Events that wait to be taken.
+const EVENTS: usize = 1024;
 /// The fanout of a run that names none.
 const FANOUT: u32 = 64;
 
@@ -91,6 +95,7 @@ pub struct Core {
     lost: watch::Receiver<Option<Lost>>,
     lent: Option<Lent>,
     hello: InitializeResult,
+    events: Mutex<Option<mpsc::Receiver<Notification>>>,
 }
 
 /// What a link owns.
@@ -99,6 +104,7 @@ struct Handles {
     runs: Arc<Runs>,
     ptys: Arc<Ptys>,
     sessions: Arc<Queue>,
+    transfers: Arc<Transfers>,
 }
 
 impl Handles {
@@ -106,6 +112,7 @@ impl Handles {
     fn lost(&self, how: &str) {
         self.runs.lost(how);
         self.ptys.lost();
+        self.transfers.lost(how);
         self.sessions.push(SessionEvent::Lost(how.to_owned()), None);
     }
 }
@@ -161,11 +168,14 @@ impl Core {
             limits: None,
             strict: start.strict,
         };
+        let (sender, events) = mpsc::channel(EVENTS);
         let service = Frontend {
             prompter: start.prompter,
             runs: handles.runs.clone(),
             ptys: handles.ptys.clone(),
             sessions: handles.sessions.clone(),
+            transfers: handles.transfers.clone(),
+            events: sender,
         };
         let (link, task) = Link::start(reader, writer, service, Options::frontend());
         let (tell, mut lost) = watch::channel(None);
@@ -187,7 +197,8 @@ impl Core {
             }
         };
         link.peer_takes(hello.capabilities.binary_frames, hello.limits.max_data);
-        Ok(Core { link, handles, lost, lent: None, hello })
+        let events = Mutex::new(Some(events));
+        Ok(Core { link, handles, lost, lent: None, hello, events })
     }
 
     /// What the core said about itself.
@@ -210,6 +221,11 @@ impl Core {
             Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
             result => result,
         }
+    }
+
+    /// The `event/…` notifications, for the first who asks.
+    pub fn events(&self) -> Option<mpsc::Receiver<Notification>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Starts a run. A window that is not set is chosen by the fanout.
@@ -245,6 +261,22 @@ impl Core {
     pub async fn pty(&self, params: &PtyOpenParams) -> Result<Pty, CallError> {
         let window = self.hello.limits.window;
         Pty::open(&self.link, self.handles.ptys.clone(), params, window).await
+    }
+
+    /// Starts a transfer.
+    ///
+    /// # Errors
+    /// As [`Core::exec`].
+    pub async fn transfer(&self, params: &TransferParams) -> Result<Transfer, CallError> {
+        let (link, transfers) = (self.link.clone(), self.handles.transfers.clone());
+        let opened = self
+            .link
+            .call_then::<TransferStart, _>(params, move |started| transfers.open(&link, started))
+            .await;
+        match opened {
+            Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
+            opened => opened,
+        }
     }
 
     /// Our own stdin, stdout and stderr under the core's numbers.

@@ -23,6 +23,7 @@
 //!
 //! Reading order: `core` (start, call, end), `child` (the process), `run` (one command over many
 //! nodes), `sessions` (shell states), `pty` (a terminal), `prompter` (questions to a person).
+//! nodes), `transfer` (files), `prompter` (questions to a person).
 
 mod child;
 mod core;
@@ -31,6 +32,7 @@ mod pty;
 mod run;
 mod service;
 mod sessions;
+mod transfer;
 
 pub use crate::core::{Core, Error, Start};
 pub use child::Lost;
@@ -38,3 +40,4 @@ pub use prompter::{Answer, NoPrompter, Prompter};
 pub use pty::Pty;
 pub use run::{Channel, Run, RunEvent, window_for};
 pub use sessions::{SessionEvent, Sessions};
+pub use transfer::{Transfer, TransferEvent};

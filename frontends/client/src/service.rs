@@ -4,18 +4,24 @@ use crate::prompter::Prompter;
 use crate::pty::Ptys;
 use crate::run::Runs;
 use crate::sessions::{Queue, SessionEvent};
+use crate::transfer::Transfers;
 use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service};
 use bssh_protocol::methods::{
     AuthConfirm, AuthHostKey, AuthPrompt, Event, ExecDoneEvent, ExecNodeEvent, Method,
-    PromptDoneEvent, PtyExitedEvent, SessionExecDoneEvent, SessionStateEvent,
+    PromptDoneEvent, PtyExitedEvent, SessionExecDoneEvent, SessionStateEvent, TransferDoneEvent,
+    TransferFileEvent, TransferNodeEvent, TransferProgressEvent,
 };
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 pub(crate) struct Frontend {
     pub(crate) prompter: Arc<dyn Prompter>,
     pub(crate) runs: Arc<Runs>,
     pub(crate) ptys: Arc<Ptys>,
     pub(crate) sessions: Arc<Queue>,
+    pub(crate) transfers: Arc<Transfers>,
+    /// Other events. When nobody takes them, further ones are left out.
+    pub(crate) events: mpsc::Sender<Notification>,
 }
 
 impl Service for Frontend {
@@ -68,10 +74,34 @@ impl Service for Frontend {
                     self.ptys.exited(event);
                 }
             }
+            TransferNodeEvent::NAME => {
+                if let Ok(event) = notification.event::<TransferNodeEvent>() {
+                    self.transfers.node(event);
+                }
+            }
+            TransferProgressEvent::NAME => {
+                if let Ok(event) = notification.event::<TransferProgressEvent>() {
+                    self.transfers.progress(event);
+                }
+            }
+            TransferFileEvent::NAME => {
+                if let Ok(event) = notification.event::<TransferFileEvent>() {
+                    self.transfers.file(event);
+                }
+            }
+            TransferDoneEvent::NAME => {
+                if let Ok(event) = notification.event::<TransferDoneEvent>() {
+                    self.transfers.done(event);
+                }
+            }
             PromptDoneEvent::NAME => {
                 if let Ok(event) = notification.event::<PromptDoneEvent>() {
                     self.prompter.done(event.prompt);
                 }
+            }
+            name if name.starts_with("event/") => {
+                // Full: whoever is interested sees a gap in the numbers.
+                let _ = self.events.try_send(notification);
             }
             _ => {}
         }

@@ -13,22 +13,22 @@ use bssh_protocol::session::{
     SessionOpenParams, SessionReady, SessionRef, SessionSignal, SessionState, StateUse,
 };
 use bssh_protocol::stream::{Source, WINDOW};
-use bssh_tests::{Lab, Peer, until};
+use bssh_tests::{Driver, Lab, until};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-fn with_core<F: Future<Output = ()>>(lab: &Lab, test: impl FnOnce(Peer) -> F) {
+fn with_core<F: Future<Output = ()>>(lab: &Lab, test: impl FnOnce(Driver) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let peer = Peer::start(&lab.home, &lab.sshd.ssh_config()).await;
-        test(peer).await;
+        let driver = Driver::start(&lab.home, &lab.sshd.ssh_config()).await;
+        test(driver).await;
     });
 }
 
 /// A session, and commands in it.
 #[derive(Clone, Copy)]
 struct Shell<'a> {
-    peer: &'a Peer,
+    driver: &'a Driver,
     id: SessionId,
 }
 
@@ -57,37 +57,37 @@ impl Ran {
 }
 
 impl<'a> Shell<'a> {
-    async fn open(peer: &'a Peer, params: SessionOpenParams) -> (Shell<'a>, SessionReady) {
-        let opened = peer.call::<SessionOpen>(&params).await;
+    async fn open(driver: &'a Driver, params: SessionOpenParams) -> (Shell<'a>, SessionReady) {
+        let opened = driver.call::<SessionOpen>(&params).await;
         assert_eq!(opened.sessions.len(), 1, "{opened:?}");
-        let shell = Shell { peer, id: opened.sessions[0].session };
+        let shell = Shell { driver, id: opened.sessions[0].session };
         (shell, shell.ready(1).await)
     }
 
-    async fn on(peer: &'a Peer, node: &str) -> Shell<'a> {
-        let targets = peer.targets(node);
-        Shell::open(peer, SessionOpenParams { targets, ..Default::default() }).await.0
+    async fn on(driver: &'a Driver, node: &str) -> Shell<'a> {
+        let targets = driver.targets(node);
+        Shell::open(driver, SessionOpenParams { targets, ..Default::default() }).await.0
     }
 
     /// Waits until it was ready that often.
     async fn ready(&self, times: usize) -> SessionReady {
         let id = self.id;
-        let mine = |peer: &Peer| {
-            let events = peer.events::<SessionStateEvent>().into_iter();
+        let mine = |driver: &Driver| {
+            let events = driver.events::<SessionStateEvent>().into_iter();
             let ready = events.filter(|e| e.session == id).filter_map(|e| match e.state {
                 SessionState::Ready(ready) => Some(ready),
                 _ => None,
             });
             ready.collect::<Vec<_>>()
         };
-        self.peer.event::<SessionStateEvent>(|_| mine(self.peer).len() >= times).await;
-        mine(self.peer).remove(times - 1)
+        self.driver.event::<SessionStateEvent>(|_| mine(self.driver).len() >= times).await;
+        mine(self.driver).remove(times - 1)
     }
 
     async fn start(&self, params: SessionExecParams) -> Running<'a> {
         let params = SessionExecParams { session: self.id, ..params };
-        let started = self.peer.call::<SessionExec>(&params).await;
-        Running { peer: self.peer, started }
+        let started = self.driver.call::<SessionExec>(&params).await;
+        Running { driver: self.driver, started }
     }
 
     async fn exec(&self, params: SessionExecParams) -> Ran {
@@ -112,23 +112,23 @@ impl<'a> Shell<'a> {
     }
 
     async fn info(&self) -> bssh_protocol::session::SessionEntry {
-        self.peer.call::<SessionInfo>(&SessionRef { session: self.id }).await
+        self.driver.call::<SessionInfo>(&SessionRef { session: self.id }).await
     }
 }
 
 struct Running<'a> {
-    peer: &'a Peer,
+    driver: &'a Driver,
     started: bssh_protocol::session::SessionExecStarted,
 }
 
 impl Running<'_> {
     async fn end(&self) -> Ran {
         let (out, err) = tokio::join!(
-            self.peer.rest(self.started.stdout, WINDOW),
-            self.peer.rest(self.started.stderr, WINDOW)
+            self.driver.rest(self.started.stdout, WINDOW),
+            self.driver.rest(self.started.stderr, WINDOW)
         );
         let exec = self.started.exec;
-        let done = self.peer.event::<SessionExecDoneEvent>(|e| e.exec == exec).await;
+        let done = self.driver.event::<SessionExecDoneEvent>(|e| e.exec == exec).await;
         Ran { out, err: String::from_utf8_lossy(&err).into_owned(), done }
     }
 }
@@ -194,7 +194,7 @@ y' B='$HOME "q" '\'' `' C=; D=not"#;
 fn every_shell_keeps_its_state() {
     let lab = Lab::start();
     let dir = lab.sshd.file("work");
-    with_core(&lab, |peer| async move {
+    with_core(&lab, |driver| async move {
         for (path, functions) in [
             ("/bin/bash", true),
             ("/bin/dash", false),
@@ -204,17 +204,17 @@ fn every_shell_keeps_its_state() {
             ("/bin/busybox", false),
         ] {
             let params = SessionOpenParams {
-                targets: peer.targets("127.0.0.1"),
+                targets: driver.targets("127.0.0.1"),
                 shell: Some(path.to_owned()),
                 ..Default::default()
             };
-            let (shell, ready) = Shell::open(&peer, params).await;
+            let (shell, ready) = Shell::open(&driver, params).await;
             assert_eq!(ready.shell, path, "apt-get install zsh ksh mksh busybox");
             assert!(ready.warnings.is_empty(), "{path}: {ready:?}");
             let dir = dir.join(path.rsplit('/').next().unwrap());
             matrix(shell, dir.to_str().unwrap(), functions).await;
         }
-        peer.close().await;
+        driver.close().await;
     });
 }
 
@@ -224,11 +224,11 @@ fn login_shells_that_are_no_posix_shells_are_no_obstacle() {
         let force = format!("ForceCommand SHELL={login} exec {login} -c \"$SSH_ORIGINAL_COMMAND\"");
         let lab = Lab::with(&SshdOptions { extra: vec![force], ..SshdOptions::default() });
         let dir = lab.sshd.file("work").to_str().unwrap().to_owned();
-        with_core(&lab, |peer| async move {
-            let shell = Shell::on(&peer, "127.0.0.1").await;
+        with_core(&lab, |driver| async move {
+            let shell = Shell::on(&driver, "127.0.0.1").await;
             assert_eq!(shell.ready(1).await.shell, "/usr/bin/bash", "{login}");
             matrix(shell, &dir, true).await;
-            peer.close().await;
+            driver.close().await;
         });
     }
 }
@@ -238,17 +238,17 @@ fn a_forced_command_has_no_session() {
     for force in ["ForceCommand internal-sftp", "ForceCommand echo no; exit 1"] {
         let extra = vec![force.to_owned()];
         let lab = Lab::with(&SshdOptions { extra, ..SshdOptions::default() });
-        with_core(&lab, |peer| async move {
-            let targets = peer.targets("127.0.0.1");
+        with_core(&lab, |driver| async move {
+            let targets = driver.targets("127.0.0.1");
             let params = SessionOpenParams { targets, ..Default::default() };
-            let id = peer.call::<SessionOpen>(&params).await.sessions[0].session;
+            let id = driver.call::<SessionOpen>(&params).await.sessions[0].session;
             let lost =
-                peer.event::<SessionStateEvent>(|e| matches!(e.state, SessionState::Lost { .. }));
+                driver.event::<SessionStateEvent>(|e| matches!(e.state, SessionState::Lost { .. }));
             let SessionState::Lost { failure, retry_ms } = lost.await.state else { panic!() };
             assert_eq!((failure.code.as_str(), retry_ms), ("sessionUnsupported", None), "{force}");
-            let shell = Shell { peer: &peer, id };
+            let shell = Shell { driver: &driver, id };
             assert_eq!(shell.run("true").await.end(), "sessionUnsupported");
-            peer.close().await;
+            driver.close().await;
         });
     }
 }
@@ -257,11 +257,11 @@ fn a_forced_command_has_no_session() {
 fn noise_of_a_profile_reaches_nobody_and_a_broken_one_is_survived() {
     let force = "ForceCommand echo noise; echo noise >&2; exec sh -c \"$SSH_ORIGINAL_COMMAND\"";
     let lab = Lab::with(&SshdOptions { extra: vec![force.to_owned()], ..SshdOptions::default() });
-    with_core(&lab, |peer| async move {
-        let shell = Shell::on(&peer, "127.0.0.1").await;
+    with_core(&lab, |driver| async move {
+        let shell = Shell::on(&driver, "127.0.0.1").await;
         let ran = shell.run("echo out; echo err >&2").await;
         assert_eq!((ran.text(), ran.err.as_str()), ("out\n", "err\n"));
-        peer.close().await;
+        driver.close().await;
     });
 }
 
@@ -277,8 +277,8 @@ fn bytes_are_exact_while_others_run() {
         data.extend_from_slice(&seed.to_be_bytes()[..5]);
     }
     std::fs::write(&file, &data).unwrap();
-    with_core(&lab, |peer| async move {
-        let shell = Shell::on(&peer, "127.0.0.1").await;
+    with_core(&lab, |driver| async move {
+        let shell = Shell::on(&driver, "127.0.0.1").await;
         let read = |text: String| SessionExecParams { state: StateUse::Read, ..command(&text) };
         let path = file.display();
         let mut others = Vec::new();
@@ -295,7 +295,7 @@ fn bytes_are_exact_while_others_run() {
         // The same, up from here.
         let up = SessionExecParams { stdin: Source::Stream, ..command("cat") };
         let up = shell.start(up).await;
-        let mut stdin = peer.link.sender(up.started.stdin.unwrap(), WINDOW);
+        let mut stdin = driver.link.sender(up.started.stdin.unwrap(), WINDOW);
         let feed = async {
             stdin.write(data.clone().into()).await.unwrap();
             stdin.finish().await.unwrap();
@@ -307,18 +307,18 @@ fn bytes_are_exact_while_others_run() {
         let running = shell.start(some).await;
         let ran = running.end().await;
         assert!(ran.out[..400] == data[..400] && ran.out[400..] == data[data.len() - 600..]);
-        let gap = peer.event::<StreamGapEvent>(|g| g.stream == running.started.stdout).await;
+        let gap = driver.event::<StreamGapEvent>(|g| g.stream == running.started.stdout).await;
         assert_eq!((gap.from, gap.to), (400, data.len() as u64 - 600));
         assert_eq!(ran.done.stdout_bytes, data.len() as u64);
-        peer.close().await;
+        driver.close().await;
     });
 }
 
 #[test]
 fn what_is_ended_is_gone() {
     let lab = Lab::start();
-    with_core(&lab, |peer| async move {
-        let shell = Shell::on(&peer, "127.0.0.1").await;
+    with_core(&lab, |driver| async move {
+        let shell = Shell::on(&driver, "127.0.0.1").await;
         for text in [
             "sleep 1000.55 & sleep 1000.55",
             "sh -c 'trap \"\" TERM; sleep 1000.55; sleep 1000.55'",
@@ -339,23 +339,23 @@ fn what_is_ended_is_gone() {
         // Interrupted by hand: the state is as before, and what was said is kept.
         shell.run("cd /tmp").await;
         let running = shell.start(command("echo begun; cd /; sleep 1000.55")).await;
-        let mut out = peer.link.receiver(running.started.stdout, WINDOW);
-        peer.until(&mut out, "begun\n").await;
+        let mut out = driver.link.receiver(running.started.stdout, WINDOW);
+        driver.until(&mut out, "begun\n").await;
         let signal = |signal: &str| SessionSignal {
             session: shell.id,
             exec: Some(running.started.exec),
             signal: signal.to_owned(),
         };
         let begun = Instant::now();
-        peer.call::<SessionSignalExec>(&signal("INT")).await;
+        driver.call::<SessionSignalExec>(&signal("INT")).await;
         let exec = running.started.exec;
-        let done = peer.event::<SessionExecDoneEvent>(|e| e.exec == exec).await;
+        let done = driver.event::<SessionExecDoneEvent>(|e| e.exec == exec).await;
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
         assert!(done.interrupted && done.exit == Some(Exit::Status(130)), "{done:?}");
         // bash left its state on the way out: it had changed the directory.
         assert_eq!(shell.info().await.cwd, done.cwd);
         assert!(processes::with_text("sleep 1000.55").is_empty());
-        assert!(peer.try_call::<SessionSignalExec>(&signal("no such")).await.is_err());
+        assert!(driver.try_call::<SessionSignalExec>(&signal("no such")).await.is_err());
         // What holds the output open is not waited for.
         let begun = Instant::now();
         let ran = shell.run("sleep 5.56 & echo there").await;
@@ -364,13 +364,13 @@ fn what_is_ended_is_gone() {
         // Nothing is left on the node when the session is closed.
         let running = shell.start(command("sleep 1000.55")).await;
         assert!(until(Duration::from_secs(5), || !processes::with_text("sleep 1000.55").is_empty()));
-        peer.call::<SessionClose>(&SessionRef { session: shell.id }).await;
-        peer.event::<SessionStateEvent>(|e| matches!(e.state, SessionState::Closed {})).await;
+        driver.call::<SessionClose>(&SessionRef { session: shell.id }).await;
+        driver.event::<SessionStateEvent>(|e| matches!(e.state, SessionState::Closed {})).await;
         running.end().await;
         let left = || processes::with_text("sleep 1000.55");
         assert!(until(Duration::from_secs(5), || left().is_empty()), "{:?}", left());
-        assert!(peer.call::<SessionListAll>(&Default::default()).await.sessions.is_empty());
-        peer.close().await;
+        assert!(driver.call::<SessionListAll>(&Default::default()).await.sessions.is_empty());
+        driver.close().await;
     });
 }
 
@@ -378,8 +378,8 @@ fn what_is_ended_is_gone() {
 fn updates_keep_their_order_and_readers_run_beside_each_other() {
     let options = SshdOptions { max_sessions: 10, ..SshdOptions::default() };
     let lab = Lab::with(&options);
-    with_core(&lab, |peer| async move {
-        let shell = Shell::on(&peer, "127.0.0.1").await;
+    with_core(&lab, |driver| async move {
+        let shell = Shell::on(&driver, "127.0.0.1").await;
         let mut running = Vec::new();
         for n in 0..60 {
             running.push(shell.start(command(&format!("export X=\"$X {n}\""))).await);
@@ -404,7 +404,7 @@ fn updates_keep_their_order_and_readers_run_beside_each_other() {
             assert_eq!((ran.end().as_str(), ran.text()), ("status 0", "done\n"), "{ran:?}");
         }
         shell.check("echo ${#X}", "status 0", &format!("{}\n", want.len())).await;
-        peer.close().await;
+        driver.close().await;
     });
 }
 
@@ -412,25 +412,25 @@ fn updates_keep_their_order_and_readers_run_beside_each_other() {
 fn a_lost_connection_comes_back_with_its_state_and_its_jobs() {
     let lab = Lab::start();
     let sshd = &lab.sshd;
-    with_core(&lab, |peer| async move {
-        let shell = Shell::on(&peer, "127.0.0.1").await;
+    with_core(&lab, |driver| async move {
+        let shell = Shell::on(&driver, "127.0.0.1").await;
         shell.run("cd /tmp; export KEPT='a b'; unset LOGNAME; f() { echo func; }").await;
         let text = "echo one; sleep 2; echo two; exit 4".to_owned();
-        let job = peer.call::<JobStartIn>(&JobStart { session: shell.id, command: text }).await;
+        let job = driver.call::<JobStartIn>(&JobStart { session: shell.id, command: text }).await;
         let endless = "sleep 1000.57".to_owned();
         let start = JobStart { session: shell.id, command: endless };
-        let endless = peer.call::<JobStartIn>(&start).await;
+        let endless = driver.call::<JobStartIn>(&start).await;
         for round in 0..3 {
             let running = shell.start(command("echo partial; sleep 1000.58")).await;
-            let mut out = peer.link.receiver(running.started.stdout, WINDOW);
-            peer.until(&mut out, "partial\n").await;
+            let mut out = driver.link.receiver(running.started.stdout, WINDOW);
+            driver.until(&mut out, "partial\n").await;
             // What is not there yet when all are killed, the helper included, nobody would end.
             let sleeps = || processes::with_text("sleep 1000.58").into_iter();
             let n = || sleeps().filter(|p| p.command.starts_with("sleep")).count();
             assert!(until(Duration::from_secs(20), || n() == 1));
             sshd.kill_sessions();
             let exec = running.started.exec;
-            let done = peer.event::<SessionExecDoneEvent>(|e| e.exec == exec).await;
+            let done = driver.event::<SessionExecDoneEvent>(|e| e.exec == exec).await;
             assert_eq!(done.failure.unwrap().code, "transportLost");
             let ready = shell.ready(2 + round).await;
             assert!(ready.restored && ready.cwd == "/tmp", "{ready:?}");
@@ -443,7 +443,7 @@ fn a_lost_connection_comes_back_with_its_state_and_its_jobs() {
         let read = JobRead { session: shell.id, job: job.job, ..JobRead::default() };
         let end = Instant::now() + Duration::from_secs(20);
         let output = loop {
-            let output: JobOutput = peer.call::<JobReadOutput>(&read).await;
+            let output: JobOutput = driver.call::<JobReadOutput>(&read).await;
             if output.status.is_some() || Instant::now() > end {
                 break output;
             }
@@ -451,13 +451,13 @@ fn a_lost_connection_comes_back_with_its_state_and_its_jobs() {
         assert_eq!((output.data.0.as_ref(), output.status), (&b"one\ntwo\n"[..], Some(4)));
         assert!(!processes::with_text("sleep 1000.57").is_empty(), "a job outlives the connection");
         let kill = JobKill { session: shell.id, job: endless.job, signal: "TERM".to_owned() };
-        peer.call::<JobKillGroup>(&kill).await;
+        driver.call::<JobKillGroup>(&kill).await;
         let left = || processes::with_text("sleep 1000.57");
         assert!(until(Duration::from_secs(5), || left().is_empty()), "{:?}", left());
         // Anew: nothing is known any more.
-        peer.call::<SessionReset>(&SessionRef { session: shell.id }).await;
+        driver.call::<SessionReset>(&SessionRef { session: shell.id }).await;
         assert!(!shell.ready(5).await.restored);
         shell.check("echo ${KEPT-no} ${LOGNAME+yes}", "status 0", "no yes\n").await;
-        peer.close().await;
+        driver.close().await;
     });
 }

@@ -64,6 +64,62 @@ fn short_rsa_keys_are_refused() {
 }
 
 #[test]
+fn revoked_host_keys_are_refused() {
+    let lab = Lab::start();
+    let keygen = |words: &[&str]| {
+        let mut command = lab.home.command("ssh-keygen");
+        command.args(words);
+        Run::start(command).finish(MINUTES).expect_status(0);
+    };
+    let key = lab.sshd.file("host_ed25519.pub").display().to_string();
+    let other = lab.sshd.file("user_key.pub").display().to_string();
+    let spec = format!("sha256: {}", std::fs::read_to_string(&key).unwrap());
+    lab.home.write("spec", spec).unwrap();
+    keygen(&["-q", "-k", "-f", "empty"]);
+    keygen(&["-q", "-k", "-f", "explicit", &key]);
+    keygen(&["-q", "-k", "-f", "others", &other]);
+    keygen(&["-q", "-k", "-f", "hashed", "spec"]);
+    lab.home
+        .write("damaged", &std::fs::read(lab.home.path().join("explicit")).unwrap()[..60])
+        .unwrap();
+    for (file, status, said) in [
+        ("empty", 0, ""),
+        ("others", 0, ""),
+        (&*other, 0, ""),
+        ("explicit", 255, "revoked"),
+        ("hashed", 255, "revoked"),
+        (&*key, 255, "revoked"),
+        ("damaged", 255, "damaged"),
+        ("nowhere", 255, "nowhere"),
+    ] {
+        let option = format!("RevokedHostKeys={}", lab.home.path().join(file).display());
+        let words = ["-o", "HostKeyAlgorithms=ssh-ed25519", "-o", &option, "127.0.0.1", "true"];
+        let done = lab.run(&words).expect_status(status);
+        assert!(done.stderr.contains(said), "{file}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn an_rsa_key_signs_as_it_may() {
+    let lab = Lab::start();
+    let mut keygen = lab.home.command("ssh-keygen");
+    keygen.args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", "rsa"]);
+    Run::start(keygen).finish(MINUTES).expect_status(0);
+    let key = std::fs::read(lab.home.path().join("rsa.pub")).unwrap();
+    std::fs::write(lab.sshd.file("authorized_keys"), key).unwrap();
+    let key = lab.home.path().join("rsa").display().to_string();
+    for (accepted, status) in [
+        ("rsa-sha2-512", 0),
+        ("rsa-sha2-256", 0),
+        ("rsa-sha2-256,rsa-sha2-512", 0),
+        ("ssh-ed25519", 255),
+    ] {
+        let accepted = format!("PubkeyAcceptedAlgorithms={accepted}");
+        lab.run(&["-i", &key, "-o", &accepted, "127.0.0.1", "true"]).expect_status(status);
+    }
+}
+
+#[test]
 fn the_host_key_is_drawn() {
     let lab = Lab::start();
     let said = lab.run(&["-o", "VisualHostKey=yes", "127.0.0.1", "true"]).expect_status(0).stderr;

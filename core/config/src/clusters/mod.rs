@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use self::gates::Gate;
 use crate::error::Error;
 use crate::node::NodeOverrides;
 
+pub mod gates;
 mod nearest;
 mod overrides;
 mod places;
@@ -48,6 +50,7 @@ pub struct Config {
     pub buffer_size: usize,
 
     pub forwarding: Forwarding,
+    pub gates: IndexMap<String, Gate>,
     pub interactive: Interactive,
     pub core: Core,
     pub ssh_config_cache: Cache,
@@ -151,6 +154,7 @@ impl Default for Config {
             keepalive: None,
             buffer_size: 64 * 1024,
             forwarding: Forwarding::default(),
+            gates: IndexMap::new(),
             interactive: Interactive::default(),
             core: Core::default(),
             ssh_config_cache: Cache { enabled: true, size: 100, ttl: Duration::from_secs(300) },

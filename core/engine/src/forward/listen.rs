@@ -1,12 +1,12 @@
 //! The local side of a forward: TCP and Unix-socket listeners with OpenSSH's bind rules.
 
 use super::spec::Listen;
+use bssh_ssh::BoxStream;
 use rustix::net::sockopt::set_ipv6_v6only;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 /// How a listener may be bound.
@@ -28,10 +28,6 @@ pub(super) enum Listener {
     Tcp(Vec<TcpListener>),
     Unix(UnixListener, PathBuf),
 }
-
-/// Either kind of accepted connection.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 const BACKLOG: u32 = 128;
 
@@ -65,7 +61,7 @@ impl Listener {
     ///
     /// # Errors
     /// Those of accept(2), such as too many open files.
-    pub(super) async fn accept(&self) -> io::Result<(Box<dyn Stream>, SocketAddr)> {
+    pub(super) async fn accept(&self) -> io::Result<(BoxStream, SocketAddr)> {
         match self {
             Listener::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;

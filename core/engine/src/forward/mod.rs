@@ -1,37 +1,52 @@
 //! Forwards: a listener here or on the node, a target on the other side, one relay between.
 //!
-//! A forward belongs to the link that opened it and lives until it is closed, the link goes, or
-//! its connection is lost. Each connection through it is a task of the forward's own set.
+//! `Listener (tcp | unix | remote | socks) × Acl × Dialer (tcp | unix | a channel on a lane) ×
+//! relay()`: `spec` says what was asked, `listen` and `remote` listen, `acl` allows, `lanes` picks
+//! the connection, `relay` carries, `traffic` counts and tells. A forward belongs to the link that
+//! opened it and lives until it is closed, the link goes, or (unless it is kept) its connection is
+//! lost. Each connection through it is a task of the forward's own set.
 
-mod agent;
+mod acl;
+mod held;
+mod lanes;
 mod listen;
-mod relay;
+mod local;
+pub(crate) mod relay;
+mod remote;
 mod socks;
 mod spec;
+pub(crate) mod traffic;
+mod work;
 
-pub(crate) use agent::AgentRelay;
+pub(crate) use lanes::Nobody;
+pub(crate) use work::request_of as request;
 
 use crate::engine::{Caller, Engine};
 use crate::failure::failure;
 use crate::plan::Route;
-use crate::pool::Lease;
+use acl::Acl;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::forward::{
-    ForwardEntry, ForwardId, ForwardKind, ForwardList, ForwardOpened, ForwardParams,
+    Connections, ForwardEntry, ForwardEvent, ForwardId, ForwardKind, ForwardList, ForwardOpened,
+    ForwardParams, KickParams,
 };
-use bssh_ssh::{ChannelStream, Connection, RemoteListener};
-use listen::{BindRules, Listener, Stream};
-use relay::{Counters, relay};
+use bssh_protocol::link::Link;
+use bssh_protocol::methods::ForwardStateEvent;
+use listen::{BindRules, Listener};
+use relay::Limits;
+use socks::Login;
 use spec::{ForwardSpec, Listen, Target};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::net::{TcpStream, UnixStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use traffic::Traffic;
+use work::Work;
 
-/// Connections through one forward at once; further ones wait in the listener.
-const MOST: usize = 1024;
+/// Connections through one forward of the ssh grammar at once; ssh itself has no limit but that
+/// of open files.
+const MOST: usize = 8192;
 
 /// Every forward of the core.
 #[derive(Default)]
@@ -41,17 +56,17 @@ pub(crate) struct Forwards {
 }
 
 struct Forward {
-    node: String,
     kind: ForwardKind,
     spec: String,
     bound: String,
-    counters: Arc<Counters>,
-    task: AbortHandle,
+    work: Arc<Work>,
+    /// Serves it, and tells of it.
+    tasks: [AbortHandle; 2],
 }
 
 impl Drop for Forward {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -72,7 +87,7 @@ impl Engine {
     /// # Errors
     /// `forward.bind` or `forward.denied` when it cannot listen; the connection's failure.
     pub async fn forward_open(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller,
         params: ForwardParams,
     ) -> Result<ForwardOpened, CallError> {
@@ -80,235 +95,168 @@ impl Engine {
             ForwardKind::Dynamic => ForwardSpec::parse_dynamic(&params.spec),
             _ => ForwardSpec::parse(&params.spec),
         };
-        let spec = spec.map_err(|e| CallError::new(Kind::InvalidParams, e).at("params.spec"))?;
-        let route = self.one_route(&params.targets)?;
-        let ask = self.ask_for(Engine::asking(caller));
-        let (lease, _) = self.pool.lease(&route, &ask).await.map_err(|e| {
-            let failure = failure(&e);
-            let error = CallError::new(
-                Kind::Disconnected,
-                format!("{}: {}", route.plan.node, failure.message),
-            );
-            failure.hint.map_or(error.clone(), |hint| error.hint(hint))
-        })?;
-        let counters = Arc::new(Counters::default());
-        let (bound, task) = match params.kind {
-            ForwardKind::Remote => remote(&lease, &route, spec, &counters).await?,
-            _ => local(&lease, &route, spec, &counters).await?,
+        let wrong = |at: &str, why: String| CallError::new(Kind::InvalidParams, why).at(at);
+        let spec = spec.map_err(|e| wrong("params.spec", e))?;
+        if params.kind == ForwardKind::Local && spec.target == Target::Socks {
+            return Err(wrong("params.spec", format!("\"{}\" has no target", params.spec)));
+        }
+        let (route, settings) = self.one_route(&params.targets)?;
+        let acl = match (params.kind, params.allow.is_empty()) {
+            (ForwardKind::Remote, true) if spec.target == Target::Socks => {
+                Acl::parse(&route.options.permit_remote_open)
+            }
+            _ => Acl::parse(&params.allow),
         };
-        let id = self.forwards.next.fetch_add(1, Ordering::Relaxed) + 1;
+        let acl = acl.map_err(|e| wrong("params.allow", e))?;
+        let ask = self.ask_for(Engine::asking(caller));
+        let (lease, _) = self.pool.lease(&route, &ask).await.map_err(|e| lost(&route, &e))?;
+        let (traffic, events) = Traffic::new();
+        let most = params.max_connections.or(settings.as_ref().map(|s| s.max_connections));
+        let work = Arc::new(Work {
+            id: self.forwards.next.fetch_add(1, Relaxed) + 1,
+            engine: self.clone(),
+            questions: Engine::asking(caller).clone(),
+            route: route.clone(),
+            target: spec.target.clone(),
+            acl,
+            login: params.login.map(|l| Login { user: l.user, password: l.password }),
+            limits: Limits {
+                buffer: settings.as_ref().map_or(Limits::default().buffer, |s| s.buffer_size),
+                ..Limits::default()
+            },
+            dial: settings.as_ref().and_then(|s| s.timeout),
+            most: most.map_or(MOST, |most| most.max(1) as usize),
+            keep: params.keep,
+            watch: params.watch,
+            traffic,
+            lanes: watch::channel(None).0,
+            trouble: Mutex::default(),
+        });
+        let (bound, serving) = match params.kind {
+            ForwardKind::Remote => {
+                let denied = |e: bssh_ssh::error::Error| {
+                    let text = format!("the node cannot listen on {}: {e}", shown(&spec.listen));
+                    CallError::new(Kind::ForwardDenied, text)
+                };
+                let listening =
+                    remote::listen(&lease.connection, &spec.listen).await.map_err(denied)?;
+                let bound = match &listening.1 {
+                    Listen::Unix(path) => path.clone(),
+                    Listen::Tcp { port, .. } => port.to_string(),
+                };
+                (bound, tokio::spawn(remote::serve(work.clone(), lease, listening)))
+            }
+            _ => {
+                let listener = bind(&spec.listen, &route).await?;
+                (listener.bound(), tokio::spawn(local::serve(work.clone(), listener, lease)))
+            }
+        };
+        let telling = tokio::spawn(tell(events, caller.link.clone()));
+        let id = work.id;
         let forward = Forward {
-            node: route.plan.node.clone(),
             kind: params.kind,
             spec: params.spec,
             bound: bound.clone(),
-            counters,
-            task,
+            work,
+            tasks: [serving.abort_handle(), telling.abort_handle()],
         };
         self.forwards.open().insert(id, forward);
         Ok(ForwardOpened { forward: id, bound })
     }
 
-    /// `forward/close`.
+    /// `forward/close`: stops listening and ends its connections.
     ///
     /// # Errors
     /// `handle.unknown`.
     pub fn forward_close(&self, id: ForwardId) -> Result<(), CallError> {
-        let unknown =
-            || CallError::new(Kind::HandleUnknown, format!("no forward {id}")).at("params.forward");
-        self.forwards.open().remove(&id).map(drop).ok_or_else(unknown)
+        self.forwards.open().remove(&id).map(drop).ok_or_else(|| unknown(id))
+    }
+
+    /// `forward/connections`.
+    ///
+    /// # Errors
+    /// `handle.unknown`.
+    pub fn forward_connections(&self, id: ForwardId) -> Result<Connections, CallError> {
+        self.traffic(id).map(|traffic| traffic.list())
+    }
+
+    /// `forward/kick`.
+    ///
+    /// # Errors
+    /// `handle.unknown`: no such forward or connection.
+    pub fn forward_kick(&self, params: &KickParams) -> Result<(), CallError> {
+        let unknown = || {
+            let text = format!("no connection {}", params.conn);
+            CallError::new(Kind::HandleUnknown, text).at("params.conn")
+        };
+        self.traffic(params.forward)?.kick(params.conn).then_some(()).ok_or_else(unknown)
+    }
+
+    fn traffic(&self, id: ForwardId) -> Result<Arc<Traffic<ForwardEvent>>, CallError> {
+        let open = self.forwards.open();
+        open.get(&id).map(|f| f.work.traffic.clone()).ok_or_else(|| unknown(id))
     }
 
     /// `forward/list`.
     pub fn forward_list(&self) -> ForwardList {
-        let entry = |(id, f): (&ForwardId, &Forward)| ForwardEntry {
-            forward: *id,
-            node: f.node.clone(),
-            kind: f.kind,
-            spec: f.spec.clone(),
-            bound: f.bound.clone(),
-            connections: f.counters.connections.load(Ordering::Relaxed),
-            bytes_in: f.counters.into.load(Ordering::Relaxed),
-            bytes_out: f.counters.out_of.load(Ordering::Relaxed),
+        let entry = |(id, f): (&ForwardId, &Forward)| {
+            let traffic = &f.work.traffic;
+            let (bytes_in, bytes_out) = traffic.bytes();
+            let error = f.work.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let state = if error.is_some() { "reconnecting" } else { "open" };
+            ForwardEntry {
+                forward: *id,
+                node: f.work.route.plan.node.clone(),
+                kind: f.kind,
+                spec: f.spec.clone(),
+                bound: f.bound.clone(),
+                connections: traffic.n_live() as u64,
+                bytes_in,
+                bytes_out,
+                state: state.to_owned(),
+                opened: traffic.opened.load(Relaxed),
+                failed: traffic.failed.load(Relaxed),
+                denied: traffic.denied.load(Relaxed),
+                error,
+            }
         };
-        ForwardList { forwards: self.forwards.open().iter().map(entry).collect() }
+        // One whose connection is lost for good has no task any more.
+        let mut open = self.forwards.open();
+        open.retain(|_, f| !f.tasks.first().is_some_and(AbortHandle::is_finished));
+        ForwardList { forwards: open.iter().map(entry).collect() }
     }
 }
 
-type Opened = Result<(String, AbortHandle), CallError>;
+fn unknown(id: ForwardId) -> CallError {
+    CallError::new(Kind::HandleUnknown, format!("no forward {id}")).at("params.forward")
+}
 
-/// -L and -D: listens here, connects from the node.
-async fn local(
-    lease: &Arc<Lease>,
-    route: &Route,
-    spec: ForwardSpec,
-    counters: &Arc<Counters>,
-) -> Opened {
+/// Passes a forward's events on to its link.
+async fn tell(mut events: mpsc::Receiver<ForwardEvent>, link: Link) {
+    while let Some(event) = events.recv().await {
+        if link.notify::<ForwardStateEvent>(&event).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn bind(listen: &Listen, route: &Route) -> Result<Listener, CallError> {
     let rules = BindRules {
         gateway: route.options.gateway_ports,
         mask: route.options.stream_local_bind_mask,
         unlink: route.options.stream_local_bind_unlink,
     };
-    let listener = Listener::bind(&spec.listen, rules).await.map_err(|e| {
-        let text = format!("cannot listen on {}: {e}", shown(&spec.listen));
+    Listener::bind(listen, rules).await.map_err(|e| {
+        let text = format!("cannot listen on {}: {e}", shown(listen));
         CallError::new(Kind::ForwardBind, text)
-    })?;
-    let (lease, counters) = (lease.clone(), counters.clone());
-    let bound = listener.bound();
-    let task = tokio::spawn(async move {
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = listener.accept(), if connections.len() < MOST => {
-                    // A failed accept (too many open files) is the next one's problem.
-                    let Ok((near, peer)) = accepted else {
-                        tokio::time::sleep(ACCEPT_AGAIN).await;
-                        continue;
-                    };
-                    let (connection, target, counters) =
-                        (lease.connection.clone(), spec.target.clone(), counters.clone());
-                    connections.spawn(async move { outward(near, peer, &connection, target, &counters).await });
-                }
-                Some(_) = connections.join_next() => {}
-                _ = lease.connection.closed() => return,
-            }
-        }
-    });
-    Ok((bound, task.abort_handle()))
+    })
 }
 
-/// Pause after a failed accept, so that a lack of descriptors does not spin.
-const ACCEPT_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
-
-/// One connection of -L or -D.
-async fn outward(
-    mut near: Box<dyn Stream>,
-    peer: SocketAddr,
-    connection: &Connection,
-    target: Target,
-    counters: &Counters,
-) {
-    let (version, target) = match target {
-        Target::Socks => match socks::read_request(&mut near).await {
-            Ok((version, target)) => (Some(version), target),
-            Err(error) => return tracing::info!("forward: {error}"),
-        },
-        fixed => (None, fixed),
-    };
-    let far = open(connection, &target, peer).await;
-    if let Some(version) = version
-        && socks::reply(&mut near, version, far.is_ok()).await.is_err()
-    {
-        return;
-    }
-    match far {
-        Ok(far) => carried(near, far, counters).await,
-        Err(error) => tracing::warn!("forward to {target}: {error}"),
-    }
-}
-
-async fn open(
-    connection: &Connection,
-    target: &Target,
-    peer: SocketAddr,
-) -> Result<ChannelStream, bssh_ssh::error::Error> {
-    match target {
-        Target::Tcp { host, port } => {
-            let from = peer.ip().to_string();
-            connection.open_tcp(host, *port, (&from, peer.port())).await
-        }
-        Target::Unix(path) => connection.open_unix(path).await,
-        Target::Socks => connection.open_tcp("", 0, ("", 0)).await,
-    }
-}
-
-/// -R: listens on the node, connects from here.
-async fn remote(
-    lease: &Arc<Lease>,
-    route: &Route,
-    spec: ForwardSpec,
-    counters: &Arc<Counters>,
-) -> Opened {
-    let denied = |e: bssh_ssh::error::Error| {
-        let text = format!("the node cannot listen on {}: {e}", shown(&spec.listen));
-        CallError::new(Kind::ForwardDenied, text)
-    };
-    let (listener, bound) = match &spec.listen {
-        Listen::Unix(path) => {
-            (lease.connection.listen_unix(path).await.map_err(denied)?, path.clone())
-        }
-        Listen::Tcp { bind, port } => {
-            let bind = match bind.as_deref() {
-                None if route.options.gateway_ports => "",
-                None => "localhost",
-                Some("*") => "",
-                Some(host) => host,
-            };
-            let listener = lease.connection.listen_tcp(bind, *port).await.map_err(denied)?;
-            let bound = listener.port().to_string();
-            (listener, bound)
-        }
-    };
-    let (lease, counters, target) = (lease.clone(), counters.clone(), spec.target.clone());
-    let task = tokio::spawn(inward_all(lease, listener, target, counters));
-    Ok((bound, task.abort_handle()))
-}
-
-async fn inward_all(
-    _lease: Arc<Lease>,
-    mut listener: RemoteListener,
-    target: Target,
-    counters: Arc<Counters>,
-) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept(), if connections.len() < MOST => {
-                let Some(far) = accepted else { return };
-                let (target, counters) = (target.clone(), counters.clone());
-                connections.spawn(async move { inward(far, target, &counters).await });
-            }
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-/// One connection of -R.
-async fn inward(mut far: ChannelStream, target: Target, counters: &Counters) {
-    let (version, target) = match target {
-        Target::Socks => match socks::read_request(&mut far).await {
-            Ok((version, target)) => (Some(version), target),
-            Err(error) => return tracing::info!("forward: {error}"),
-        },
-        fixed => (None, fixed),
-    };
-    let near: std::io::Result<Box<dyn Stream>> = match &target {
-        Target::Tcp { host, port } => match TcpStream::connect((host.as_str(), *port)).await {
-            Ok(tcp) => tcp.set_nodelay(true).map(|()| Box::new(tcp) as Box<dyn Stream>),
-            Err(error) => Err(error),
-        },
-        Target::Unix(path) => {
-            UnixStream::connect(path).await.map(|s| Box::new(s) as Box<dyn Stream>)
-        }
-        Target::Socks => Err(std::io::ErrorKind::InvalidInput.into()),
-    };
-    if let Some(version) = version
-        && socks::reply(&mut far, version, near.is_ok()).await.is_err()
-    {
-        return;
-    }
-    match near {
-        Ok(near) => carried(near, far, counters).await,
-        Err(error) => tracing::warn!("forward to {target}: {error}"),
-    }
-}
-
-async fn carried(near: Box<dyn Stream>, far: ChannelStream, counters: &Counters) {
-    counters.connections.fetch_add(1, Ordering::Relaxed);
-    if let Err(error) = relay(near, far, counters).await {
-        tracing::info!("forward: {error}");
-    }
-    counters.connections.fetch_sub(1, Ordering::Relaxed);
+fn lost(route: &Route, error: &bssh_ssh::error::Error) -> CallError {
+    let failure = failure(error);
+    let text = format!("{}: {}", route.plan.node, failure.message);
+    let error = CallError::new(Kind::Disconnected, text);
+    failure.hint.map_or(error.clone(), |hint| error.hint(hint))
 }
 
 fn shown(listen: &Listen) -> String {

@@ -1,52 +1,306 @@
-//! One relay for every forward: bytes both ways with half-close, back-pressure and counters.
+//! One relay for every forward: bytes both ways with half-close, back-pressure, counters, limits.
+//!
+//! The near end is a socket here, the far end a channel or another socket. What a slow near end
+//! does not take stays in [`super::held`]; a channel is left unread only when nothing else lives
+//! on its connection ([`super::lanes`]), for russh has no window of its own for each channel.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use super::held::{Full, Held};
+use super::lanes::Flow;
+use bssh_ssh::{BoxStream, Channel, ChannelEvent, ChannelStream, ChannelWriter};
+use bytes::{Bytes, BytesMut};
+use std::io;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Notify;
 
-/// What a forward has carried, in bytes, seen from the node: `into` went to its target.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub into: AtomicU64,
-    pub out_of: AtomicU64,
-    pub connections: AtomicU64,
+/// The end that is not a socket of a client.
+pub(crate) enum Far {
+    Channel(Box<Channel>),
+    Stream(BoxStream),
+    /// A channel as a stream, on a connection that others share.
+    Shared(Box<ChannelStream>),
 }
 
-/// One buffer per direction: a full SSH packet.
-const BUFFER: usize = 32 * 1024;
+/// What one connection has carried.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    /// Near to far.
+    pub up: AtomicU64,
+    /// Far to near.
+    pub down: AtomicU64,
+    /// Ends the connection.
+    pub kick: Notify,
+}
+
+/// Limits of one connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Bytes read at once.
+    pub buffer: usize,
+    /// Without a byte for so long it ends. None: never.
+    pub idle: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { buffer: 32 * 1024, idle: None }
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reason {
+    ClientEof,
+    UpstreamEof,
+    Idle,
+    Kicked,
+    /// It took too little for too long while others shared its connection.
+    SlowReader,
+    Error(String),
+}
+
+impl Reason {
+    /// As events call it.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Reason::ClientEof => "clientEof",
+            Reason::UpstreamEof => "upstreamEof",
+            Reason::Idle => "idle",
+            Reason::Kicked => "kicked",
+            Reason::SlowReader => "slowReader",
+            Reason::Error(_) => "error",
+        }
+    }
+}
+
+/// With one direction ended and not a byte in the other for so long, the rest is not coming.
+const HALF_CLOSED: Duration = Duration::from_secs(3600);
+/// A first read buffer; full reads get a larger one.
+const SMALL: usize = 4096;
 
 /// Copies until both sides have said end of file, or one fails. An end of file on one side is
-/// passed on and the other direction goes on.
-///
-/// # Errors
-/// A read or write that failed; the connection is then of no more use.
-pub(super) async fn relay<A, B>(near: A, far: B, counters: &Counters) -> std::io::Result<()>
-where
-    A: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
-{
-    let ((near_read, near_write), (far_read, far_write)) = (split(near), split(far));
-    tokio::try_join!(
-        copy(near_read, far_write, &counters.into),
-        copy(far_read, near_write, &counters.out_of),
-    )?;
-    Ok(())
+/// passed on and the other direction goes on. `head` are bytes of the near end read already.
+pub(crate) async fn relay(
+    (near, head): (BoxStream, Bytes),
+    far: Far,
+    flow: Option<&Flow>,
+    carried: &Carried,
+    limits: Limits,
+) -> Reason {
+    let (near_read, near_write) = tokio::io::split(near);
+    // Dropping a channel closes it: it stays until both directions are over.
+    let (mut far_read, far_write) = far.split();
+    let mut up = pin!(up((near_read, head), far_write, carried, limits.buffer));
+    let mut down = pin!(down(&mut far_read, near_write, flow, carried));
+    let mut first = None;
+    let (mut up_done, mut down_done) = (false, false);
+    loop {
+        let limit = if first.is_some() { Some(HALF_CLOSED) } else { None };
+        let limit = limits.idle.into_iter().chain(limit).min();
+        let ended = tokio::select! {
+            ended = &mut up, if !up_done => {
+                up_done = true;
+                ended
+            }
+            ended = &mut down, if !down_done => {
+                down_done = true;
+                ended
+            }
+            () = silence(carried, limit) => return Reason::Idle,
+            () = carried.kick.notified() => return Reason::Kicked,
+        };
+        let reason = match ended {
+            Ok(reason) => reason,
+            Err(reason) => return reason,
+        };
+        let first = first.get_or_insert(reason);
+        if up_done && down_done {
+            return first.clone();
+        }
+    }
 }
 
-async fn copy<R, W>(mut from: R, mut to: W, count: &AtomicU64) -> std::io::Result<()>
-where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
-{
-    let mut buffer = vec![0_u8; BUFFER];
+/// Returns once no byte has gone either way for `limit`.
+async fn silence(carried: &Carried, limit: Option<Duration>) {
+    let Some(limit) = limit else { return std::future::pending().await };
     loop {
-        let n = from.read(&mut buffer).await?;
-        let Some(bytes) = buffer.get(..n).filter(|b| !b.is_empty()) else {
-            // The far side may be gone already: then there is nobody left to tell.
-            let _ = to.shutdown().await;
-            return Ok(());
+        let sum = || (carried.up.load(Relaxed), carried.down.load(Relaxed));
+        let before = sum();
+        tokio::time::sleep(limit).await;
+        if before == sum() {
+            return;
+        }
+    }
+}
+
+async fn up(
+    (mut near, head): (impl AsyncRead + Unpin, Bytes),
+    mut far: FarWrite,
+    carried: &Carried,
+    most: usize,
+) -> Result<Reason, Reason> {
+    let mut buffer = BytesMut::new();
+    let mut size = SMALL.min(most);
+    let mut next = head;
+    loop {
+        if !next.is_empty() {
+            let n = next.len();
+            if far.write(next).await.is_err() {
+                // What the far end still says decides.
+                return std::future::pending().await;
+            }
+            carried.up.fetch_add(n as u64, Relaxed);
+        }
+        buffer.reserve(size);
+        let n = near.read_buf(&mut buffer).await.map_err(|e| Reason::Error(e.to_string()))?;
+        if n == 0 {
+            far.finish().await;
+            return Ok(Reason::ClientEof);
+        }
+        if n >= size {
+            size = (size * 4).min(most);
+        }
+        next = buffer.split().freeze();
+    }
+}
+
+async fn down(
+    far: &mut FarRead,
+    mut near: impl AsyncWrite + Unpin,
+    flow: Option<&Flow>,
+    carried: &Carried,
+) -> Result<Reason, Reason> {
+    let mut held = Held::default();
+    let mut end = None;
+    while end.is_none() || !held.is_empty() {
+        let room = match (far.is_socket(), flow.is_some_and(Flow::may_pause)) {
+            (true, _) => held.is_empty(),
+            (false, true) => held.has_room(),
+            (false, false) => true,
         };
-        to.write_all(bytes).await?;
-        to.flush().await?;
-        count.fetch_add(n as u64, Ordering::Relaxed);
+        let wait = end.is_none() && room;
+        let front = held.front().map_err(|e| Reason::Error(e.to_string()))?;
+        tokio::select! {
+            biased;
+            written = near.write(&front), if !front.is_empty() => {
+                let n = written.map_err(|e| Reason::Error(e.to_string()))?;
+                held.taken(n);
+                carried.down.fetch_add(n as u64, Relaxed);
+                if held.is_empty() && let Some(flow) = flow {
+                    flow.stalled(false);
+                }
+            }
+            got = far.next(), if wait => match got {
+                Got::Bytes(bytes) => {
+                    held.keep(bytes).map_err(|Full| Reason::SlowReader)?;
+                    if let Some(flow) = flow && !held.has_room() {
+                        flow.stalled(true);
+                    }
+                }
+                got => end = Some(got),
+            },
+            () = company(flow), if end.is_none() && !wait => {}
+        }
+    }
+    // A client that is gone need not be told.
+    let _ = near.shutdown().await;
+    match end {
+        // Both directions are over: what the client still sends has nowhere to go.
+        Some(Got::Closed) => Err(Reason::UpstreamEof),
+        Some(Got::Error(why)) => Err(Reason::Error(why)),
+        _ => Ok(Reason::UpstreamEof),
+    }
+}
+
+/// Returns when a paused flow must look again whether it may stay paused.
+async fn company(flow: Option<&Flow>) {
+    match flow {
+        Some(flow) => flow.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+enum FarRead {
+    Channel(Box<Channel>),
+    Stream { stream: tokio::io::ReadHalf<BoxStream>, buffer: BytesMut, shared: bool },
+}
+
+enum FarWrite {
+    Channel(ChannelWriter),
+    Stream(tokio::io::WriteHalf<BoxStream>),
+}
+
+enum Got {
+    Bytes(Bytes),
+    Eof,
+    /// Nothing can be sent any more either.
+    Closed,
+    Error(String),
+}
+
+impl Far {
+    fn split(self) -> (FarRead, FarWrite) {
+        match self {
+            Far::Channel(channel) => {
+                let writer = channel.writer();
+                (FarRead::Channel(channel), FarWrite::Channel(writer))
+            }
+            Far::Stream(stream) => halves(stream, false),
+            Far::Shared(channel) => halves(channel, true),
+        }
+    }
+}
+
+fn halves(stream: BoxStream, shared: bool) -> (FarRead, FarWrite) {
+    let (stream, write) = tokio::io::split(stream);
+    (FarRead::Stream { stream, buffer: BytesMut::new(), shared }, FarWrite::Stream(write))
+}
+
+impl FarRead {
+    fn is_socket(&self) -> bool {
+        matches!(self, FarRead::Stream { shared: false, .. })
+    }
+
+    /// Cancelling loses nothing.
+    async fn next(&mut self) -> Got {
+        match self {
+            FarRead::Channel(channel) => loop {
+                match channel.next().await {
+                    Some(ChannelEvent::Out(bytes)) if bytes.is_empty() => {}
+                    Some(ChannelEvent::Out(bytes)) => return Got::Bytes(bytes),
+                    Some(ChannelEvent::Eof) => return Got::Eof,
+                    // A forward has no stderr and no exit.
+                    Some(_) => {}
+                    None => return Got::Closed,
+                }
+            },
+            FarRead::Stream { stream, buffer, .. } => {
+                buffer.reserve(32 * 1024);
+                match stream.read_buf(buffer).await {
+                    Ok(0) => Got::Eof,
+                    Ok(_) => Got::Bytes(buffer.split().freeze()),
+                    Err(error) => Got::Error(error.to_string()),
+                }
+            }
+        }
+    }
+}
+
+impl FarWrite {
+    async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+        match self {
+            FarWrite::Channel(writer) => writer.write(bytes).await.map_err(io::Error::other),
+            FarWrite::Stream(stream) => stream.write_all(&bytes).await,
+        }
+    }
+
+    async fn finish(&mut self) {
+        // The far end may be gone already: then there is nobody left to tell.
+        match self {
+            FarWrite::Channel(writer) => drop(writer.eof().await),
+            FarWrite::Stream(stream) => drop(stream.shutdown().await),
+        }
     }
 }

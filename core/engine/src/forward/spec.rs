@@ -49,6 +49,11 @@ impl ForwardSpec {
         let fields = fields(spec).ok_or_else(bad)?;
         let mut fields = fields.iter().map(String::as_str).collect::<Vec<_>>();
         let target = match fields.as_slice() {
+            // As `ssh -G` shows a remote forward that speaks SOCKS.
+            [.., "socks", "0"] if fields.len() > 2 => {
+                fields.truncate(fields.len().saturating_sub(2));
+                Target::Socks
+            }
             [.., last] if last.starts_with('/') && fields.len() > 1 => {
                 let path = (*last).to_owned();
                 fields.pop();
@@ -138,6 +143,7 @@ mod tests {
             ("/tmp/s:a:80", Some((Listen::Unix("/tmp/s".into()), to("a", 80)))),
             ("/tmp/s:/tmp/r", Some((Listen::Unix("/tmp/s".into()), Target::Unix("/tmp/r".into())))),
             ("1080", Some((tcp(None, 1080), Target::Socks))),
+            ("[a]:1080 [socks]:0", Some((tcp(Some("a"), 1080), Target::Socks))),
             ("8080:a:0", None),
             ("8080:a:65536", None),
             ("8080:a:", None),

@@ -98,7 +98,6 @@ pub struct PreparedPty {
     pty: Arc<Pty>,
     channel: Channel,
     seat: Seat,
-    agent: Option<crate::forward::AgentRelay>,
 }
 
 impl Engine {
@@ -116,10 +115,9 @@ impl Engine {
             &params.targets.settings,
             params.targets.destination.is_none(),
         )?;
-        let route = self.one_route(&params.targets)?;
+        let (route, _) = self.one_route(&params.targets)?;
         let started = self.pty_start(caller, &route, &params).await;
-        let (seat, channel, agent) =
-            started.map_err(|e| refused(&route.plan.node, &failure(&e)))?;
+        let (seat, channel) = started.map_err(|e| refused(&route.plan.node, &failure(&e)))?;
         let replay = params.replay.unwrap_or(PTY_REPLAY).min(MOST_REPLAY);
         let id = self.ptys.next.fetch_add(1, Relaxed) + 1;
         let pty = Arc::new(Pty {
@@ -145,19 +143,18 @@ impl Engine {
             warnings: planner.warnings(),
         };
         self.ptys.open().insert(id, pty.clone());
-        Ok(PreparedPty { opened, pty, channel, seat, agent })
+        Ok(PreparedPty { opened, pty, channel, seat })
     }
 
     /// Carries the bytes of a pty until it ends; run it once the answer is on its way.
     pub async fn pty_launch(self: Arc<Self>, prepared: PreparedPty) {
-        let PreparedPty { opened, pty, channel, seat, agent } = prepared;
+        let PreparedPty { opened, pty, channel, seat } = prepared;
         if let Ok(view) = pty.view(opened.output) {
             view.begin();
         }
         let engine = self.clone();
         self.spawn(async move {
             carry::carry(&pty, channel, &seat).await;
-            drop(agent);
             engine.ptys.open().remove(&pty.id);
         })
         .await;
@@ -168,19 +165,13 @@ impl Engine {
         caller: &Caller,
         route: &Arc<Route>,
         params: &PtyOpenParams,
-    ) -> Result<(Seat, Channel, Option<crate::forward::AgentRelay>), Error> {
+    ) -> Result<(Seat, Channel), Error> {
         let ask = self.ask_for(Engine::asking(caller));
         let (seat, mut channel) = self.lanes.open(&self.pool, route, &ask).await?;
         let wanted = params.forward_agent || route.options.forward_agent_on;
-        let socket = route.agent.as_ref().or(route.options.identity_agent.as_ref());
-        let agent = match socket.filter(|_| wanted) {
-            Some(socket) => {
-                let relay = crate::forward::AgentRelay::start(&seat.lease().connection, socket);
-                channel.agent_forward().await?;
-                Some(relay)
-            }
-            None => None,
-        };
+        if wanted && self.arm(seat.lease(), route, None, Engine::asking(caller)) {
+            channel.agent_forward().await?;
+        }
         let terminal = PtyRequest {
             term: params.term.clone(),
             cols: params.cols,
@@ -198,7 +189,7 @@ impl Engine {
             Some(command) => channel.exec(command.as_bytes()).await?,
             None => channel.shell().await?,
         }
-        Ok((seat, channel, agent))
+        Ok((seat, channel))
     }
 
     /// `pty/write`.

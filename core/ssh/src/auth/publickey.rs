@@ -121,6 +121,13 @@ impl<H: Handler> Login<'_, H> {
         let beside = auth.identities.iter().map(|path| identity::sibling(path, "-cert.pub"));
         let paths = auth.certificates.iter().cloned().chain(beside);
         let mut found: Vec<(PathBuf, Arc<Certificate>)> = Vec::new();
+        // The public half of an identity may be a certificate itself.
+        for path in auth.identities.iter().map(|path| identity::sibling(path, ".pub")) {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            if text.contains("-cert-v01@") && Certificate::from_openssh(text.trim()).is_ok() {
+                found.extend(identity::certificate(&path, self.ask).map(|c| (path, c)));
+            }
+        }
         for path in paths {
             if let Some(certificate) = identity::certificate(&path, self.ask)
                 && !found.iter().any(|(_, c)| *c == certificate)
@@ -163,7 +170,11 @@ impl<H: Handler> Login<'_, H> {
             return Ok(self.skip(&candidate.label, "it is shorter than RequiredRSASize"));
         }
         let rsa = matches!(algorithm, Algorithm::Rsa { .. });
-        let hash = if rsa { self.rsa_hash().await } else { None };
+        let hash = match if rsa { self.rsa_hash().await } else { None } {
+            // Every server that takes SHA-512 takes SHA-256, too.
+            Some(hash) if !self.accepts(&algorithm, Some(hash), public) => Some(HashAlg::Sha256),
+            hash => hash,
+        };
         if rsa && hash.is_none() || !self.accepts(&algorithm, hash, public) {
             return Ok(self.skip(&candidate.label, "no mutual signature algorithm"));
         }

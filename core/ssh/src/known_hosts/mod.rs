@@ -6,6 +6,7 @@
 
 mod command;
 mod pattern;
+mod revoked;
 mod store;
 
 use crate::error::{Error, ErrorKind, Phase};
@@ -20,6 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use command::from_command;
+pub(crate) use revoked::Revoked;
 pub(crate) use store::{Change, add, replace};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +71,7 @@ enum Hosts {
 }
 
 static FILES: FileCache<KnownFile> = FileCache::new();
-static REVOKED: FileCache<Vec<Vec<u8>>> = FileCache::new();
+static REVOKED: FileCache<Revoked> = FileCache::new();
 
 /// The keys filed for a name, user files before global ones.
 ///
@@ -78,8 +80,10 @@ static REVOKED: FileCache<Vec<Vec<u8>>> = FileCache::new();
 pub(crate) fn entries(rules: &HostKeyRules, name: &str) -> Result<Vec<Entry>, Error> {
     let name = name.to_ascii_lowercase();
     let files = rules.user_files.iter().map(|f| (f, true));
+    // A file that is named as both is the user's.
+    let global = rules.global_files.iter().filter(|f| !rules.user_files.contains(f));
     let mut found = Vec::new();
-    for (path, own) in files.chain(rules.global_files.iter().map(|f| (f, false))) {
+    for (path, own) in files.chain(global.map(|f| (f, false))) {
         if let Some(file) = load(path)? {
             file.collect(&name, &path.display().to_string(), own, &mut found);
         }
@@ -123,18 +127,11 @@ pub(crate) fn is_elsewhere(rules: &HostKeyRules, name: &str, blob: &[u8]) -> boo
 /// The key blobs in a `RevokedHostKeys` file.
 ///
 /// # Errors
-/// Phase host key: it cannot be read, or is a binary list (KRL); either way nothing is trusted.
-pub(crate) fn revoked_keys(path: &Path) -> Result<Arc<Vec<Vec<u8>>>, Error> {
-    let parse = |bytes: &[u8]| {
-        if bytes.starts_with(b"SSHKRL\n\0") {
-            return Err(io::Error::other("binary key revocation lists are not supported"));
-        }
-        let lines = bytes.split(|b| *b == b'\n').map(String::from_utf8_lossy);
-        Ok(lines.filter_map(|line| any_key(&line)).collect())
-    };
+/// Phase host key: it cannot be read or understood; either way nothing is trusted.
+pub(crate) fn revoked_keys(path: &Path) -> Result<Arc<Revoked>, Error> {
     let missing = || Err(io::ErrorKind::NotFound.into());
     REVOKED
-        .load(path, parse)
+        .load(path, Revoked::parse)
         .and_then(|f| f.map_or_else(missing, Ok))
         .map_err(|e| unreadable(path, e))
 }

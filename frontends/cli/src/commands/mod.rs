@@ -1,21 +1,30 @@
 //! What is done: one file per command. Each takes a core and what was asked, and returns the
 //! exit status.
 
+mod agent;
 mod config;
 mod exec;
 #[cfg(test)]
 mod exec_tests;
 mod explain;
 mod fold;
+mod forward;
+mod gate;
+mod hold;
 mod list;
 mod nodes;
+mod transfer;
 mod watch;
 
+pub(crate) use agent::agent;
 pub(crate) use config::check;
 pub(crate) use exec::exec;
 pub(crate) use explain::explain;
+pub(crate) use forward::forward;
+pub(crate) use gate::gate;
 pub(crate) use list::list;
 pub(crate) use nodes::nodes;
+pub(crate) use transfer::transfer;
 
 use crate::last::LastRun;
 use crate::output::Style;

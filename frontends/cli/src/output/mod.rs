@@ -4,7 +4,7 @@
 //! the core (folding node names) they ask for with [`View::sets`]. Reading order: `screen`,
 //! `lines`, `printer` and `stream` (the default when piped), `blocks` (the default on a
 //! terminal), `gather` with `trie` and `diff`, `live`, `json`, `dir`; `nodes`, `report` and
-//! `progress` are about the nodes themselves.
+//! `progress` are about the nodes themselves; `transfer` is for files.
 
 mod blocks;
 mod diff;
@@ -22,6 +22,7 @@ mod progress;
 mod report;
 mod screen;
 mod stream;
+mod transfer;
 mod trie;
 
 use crate::request::{Mode, ViewPlan};
@@ -30,12 +31,14 @@ use bssh_protocol::exec::{ExecNode, ExecStarted, Summary};
 use bssh_term::Look;
 
 pub(crate) use dir::Dir;
+pub(crate) use harmless::harmless;
 pub(crate) use limit::Limit;
-pub(crate) use nodes::{Nodes, Step};
+pub(crate) use nodes::{Nodes, Step, cause};
 pub(crate) use ping::describe;
 pub(crate) use progress::progress_line;
 pub(crate) use report::{Report, status_lines, summary_line};
 pub(crate) use screen::Screen;
+pub(crate) use transfer::{Bars, TransferLines, bytes_text, rate};
 
 use screen::To;
 

@@ -78,7 +78,7 @@ const FLAGS: &[(u8, Flag, &str)] = &[
     (b'b', Flag::Last("BindAddress"), "Local address to connect from."),
     (b'C', Flag::Lines(&["Compression=yes"]), "Compress."),
     (b'c', Flag::Last("Ciphers"), "Ciphers."),
-    (b'D', Flag::Forward("DynamicForward"), "SOCKS proxy here."),
+    (b'D', Flag::First("DynamicForward"), "SOCKS proxy here."),
     (b'E', Flag::Own { value: true }, "Append remarks to this file instead of stderr."),
     (b'e', Flag::Last("EscapeChar"), "Escape character of terminals, or none."),
     (b'F', Flag::Own { value: true }, "The only configuration file, or none."),
@@ -140,7 +140,12 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<SshArgs
             break;
         }
         let Some(word) = words.next() else { break };
-        destination = Some(text(&word, "destination")?);
+        let named = text(&word, "destination")?;
+        // Its place among the options counts: the first user named is the one.
+        if let (false, Some((user, _))) = (named.starts_with("ssh://"), named.rsplit_once('@')) {
+            args.settings.options.push(quoted("User", user));
+        }
+        destination = Some(named);
     }
     let command = words.map(OsString::into_vec).collect::<Vec<_>>();
     match destination {
@@ -265,7 +270,9 @@ impl SshArgs {
                 self.debugging = true;
             }
             b'W' => {
-                self.stdio_forward = Some(text(value, "-W")?);
+                let to = text(value, "-W")?;
+                stdio_forward(&to)?;
+                self.stdio_forward = Some(to);
                 self.overrule("SessionType=none".to_owned());
                 self.tty = Some("no");
                 let weak = ["ClearAllForwardings=yes", "ExitOnForwardFailure=yes"];
@@ -285,6 +292,23 @@ impl SshArgs {
 /// A line whose value may have blanks.
 fn quoted(key: &str, value: &str) -> String {
     format!("{key}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Host and port of `-W host:port`; an IPv6 address stands in brackets.
+///
+/// # Errors
+/// One line naming the specification.
+pub(super) fn stdio_forward(to: &str) -> Result<(String, u16), String> {
+    let bad = || format!("bad stdio forwarding specification \"{to}\": want host:port");
+    let (host, port) = to.rsplit_once(':').ok_or_else(bad)?;
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let digits = port.bytes().all(|b| b.is_ascii_digit());
+    match (bare.or(Some(host).filter(|h| !h.contains(':'))), port.parse()) {
+        (Some(host), Ok(port)) if digits && port > 0 && !host.is_empty() => {
+            Ok((host.to_owned(), port))
+        }
+        _ => Err(bad()),
+    }
 }
 
 /// `[bind:]port:host:hostport` in the notation of `ssh_config`: listener, blank, target.
@@ -357,6 +381,20 @@ mod tests {
             ("-i a\"b", "IdentityFile=\"a\\\"b\""),
         ] {
             assert_eq!(options(line).first().map(String::as_str), Some(first), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_first_user_named_counts() {
+        for (line, user) in [
+            ("-o user=foo -l bar baz@h", "user=foo"),
+            ("-l bar baz@h -o user=foo", "User=\"bar\""),
+            ("baz@h -o user=foo -l bar", "User=\"baz\""),
+        ] {
+            let args = parse(line.split(' ').map(OsString::from)).unwrap();
+            let first =
+                args.settings.options.iter().find(|o| o.to_lowercase().starts_with("user="));
+            assert_eq!(first.map(String::as_str), Some(user), "{line}");
         }
     }
 

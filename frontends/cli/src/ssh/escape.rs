@@ -24,13 +24,15 @@ pub(super) enum Escape {
     ListForwards,
     /// `~?`
     Help,
-    /// An escape of ssh that bssh does not have: `~&`, `~B`, `~C`, `~R`, `~V`, `~v`.
+    /// `~C`
+    CommandLine,
+    /// An escape of ssh that bssh does not have: `~&`, `~B`, `~R`, `~V`, `~v`.
     Unavailable(u8),
 }
 
 /// The text behind `~?`; `{e}` is the escape character.
 pub(super) const HELP: &str = "Supported escape sequences:\r\n \
-{e}.   - terminate connection\r\n {e}^Z  - suspend\r\n {e}#   - list forwarded connections\r\n \
+{e}.   - terminate connection\r\n {e}^Z  - suspend\r\n {e}#   - list forwarded connections\r\n {e}C   - open or cancel a forward\r\n \
 {e}?   - this message\r\n {e}{e}   - send the escape character by typing it twice\r\n\
 (Note that escapes are only recognized immediately after newline.)\r\n";
 
@@ -83,7 +85,8 @@ fn escape_of(byte: u8) -> Option<Escape> {
         0x1a => Escape::Suspend,
         b'#' => Escape::ListForwards,
         b'?' => Escape::Help,
-        b'&' | b'B' | b'C' | b'R' | b'V' | b'v' => Escape::Unavailable(byte),
+        b'C' => Escape::CommandLine,
+        b'&' | b'B' | b'R' | b'V' | b'v' => Escape::Unavailable(byte),
         _ => return None,
     })
 }
@@ -104,6 +107,7 @@ mod tests {
             (b"~~.", b"~.", None),
             (b"~x", b"~x", None),
             (b"~\x1a", b"", Some(Escape::Suspend)),
+            (b"~C", b"", Some(Escape::CommandLine)),
             (b"\r~R", b"\r", Some(Escape::Unavailable(b'R'))),
             (b"\xff\r~#", b"\xff\r", Some(Escape::ListForwards)),
         ];

@@ -3,6 +3,7 @@
 //!
 //! One thread reads stdin with poll(2), so that it can be told to stop; everything else is async.
 
+use super::command_line::LineEditor;
 use super::escape::{Escape, EscapeFilter, HELP};
 use bssh_term::RawMode;
 use bytes::Bytes;
@@ -23,6 +24,8 @@ pub(super) enum Typed {
     Disconnect,
     /// `~#`
     ListForwards,
+    /// A line typed after `~C`; none if it was given up.
+    Command(String),
     /// End of stdin.
     End,
 }
@@ -35,6 +38,8 @@ pub(super) struct Keyboard {
     typed: mpsc::Receiver<Vec<u8>>,
     /// Bytes behind an escape, not filtered yet.
     rest: Vec<u8>,
+    /// What has been typed after `~C`.
+    line: Option<LineEditor>,
     /// Found behind bytes that had to go first.
     pending: Option<Typed>,
     /// Closing it wakes the reader thread.
@@ -58,6 +63,7 @@ impl Keyboard {
             filter,
             typed,
             rest: Vec::new(),
+            line: None,
             pending: None,
             _stop: stop,
         })
@@ -75,6 +81,15 @@ impl Keyboard {
                     None => return Typed::End,
                 }
             }
+            if let Some(line) = &mut self.line {
+                let (echo, done) = line.take(&mut self.rest);
+                super::show(&echo);
+                if let Some(line) = done {
+                    self.line = None;
+                    return Typed::Command(line);
+                }
+                continue;
+            }
             let mut out = Vec::with_capacity(self.rest.len());
             let (escape, taken) = self.filter.filter(&self.rest, &mut out);
             self.rest.drain(..taken);
@@ -90,6 +105,10 @@ impl Keyboard {
         match escape {
             Escape::Disconnect => return Some(Typed::Disconnect),
             Escape::ListForwards => return Some(Typed::ListForwards),
+            Escape::CommandLine => {
+                super::show("\r\nssh> ");
+                self.line = Some(LineEditor::default());
+            }
             Escape::Suspend => self.suspend(),
             Escape::Help => super::show(&format!("\r\n{}", HELP.replace("{e}", &shown))),
             Escape::Unavailable(c) => {

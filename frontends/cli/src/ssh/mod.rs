@@ -6,6 +6,7 @@
 
 mod args;
 mod background;
+mod command_line;
 mod effective;
 mod escape;
 mod keyboard;

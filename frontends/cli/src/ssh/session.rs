@@ -8,7 +8,7 @@ use super::effective::{Effective, LogLevel, Tty};
 use super::keyboard::{Keyboard, Typed};
 use super::local_command::{Held, LocalCommand};
 use super::signals::{Caught, Signals, TERMINATED};
-use super::{background, log_to, query, say, show};
+use super::{background, command_line, log_to, query, say, show};
 use bssh_client::{Core, Prompter, Run, RunEvent, Start};
 use bssh_protocol::exec::{
     Action, Ended, ExecParams, Exit, Failure, NodeState, Phase, PtyRequest, Targets,
@@ -110,7 +110,9 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
     }
     let effective = Effective::new(args, &explained.values)?;
     let quiet = effective.log_level < LogLevel::Error;
-    for warning in explained.warnings.iter().filter(|_| effective.log_level >= LogLevel::Error) {
+    // The copy in the background has nothing new to say.
+    let warned = around.in_background || quiet;
+    for warning in explained.warnings.iter().filter(|_| !warned) {
         say(&format!("bssh: {warning}\n"));
     }
     if effective.background && !around.in_background {
@@ -137,10 +139,17 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
         Held::Connection(run) => Some(run),
     };
     let pty = wants_pty(&effective);
-    let params = params(args, &effective, targets, pty.then(|| around.term.clone()))?;
+    let params = params(args, &effective, targets.clone(), pty.then(|| around.term.clone()))?;
     let run = core.exec(params).await.map_err(|e| e.to_string())?;
-    let session =
-        Session { core: &core, effective: &effective, run, pty, stdin: None, keyboard: None };
+    let session = Session {
+        core: &core,
+        effective: &effective,
+        targets,
+        run,
+        pty,
+        stdin: None,
+        keyboard: None,
+    };
     let code = session.drive(signals).await;
     drop(held);
     Ok(code)
@@ -181,7 +190,12 @@ async fn resolve(core: &Core, args: &SshArgs) -> Result<Explained, String> {
 /// A forward that cannot listen is a warning, unless `ExitOnForwardFailure`.
 async fn open_forwards(core: &Core, effective: &Effective, to: &Targets) -> Result<(), String> {
     for (kind, spec) in &effective.forwards {
-        let params = ForwardParams { targets: to.clone(), kind: *kind, spec: spec.clone() };
+        let params = ForwardParams {
+            targets: to.clone(),
+            kind: *kind,
+            spec: spec.clone(),
+            ..ForwardParams::default()
+        };
         match core.call::<ForwardOpen>(&params).await {
             Ok(opened) if spec.starts_with("0:") && effective.log_level >= LogLevel::Info => {
                 say(&format!("Allocated port {} for {spec}\n", opened.bound));
@@ -222,7 +236,10 @@ fn params(
     pty: Option<String>,
 ) -> Result<ExecParams, String> {
     let action = match &args.stdio_forward {
-        Some(to) => dial(to)?,
+        Some(to) => {
+            let (host, port) = args::stdio_forward(to)?;
+            Action::Dial { host, port }
+        }
         None => effective.action.clone(),
     };
     let stdin = match (&pty, effective.stdin_null || action == Action::Hold) {
@@ -244,19 +261,6 @@ fn params(
     })
 }
 
-/// `-W host:port`, brackets around an IPv6 address.
-fn dial(to: &str) -> Result<Action, String> {
-    let bad = || format!("bad stdio forwarding specification \"{to}\": want host:port");
-    let (host, port) = to.rsplit_once(':').ok_or_else(bad)?;
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    match port.parse() {
-        Ok(port) if port > 0 && !bare.is_empty() => {
-            Ok(Action::Dial { host: bare.to_owned(), port })
-        }
-        _ => Err(bad()),
-    }
-}
-
 fn pty_request(term: String) -> PtyRequest {
     let (stdin, size) = (io::stdin(), bssh_term::size(io::stdin().as_fd()));
     PtyRequest {
@@ -273,6 +277,7 @@ fn pty_request(term: String) -> PtyRequest {
 struct Session<'a> {
     core: &'a Core,
     effective: &'a Effective,
+    targets: Targets,
     run: Run,
     pty: bool,
     stdin: Option<StreamSender>,
@@ -402,6 +407,7 @@ impl Session<'_> {
                 return Some(OURS);
             }
             Typed::ListForwards => self.list_forwards().await,
+            Typed::Command(line) => command_line::run(self.core, &self.targets, &line).await,
         }
         None
     }

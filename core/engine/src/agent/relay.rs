@@ -1,0 +1,255 @@
+//! One connection's agent channels, from the node's wish to CLOSE.
+//!
+//! A channel is read at all times, also while the agent or a person takes long: what comes
+//! meanwhile waits in a bounded buffer, and a node that sends more loses its channel. So a slow
+//! agent holds up only its own channel.
+
+use super::dial::AgentLink;
+use super::message::{FAILURE, Inbox, REQUEST_IDENTITIES, SIGN_REQUEST, SIGN_RESPONSE, framed};
+use super::policy::{Verdict, judge, visible};
+use super::status::Agents;
+use super::{CONFIRM, IDLE, MAX_MESSAGE, MOST, PARTIAL, QUEUE, QUEUE_WAIT, Rules};
+use crate::questions::Questions;
+use bssh_ssh::{Channel, ChannelEvent, Connection, Incoming, Refusal};
+use bytes::Bytes;
+use std::collections::HashSet;
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
+
+/// A relay at work; dropping it ends it, with all its channels.
+pub(crate) struct AgentRelay {
+    task: AbortHandle,
+}
+
+/// What the channels of one connection share.
+pub(crate) struct Shared {
+    pub node: String,
+    pub rules: Rules,
+    pub agents: Arc<Agents>,
+    pub questions: Arc<Questions>,
+    /// Keys a person has agreed to.
+    pub allowed: Mutex<HashSet<String>>,
+}
+
+/// What a node may send while it waits for an answer.
+const AHEAD: usize = 2 * MAX_MESSAGE;
+
+impl AgentRelay {
+    /// Takes the agent channels of a connection. Ask for them on a session's channel.
+    pub(crate) fn start(connection: &Connection, shared: Shared) -> Self {
+        let mut channels = connection.accept_agent();
+        let (connection, shared) = (connection.clone(), Arc::new(shared));
+        let places = Arc::new(Semaphore::new(MOST));
+        let task = tokio::spawn(async move {
+            let mut tasks = JoinSet::new();
+            loop {
+                tokio::select! {
+                    channel = channels.accept() => {
+                        let Some(channel) = channel else { return };
+                        if tasks.len() >= MOST + QUEUE {
+                            shared.agents.rejected.fetch_add(1, Relaxed);
+                            channel.refuse(Refusal::Shortage).await;
+                            continue;
+                        }
+                        let binding = connection.binding();
+                        tasks.spawn(one(channel, shared.clone(), places.clone(), binding));
+                    }
+                    Some(_) = tasks.join_next() => {}
+                }
+            }
+        });
+        AgentRelay { task: task.abort_handle() }
+    }
+}
+
+impl Drop for AgentRelay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// One channel: a place, the agent, and only then an answer to the node.
+async fn one(
+    incoming: Incoming,
+    shared: Arc<Shared>,
+    places: Arc<Semaphore>,
+    binding: Option<bssh_ssh::Binding>,
+) {
+    let agents = &shared.agents;
+    let refused = |why: &dyn std::fmt::Display| {
+        agents.rejected.fetch_add(1, Relaxed);
+        tracing::warn!("{}: agent forwarding: {why}", shared.node);
+        agents.set_error(format!("{}: {why}", shared.node));
+    };
+    let waiting = agents.queued();
+    let place = tokio::time::timeout(QUEUE_WAIT, places.acquire()).await;
+    drop(waiting);
+    let Ok(Ok(_place)) = place else {
+        refused(&"too many agent connections at once");
+        return incoming.refuse(Refusal::Shortage).await;
+    };
+    let agent = match ready(&shared, binding.as_ref()).await {
+        Ok(agent) => agent,
+        Err(error) => {
+            refused(&error);
+            return incoming.refuse(Refusal::ConnectFailed).await;
+        }
+    };
+    let _live = agents.live();
+    let channel = incoming.accept().await;
+    let conversation = Conversation { channel, agent, shared: shared.clone(), binding };
+    if let Err(error) = conversation.carry().await {
+        tracing::warn!("{}: agent forwarding: {error}", shared.node);
+        agents.set_error(format!("{}: {error}", shared.node));
+    }
+}
+
+/// An agent that is connected and bound.
+async fn ready(shared: &Shared, binding: Option<&bssh_ssh::Binding>) -> io::Result<AgentLink> {
+    let mut agent = AgentLink::dial(&shared.rules, &shared.agents).await?;
+    let bound = agent.bind(shared.rules.bind, binding).await?;
+    shared.agents.set_bound(bound);
+    Ok(agent)
+}
+
+/// A channel at work. Dropping it closes the channel.
+struct Conversation {
+    channel: Channel,
+    agent: AgentLink,
+    shared: Arc<Shared>,
+    binding: Option<bssh_ssh::Binding>,
+}
+
+impl Conversation {
+    /// Carries requests until the node or the agent hangs up; then EOF, and CLOSE by dropping.
+    async fn carry(mut self) -> io::Result<()> {
+        let mut inbox = Inbox::default();
+        let mut ended = false;
+        loop {
+            let malformed = |_| io::Error::other("a malformed message from the node");
+            while let Some(request) = inbox.next().map_err(malformed)? {
+                self.shared.agents.bytes.fetch_add(request.len() as u64, Relaxed);
+                let answer = self.answer(&request, &mut inbox, &mut ended).await?;
+                let writer = self.channel.writer();
+                if writer.write(framed(&answer)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if ended {
+                break;
+            }
+            let limit = if inbox.len() > 0 { PARTIAL } else { IDLE };
+            tokio::select! {
+                event = self.channel.next() => match event {
+                    Some(ChannelEvent::Out(bytes)) => inbox.push(&bytes),
+                    Some(ChannelEvent::Eof) => ended = true,
+                    Some(_) => {}
+                    None => return Ok(()),
+                },
+                () = self.agent.gone(), if inbox.len() == 0 => ended = true,
+                () = tokio::time::sleep(limit) => ended = true,
+            }
+        }
+        // The channel may be closed already.
+        let _ = self.channel.writer().eof().await;
+        Ok(())
+    }
+
+    /// The answer to one request. The channel is read meanwhile.
+    async fn answer(
+        &mut self,
+        request: &[u8],
+        inbox: &mut Inbox,
+        ended: &mut bool,
+    ) -> io::Result<Bytes> {
+        let Conversation { channel, agent, shared, binding } = self;
+        let answering = decide(request, agent, shared, binding.as_ref());
+        let mut answering = std::pin::pin!(answering);
+        loop {
+            tokio::select! {
+                answer = &mut answering => return answer,
+                event = channel.next(), if !*ended => match event {
+                    Some(ChannelEvent::Out(bytes)) => {
+                        inbox.push(&bytes);
+                        if inbox.len() > AHEAD {
+                            return Err(io::Error::other("the node sends without waiting"));
+                        }
+                    }
+                    Some(ChannelEvent::Eof) => *ended = true,
+                    Some(_) => {}
+                    None => return Err(io::Error::other("the node closed the channel early")),
+                },
+            }
+        }
+    }
+}
+
+/// Refuses, asks a person, or lets the agent answer.
+async fn decide(
+    request: &[u8],
+    agent: &mut AgentLink,
+    shared: &Shared,
+    binding: Option<&bssh_ssh::Binding>,
+) -> io::Result<Bytes> {
+    let refusal = Bytes::from_static(&[FAILURE]);
+    let is_sign = request.first() == Some(&SIGN_REQUEST);
+    let agents = &shared.agents;
+    if let Some(why) = objection(request, shared).await {
+        tracing::warn!("{}: agent request refused: {why}", shared.node);
+        if is_sign {
+            agents.sign_denied.fetch_add(1, Relaxed);
+        } else {
+            agents.refused.fetch_add(1, Relaxed);
+        }
+        return Ok(refusal);
+    }
+    let begun = Instant::now();
+    let answer = match agent.request(request).await {
+        // A list may be asked for again; a signature not: a person might be asked twice.
+        Err(_) if request.first() == Some(&REQUEST_IDENTITIES) => {
+            *agent = ready(shared, binding).await?;
+            agent.request(request).await
+        }
+        answer => answer,
+    };
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            tracing::warn!("{}: the agent did not answer: {error}", shared.node);
+            agents.set_error(format!("{}: {error}", shared.node));
+            return Ok(refusal);
+        }
+    };
+    if is_sign && answer.first() == Some(&SIGN_RESPONSE) {
+        agents.signed(begun.elapsed());
+    }
+    Ok(visible(&shared.rules, &answer).map_or(answer, Bytes::from))
+}
+
+/// Why a request is not passed on.
+async fn objection(request: &[u8], shared: &Shared) -> Option<&'static str> {
+    let verdict = {
+        let allowed = shared.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+        judge(&shared.rules, request, &allowed, &shared.node)
+    };
+    let (text, remember) = match verdict {
+        Verdict::Pass => return None,
+        Verdict::Refuse(why) => return Some(why),
+        Verdict::Ask { text, remember } => (text, remember),
+    };
+    let asking = shared.questions.confirm(&shared.node, text);
+    match tokio::time::timeout(CONFIRM, asking).await {
+        Ok(Some(true)) => {
+            let mut allowed = shared.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+            allowed.extend(remember);
+            None
+        }
+        Ok(Some(false)) => Some("a person said no"),
+        Ok(None) => Some("it needs a person's consent and there is nobody to ask"),
+        Err(_) => Some("nobody answered in time"),
+    }
+}

@@ -1,0 +1,133 @@
+//! Bytes that wait for a slow client: some in memory, the rest in an unlinked file, up to a limit
+//! for each connection and one for all.
+
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Kept in memory, in bytes: less than a channel's window, so that one stall costs no file.
+const IN_MEMORY: usize = 1 << 20;
+/// Kept in one connection's file, in bytes.
+const IN_FILE: u64 = 256 << 20;
+/// Kept in all files together, in bytes.
+const IN_FILES: u64 = 1 << 30;
+/// Read back at once, in bytes.
+const PIECE: u64 = 256 << 10;
+
+static FILED: AtomicU64 = AtomicU64::new(0);
+
+/// A queue of bytes with one owner.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    queue: VecDeque<Bytes>,
+    in_memory: usize,
+    file: Option<Filed>,
+}
+
+#[derive(Debug)]
+struct Filed {
+    file: File,
+    read: u64,
+    written: u64,
+}
+
+/// There is no room left.
+#[derive(Debug)]
+pub(super) struct Full;
+
+impl Held {
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.file.is_none()
+    }
+
+    /// More would have to go to the file.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_memory < IN_MEMORY && self.file.is_none()
+    }
+
+    /// Keeps bytes behind those that are there.
+    pub(super) fn keep(&mut self, bytes: Bytes) -> Result<(), Full> {
+        if self.has_room() {
+            self.in_memory += bytes.len();
+            self.queue.push_back(bytes);
+            return Ok(());
+        }
+        let length = bytes.len() as u64;
+        let filed = match &mut self.file {
+            Some(filed) => filed,
+            None => {
+                let file = tempfile::tempfile().map_err(|_| Full)?;
+                self.file.insert(Filed { file, read: 0, written: 0 })
+            }
+        };
+        if filed.written + length > IN_FILE || FILED.load(Relaxed) + length > IN_FILES {
+            return Err(Full);
+        }
+        filed.file.write_all(&bytes).map_err(|_| Full)?;
+        filed.written += length;
+        FILED.fetch_add(length, Relaxed);
+        Ok(())
+    }
+
+    /// The first bytes; empty if there are none.
+    pub(super) fn front(&mut self) -> io::Result<Bytes> {
+        if let (true, Some(filed)) = (self.queue.is_empty(), &mut self.file) {
+            let length = (filed.written - filed.read).min(PIECE);
+            let mut piece = vec![0; usize::try_from(length).unwrap_or_default()];
+            filed.file.read_exact_at(&mut piece, filed.read)?;
+            filed.read += length;
+            if filed.read == filed.written {
+                self.file = None;
+            }
+            self.in_memory += piece.len();
+            self.queue.push_back(piece.into());
+        }
+        Ok(self.queue.front().cloned().unwrap_or_default())
+    }
+
+    /// The first `n` bytes are no longer needed.
+    pub(super) fn taken(&mut self, n: usize) {
+        let Some(first) = self.queue.front_mut() else { return };
+        let rest = first.split_off(n.min(first.len()));
+        self.in_memory -= first.len();
+        match rest.is_empty() {
+            true => drop(self.queue.pop_front()),
+            false => *first = rest,
+        }
+    }
+}
+
+impl Drop for Filed {
+    fn drop(&mut self) {
+        FILED.fetch_sub(self.written, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_back_in_order_through_memory_and_file() {
+        let mut held = Held::default();
+        let piece = |n: usize| Bytes::from(vec![n as u8; 100_000]);
+        for n in 0..40 {
+            held.keep(piece(n)).unwrap();
+        }
+        assert!(!held.has_room() && FILED.load(Relaxed) > 0);
+        let mut back = Vec::new();
+        while !held.is_empty() {
+            let front = held.front().unwrap();
+            let n = front.len().min(70_001);
+            back.extend_from_slice(&front[..n]);
+            held.taken(n);
+        }
+        let want: Vec<u8> = (0..40).flat_map(|n| piece(n).to_vec()).collect();
+        assert!(back == want, "{} bytes", back.len());
+        assert_eq!(held.in_memory, 0);
+        assert!(held.has_room());
+    }
+}

@@ -1,0 +1,303 @@
+//! One forward at work: what its listener and its connections share, and its SSH connection,
+//! which may be lost and come back.
+
+use super::acl::Acl;
+use super::lanes::{Lanes, SWEEP};
+use super::relay::{Far, Limits, Reason, relay};
+use super::remote;
+use super::socks::{self, Login, Socks, Step, Version};
+use super::spec::{Listen, Target};
+use super::traffic::Traffic;
+use crate::engine::Engine;
+use crate::plan::Route;
+use crate::pool::Lease;
+use crate::questions::Questions;
+use bssh_protocol::forward::{ForwardEvent, ForwardId};
+use bssh_ssh::BoxStream;
+use bssh_ssh::RemoteListener;
+use bssh_ssh::error::Error;
+use bytes::Bytes;
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+
+/// What one forward's tasks share.
+pub(super) struct Work {
+    pub id: ForwardId,
+    pub engine: Arc<Engine>,
+    pub questions: Arc<Questions>,
+    pub route: Arc<Route>,
+    pub target: Target,
+    pub acl: Acl,
+    pub login: Option<Login>,
+    pub limits: Limits,
+    /// For reaching a target. None: as long as it takes.
+    pub dial: Option<Duration>,
+    pub most: usize,
+    /// Outlive a lost connection.
+    pub keep: bool,
+    /// Tell of connections, too.
+    pub watch: bool,
+    pub traffic: Arc<Traffic<ForwardEvent>>,
+    pub lanes: watch::Sender<Option<Arc<Lanes>>>,
+    /// Why there is no connection.
+    pub trouble: Mutex<Option<String>>,
+}
+
+/// First pause before connecting again; doubled up to [`LONGEST_PAUSE`].
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long a client waits for a connection that is coming back.
+const WAIT: Duration = Duration::from_secs(10);
+/// How long a SOCKS client may take to say where it wants to go.
+const REQUEST: Duration = Duration::from_secs(120);
+
+/// A client's end, and bytes of it that were read ahead.
+pub(super) struct Client {
+    pub near: BoxStream,
+    pub head: Bytes,
+    pub target: Target,
+    pub version: Option<Version>,
+}
+
+impl Work {
+    /// Tells of the forward's own state.
+    pub(super) fn tell(&self, state: &str, error: Option<String>, attempt: Option<u32>) {
+        let node = self.route.plan.node.clone();
+        self.traffic.tell(|seq, dropped| ForwardEvent {
+            seq,
+            dropped,
+            forward: self.id,
+            node,
+            state: state.to_owned(),
+            error,
+            attempt,
+            ..ForwardEvent::default()
+        });
+    }
+
+    /// Tells of a connection, if anybody wants to know.
+    fn tell_conn(&self, state: &str, number: u64, fill: impl FnOnce(&mut ForwardEvent)) {
+        if !self.watch {
+            return;
+        }
+        self.traffic.tell(|seq, dropped| {
+            let mut event = ForwardEvent {
+                seq,
+                dropped,
+                forward: self.id,
+                node: self.route.plan.node.clone(),
+                state: state.to_owned(),
+                conn: Some(number),
+                ..ForwardEvent::default()
+            };
+            fill(&mut event);
+            event
+        });
+    }
+
+    /// Keeps the connection, its lanes included; returns when it is lost for good.
+    pub(super) async fn keep(&self, mut lease: Arc<Lease>) {
+        loop {
+            let error = self.serve(lease).await;
+            if !self.keep {
+                return self.tell("closed", Some(error.to_string()), None);
+            }
+            lease = self.again(&error, None).await.0;
+        }
+    }
+
+    /// Offers the connection to clients until it is lost.
+    pub(super) async fn serve(&self, lease: Arc<Lease>) -> Error {
+        let lanes = Lanes::new(lease.clone(), self.route.clone());
+        self.lanes.send_replace(Some(lanes.clone()));
+        let mut sweep = tokio::time::interval(SWEEP);
+        let error = loop {
+            tokio::select! {
+                error = lease.connection.closed() => break error,
+                _ = sweep.tick() => lanes.sweep().await,
+            }
+        };
+        self.lanes.send_replace(None);
+        error
+    }
+
+    /// Connects again, with growing pauses, until that succeeds and the node listens (if wanted).
+    pub(super) async fn again(
+        &self,
+        error: &Error,
+        on_node: Option<&Listen>,
+    ) -> (Arc<Lease>, Option<RemoteListener>) {
+        let (mut why, mut pause, mut attempt) = (error.to_string(), PAUSE, 0_u32);
+        loop {
+            attempt = attempt.saturating_add(1);
+            self.set_trouble(Some(why.clone()));
+            self.tell("reconnecting", Some(why), Some(attempt));
+            tokio::time::sleep(crate::pool::jittered(pause)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            match self.attempt(on_node).await {
+                Ok(done) => {
+                    self.set_trouble(None);
+                    self.tell("open", None, Some(attempt));
+                    return done;
+                }
+                Err(error) => why = error.to_string(),
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        on_node: Option<&Listen>,
+    ) -> Result<(Arc<Lease>, Option<RemoteListener>), Error> {
+        let ask = self.engine.ask_for(&self.questions);
+        let (lease, _) = self.engine.pool.lease(&self.route, &ask).await?;
+        let listener = match on_node {
+            Some(listen) => Some(remote::listen(&lease.connection, listen).await?.0),
+            None => None,
+        };
+        Ok((lease, listener))
+    }
+
+    fn set_trouble(&self, why: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// The connection's lanes; waits a little while they are coming back.
+    pub(super) async fn lanes(&self) -> Result<Arc<Lanes>, String> {
+        let mut lanes = self.lanes.subscribe();
+        let ready = tokio::time::timeout(WAIT, lanes.wait_for(Option::is_some)).await;
+        match ready {
+            Ok(Ok(lanes)) => lanes.clone().ok_or_else(|| "no connection".to_owned()),
+            _ => Err("the connection to the node is lost".to_owned()),
+        }
+    }
+
+    /// Asks a SOCKS client where it wants to go, and whether it may.
+    pub(super) async fn client(&self, near: BoxStream, number: u64, peer: &str) -> Option<Client> {
+        let client = match &self.target {
+            Target::Socks => {
+                let asked = tokio::time::timeout(REQUEST, request(near, self.login.clone())).await;
+                match asked {
+                    Ok(Ok(client)) => client,
+                    Ok(Err(error)) => {
+                        tracing::debug!("forward: {peer}: {error}");
+                        return None;
+                    }
+                    Err(_) => return None,
+                }
+            }
+            fixed => Client { near, head: Bytes::new(), target: fixed.clone(), version: None },
+        };
+        if self.acl.permits(&client.target) {
+            return Some(client);
+        }
+        self.traffic.denied.fetch_add(1, Relaxed);
+        tracing::warn!("forward: {peer} may not go to {}", client.target);
+        self.tell_conn("connDenied", number, |event| {
+            event.peer = Some(peer.to_owned());
+            event.target = Some(client.target.to_string());
+        });
+        let Client { mut near, version, .. } = client;
+        say(&mut near, version, socks::NOT_ALLOWED).await;
+        None
+    }
+
+    /// The target was not reached: tells the client.
+    pub(super) async fn failed(&self, client: Client, number: u64, (code, why): (u8, String)) {
+        let Client { mut near, version, target, .. } = client;
+        self.unreached(&target, number, why);
+        say(&mut near, version, code).await;
+    }
+
+    /// The target was not reached.
+    pub(super) fn unreached(&self, target: &Target, number: u64, why: String) {
+        self.traffic.failed.fetch_add(1, Relaxed);
+        tracing::warn!("forward to {target}: {why}");
+        self.tell_conn("connFailed", number, |event| {
+            event.target = Some(target.to_string());
+            event.error = Some(why);
+        });
+    }
+
+    /// Carries one connection from here to its end.
+    pub(super) async fn carry(
+        &self,
+        ends: ((BoxStream, Bytes), Far),
+        flow: Option<&super::lanes::Flow>,
+        number: u64,
+        (peer, target): (String, String),
+    ) {
+        let entry = self.traffic.enter(number, peer.clone(), target.clone());
+        self.tell_conn("connOpen", number, |event| {
+            event.peer = Some(peer);
+            event.target = Some(target);
+        });
+        let (near, far) = ends;
+        let reason = relay(near, far, flow, &entry.carried, self.limits).await;
+        match &reason {
+            Reason::Error(why) => tracing::info!("forward: {why}"),
+            Reason::SlowReader => {
+                tracing::warn!("forward: a client that reads too slowly was cut off");
+            }
+            _ => {}
+        }
+        self.tell_conn("connClose", number, |event| {
+            event.bytes_in = Some(entry.carried.up.load(Relaxed));
+            event.bytes_out = Some(entry.carried.down.load(Relaxed));
+            event.reason = Some(reason.word().to_owned());
+            if let Reason::Error(why) = reason {
+                event.error = Some(why);
+            }
+        });
+    }
+}
+
+/// Answers a SOCKS client; others have no answer to wait for.
+pub(super) async fn say(near: &mut BoxStream, version: Option<Version>, code: u8) {
+    if let Some(version) = version {
+        // A client that is gone shows when it is read.
+        let _ = near.write_all(&socks::reply(version, code)).await;
+    }
+}
+
+/// Asks a SOCKS client where it wants to go; the answer is the caller's.
+pub(crate) async fn request_of(near: BoxStream) -> Option<(String, u16, BoxStream)> {
+    match request(near, None).await.ok()? {
+        Client { near, target: Target::Tcp { host, port }, head, .. } if head.is_empty() => {
+            Some((host, port, near))
+        }
+        // A client that does not wait for the answer.
+        _ => None,
+    }
+}
+
+async fn request(mut near: BoxStream, login: Option<Login>) -> io::Result<Client> {
+    let mut socks = Socks::new(login);
+    let mut buffer = [0_u8; 512];
+    let mut step = Step::More;
+    loop {
+        step = match step {
+            Step::More => match near.read(&mut buffer).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => socks.feed(buffer.get(..n).unwrap_or_default()),
+            },
+            Step::Say(reply) => {
+                near.write_all(&reply).await?;
+                socks.feed(&[])
+            }
+            Step::Connect { version, host, port, rest } => {
+                let target = Target::Tcp { host, port };
+                return Ok(Client { near, head: rest.into(), target, version: Some(version) });
+            }
+            Step::Refuse { reply, why } => {
+                near.write_all(&reply).await?;
+                near.shutdown().await?;
+                return Err(io::Error::other(why));
+            }
+        };
+    }
+}

@@ -1,0 +1,88 @@
+//! Connections for `fs/*`, made once and kept while the core lives: an editor asks again soon.
+
+use crate::engine::{Caller, Engine};
+use crate::failure::failure;
+use crate::pool::Lease;
+use crate::transfer::open;
+use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::exec::{Failure, Phase, Targets};
+use bssh_ssh::sftp::Sftp;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Mutex as Flight;
+
+/// Nodes whose connection is kept; with more, some are asked to log in again.
+const KEPT: usize = 64;
+
+/// A node's slot: one caller connects, the others wait for it.
+type Slot = Arc<Flight<Option<(Arc<Lease>, Sftp)>>>;
+
+/// The connections.
+#[derive(Default)]
+pub(crate) struct Reach {
+    slots: Mutex<HashMap<String, Slot>>,
+}
+
+impl Reach {
+    /// Ends all of them.
+    pub(crate) fn close_all(&self) {
+        self.slots().clear();
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self, key: &str) -> Slot {
+        let mut slots = self.slots();
+        if slots.len() >= KEPT && !slots.contains_key(key) {
+            let any = slots.keys().next().cloned();
+            any.map(|any| slots.remove(&any));
+        }
+        slots.entry(key.to_owned()).or_default().clone()
+    }
+}
+
+impl Engine {
+    /// The file server of a request's one node.
+    pub(super) async fn reach(
+        &self,
+        caller: &Caller,
+        targets: &Targets,
+    ) -> Result<Sftp, CallError> {
+        let (route, _) = self.one_route(targets)?;
+        let route = route.bulk();
+        let slot = self.reach.slot(&route.key);
+        let mut kept = slot.lock().await;
+        if let Some((lease, sftp)) = kept.as_ref()
+            && !lease.connection.is_closed()
+            && !sftp.has_ended()
+        {
+            return Ok(sftp.clone());
+        }
+        let ask = self.ask_for(Engine::asking(caller));
+        let (lease, _) =
+            self.pool.lease(&route, &ask).await.map_err(|error| refused(failure(&error)))?;
+        let sftp = open(&lease).await.map_err(refused)?;
+        *kept = Some((lease, sftp.clone()));
+        Ok(sftp)
+    }
+}
+
+/// Why a node cannot be asked, as the error of a call.
+fn refused(failure: Failure) -> CallError {
+    let kind = match (&failure.phase, failure.code.as_str()) {
+        (Phase::Transfer, "noSftp") => Kind::Fs,
+        (Phase::Auth, _) => Kind::AuthFailed,
+        (_, "hostKeyChanged") => Kind::HostKeyChanged,
+        (_, "hostKeyUnknown") => Kind::HostKeyUnknown,
+        (_, "timeout") => Kind::Timeout,
+        _ => Kind::Disconnected,
+    };
+    let mut error = CallError::new(kind, failure.message);
+    if let Some(data) = &mut error.data {
+        (data.hint, data.hop, data.retryable) = (failure.hint, failure.hop, failure.retryable);
+        data.cause = vec![failure.code];
+    }
+    error
+}

@@ -1,0 +1,84 @@
+//! The listeners of a gate: all of them or none, and errors that say what to do.
+
+use super::plan::{Listen, Plan};
+use super::run::Running;
+use super::serve::Door;
+use bssh_protocol::error::{CallError, Kind};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::net::{TcpListener, UnixListener};
+
+/// Listeners of a gate and their sockets, kept for whoever takes its place.
+pub(super) type Bound = (Vec<Door>, Vec<(SocketAddr, Arc<TcpListener>)>, Option<PathBuf>);
+
+/// Binds everything, or nothing. What the old gate listens on already is taken over.
+pub(super) async fn bind(plan: &Plan, old: Option<&Running>) -> Result<Bound, CallError> {
+    let (mut doors, mut listeners) = (Vec::new(), Vec::new());
+    let mut listen = async |address: &SocketAddr| -> Result<Arc<TcpListener>, CallError> {
+        let had = old.and_then(|old| old.listeners.iter().find(|(at, _)| at == address));
+        let listener = match had {
+            Some((_, listener)) => listener.clone(),
+            None => match TcpListener::bind(address).await {
+                Ok(listener) => Arc::new(listener),
+                Err(error) => return Err(refused(plan, &address.to_string(), &error)),
+            },
+        };
+        listeners.push((*address, listener.clone()));
+        Ok(listener)
+    };
+    let mut socket = None;
+    match &plan.listen {
+        Listen::Tcp(all) => {
+            for (at, address) in all.iter().enumerate() {
+                doors.push(Door::Tcp(listen(address).await?, at));
+            }
+        }
+        Listen::Socks(address) => doors.push(Door::Socks(listen(address).await?)),
+        Listen::Proxy(path) => {
+            let bound = bind_socket(path, old.is_some());
+            let bound = bound.map_err(|e| refused(plan, &path.display().to_string(), &e))?;
+            doors.push(Door::Proxy(bound));
+            socket = Some(path.clone());
+        }
+    }
+    Ok((doors, listeners, socket))
+}
+
+/// A socket for this user only; one that nobody listens on (or our own old one) is replaced.
+fn bind_socket(path: &Path, ours: bool) -> io::Result<UnixListener> {
+    let there = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+    let dead = || {
+        let tried = std::os::unix::net::UnixStream::connect(path);
+        tried.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+    };
+    if there && (ours || dead()) {
+        std::fs::remove_file(path)?;
+    }
+    // The mask must hold from the first moment: a chmod afterwards would leave a gap.
+    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(path);
+    rustix::process::umask(before);
+    listener
+}
+
+fn refused(plan: &Plan, at: &str, error: &io::Error) -> CallError {
+    let name = &plan.spec.name;
+    let text = format!("gate '{name}': cannot listen on {at}: {error}");
+    match error.kind() {
+        io::ErrorKind::AddrInUse => CallError::new(Kind::GateAddressInUse, text)
+            .hint("somebody listens there, perhaps on all addresses (ss -ltnp)"),
+        io::ErrorKind::PermissionDenied => CallError::new(Kind::GatePrivilegedPort, text).hint(
+            "ports below 1024 need CAP_NET_BIND_SERVICE or net.ipv4.ip_unprivileged_port_start; \
+             mode proxy needs neither",
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            let ip = at.rsplit_once(':').map_or(at, |(ip, _)| ip);
+            CallError::new(Kind::GateAddressUnavailable, text)
+                .hint(format!("ifconfig lo0 alias {ip} (macOS, BSD), or mode proxy"))
+        }
+        _ => CallError::new(Kind::ForwardBind, text),
+    }
+}

@@ -1,0 +1,236 @@
+//! What a gate would do, decided without binding, dialing or looking anything up.
+//!
+//! Every problem is found at once and names its entry. The same gate always has the same plan
+//! and the same id.
+
+use super::snippet;
+use bssh_config::Environment;
+use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::gate::{AddressMode, GateEntry, GateListener, GateMode, GatePlan, GateSpec};
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// A plan with what the core needs of it.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub spec: GateSpec,
+    pub shown: GatePlan,
+    pub listen: Listen,
+}
+
+/// Where a gate listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Listen {
+    /// One address for each entry, in their order.
+    Tcp(Vec<SocketAddr>),
+    Socks(SocketAddr),
+    Proxy(PathBuf),
+}
+
+/// Decides. Pure.
+///
+/// # Errors
+/// `gate.invalid`, or `gate.portCollision` with all collisions.
+pub(super) fn plan(spec: &GateSpec, env: &Environment) -> Result<Plan, CallError> {
+    let mut problems = problems(spec);
+    let address: Option<IpAddr> = spec.listen_addr.parse().ok();
+    if address.is_none() {
+        problems.push(format!("listenAddr: \"{}\" is no address", spec.listen_addr));
+    }
+    let (Some(address), true) = (address, problems.is_empty()) else {
+        return Err(CallError::new(
+            Kind::GateInvalid,
+            format!("gate '{}': {}", spec.name, problems.join("; ")),
+        ));
+    };
+    let listen = match spec.mode {
+        GateMode::Proxy => Listen::Proxy(socket(spec, env)),
+        GateMode::Socks => Listen::Socks(SocketAddr::new(address, spec.socks_port)),
+        GateMode::Listen => Listen::Tcp(addresses(spec, address)?),
+    };
+    let entries = spec.entries.iter().enumerate();
+    let listeners: Vec<GateListener> = entries
+        .map(|(at, entry)| GateListener {
+            alias: entry.alias.clone(),
+            listen: match &listen {
+                Listen::Tcp(all) => all.get(at).map(ToString::to_string).unwrap_or_default(),
+                Listen::Socks(address) => address.to_string(),
+                Listen::Proxy(path) => path.display().to_string(),
+            },
+            upstream: format!("{}:{}", entry.hostname, entry.port),
+            via: entry.via.clone(),
+        })
+        .collect();
+    let (ssh_config, known_hosts, warnings) = snippet::client(spec, &listen);
+    let shown = GatePlan {
+        plan_id: bssh_ssh::key_fingerprint(spec.canonical().as_bytes()),
+        name: spec.name.clone(),
+        listeners,
+        ssh_config,
+        known_hosts,
+        warnings,
+    };
+    Ok(Plan { spec: spec.clone(), shown, listen })
+}
+
+fn problems(spec: &GateSpec) -> Vec<String> {
+    let mut problems = Vec::new();
+    if spec.name.is_empty() || !spec.name.bytes().all(is_plain) {
+        problems.push("name: letters, digits, . _ - only".to_owned());
+    }
+    if spec.entries.is_empty() {
+        problems.push("entries: there is none".to_owned());
+    }
+    let mut seen = HashSet::new();
+    for (at, entry) in spec.entries.iter().enumerate() {
+        let named = match entry.alias.is_empty() {
+            true => format!("entries[{at}]"),
+            false => format!("entry '{}'", printable(&entry.alias)),
+        };
+        let mut wrong = |field: &str, why: &str| problems.push(format!("{named}: {field}: {why}"));
+        if entry.alias.is_empty() || !entry.alias.bytes().all(is_plain) {
+            wrong("alias", "letters, digits, . _ - only");
+        }
+        if !seen.insert(entry.alias.to_lowercase()) {
+            wrong("alias", "there is another one of that name");
+        }
+        // It ends up in an ssh_config, and in other people's scripts.
+        if entry.hostname.is_empty()
+            || entry.hostname.starts_with('-')
+            || !entry.hostname.bytes().all(|b| is_plain(b) || b == b':')
+        {
+            wrong("hostname", "no host name or address");
+        }
+        if entry.port == 0 {
+            wrong("port", "1 to 65535");
+        }
+        if entry.host_key.as_ref().is_some_and(|key| super::inspect::Pin::parse(key).is_none()) {
+            wrong("hostKey", "neither SHA256:… nor a known_hosts line");
+        }
+    }
+    problems
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// Each entry's address. A URL's port becomes `ssh -p`, which no configuration can undo: so the
+/// port is always the upstream's own.
+fn addresses(spec: &GateSpec, shared: IpAddr) -> Result<Vec<SocketAddr>, CallError> {
+    if spec.address_mode == AddressMode::PerUpstream {
+        let mut taken = HashSet::new();
+        return Ok(spec.entries.iter().map(|entry| own(&spec.name, entry, &mut taken)).collect());
+    }
+    let mut by_port: BTreeMap<u16, Vec<&GateEntry>> = BTreeMap::new();
+    for entry in &spec.entries {
+        by_port.entry(entry.port).or_default().push(entry);
+    }
+    let mut collisions = Vec::new();
+    for (port, entries) in by_port.iter().filter(|(_, entries)| entries.len() > 1) {
+        let named: Vec<String> =
+            entries.iter().map(|e| format!("'{}' ({}:{port})", e.alias, e.hostname)).collect();
+        collisions.push(format!("entries {} need {shared}:{port}", named.join(" and ")));
+    }
+    if !collisions.is_empty() {
+        let text = format!("gate '{}': {}", spec.name, collisions.join("; "));
+        let hint = "set addressMode to perUpstream, or mode to proxy";
+        return Err(CallError::new(Kind::GatePortCollision, text).hint(hint));
+    }
+    Ok(spec.entries.iter().map(|entry| SocketAddr::new(shared, entry.port)).collect())
+}
+
+/// An address of 127.77.0.0/16 that an entry keeps over restarts.
+fn own(gate: &str, entry: &GateEntry, taken: &mut HashSet<u16>) -> SocketAddr {
+    // FNV-1a: any hash would do that never changes.
+    let mut hash = 0x811c_9dc5_u32;
+    for byte in gate.bytes().chain([0]).chain(entry.alias.bytes()) {
+        hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    }
+    let mut low = (hash ^ (hash >> 16)) as u16;
+    // Neither network nor broadcast of a /24, for those who have set up such.
+    while matches!(low & 0xff, 0 | 0xff) || !taken.insert(low) {
+        low = low.wrapping_add(1);
+    }
+    let [high, low] = low.to_be_bytes();
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 77, high, low)), entry.port)
+}
+
+fn socket(spec: &GateSpec, env: &Environment) -> PathBuf {
+    let name = format!("gate-{}.sock", spec.name);
+    match (&spec.socket, env.var("XDG_RUNTIME_DIR")) {
+        (Some(path), _) => PathBuf::from(path),
+        (None, Some(dir)) => PathBuf::from(dir).join(name),
+        (None, None) => env.home.join(".ssh").join(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(entries: &[(&str, &str, u16)]) -> GateSpec {
+        let entry = |(alias, hostname, port): &(&str, &str, u16)| GateEntry {
+            alias: (*alias).to_owned(),
+            hostname: (*hostname).to_owned(),
+            port: *port,
+            ..GateEntry::default()
+        };
+        let entries = entries.iter().map(entry).collect();
+        GateSpec { name: "g".to_owned(), entries, ..GateSpec::default() }
+    }
+
+    fn refused(spec: &GateSpec) -> String {
+        plan(spec, &Environment::default()).unwrap_err().message
+    }
+
+    #[test]
+    fn every_collision_is_reported_with_both_names() {
+        let many = spec(&[("a", "x", 22), ("b", "y", 22), ("c", "z", 443), ("d", "w", 443)]);
+        let text = refused(&many);
+        for part in ["'a' (x:22) and 'b' (y:22)", "'c' (z:443) and 'd' (w:443)", "127.0.0.1:22"] {
+            assert!(text.contains(part), "{text}");
+        }
+        for mode in [GateMode::Proxy, GateMode::Socks] {
+            let spec = GateSpec { mode, ..many.clone() };
+            assert!(plan(&spec, &Environment::default()).is_ok());
+        }
+        let own = GateSpec { address_mode: AddressMode::PerUpstream, ..many };
+        let plan = plan(&own, &Environment::default()).unwrap();
+        let listeners: HashSet<&String> = plan.shown.listeners.iter().map(|l| &l.listen).collect();
+        assert_eq!(listeners.len(), 4, "{listeners:?}");
+        assert!(listeners.iter().all(|l| l.starts_with("127.77.")));
+    }
+
+    #[test]
+    fn the_same_gate_has_the_same_plan() {
+        let spec = GateSpec { address_mode: AddressMode::PerUpstream, ..spec(&[("a", "x", 22)]) };
+        let first = plan(&spec, &Environment::default()).unwrap().shown;
+        for _ in 0..1000 {
+            assert_eq!(plan(&spec, &Environment::default()).unwrap().shown, first);
+        }
+        let other = GateSpec { max_conns: 7, ..spec };
+        assert_ne!(plan(&other, &Environment::default()).unwrap().shown.plan_id, first.plan_id);
+    }
+
+    #[test]
+    fn what_is_wrong_names_its_entry_and_field() {
+        for (entries, part) in [
+            (&[][..], "entries: there is none"),
+            (&[("a", "x", 22), ("A", "y", 23)], "entry 'A': alias"),
+            (&[("a", "x;touch /tmp/p", 22)], "entry 'a': hostname"),
+            (&[("a", "-oProxyCommand", 22)], "entry 'a': hostname"),
+            (&[("a", "x\ny", 22)], "entry 'a': hostname"),
+            (&[("a b", "x", 22)], "entry 'a b': alias"),
+            (&[("a", "x", 0)], "entry 'a': port"),
+        ] {
+            let text = refused(&spec(entries));
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The connections of a gate: limits, who may go where, greetings, relay, and an event for each.
+
+use super::inspect::{GREETING, Objection, Pin, exchange, greeting};
+use super::plan::Plan;
+use super::upstream::{Connected, Failed, connect};
+use crate::engine::Engine;
+use crate::forward::relay::{Limits, Reason, relay};
+use crate::forward::request;
+use crate::forward::traffic::Traffic;
+use crate::run::millis;
+use bssh_protocol::exec::Settings;
+use bssh_protocol::gate::{GateEntry, GateEvent, GateId, GateMode};
+use bssh_ssh::BoxStream;
+use bytes::Bytes;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, split};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
+
+/// What the tasks of one gate share.
+pub(super) struct Gate {
+    pub id: GateId,
+    pub plan: Plan,
+    pub settings: Settings,
+    pub engine: Arc<Engine>,
+    pub traffic: Arc<Traffic<GateEvent>>,
+    /// Connections, also those of a gate this one took the place of.
+    pub connections: Arc<Mutex<JoinSet<()>>>,
+    /// Open connections of each entry.
+    pub open: Vec<AtomicU32>,
+}
+
+/// Anything that accepts.
+pub(super) enum Door {
+    /// For this entry only.
+    Tcp(Arc<TcpListener>, usize),
+    Socks(Arc<TcpListener>),
+    Proxy(UnixListener),
+}
+
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+const ACCEPT_LATER: Duration = Duration::from_secs(5);
+/// For a client to say where it wants to go.
+const REQUEST: Duration = Duration::from_secs(30);
+
+impl Gate {
+    pub(super) fn tell(&self, state: &str, fill: impl FnOnce(&mut GateEvent)) {
+        self.traffic.tell(|seq, dropped| {
+            let mut event = GateEvent {
+                seq,
+                dropped,
+                gate: self.id,
+                name: self.plan.spec.name.clone(),
+                state: state.to_owned(),
+                ..GateEvent::default()
+            };
+            fill(&mut event);
+            event
+        });
+    }
+
+    /// Accepts until it is aborted; whatever goes wrong is waited out.
+    pub(super) async fn accept(self: Arc<Self>, door: Door) {
+        let mut pause = ACCEPT_AGAIN;
+        loop {
+            let error = match door.next().await {
+                Ok((stream, peer, entry)) => {
+                    pause = ACCEPT_AGAIN;
+                    let gate = self.clone();
+                    let mut all = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+                    while all.try_join_next().is_some() {}
+                    all.spawn(gate.one(stream, peer, entry));
+                    continue;
+                }
+                Err(error) => error,
+            };
+            self.tell("acceptFailed", |e| e.error = Some(error.to_string()));
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(ACCEPT_LATER);
+        }
+    }
+
+    async fn one(self: Arc<Self>, near: BoxStream, peer: String, entry: Option<usize>) {
+        let number = self.traffic.number();
+        let entry = match entry {
+            Some(at) => Ok((at, near)),
+            None => {
+                let asked = tokio::time::timeout(REQUEST, self.asked(near)).await;
+                asked.unwrap_or(Err(None))
+            }
+        };
+        let (at, near) = match entry {
+            Ok(found) => found,
+            Err(None) => return,
+            Err(Some(wanted)) => return self.denied(number, &peer, None, (&wanted, "notListed")),
+        };
+        let Some(entry) = self.plan.spec.entries.get(at) else { return };
+        let Some(_place) = self.place(at, entry) else {
+            let upstream = format!("{}:{}", entry.hostname, entry.port);
+            return self.denied(number, &peer, Some(&entry.alias), (&upstream, "limit"));
+        };
+        self.carry(near, number, &peer, entry).await;
+    }
+
+    /// One connection more, if there may be.
+    fn place(&self, at: usize, entry: &GateEntry) -> Option<Place<'_>> {
+        let open = self.open.get(at)?;
+        if self.traffic.n_live() >= self.plan.spec.max_conns as usize {
+            return None;
+        }
+        let most = entry.max_conns;
+        let taken = open.fetch_update(Relaxed, Relaxed, |n| (n < most).then_some(n + 1));
+        taken.is_ok().then_some(Place(open))
+    }
+
+    /// Asks a client where it wants to go. `Some`: not there.
+    async fn asked(&self, near: BoxStream) -> Result<(usize, BoxStream), Option<String>> {
+        let (host, port, mut near) = match self.plan.spec.mode {
+            GateMode::Socks => request(near).await.ok_or(None)?,
+            _ => {
+                let mut near = BufReader::new(near);
+                let mut line = String::new();
+                let mut short = (&mut near).take(1024);
+                short.read_line(&mut line).await.map_err(|_| None)?;
+                let (host, port) = line.trim().split_once(' ').ok_or(None)?;
+                let port = port.parse().map_err(|_| None)?;
+                // The client waits for the answer, so that nothing can be in the buffer.
+                (host.to_owned(), port, near.into_inner())
+            }
+        };
+        let listed = |e: &GateEntry| {
+            let same = |name: &str| name.eq_ignore_ascii_case(&host);
+            e.port == port && (same(&e.hostname) || same(&e.alias))
+        };
+        let found = self.plan.spec.entries.iter().position(listed);
+        let socks = self.plan.spec.mode == GateMode::Socks;
+        let answer: &[u8] = match (found.is_some(), socks) {
+            (true, true) => &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+            (false, true) => &[5, 2, 0, 1, 0, 0, 0, 0, 0, 0],
+            (true, false) => b"ok\n",
+            (false, false) => b"denied\n",
+        };
+        near.write_all(answer).await.map_err(|_| None)?;
+        found.map(|at| (at, near)).ok_or_else(|| Some(format!("{host}:{port}")))
+    }
+
+    fn denied(&self, number: u64, peer: &str, alias: Option<&str>, (to, rule): (&str, &str)) {
+        self.traffic.denied.fetch_add(1, Relaxed);
+        let to: String = to.chars().filter(|c| !c.is_control()).take(300).collect();
+        tracing::warn!("gate {}: {peer} may not go to {to}: {rule}", self.plan.spec.name);
+        self.tell("connDenied", |e| {
+            e.conn = Some(number);
+            e.peer = Some(peer.to_owned());
+            e.alias = alias.map(str::to_owned);
+            e.upstream = Some(to);
+            e.reason = Some(rule.to_owned());
+        });
+    }
+
+    async fn carry(&self, near: BoxStream, number: u64, peer: &str, entry: &GateEntry) {
+        let begun = Instant::now();
+        let wanted = format!("{}:{}", entry.hostname, entry.port);
+        let upstream = match connect(&self.engine, &self.plan, entry, &self.settings).await {
+            Ok(upstream) => upstream,
+            Err(Failed::Denied(why)) => {
+                return self.denied(number, peer, Some(&entry.alias), (&why, "address"));
+            }
+            Err(Failed::Dial(why)) => {
+                self.traffic.failed.fetch_add(1, Relaxed);
+                return self.tell("connClose", |e| {
+                    e.conn = Some(number);
+                    e.peer = Some(peer.to_owned());
+                    e.alias = Some(entry.alias.clone());
+                    e.upstream = Some(wanted);
+                    e.via = entry.via.clone();
+                    e.ms = Some(millis(begun.elapsed()));
+                    e.reason = Some("dialFailed".to_owned());
+                    e.error = Some(why);
+                });
+            }
+        };
+        let named = upstream.named.clone();
+        let live = self.traffic.enter(number, peer.to_owned(), named.clone());
+        let about = |e: &mut GateEvent| {
+            e.conn = Some(number);
+            e.peer = Some(peer.to_owned());
+            e.alias = Some(entry.alias.clone());
+            e.upstream = Some(named.clone());
+            e.via = entry.via.clone();
+        };
+        self.tell("connOpen", about);
+        let (reason, error) = match self.inspected(near, upstream.stream, entry).await {
+            Err(Objection::NotSsh) => ("notSsh", None),
+            Err(Objection::HostKeyMismatch) => ("hostKeyMismatch", None),
+            Ok((near, far)) => {
+                let idle = Some(Duration::from_millis(self.plan.spec.idle_timeout_ms));
+                let limits =
+                    Limits { buffer: 64 * 1024, idle: idle.filter(|idle| !idle.is_zero()) };
+                let (far, _kept) = far.into_far();
+                match relay((near, Bytes::new()), far, None, &live.carried, limits).await {
+                    Reason::Error(why) => ("error", Some(why)),
+                    reason => (reason.word(), None),
+                }
+            }
+        };
+        self.tell("connClose", |e| {
+            about(e);
+            e.ms = Some(millis(begun.elapsed()));
+            e.bytes_up = Some(live.carried.up.load(Relaxed));
+            e.bytes_down = Some(live.carried.down.load(Relaxed));
+            e.reason = Some(reason.to_owned());
+            e.error = error;
+        });
+    }
+
+    /// Both ends again once both have greeted, and the host key was the right one.
+    async fn inspected(
+        &self,
+        near: BoxStream,
+        far: Connected,
+        entry: &GateEntry,
+    ) -> Result<(BoxStream, Connected), Objection> {
+        let pin = entry.host_key.as_deref().and_then(Pin::parse);
+        if !self.plan.spec.banner_check && pin.is_none() {
+            return Ok((near, far));
+        }
+        match far {
+            Connected::Socket(far) => {
+                let (near, far) = greeted(near, far, pin).await?;
+                Ok((near, Connected::Socket(far)))
+            }
+            Connected::Channel(channel, lease, resident) => {
+                let (near, channel) = greeted(near, *channel, pin).await?;
+                Ok((near, Connected::Channel(Box::new(channel), lease, resident)))
+            }
+        }
+    }
+}
+
+async fn greeted<F>(near: BoxStream, far: F, pin: Option<Pin>) -> Result<(BoxStream, F), Objection>
+where
+    F: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let (mut near_read, mut near_write) = split(near);
+    let (mut far_read, mut far_write) = split(far);
+    let up = async {
+        let rest = greeting(&mut near_read, &mut far_write).await?;
+        far_write.write_all(&rest).await.map_err(|_| Objection::NotSsh)?;
+        if pin.is_some() {
+            // The client's key exchange goes on while the server's is looked at.
+            let _ = tokio::io::copy(&mut near_read, &mut far_write).await;
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    };
+    let down = async {
+        let rest = greeting(&mut far_read, &mut near_write).await?;
+        let rest = match &pin {
+            Some(pin) => exchange(pin, rest, &mut far_read, &mut near_write).await?,
+            None => rest.freeze(),
+        };
+        near_write.write_all(&rest).await.map_err(|_| Objection::NotSsh)
+    };
+    let both = async {
+        match pin.is_some() {
+            false => tokio::try_join!(up, down).map(|_| ()),
+            true => tokio::select! {
+                up = up => up,
+                down = down => down,
+            },
+        }
+    };
+    tokio::time::timeout(GREETING, both).await.unwrap_or(Err(Objection::NotSsh))?;
+    Ok((near_read.unsplit(near_write), far_read.unsplit(far_write)))
+}
+
+/// An open connection's place among those of its entry.
+struct Place<'a>(&'a AtomicU32);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Door {
+    async fn next(&self) -> std::io::Result<(BoxStream, String, Option<usize>)> {
+        match self {
+            Door::Tcp(listener, at) => {
+                let (stream, peer) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
+                Ok((Box::new(stream), peer.to_string(), Some(*at)))
+            }
+            Door::Socks(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok((Box::new(stream), peer.to_string(), None))
+            }
+            Door::Proxy(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Box::new(stream), "local".to_owned(), None))
+            }
+        }
+    }
+}

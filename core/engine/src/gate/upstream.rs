@@ -1,0 +1,181 @@
+//! From an entry to a connection: looked up once, checked, dialed; or by way of a node.
+
+use super::plan::Plan;
+use crate::engine::Engine;
+use crate::forward::relay::Far;
+use bssh_protocol::exec::{Settings, Targets};
+use bssh_protocol::gate::{GateEntry, GateSpec};
+use bssh_ssh::BoxStream;
+use bssh_ssh::dial_addresses;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::lookup_host;
+
+/// An upstream that answers.
+pub(super) struct Upstream {
+    pub stream: Connected,
+    /// Address and port, as far as it is known.
+    pub named: String,
+}
+
+/// Either kind of connection, still whole.
+pub(super) enum Connected {
+    Socket(BoxStream),
+    /// A channel of the node it goes by way of, and what keeps the node's connection.
+    Channel(Box<bssh_ssh::ChannelStream>, Arc<crate::pool::Lease>, crate::pool::Resident),
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The name leads where no name may lead.
+    Denied(String),
+    Dial(String),
+}
+
+/// Connects to an entry.
+pub(super) async fn connect(
+    engine: &Arc<Engine>,
+    plan: &Plan,
+    entry: &GateEntry,
+    settings: &Settings,
+) -> Result<Upstream, Failed> {
+    let limit = Duration::from_millis(entry.connect_timeout_ms.max(1));
+    let text = |e: &dyn std::fmt::Display| Failed::Dial(e.to_string());
+    if let Some(via) = &entry.via {
+        let going = by_way_of(engine, via, entry, settings);
+        let slow = || Failed::Dial(format!("no answer within {} s", limit.as_secs_f64()));
+        return tokio::time::timeout(limit, going).await.map_err(|_| slow())?;
+    }
+    let addresses = allowed(plan, entry, limit).await?;
+    let dialed = dial_addresses(&entry.hostname, &addresses, limit).await;
+    let tcp = dialed.map_err(|e| text(&e))?;
+    let named = tcp.peer_addr().map(|a| a.to_string()).unwrap_or_default();
+    Ok(Upstream { stream: Connected::Socket(Box::new(tcp)), named })
+}
+
+/// The entry's addresses that may be dialed.
+pub(super) async fn allowed(
+    plan: &Plan,
+    entry: &GateEntry,
+    limit: Duration,
+) -> Result<Vec<SocketAddr>, Failed> {
+    let own = |address: &SocketAddr| match &plan.listen {
+        super::plan::Listen::Tcp(all) => all.contains(address),
+        super::plan::Listen::Socks(one) => one == address,
+        super::plan::Listen::Proxy(_) => false,
+    };
+    if let Ok(literal) = entry.hostname.parse::<IpAddr>() {
+        let address = SocketAddr::new(literal, entry.port);
+        return match own(&address) {
+            true => Err(Failed::Denied(format!("{address} is the gate itself"))),
+            // Whoever writes an address down means it.
+            false => Ok(vec![address]),
+        };
+    }
+    let looking = lookup_host((entry.hostname.as_str(), entry.port));
+    let found = tokio::time::timeout(limit, looking).await;
+    let found = found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let all: Vec<SocketAddr> = found
+        .map_err(|e| Failed::Dial(format!("cannot look up {}: {e}", entry.hostname)))?
+        .collect();
+    let good: Vec<SocketAddr> =
+        all.iter().copied().filter(|a| !own(a) && denied(a.ip(), &plan.spec).is_none()).collect();
+    match (good.is_empty(), all.first()) {
+        (false, _) => Ok(good),
+        (true, Some(first)) => {
+            let why = denied(first.ip(), &plan.spec).unwrap_or("the gate itself");
+            let text = format!("{} is {}, {why}", entry.hostname, first.ip());
+            Err(Failed::Denied(text))
+        }
+        (true, None) => Err(Failed::Dial(format!("{} has no address", entry.hostname))),
+    }
+}
+
+/// Why a name may not lead to this address.
+fn denied(address: IpAddr, spec: &GateSpec) -> Option<&'static str> {
+    let address = match address {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),
+        v4 => v4,
+    };
+    let (link_local, private) = match address {
+        IpAddr::V4(v4) => (v4.is_link_local() || v4.is_broadcast(), v4.is_private()),
+        IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.is_unique_local()),
+    };
+    // All of 0.0.0.0/8 is this host.
+    let this_host = matches!(address, IpAddr::V4(v4) if v4.octets().first() == Some(&0));
+    match () {
+        () if address.is_loopback() => Some("a loopback address"),
+        () if address.is_unspecified() || this_host => Some("an unspecified address"),
+        () if address.is_multicast() => Some("a multicast address"),
+        () if link_local => Some("a link-local address"),
+        () if private && spec.deny_private => Some("a private address"),
+        () => None,
+    }
+}
+
+async fn by_way_of(
+    engine: &Arc<Engine>,
+    via: &str,
+    entry: &GateEntry,
+    settings: &Settings,
+) -> Result<Upstream, Failed> {
+    let targets =
+        Targets { nodes: via.to_owned(), settings: settings.clone(), ..Targets::default() };
+    let (route, _) = engine.one_route(&targets).map_err(|e| Failed::Dial(e.message))?;
+    let ask = |_: &Arc<crate::plan::Route>| -> Arc<dyn bssh_ssh::ask::Ask> {
+        Arc::new(crate::forward::Nobody)
+    };
+    let dial = |e: bssh_ssh::error::Error| Failed::Dial(format!("{via}: {e}"));
+    let (lease, _) = engine.pool.lease(&route, &ask).await.map_err(dial)?;
+    let opened = lease.connection.open_tcp(&entry.hostname, entry.port, ("127.0.0.1", 0)).await;
+    let resident = lease.load.reside();
+    let stream = Connected::Channel(Box::new(opened.map_err(dial)?), lease, resident);
+    Ok(Upstream { stream, named: format!("{}:{}", entry.hostname, entry.port) })
+}
+
+impl Connected {
+    /// As a far end; the node's connection is kept as long as the second value.
+    pub(super) fn into_far(
+        self,
+    ) -> (Far, Option<(Arc<crate::pool::Lease>, crate::pool::Resident)>) {
+        match self {
+            Connected::Socket(stream) => (Far::Stream(stream), None),
+            Connected::Channel(channel, lease, resident) => {
+                (Far::Shared(channel), Some((lease, resident)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_not_lead_home() {
+        let open = GateSpec::default();
+        let strict = GateSpec { deny_private: true, ..GateSpec::default() };
+        for (address, spec, ok) in [
+            ("127.0.0.1", &open, false),
+            ("::1", &open, false),
+            ("::ffff:127.0.0.1", &open, false),
+            ("169.254.169.254", &open, false),
+            ("fe80::1", &open, false),
+            ("0.0.0.0", &open, false),
+            ("0.1.2.3", &open, false),
+            ("224.0.0.1", &open, false),
+            ("ff02::1", &open, false),
+            ("10.0.0.1", &open, true),
+            ("fd00::1", &open, true),
+            ("10.0.0.1", &strict, false),
+            ("192.168.3.4", &strict, false),
+            ("fd00::1", &strict, false),
+            ("192.0.2.1", &strict, true),
+        ] {
+            assert_eq!(denied(address.parse().unwrap(), spec).is_none(), ok, "{address}");
+        }
+    }
+}

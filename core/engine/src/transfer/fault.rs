@@ -1,0 +1,80 @@
+//! Why a file could not be transferred: one table from errors of both sides to stable codes.
+
+use bssh_ssh::sftp::{SftpError, Status};
+use std::io;
+
+/// Something went wrong with a file, or with the whole node.
+#[derive(Debug, Clone)]
+pub(crate) struct Fault {
+    pub code: &'static str,
+    pub message: String,
+    /// The node cannot go on.
+    pub fatal: bool,
+}
+
+impl Fault {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Fault {
+        Fault { code, message: message.into(), fatal: false }
+    }
+
+    /// The other side cannot be trusted or reached any more.
+    pub(crate) fn fatal(code: &'static str, message: impl Into<String>) -> Fault {
+        Fault { fatal: true, ..Fault::new(code, message) }
+    }
+
+    /// The same, with what was being done in front.
+    pub(crate) fn while_doing(self, what: &str) -> Fault {
+        Fault { message: format!("{what}: {}", self.message), ..self }
+    }
+
+    /// There is no such file.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.code == "notFound"
+    }
+}
+
+impl From<SftpError> for Fault {
+    fn from(error: SftpError) -> Self {
+        let (code, fatal) = match &error {
+            SftpError::Status { status, .. } => match status {
+                Status::NoSuchFile => ("notFound", false),
+                Status::PermissionDenied => ("permission", false),
+                Status::Unsupported => ("unsupported", false),
+                Status::Eof => ("changed", false),
+                Status::Failure | Status::Other(_) => ("failure", false),
+            },
+            SftpError::Broken(_) => ("protocolBroken", true),
+            SftpError::Lost(_) => ("transportLost", true),
+            SftpError::Unsupported(_) => ("unsupported", false),
+        };
+        Fault { code, message: error.to_string(), fatal }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        let code = match error.kind() {
+            io::ErrorKind::NotFound => "notFound",
+            io::ErrorKind::PermissionDenied => "permission",
+            io::ErrorKind::AlreadyExists => "exists",
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "noSpace",
+            io::ErrorKind::DirectoryNotEmpty => "notEmpty",
+            io::ErrorKind::NotADirectory => "notDirectory",
+            io::ErrorKind::IsADirectory => "isDirectory",
+            io::ErrorKind::InvalidFilename => "badName",
+            _ => "io",
+        };
+        // Without the "(os error 2)" that means nothing to people.
+        let text = error.to_string();
+        let text = text.split(" (os error").next().unwrap_or_default();
+        let mut letters = text.chars();
+        let first = letters.next().map(|c| c.to_ascii_lowercase());
+        Fault::new(code, first.into_iter().chain(letters).collect::<String>())
+    }
+}
+
+impl From<rustix::io::Errno> for Fault {
+    fn from(errno: rustix::io::Errno) -> Self {
+        io::Error::from(errno).into()
+    }
+}

@@ -1,0 +1,229 @@
+//! One file from a node: written beside its final name, then renamed over it.
+//!
+//! The server's size is what is asked for; less is a fault, and more is never read. Blocks are
+//! asked for many at a time; all files of a node share one budget of bytes on the way.
+
+use super::crowd::Row;
+use super::disk::{LocalDir, settle};
+use super::fault::Fault;
+use super::node::Job;
+use super::send::{UNSURE, part_name};
+use bssh_ssh::sftp::{Attrs, RemoteFile, flags};
+use bytes::Bytes;
+use rustix::fs::{FileType, Stat};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// A file that claims to be empty and is not (as in `/proc`) is read up to here.
+const MOST_UNSAID: u64 = 256 << 20;
+
+/// A file to fetch.
+pub(crate) struct Wanted {
+    pub path: Vec<u8>,
+    pub attrs: Attrs,
+    pub dir: Arc<LocalDir>,
+    pub name: Vec<u8>,
+}
+
+/// What is made of it: everything decided before bytes come.
+struct Plan {
+    part: Part,
+    offset: u64,
+    /// Mode and times at the end.
+    mode: Option<u32>,
+    times: Option<(u32, u32)>,
+}
+
+/// A file that is removed unless it gets its final name: also when the transfer is given up.
+struct Part {
+    dir: Arc<LocalDir>,
+    name: Vec<u8>,
+    keep: bool,
+}
+
+impl Part {
+    /// Gives it its final name.
+    fn take_name(mut self, name: &[u8]) -> Result<(), Fault> {
+        self.dir.rename(&self.name, name)?;
+        self.keep = true;
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.keep {
+            // Best effort: the cause is what matters.
+            let _ = self.dir.remove(&self.name);
+        }
+    }
+}
+
+/// Fetches a file.
+pub(crate) async fn fetch(job: &Job, wanted: &Wanted) -> Result<(), Fault> {
+    let remote = job.sftp.open_file(&wanted.path, flags::READ, &Attrs::default()).await?;
+    let size = match wanted.attrs.size {
+        Some(size) => size,
+        None => remote.stat().await?.size.unwrap_or(0),
+    };
+    let Some((local, plan)) = prepare(job, wanted, size).await? else {
+        job.count.add(&job.count.skipped, 1);
+        return Ok(());
+    };
+    let filled = match size {
+        0 => unsaid(job, &remote, &local).await,
+        _ => fill(job, &remote, &local, (plan.offset, size)).await,
+    };
+    let name = wanted.name.clone();
+    let fsync = job.options.fsync;
+    let (part, mode, times) = (plan.part, plan.mode, plan.times);
+    let verify = job.options.verify.then(|| local.clone());
+    job.disk
+        .run(move || {
+            filled?;
+            settle(&*local, mode, times)?;
+            if fsync {
+                local.sync_all()?;
+            }
+            part.take_name(&name)
+        })
+        .await?;
+    if let Some(local) = verify {
+        super::verify::downloaded(job, &remote, local).await?;
+    }
+    job.count.add(&job.count.files, 1);
+    Ok(())
+}
+
+/// Looks at what is there and makes the file to write to. None: it is there already.
+async fn prepare(
+    job: &Job,
+    wanted: &Wanted,
+    size: u64,
+) -> Result<Option<(Arc<File>, Plan)>, Fault> {
+    let (dir, name, attrs) = (wanted.dir.clone(), wanted.name.clone(), wanted.attrs);
+    let (preserve, keeps, resume) = (job.options.preserve, job.keeps(), job.options.resume);
+    let temporary = job.temporary_name();
+    let node = job.name.clone();
+    job.disk
+        .run(move || {
+            let old = dir.stat(&name)?;
+            let kind = old.as_ref().map(|s| FileType::from_raw_mode(s.st_mode));
+            match kind {
+                None | Some(FileType::RegularFile | FileType::Symlink) => {}
+                Some(FileType::Directory) => {
+                    return Err(Fault::new("isDirectory", "a directory is there"));
+                }
+                Some(_) => return Err(Fault::new("special", "a device, pipe or socket is there")),
+            }
+            let old = old.filter(|_| kind == Some(FileType::RegularFile));
+            let same = |old: &Stat| {
+                let change = attrs.times.map(|(_, change)| i64::from(change));
+                u64::try_from(old.st_size) == Ok(size) && change == Some(old.st_mtime)
+            };
+            if resume && old.as_ref().is_some_and(same) {
+                return Ok(None);
+            }
+            let said = attrs.mode.unwrap_or(0o644) & 0o777;
+            let mode = match (preserve, &old) {
+                (true, _) => Some(said),
+                (false, Some(old)) => Some(old.st_mode & 0o7777),
+                (false, None) => None,
+            };
+            let times = attrs.times.filter(|_| keeps);
+            // Writable for us, as scp makes them.
+            let first = if preserve { 0o600 } else { said | 0o200 };
+            if !resume {
+                let file = Arc::new(dir.create(&temporary, first)?);
+                let part = Part { dir, name: temporary, keep: false };
+                return Ok(Some((file, Plan { part, offset: 0, mode, times })));
+            }
+            let change = attrs.times.map_or(0, |(_, change)| change);
+            // It stays: the next transfer goes on with it.
+            let name = part_name(&name, &format!("{node} {size} {change}"));
+            let file = dir.reopen(&name, first)?;
+            let part = Part { dir, name, keep: true };
+            let there = file.metadata()?.len();
+            let offset = there.min(size).saturating_sub(UNSURE);
+            file.set_len(there.min(size))?;
+            Ok(Some((Arc::new(file), Plan { part, offset, mode, times })))
+        })
+        .await
+        .inspect(|made| {
+            if let Some((_, plan)) = made {
+                job.count.add(&job.count.resumed, plan.offset);
+            }
+        })
+}
+
+async fn fill(
+    job: &Job,
+    remote: &RemoteFile,
+    local: &Arc<File>,
+    (offset, size): (u64, u64),
+) -> Result<(), Fault> {
+    let block = u64::from(job.sftp.limits().read);
+    let mut row = Row::new(job.depth);
+    let mut at = offset;
+    while at < size {
+        let length = u32::try_from(block.min(size - at)).unwrap_or(0);
+        row.add(read_block(job, remote, local, (at, length))).await?;
+        at += u64::from(length);
+    }
+    row.finish().await
+}
+
+/// One block, asked for again where the server sent less of it.
+async fn read_block(
+    job: &Job,
+    remote: &RemoteFile,
+    local: &Arc<File>,
+    (mut at, mut length): (u64, u32),
+) -> Result<(), Fault> {
+    let _permit = job.budget(length as usize).await?;
+    while length > 0 {
+        let pieces = match remote.read(at, length).await {
+            Err(error) if error.is_eof() => {
+                return Err(Fault::new("changed", "it is shorter than the node said"));
+            }
+            pieces => pieces?,
+        };
+        let got: usize = pieces.iter().map(Bytes::len).sum();
+        write(job, local, pieces, at).await?;
+        job.count.add(&job.count.bytes, got as u64);
+        at += got as u64;
+        length = length.saturating_sub(u32::try_from(got).unwrap_or(u32::MAX));
+    }
+    Ok(())
+}
+
+async fn write(job: &Job, local: &Arc<File>, pieces: Vec<Bytes>, at: u64) -> Result<(), Fault> {
+    let local = local.clone();
+    job.disk
+        .run(move || {
+            let mut at = at;
+            for piece in pieces {
+                local.write_all_at(&piece, at)?;
+                at += piece.len() as u64;
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// A file of unknown size, one block after the other.
+async fn unsaid(job: &Job, remote: &RemoteFile, local: &Arc<File>) -> Result<(), Fault> {
+    let mut at = 0;
+    while at < MOST_UNSAID {
+        let pieces = match remote.read(at, job.sftp.limits().read).await {
+            Err(error) if error.is_eof() => return Ok(()),
+            pieces => pieces?,
+        };
+        let got: usize = pieces.iter().map(Bytes::len).sum();
+        write(job, local, pieces, at).await?;
+        job.count.add(&job.count.bytes, got as u64);
+        at += got as u64;
+    }
+    Err(Fault::new("changed", "it claims to be empty and does not end"))
+}

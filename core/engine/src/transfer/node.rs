@@ -1,0 +1,286 @@
+//! One node's transfer, read from top to bottom: connect, start the file server, carry files, end.
+//!
+//! Whatever goes wrong with one file is a fault of that file; what goes wrong with the node is its
+//! failure. Temporary files of a transfer that is given up are removed as far as the node lets us.
+
+use super::count::Count;
+use super::disk::Disk;
+use super::fault::Fault;
+use super::run::{Options, TransferRun};
+use super::{download, upload};
+use crate::engine::Engine;
+use crate::exec::connected;
+use crate::failure::{failure, plain};
+use crate::plan::{NodePlan, Route};
+use crate::pool::Lease;
+use crate::run::millis;
+use bssh_protocol::exec::{Failure, Phase};
+use bssh_protocol::transfer::{TransferDirection, TransferState, Transferred};
+use bssh_ssh::error::{Error, ErrorKind};
+use bssh_ssh::sftp::Sftp;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Files from here on are sent through several channels where the way is long.
+pub(crate) const LARGE: u64 = 16 << 20;
+/// A way this long is far.
+const FAR: Duration = Duration::from_millis(10);
+/// Channels beside the first one, where the way is far.
+const LANES: usize = 7;
+/// Bytes a second to reckon with when deciding how much is on the way.
+const FAST: u64 = 400 << 20;
+const LEAST_ON_THE_WAY: u64 = 2 << 20;
+pub(crate) const MOST_ON_THE_WAY: u64 = 16 << 20;
+/// The same for all nodes together.
+const ALL_ON_THE_WAY: u64 = 48 << 20;
+/// How long a node may take to remove what we left there.
+const TIDY: Duration = Duration::from_secs(3);
+/// How long the file server may take to start.
+const START: Duration = Duration::from_secs(30);
+/// First pause before another try of a node; doubled each time.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Everything a node's transfer works with.
+pub(crate) struct Job {
+    pub sftp: Sftp,
+    /// More channels for large files.
+    pub lanes: Vec<Sftp>,
+    pub disk: Disk,
+    pub count: Arc<Count>,
+    pub options: Arc<Options>,
+    pub run: Arc<TransferRun>,
+    pub index: u32,
+    /// The node's name.
+    pub name: String,
+    /// Blocks of one file on the way.
+    pub depth: usize,
+    on_the_way: Semaphore,
+    most: usize,
+    next: AtomicU64,
+}
+
+impl Job {
+    /// Room for so many bytes; waits until others have arrived.
+    pub(crate) async fn budget(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Fault> {
+        let wanted = u32::try_from(bytes.clamp(1, self.most)).unwrap_or(u32::MAX);
+        let permit = self.on_the_way.acquire_many(wanted).await;
+        permit.map_err(|_| Fault::fatal("internal", "the core is ending"))
+    }
+
+    /// A name nobody has.
+    pub(crate) fn temporary_name(&self) -> Vec<u8> {
+        let n = self.next.fetch_add(1, Relaxed);
+        format!(".bssh-{}-{n:x}.tmp", self.run.nonce).into_bytes()
+    }
+
+    /// Times are kept.
+    pub(crate) fn keeps(&self) -> bool {
+        self.options.preserve || self.options.resume
+    }
+
+    /// Files on the way at once.
+    pub(crate) fn files_at_once(&self) -> usize {
+        let handles = self.sftp.limits().handles as usize;
+        handles.saturating_sub(8).clamp(1, 96)
+    }
+
+    /// Says what a dry run would do.
+    pub(crate) async fn would(&self, action: &str, path: &[u8], bytes: u64) {
+        self.run.would(self.index, action, path, bytes).await;
+    }
+}
+
+/// Runs the transfer on one node, telling the frontend on the way.
+pub(crate) async fn run_on_node(
+    run: &Arc<TransferRun>,
+    engine: &Engine,
+    index: u32,
+    node: &NodePlan,
+) -> Transferred {
+    let begun = Instant::now();
+    let route = match &node.route {
+        Ok(route) => route.bulk(),
+        Err(failure) => return failed(failure.clone()),
+    };
+    let mut ended = on_route(run, engine, (index, node), &route).await;
+    if let Some(failure) = &mut ended.failure {
+        failure.after_ms = millis(begun.elapsed());
+    }
+    engine.pool.forget(&route);
+    ended
+}
+
+fn failed(failure: Failure) -> Transferred {
+    Transferred { failure: Some(failure), ..Transferred::default() }
+}
+
+async fn on_route(
+    run: &Arc<TransferRun>,
+    engine: &Engine,
+    (index, node): (u32, &NodePlan),
+    route: &Arc<Route>,
+) -> Transferred {
+    let started = async {
+        let (lease, reused) = lease(run, engine, (index, node), route).await?;
+        run.tell(index, node, TransferState::Connected(connected(&lease, route, reused))).await;
+        let sftp = open(&lease).await?;
+        Ok::<_, Failure>((lease, sftp))
+    };
+    let cancelled = || plain(Phase::Dial, "cancelled", "cancelled while connecting");
+    let started = tokio::select! {
+        started = started => started,
+        () = run.stopped() => Err(cancelled()),
+    };
+    let (lease, sftp) = match started {
+        Ok(started) => started,
+        Err(failure) => return failed(failure),
+    };
+    let begun = Instant::now();
+    let count = run.count(index);
+    let job = job(run, &lease, sftp, (index, node), count.clone()).await;
+    let carried = async {
+        match job.options.direction {
+            TransferDirection::Upload => upload::upload(&job, run).await,
+            TransferDirection::Download => download::download(&job).await,
+        }
+    };
+    let result = tokio::select! {
+        result = carried => result,
+        () = run.stopped() => Err(Fault::fatal("cancelled", "cancelled during the transfer")),
+        limit = stalled(&count, job.options.stall) => {
+            let text = format!("nothing arrived for {} s", limit.as_secs_f64());
+            Err(Fault::fatal("stalled", text))
+        }
+    };
+    tidy(&job).await;
+    let ended = Transferred { duration_ms: millis(begun.elapsed()), ..count.transferred() };
+    match result {
+        Err(fault) => Transferred { failure: Some(of_node(&lease, fault).await), ..ended },
+        Ok(()) if ended.n_faults > 0 => Transferred { failure: Some(of_files(&ended)), ..ended },
+        Ok(()) => ended,
+    }
+}
+
+/// A connection, retried as the user wants it.
+async fn lease(
+    run: &TransferRun,
+    engine: &Engine,
+    (index, node): (u32, &NodePlan),
+    route: &Arc<Route>,
+) -> Result<(Arc<Lease>, bool), Failure> {
+    let mut pause = RETRY_PAUSE;
+    let mut attempt = 1;
+    loop {
+        run.tell(index, node, TransferState::Connecting { attempt }).await;
+        let ask = engine.ask_for(&run.questions);
+        match engine.pool.lease(route, &ask).await {
+            Err(error) if attempt <= run.retries && failure(&error).retryable => {
+                tracing::info!("{}: {error}; trying again", node.name);
+                tokio::time::sleep(pause).await;
+                (pause, attempt) = (pause * 2, attempt + 1);
+            }
+            done => return done.map_err(|error| failure(&error)),
+        }
+    }
+}
+
+/// A conversation with the node's file server.
+pub(crate) async fn open(lease: &Lease) -> Result<Sftp, Failure> {
+    let opening = async {
+        let channel = lease.connection.open_session().await?;
+        Sftp::open(channel).await
+    };
+    match tokio::time::timeout(START, opening).await {
+        Ok(Ok(Ok(sftp))) => Ok(sftp),
+        Ok(Ok(Err(error))) => {
+            let fault = Fault::from(error);
+            Err(plain(Phase::Transfer, fault.code, fault.message))
+        }
+        Ok(Err(Error { kind: ErrorKind::RequestRefused { .. }, .. })) => Err(Failure {
+            hint: Some("its sshd_config needs a line: Subsystem sftp internal-sftp".to_owned()),
+            ..plain(Phase::Transfer, "noSftp", "the node has no file server (sftp)")
+        }),
+        Ok(Err(error)) => Err(failure(&error)),
+        Err(_) => Err(plain(Phase::Transfer, "timeout", "the node's file server does not start")),
+    }
+}
+
+async fn job(
+    run: &Arc<TransferRun>,
+    lease: &Lease,
+    sftp: Sftp,
+    (index, node): (u32, &NodePlan),
+    count: Arc<Count>,
+) -> Job {
+    let far = sftp.round_trip() > FAR;
+    let mut lanes = Vec::new();
+    let up = run.options.direction == TransferDirection::Upload;
+    if far && up && run.has_large(&node.name).await {
+        let opening = (0..LANES).map(|_| open(lease));
+        // A server that allows fewer sessions is slower, and that is all.
+        lanes = futures_util::future::join_all(opening).await.into_iter().flatten().collect();
+    }
+    let rtt = u64::try_from(sftp.round_trip().as_micros()).unwrap_or(u64::MAX);
+    let wanted = rtt.saturating_mul(FAST / 1_000_000).clamp(LEAST_ON_THE_WAY, MOST_ON_THE_WAY);
+    let share = ALL_ON_THE_WAY / run.at_once().max(1);
+    let most = wanted.min(share).max(512 << 10);
+    let block = u64::from(sftp.limits().read.max(sftp.limits().write));
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    Job {
+        depth: most.div_ceil(usize::try_from(block).unwrap_or(1).max(1)).clamp(2, 512),
+        sftp,
+        lanes,
+        disk: run.disk.clone(),
+        count,
+        options: run.options.clone(),
+        run: run.clone(),
+        index,
+        name: node.name.clone(),
+        on_the_way: Semaphore::new(most),
+        most,
+        next: AtomicU64::new(u64::from(index) << 32),
+    }
+}
+
+/// Resolves when nothing has happened for that long.
+async fn stalled(count: &Count, limit: Option<Duration>) -> Duration {
+    let Some(limit) = limit else { return std::future::pending().await };
+    let mut seen = None;
+    loop {
+        let now = count.steps.load(Relaxed);
+        if seen == Some(now) {
+            return limit;
+        }
+        seen = Some(now);
+        tokio::time::sleep(limit).await;
+    }
+}
+
+async fn tidy(job: &Job) {
+    let left = job.count.left_over();
+    let removing = left.iter().map(|path| job.sftp.remove(path));
+    // A node that is gone cannot be tidied.
+    let _ = tokio::time::timeout(TIDY, futures_util::future::join_all(removing)).await;
+}
+
+async fn of_node(lease: &Lease, fault: Fault) -> Failure {
+    if fault.code == "transportLost" && lease.connection.is_closed() {
+        let why = failure(&lease.connection.closed().await);
+        return Failure { phase: Phase::Transfer, ..why };
+    }
+    let retryable = matches!(fault.code, "transportLost" | "stalled");
+    Failure { retryable, ..plain(Phase::Transfer, fault.code, fault.message) }
+}
+
+fn of_files(ended: &Transferred) -> Failure {
+    let first = ended.faults.first().map_or_else(String::new, |fault| {
+        format!(": {}: {}", String::from_utf8_lossy(&fault.path.0), fault.message)
+    });
+    let text = match ended.n_faults {
+        1 => format!("1 file failed{first}"),
+        n => format!("{n} files failed, the first{first}"),
+    };
+    plain(Phase::Transfer, "filesFailed", text)
+}

@@ -1,0 +1,256 @@
+//! A transfer: one request over many nodes, from `transfer/start` to `transfer/done`.
+//!
+//! All its nodes live in one task, at most `fanout` of them at once. Now and then the frontend is
+//! told how far they have got.
+
+use super::count::Count;
+use super::disk::Disk;
+use super::fault::Fault;
+use super::node;
+use super::tree::{Reading, Tree};
+use crate::engine::Engine;
+use crate::plan::NodePlan;
+use crate::questions::Questions;
+use crate::run::{Share, millis};
+use bssh_protocol::exec::{Failure, Phase, Summary, Threshold};
+use bssh_protocol::link::Link;
+use bssh_protocol::methods::{
+    TransferDoneEvent, TransferFileEvent, TransferNodeEvent, TransferProgressEvent,
+};
+use bssh_protocol::transfer::{
+    NodeProgress, TransferDone, TransferFile, TransferId, TransferNode, TransferProgress,
+    TransferState, Transferred,
+};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::{OnceCell, watch};
+use tokio::time::MissedTickBehavior;
+
+pub(crate) use super::options::Options;
+
+/// How often the frontend is told how far the nodes have got.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+
+/// One transfer.
+pub(crate) struct TransferRun {
+    pub id: TransferId,
+    pub nodes: Vec<NodePlan>,
+    pub options: Arc<Options>,
+    pub questions: Arc<Questions>,
+    pub retries: u32,
+    pub disk: Disk,
+    /// Part of the names of our temporary files.
+    pub nonce: String,
+    pub begun: Instant,
+    pub n_ended: AtomicU32,
+    link: Link,
+    counts: Vec<Arc<Count>>,
+    fanout: usize,
+    fail_fast: Option<Threshold>,
+    /// What is uploaded, if it is the same for all nodes.
+    tree: OnceCell<Arc<Tree>>,
+    stop: watch::Sender<bool>,
+}
+
+/// What a transfer is made of, decided by the engine.
+pub(crate) struct Parts {
+    pub id: TransferId,
+    pub link: Link,
+    pub nodes: Vec<NodePlan>,
+    pub options: Options,
+    pub questions: Arc<Questions>,
+    pub retries: u32,
+    pub fanout: usize,
+    pub fail_fast: Option<Threshold>,
+}
+
+impl TransferRun {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let (stop, _) = watch::channel(false);
+        Arc::new(TransferRun {
+            id: parts.id,
+            counts: parts.nodes.iter().map(|_| Arc::default()).collect(),
+            nodes: parts.nodes,
+            options: Arc::new(parts.options),
+            questions: parts.questions,
+            retries: parts.retries,
+            disk: Disk::default(),
+            nonce: format!("{:08x}", RandomState::new().build_hasher().finish() & 0xffff_ffff),
+            begun: Instant::now(),
+            n_ended: AtomicU32::new(0),
+            link: parts.link,
+            fanout: parts.fanout.max(1),
+            fail_fast: parts.fail_fast,
+            tree: OnceCell::new(),
+            stop,
+        })
+    }
+
+    /// Gives up what is under way.
+    pub(crate) fn cancel(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Resolves when the transfer is to end.
+    pub(crate) async fn stopped(&self) {
+        let mut stop = self.stop.subscribe();
+        if stop.wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    pub(crate) fn count(&self, index: u32) -> Arc<Count> {
+        self.counts.get(index as usize).cloned().unwrap_or_default()
+    }
+
+    /// How many nodes share what may be on the way.
+    pub(crate) fn at_once(&self) -> u64 {
+        self.fanout.min(self.nodes.len()) as u64
+    }
+
+    /// What is uploaded to this node.
+    pub(crate) async fn tree(&self, node: &str) -> Result<Arc<Tree>, Fault> {
+        match self.options.is_shared() {
+            true => self.tree.get_or_try_init(|| self.read(node)).await.cloned(),
+            false => self.read(node).await,
+        }
+    }
+
+    async fn read(&self, node: &str) -> Result<Arc<Tree>, Fault> {
+        let (options, sources) = (self.options.clone(), self.options.sources_for(node));
+        let reading = move || {
+            let skip = &options.skip;
+            let (recursive, symlinks) = (options.recursive, options.symlinks);
+            Ok(Arc::new(Tree::read(&sources, &Reading { recursive, symlinks, skip })))
+        };
+        self.disk.run(reading).await
+    }
+
+    /// Something to upload is worth more than one channel.
+    pub(crate) async fn has_large(&self, node: &str) -> bool {
+        let tree = self.tree(node).await;
+        tree.is_ok_and(|tree| tree.items.iter().any(|item| item.size >= node::LARGE))
+    }
+
+    /// Tells the frontend about a node.
+    pub(crate) async fn tell(&self, index: u32, node: &NodePlan, state: TransferState) {
+        let event = TransferNode { transfer: self.id, index, node: node.name.clone(), state };
+        // A link that is lost ends the transfer.
+        let _ = self.link.notify::<TransferNodeEvent>(&event).await;
+    }
+
+    /// Tells what a dry run would do.
+    pub(crate) async fn would(&self, index: u32, action: &str, path: &[u8], bytes: u64) {
+        let (transfer, action) = (self.id, action.to_owned());
+        let event = TransferFile { transfer, index, action, path: path.into(), bytes };
+        let _ = self.link.notify::<TransferFileEvent>(&event).await;
+    }
+
+    /// Does everything and says how it ended.
+    pub(crate) async fn drive(self: Arc<Self>, engine: &Engine) {
+        let mut tally = Tally::new(&self);
+        let mut waiting =
+            self.nodes.iter().zip(0..u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
+        let mut running = FuturesUnordered::new();
+        let mut told = vec![NodeProgress::default(); self.nodes.len()];
+        let mut ticks = tokio::time::interval(TELL_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            while running.len() < self.fanout {
+                let Some((node, index)) = waiting.next() else { break };
+                if tally.give_up || *self.stop.borrow() {
+                    self.ended(index, node, &mut tally, not_started()).await;
+                    continue;
+                }
+                let run = &self;
+                running.push(async move {
+                    (index, node, node::run_on_node(run, engine, index, node).await)
+                });
+            }
+            tokio::select! {
+                ended = running.next() => match ended {
+                    Some((index, node, ended)) => self.ended(index, node, &mut tally, ended).await,
+                    None => break,
+                },
+                _ = ticks.tick() => self.tell_progress(&mut told).await,
+            }
+        }
+        drop(running);
+        self.tell_progress(&mut told).await;
+        let summary = Summary { duration_ms: millis(self.begun.elapsed()), ..tally.summary };
+        let (files, bytes) = (tally.files, tally.bytes);
+        let done = TransferDone { transfer: self.id, summary, files, bytes };
+        let _ = self.link.notify::<TransferDoneEvent>(&done).await;
+    }
+
+    async fn ended(&self, index: u32, node: &NodePlan, tally: &mut Tally, ended: Transferred) {
+        tally.count(&ended);
+        self.n_ended.fetch_add(1, Ordering::Relaxed);
+        self.tell(index, node, TransferState::Ended(ended)).await;
+    }
+
+    async fn tell_progress(&self, told: &mut [NodeProgress]) {
+        let mut nodes = Vec::new();
+        for ((count, told), index) in self.counts.iter().zip(told).zip(0..) {
+            let now = count.progress(index);
+            if now != *told && now != (NodeProgress { index, ..NodeProgress::default() }) {
+                *told = now;
+                nodes.push(now);
+            }
+        }
+        if !nodes.is_empty() {
+            let event = TransferProgress { transfer: self.id, nodes };
+            let _ = self.link.notify::<TransferProgressEvent>(&event).await;
+        }
+    }
+}
+
+fn not_started() -> Transferred {
+    let failure = Failure {
+        code: "cancelled".to_owned(),
+        message: "not started".to_owned(),
+        ..Failure::default()
+    };
+    Transferred { failure: Some(failure), ..Transferred::default() }
+}
+
+/// Counts, and the fail-fast decision.
+struct Tally {
+    summary: Summary,
+    files: u64,
+    bytes: u64,
+    limit: Option<usize>,
+    give_up: bool,
+}
+
+impl Tally {
+    fn new(run: &TransferRun) -> Self {
+        let nodes = u32::try_from(run.nodes.len()).unwrap_or(u32::MAX);
+        let limit = run.fail_fast.map(|t| t.count(run.nodes.len()).max(1));
+        let summary = Summary { nodes, ..Summary::default() };
+        Tally { summary, files: 0, bytes: 0, limit, give_up: false }
+    }
+
+    fn count(&mut self, ended: &Transferred) {
+        self.files += ended.files;
+        self.bytes += ended.bytes;
+        let s = &mut self.summary;
+        let counter = match &ended.failure {
+            None => &mut s.ok,
+            Some(failure) => match (&failure.phase, failure.code.as_str()) {
+                (_, "cancelled") => &mut s.cancelled,
+                (_, "transportLost") => &mut s.lost,
+                (Phase::Transfer, _) => &mut s.failed,
+                (Phase::Auth, _) => &mut s.denied,
+                (Phase::Channel | Phase::Exec, _) => &mut s.lost,
+                _ => &mut s.unreachable,
+            },
+        };
+        *counter += 1;
+        let bad = s.failed + s.unreachable + s.denied + s.lost;
+        self.give_up |= self.limit.is_some_and(|limit| bad as usize >= limit);
+    }
+}

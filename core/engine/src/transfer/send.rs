@@ -1,0 +1,289 @@
+//! One file to a node: written beside its final name, then renamed over it.
+//!
+//! Whatever ends a transfer, the old file is whole or the new one is. Blocks are read and sent
+//! many at a time; all files of a node share one budget of bytes on the way.
+
+use super::crowd::Row;
+use super::fault::Fault;
+use super::node::Job;
+use super::remote;
+use super::tree::{Item, join};
+use bssh_ssh::sftp::{Attrs, Block, FileKind, RemoteFile, SftpError, Status, flags};
+use ring::digest;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// Blocks on the way may not have arrived in order: what an earlier transfer left counts only up
+/// to here before its end, which is more than may have been on the way.
+pub(crate) const UNSURE: u64 = super::node::MOST_ON_THE_WAY + (1 << 20);
+
+/// Sends a file to `target`. `fresh`: nothing is there.
+pub(crate) async fn send(job: &Job, item: &Item, target: &[u8], fresh: bool) -> Result<(), Fault> {
+    let (target, old) = match fresh {
+        true => (target.to_vec(), None),
+        false => there(job, target).await?,
+    };
+    match old.map(|o| o.kind()) {
+        None | Some(FileKind::File | FileKind::Unknown) => {}
+        Some(FileKind::Dir) => return Err(Fault::new("isDirectory", "a directory is there")),
+        Some(_) => return Err(Fault::new("special", "a device, pipe or socket is there")),
+    }
+    let same = |old: &Attrs| {
+        old.size == Some(item.size) && old.times.is_some_and(|(_, change)| change == item.times.1)
+    };
+    if job.options.resume && old.as_ref().is_some_and(same) {
+        job.count.add(&job.count.skipped, 1);
+        return Ok(());
+    }
+    let (file, part, offset) = open(job, item, &target).await?;
+    let small = item.size <= u64::from(job.sftp.limits().write) && offset == 0;
+    let done = match small {
+        true => fill_small(job, item, &file, old.as_ref()).await,
+        false => match fill(job, item, &file, (&part, offset)).await {
+            Ok(()) => finish(job, item, &file, old.as_ref()).await,
+            Err(fault) => Err(fault),
+        },
+    };
+    drop(file);
+    let placed = match done {
+        Ok(()) => place(job, &part, &target, old.is_some()).await,
+        Err(fault) => Err(fault),
+    };
+    if let Err(fault) = placed {
+        if job.options.resume {
+            // It is what the next transfer goes on with.
+            job.count.settled(&part);
+        } else if !fault.fatal && job.sftp.remove(&part).await.is_ok() {
+            job.count.settled(&part);
+        }
+        return Err(explain(job, fault, &target).await);
+    }
+    job.count.settled(&part);
+    if job.options.verify {
+        super::verify::uploaded(job, item, &target).await?;
+    }
+    job.count.add(&job.count.files, 1);
+    Ok(())
+}
+
+/// Where the file really is (a link is followed), and what is there.
+async fn there(job: &Job, target: &[u8]) -> Result<(Vec<u8>, Option<Attrs>), Fault> {
+    match remote::lstat(&job.sftp, target).await? {
+        Some(attrs) if attrs.kind() == FileKind::Link => {
+            let real = job.sftp.real_path(target).await?.to_vec();
+            let attrs = remote::stat(&job.sftp, &real).await?;
+            Ok((real, attrs))
+        }
+        attrs => Ok((target.to_vec(), attrs)),
+    }
+}
+
+/// The file to write to, its name, and how much of it is there already.
+async fn open(job: &Job, item: &Item, target: &[u8]) -> Result<(RemoteFile, Vec<u8>, u64), Fault> {
+    let (dir, name) = split(target);
+    let attrs = Attrs::permissions(if job.options.preserve { 0o600 } else { item.mode });
+    let failed = |error: SftpError| Fault::from(error).while_doing("cannot make a file there");
+    if !job.options.resume {
+        let part = join(dir, &job.temporary_name());
+        let how = flags::WRITE | flags::CREATE | flags::EXCLUSIVE;
+        job.count.temporary(&part);
+        let file = job.sftp.open_file(&part, how, &attrs).await.map_err(failed)?;
+        return Ok((file, part, 0));
+    }
+    let state = format!("{} {}", item.size, item.changed_ns);
+    let part = join(dir, &part_name(name, &state));
+    let file =
+        job.sftp.open_file(&part, flags::WRITE | flags::CREATE, &attrs).await.map_err(failed)?;
+    let size = file.stat().await?.size.unwrap_or(0);
+    let offset = size.min(item.size).saturating_sub(UNSURE);
+    if size > item.size {
+        file.set_stat(&Attrs { size: Some(item.size), ..Attrs::default() }).await?;
+    }
+    job.count.add(&job.count.resumed, offset);
+    Ok((file, part, offset))
+}
+
+/// The name of what an interrupted transfer leaves: the same for the same state of the same file.
+pub(crate) fn part_name(name: &[u8], state: &str) -> Vec<u8> {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(name);
+    hash.update(state.as_bytes());
+    let hash = hash.finish();
+    let hex: String = hash.as_ref().iter().take(10).map(|b| format!("{b:02x}")).collect();
+    format!(".bssh-{hex}.part").into_bytes()
+}
+
+async fn fill(
+    job: &Job,
+    item: &Item,
+    file: &RemoteFile,
+    (part, offset): (&[u8], u64),
+) -> Result<(), Fault> {
+    if item.size == offset {
+        return Ok(());
+    }
+    let path = item.path.clone();
+    let local = Arc::new(job.disk.run(move || Ok(File::open(path)?)).await?);
+    // At a distance one channel's window is the limit: several share a large file.
+    let mut stripes = Vec::new();
+    if item.size >= super::node::LARGE && !job.options.resume {
+        for lane in &job.lanes {
+            stripes.push(lane.open_file(part, flags::WRITE, &Attrs::default()).await?);
+        }
+    }
+    let files: Vec<&RemoteFile> = std::iter::once(file).chain(&stripes).collect();
+    let block = u64::from(job.sftp.limits().write);
+    let mut row = Row::new(job.depth * files.len());
+    let mut at = offset;
+    for file in files.iter().cycle() {
+        if at >= item.size {
+            break;
+        }
+        let length = usize::try_from(block.min(item.size - at)).unwrap_or(0);
+        row.add(send_block(job, &local, file, (at, length))).await?;
+        at += length as u64;
+    }
+    row.finish().await?;
+    for stripe in stripes {
+        stripe.close().await?;
+    }
+    Ok(())
+}
+
+async fn send_block(
+    job: &Job,
+    local: &Arc<File>,
+    file: &RemoteFile,
+    (at, length): (u64, usize),
+) -> Result<(), Fault> {
+    let _permit = job.budget(length).await?;
+    let local = local.clone();
+    let data = job.disk.run(move || read_at(&local, at, length)).await?;
+    file.write(at, data).await?;
+    job.count.add(&job.count.bytes, length as u64);
+    Ok(())
+}
+
+/// A file of one block: everything leaves at once, as the server takes a file's requests in order.
+async fn fill_small(
+    job: &Job,
+    item: &Item,
+    file: &RemoteFile,
+    old: Option<&Attrs>,
+) -> Result<(), Fault> {
+    let (path, length) = (item.path.clone(), usize::try_from(item.size).unwrap_or(0));
+    let permit = job.budget(length).await?;
+    let opened = job.disk.run(move || read_at(&File::open(path)?, 0, length)).await?;
+    let writing = async {
+        match length {
+            0 => Ok(()),
+            _ => file.write(0, opened).await,
+        }
+    };
+    let finishing = finish(job, item, file, old);
+    let (written, finished) = futures_util::future::join(writing, finishing).await;
+    written?;
+    finished?;
+    drop(permit);
+    job.count.add(&job.count.bytes, item.size);
+    Ok(())
+}
+
+fn read_at(file: &File, at: u64, length: usize) -> Result<Block, Fault> {
+    let mut block = Block::new(length);
+    match file.read_exact_at(block.resize(length), at) {
+        Ok(()) => Ok(block),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Err(Fault::new("changed", "it became shorter while it was read"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Mode, times, disk; in one go, as the server does them in order.
+async fn finish(
+    job: &Job,
+    item: &Item,
+    file: &RemoteFile,
+    old: Option<&Attrs>,
+) -> Result<(), Fault> {
+    let mode = match (job.options.preserve, old.and_then(|o| o.mode)) {
+        (true, _) => Some(item.mode),
+        // As if it had been written over.
+        (false, Some(mode)) => Some(mode & 0o7777),
+        (false, None) => None,
+    };
+    let times = job.keeps().then_some(item.times);
+    let attrs = Attrs { mode, times, ..Attrs::default() };
+    let wanted = attrs != Attrs::default();
+    let setting = async { if wanted { file.set_stat(&attrs).await } else { Ok(()) } };
+    let syncing = async { if job.options.fsync { file.sync().await } else { Ok(()) } };
+    let (set, synced, closed) = futures_util::future::join3(setting, syncing, file.close()).await;
+    set?;
+    synced?;
+    Ok(closed?)
+}
+
+/// Gives the file its name.
+pub(crate) async fn place(
+    job: &Job,
+    part: &[u8],
+    target: &[u8],
+    replace: bool,
+) -> Result<(), Fault> {
+    if job.sftp.has("posix-rename@openssh.com") || !replace {
+        return Ok(job.sftp.rename(part, target).await?);
+    }
+    // In two steps, so that the old file is lost at no time.
+    let (dir, _) = split(target);
+    let aside = join(dir, &job.temporary_name());
+    job.sftp.rename_new(target, &aside).await?;
+    if let Err(error) = job.sftp.rename_new(part, target).await {
+        job.sftp.rename_new(&aside, target).await?;
+        return Err(error.into());
+    }
+    Ok(job.sftp.remove(&aside).await?)
+}
+
+/// A server says "failure" for many things; a full disk is one that can be told.
+async fn explain(job: &Job, fault: Fault, target: &[u8]) -> Fault {
+    if fault.code != "failure" {
+        return fault;
+    }
+    let (dir, _) = split(target);
+    let dir: &[u8] = if dir.is_empty() { b"." } else { dir };
+    match job.sftp.space(dir).await {
+        Ok(space) if space.available == 0 || (space.inodes > 0 && space.inodes_free == 0) => {
+            Fault::new("noSpace", "no space left on the node's disk")
+        }
+        Ok(space) if space.read_only => Fault::new("readOnly", "the file system is read-only"),
+        _ => fault,
+    }
+}
+
+/// Makes a link, over a file or link that is there.
+pub(crate) async fn send_link(job: &Job, text: &[u8], target: &[u8]) -> Result<(), Fault> {
+    match job.sftp.symlink(text, target).await {
+        Err(error) if error.is(Status::Failure) => {}
+        done => return Ok(done?),
+    }
+    if remote::lstat(&job.sftp, target).await?.is_some_and(|a| a.kind() == FileKind::Dir) {
+        return Err(Fault::new("isDirectory", "a directory is there"));
+    }
+    let part = join(split(target).0, &job.temporary_name());
+    job.sftp.symlink(text, &part).await?;
+    job.count.temporary(&part);
+    place(job, &part, target, true).await?;
+    job.count.settled(&part);
+    Ok(())
+}
+
+/// The directory (empty: where paths start) and the name.
+pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|b| *b == b'/') {
+        None => (b"", path),
+        Some(0) => (b"/", path.get(1..).unwrap_or_default()),
+        Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()),
+    }
+}

@@ -1,0 +1,58 @@
+//! `bssh agent`: the agent here, and whether a node could use it.
+
+use super::hold::steps;
+use super::{failed, print_json, table};
+use crate::args::Args;
+use crate::verbs::AgentVerb;
+use crate::{exit, print, request};
+use bssh_client::Core;
+use bssh_protocol::agent::{AgentCheckParams, AgentStatusParams};
+use bssh_protocol::methods::{AgentCheck, AgentStatus};
+
+/// Shows the agent's keys, or every step of a forwarded request.
+pub(crate) async fn agent(core: &Core, args: &Args, verb: &AgentVerb) -> u8 {
+    match verb {
+        AgentVerb::Status => status(core, args).await,
+        AgentVerb::Doctor { node } => doctor(core, args, node.as_deref()).await,
+    }
+}
+
+async fn status(core: &Core, args: &Args) -> u8 {
+    let status = match core.call::<AgentStatus>(&AgentStatusParams::default()).await {
+        Ok(status) => status,
+        Err(error) => return failed(&error),
+    };
+    let reached = if status.reachable { exit::OK } else { exit::GENERAL };
+    if args.output.json.is_some() {
+        return print_json(&status).max(reached);
+    }
+    let socket = status.socket.as_deref().unwrap_or("none");
+    let mut text = match &status.error {
+        Some(error) => format!("{socket}: {error}\n"),
+        None => format!("{socket}: {} keys\n", status.keys.len()),
+    };
+    let row = |k: &bssh_protocol::agent::AgentKey| {
+        vec![k.fingerprint.clone(), k.kind.clone(), k.comment.clone()]
+    };
+    text.push_str(&table(&status.keys.iter().map(row).collect::<Vec<_>>()));
+    print(&text).max(reached)
+}
+
+async fn doctor(core: &Core, args: &Args, node: Option<&str>) -> u8 {
+    let mut targets = request::targets(args);
+    if let Some(node) = node {
+        node.clone_into(&mut targets.nodes);
+    }
+    let params = AgentCheckParams { targets, agent: None };
+    let checked = match core.call::<AgentCheck>(&params).await {
+        Ok(checked) => checked,
+        Err(error) => return failed(&error),
+    };
+    let good = checked.steps.iter().all(|s| s.ok);
+    let status = if good { exit::OK } else { exit::GENERAL };
+    match args.output.json {
+        Some(_) => print_json(&checked).max(status),
+        None if steps(&checked.node, &checked.steps) => exit::OK,
+        None => exit::GENERAL,
+    }
+}

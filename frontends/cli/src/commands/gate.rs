@@ -1,0 +1,178 @@
+//! `bssh gate`: exactly the listed SSH hosts, for a sandbox.
+
+use super::hold::{hold, needs_shared_core, steps};
+use super::{failed, print_json, table, warn};
+use crate::args::Args;
+use crate::verbs::GateVerb;
+use crate::{exit, print, request, say};
+use bssh_client::Core;
+use bssh_protocol::gate::{GateEvent, GateListener, GateParams, GatePlan};
+use bssh_protocol::methods::{GateCheck, GatePrepare, GateStart, GateStateEvent};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+
+/// Does what was asked of a gate.
+pub(crate) async fn gate(core: &Core, args: &Args, verb: &GateVerb) -> u8 {
+    let json = args.output.json.is_some();
+    let params = |name: &String| GateParams {
+        name: Some(name.clone()),
+        settings: request::settings(args),
+        ..GateParams::default()
+    };
+    match verb {
+        GateVerb::Prepare { name } => match core.call::<GatePrepare>(&params(name)).await {
+            Ok(plan) => shown(&plan, json),
+            Err(error) => failed(&error),
+        },
+        GateVerb::Start { name, .. } => match core.call::<GateStart>(&params(name)).await {
+            Ok(started) => {
+                match json {
+                    true => print_json(&started),
+                    false => print(&listeners(&started.listeners)),
+                };
+                hold::<GateStateEvent>(core, json, line).await
+            }
+            Err(error) => failed(&error),
+        },
+        GateVerb::Check { name, from_sandbox } => match core.call::<GateCheck>(&params(name)).await
+        {
+            Ok(checked) if json => print_json(&checked),
+            Ok(checked) => {
+                let mut good = true;
+                for entry in &checked.entries {
+                    good &= steps(&entry.alias, &entry.steps);
+                }
+                good &= from_sandbox.as_deref().is_none_or(sandboxed);
+                if good { exit::OK } else { exit::GENERAL }
+            }
+            Err(error) => failed(&error),
+        },
+        GateVerb::SshConfig { name, known_hosts } => {
+            match core.call::<GatePrepare>(&params(name)).await {
+                Ok(plan) if *known_hosts => print(&plan.known_hosts),
+                Ok(plan) => {
+                    warn(&plan.warnings);
+                    print(&plan.ssh_config)
+                }
+                Err(error) => failed(&error),
+            }
+        }
+        GateVerb::Pipe { name, host, port } => {
+            match core.call::<GatePrepare>(&params(name)).await {
+                Ok(plan) => pipe(&plan, host, *port).await,
+                Err(error) => failed(&error),
+            }
+        }
+        GateVerb::Stop { .. }
+        | GateVerb::Status
+        | GateVerb::Connections { .. }
+        | GateVerb::Kick { .. } => needs_shared_core("gates"),
+    }
+}
+
+fn shown(plan: &GatePlan, json: bool) -> u8 {
+    if json {
+        return print_json(plan);
+    }
+    warn(&plan.warnings);
+    print(&format!("{}\n{}", plan.plan_id, listeners(&plan.listeners)))
+}
+
+fn listeners(all: &[GateListener]) -> String {
+    let row = |l: &GateListener| {
+        let via = l.via.as_ref().map(|via| format!("via {via}")).unwrap_or_default();
+        vec![l.alias.clone(), l.listen.clone(), l.upstream.clone(), via]
+    };
+    table(&all.iter().map(row).collect::<Vec<_>>())
+}
+
+fn line(event: &GateEvent) -> Option<String> {
+    let part = |text: &Option<String>| text.clone().unwrap_or_default();
+    let words = [
+        format!("gate {}: {}", event.name, event.state),
+        part(&event.alias),
+        part(&event.peer),
+        part(&event.upstream),
+        part(&event.reason),
+        part(&event.error),
+    ];
+    Some(words.into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" "))
+}
+
+/// Proves from inside that there is another way out, or none: a gate alone keeps nobody in.
+fn sandboxed(command: &str) -> bool {
+    // TEST-NET-1, which nobody has, and the address of cloud metadata.
+    let script = "for to in 169.254.169.254/80 192.0.2.1/443; do \
+                  if timeout 3 bash -c \"exec 3<>/dev/tcp/$to\" 2>/dev/null; then echo $to; fi; done";
+    let dialed = Command::new("/bin/sh")
+        .args(["-c", &format!("exec {command} \"$@\""), "sh", "sh", "-c", script])
+        .stderr(Stdio::inherit())
+        .output();
+    let outcome = match dialed {
+        Ok(output) if output.status.success() && output.stdout.is_empty() => Ok(()),
+        Ok(output) if output.status.success() => {
+            Err(format!("it can reach {}", String::from_utf8_lossy(&output.stdout).trim()))
+        }
+        Ok(output) => Err(format!("the command has failed: {}", output.status)),
+        Err(error) => Err(error.to_string()),
+    };
+    match outcome {
+        Ok(()) => print("sandbox: egress: ok: forbidden addresses are out of its reach\n") == 0,
+        Err(why) => {
+            print(&format!("sandbox: egress: failed: {why}\n"));
+            false
+        }
+    }
+}
+
+/// Stdin and stdout through the gate's socket.
+async fn pipe(plan: &GatePlan, host: &str, port: u16) -> u8 {
+    let path = plan.listeners.first().map(|l| l.listen.clone()).unwrap_or_default();
+    if !path.starts_with('/') {
+        say(&format!("bssh: gate '{}' is not in proxy mode", plan.name));
+        return exit::USAGE;
+    }
+    let (host, name) = (host.to_owned(), plan.name.clone());
+    // Blocking reads belong on a thread; the core has nothing to do meanwhile.
+    let carried = tokio::task::spawn_blocking(move || carry(&path, &host, port)).await;
+    match carried {
+        Ok(Ok(())) => exit::OK,
+        Ok(Err(error)) => {
+            say(&format!("bssh: gate '{name}': {error}"));
+            exit::GENERAL
+        }
+        Err(_) => exit::GENERAL,
+    }
+}
+
+fn carry(path: &str, host: &str, port: u16) -> io::Result<()> {
+    let mut socket = UnixStream::connect(path)
+        .map_err(|e| io::Error::new(e.kind(), format!("{path}: {e}; is it running?")))?;
+    writeln!(socket, "{host} {port}")?;
+    let mut reader = BufReader::new(socket.try_clone()?);
+    let mut answer = String::new();
+    (&mut reader).take(64).read_line(&mut answer)?;
+    if answer != "ok\n" {
+        let kind = io::ErrorKind::PermissionDenied;
+        return Err(io::Error::new(kind, format!("{host}:{port} is not listed")));
+    }
+    let mut up = socket.try_clone()?;
+    std::thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin().lock(), &mut up);
+        // The gate may have hung up first.
+        let _ = up.shutdown(Shutdown::Write);
+    });
+    let mut out = io::stdout().lock();
+    let mut block = vec![0; 64 * 1024];
+    loop {
+        match reader.read(&mut block)? {
+            0 => return Ok(()),
+            n => {
+                out.write_all(block.get(..n).unwrap_or_default())?;
+                out.flush()?;
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! `bssh upload` and `bssh download`: start a transfer, show how it gets on and how it ended.
+//!
+//! Ctrl-C gives the transfer up; finished files stay. Once more gives up waiting for its end.
+
+use super::watch::Signals;
+use super::{Ui, failed, warn};
+use crate::args::{ExitRule, Json};
+use crate::files::FileRequest;
+use crate::output::{Bars, TransferLines, cause, describe};
+use crate::{exit, print, say};
+use bssh_client::{Core, Transfer, TransferEvent};
+use bssh_protocol::exec::{Ended, Summary};
+use bssh_protocol::transfer::{TransferDone, TransferState, Transferred};
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+/// How long the core may take to end a transfer that is given up.
+const CANCEL_GRACE: Duration = Duration::from_secs(8);
+/// A transfer that is faster shows no progress.
+const PROGRESS_AFTER: Duration = Duration::from_millis(300);
+const PROGRESS_EVERY: Duration = Duration::from_millis(150);
+
+/// How it ended for us.
+struct Over {
+    done: Result<TransferDone, String>,
+    /// A signal's or a closed stdout's status.
+    ended_by: Option<u8>,
+}
+
+/// Carries files, and returns the exit status.
+pub(crate) async fn transfer(core: &Core, request: Result<FileRequest, String>, ui: &Ui) -> u8 {
+    let request = match request {
+        Ok(request) => request,
+        Err(why) => {
+            say(&format!("bssh: {why}"));
+            return exit::USAGE;
+        }
+    };
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            say(&format!("bssh: cannot listen for signals: {error}"));
+            return exit::GENERAL;
+        }
+    };
+    let started = tokio::select! {
+        started = core.transfer(&request.params) => started,
+        signal = signals.next() => return signal.status(),
+    };
+    let transfer = match started {
+        Ok(transfer) => transfer,
+        Err(error) => return failed(&error),
+    };
+    if !request.quiet {
+        warn(&transfer.started.warnings);
+    }
+    let names = transfer.started.nodes.clone();
+    let mut ends: Vec<Option<Transferred>> = vec![None; names.len()];
+    let over = follow(transfer, &request, &mut signals, (&mut ends, ui)).await;
+    let shown = conclude(&over, &request, (&names, &ends), ui);
+    let as_run: Vec<Option<Ended>> = ends
+        .iter()
+        .map(|e| e.as_ref().map(|e| Ended { failure: e.failure.clone(), ..Ended::default() }))
+        .collect();
+    if let Some(last) = &ui.last {
+        let ends = names.iter().map(String::as_str).zip(as_run.iter().map(Option::as_ref));
+        // Only @failed and its like suffer.
+        let _ = last.save(ends);
+    }
+    match (shown, over.ended_by, over.done) {
+        (Err(status), ..) | (_, Some(status), _) => status,
+        (_, _, Err(_)) => exit::GENERAL,
+        (_, _, Ok(done)) => {
+            exit::status(ExitRule::Default, &done.summary, as_run.iter().map(Option::as_ref))
+        }
+    }
+}
+
+async fn follow(
+    mut transfer: Transfer,
+    request: &FileRequest,
+    signals: &mut Signals,
+    (ends, ui): (&mut [Option<Transferred>], &Ui),
+) -> Over {
+    let mut bars = Bars::new(transfer.started.nodes.clone(), ui.style);
+    let mut lines = TransferLines::new(request.json);
+    let mut ticks = interval_at(Instant::now() + PROGRESS_AFTER, PROGRESS_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let shows = ui.style.err_terminal && !request.quiet && request.json != Some(Json::Events);
+    let mut over = Over { done: Err("the transfer ended early".to_owned()), ended_by: None };
+    let mut give_up: Option<Instant> = None;
+    lines.start(&transfer.started);
+    loop {
+        let event = tokio::select! {
+            event = transfer.next() => event,
+            signal = signals.next() => {
+                if over.ended_by.replace(signal.status()).is_some() {
+                    over.done = Err("no longer waiting for the transfer to end".to_owned());
+                    break;
+                }
+                give_up = Some(Instant::now() + CANCEL_GRACE);
+                // A core that does not answer is given up at the deadline.
+                let _ = timeout(CANCEL_GRACE, transfer.cancel()).await;
+                continue;
+            }
+            _ = ticks.tick(), if shows => {
+                if ui.prompter.is_open() { bars.hide() } else { bars.draw() }
+                continue;
+            }
+            () = tokio::time::sleep_until(give_up.unwrap_or_else(Instant::now)), if give_up.is_some() => {
+                over.done = Err("the core did not end the transfer".to_owned());
+                break;
+            }
+        };
+        match event {
+            Some(TransferEvent::Progress(nodes)) => {
+                lines.progress(transfer.started.transfer, &nodes);
+                bars.note(&nodes);
+            }
+            Some(TransferEvent::Node(event)) => {
+                lines.node(&event);
+                if let (TransferState::Connected(how), true) = (&event.state, request.verbose) {
+                    bars.hide();
+                    say(&format!("bssh: {}: connected, {}", event.node, describe(how)));
+                }
+                bars.state(event.index as usize, &event.state);
+                if let (TransferState::Ended(ended), Some(place)) =
+                    (event.state, ends.get_mut(event.index as usize))
+                {
+                    *place = Some(ended);
+                }
+            }
+            Some(TransferEvent::File(file)) => {
+                let names = &transfer.started.nodes;
+                let name = names.get(file.index as usize).map_or("?", String::as_str);
+                lines.file(&file, (names.len() > 1).then_some(name), ui.style.out_terminal);
+            }
+            Some(TransferEvent::Done(done)) => {
+                over.done = Ok(done);
+                break;
+            }
+            Some(TransferEvent::Lost(how)) => {
+                over.done = Err(how);
+                break;
+            }
+            None => break,
+        }
+        if lines.is_full() && lines.flush() != exit::OK {
+            over.ended_by = Some(exit::OUTPUT_CLOSED);
+            let _ = timeout(CANCEL_GRACE, transfer.cancel()).await;
+            break;
+        }
+    }
+    bars.hide();
+    let flushed = lines.flush();
+    if flushed != exit::OK {
+        over.ended_by.get_or_insert(flushed);
+    }
+    over
+}
+
+/// The last words. The error is the status of a stdout that takes nothing.
+fn conclude(
+    over: &Over,
+    request: &FileRequest,
+    (names, ends): (&[String], &[Option<Transferred>]),
+    ui: &Ui,
+) -> Result<(), u8> {
+    if let Err(how) = &over.done {
+        let n_open = ends.iter().filter(|e| e.is_none()).count();
+        say(&format!("bssh: {how}; no result from {n_open} of {} nodes", ends.len()));
+    }
+    if let Some(json) = request.json {
+        let text = match &over.done {
+            Ok(done) => TransferLines::last(json, done, names, ends),
+            Err(_) => String::new(),
+        };
+        return match print(&text) {
+            exit::OK => Ok(()),
+            status => Err(status),
+        };
+    }
+    for (name, ended) in names.iter().zip(ends) {
+        let Some(ended) = ended else { continue };
+        report(name, ended);
+    }
+    if let (Ok(done), true) = (&over.done, ui.style.err_terminal && !request.quiet) {
+        say(&summary(done));
+    }
+    Ok(())
+}
+
+/// What went wrong on a node, file by file.
+fn report(name: &str, ended: &Transferred) {
+    let Some(failure) = &ended.failure else { return };
+    for fault in &ended.faults {
+        let mut path = Vec::new();
+        crate::output::harmless(&fault.path.0, &mut path);
+        say(&format!("bssh: {name}: {}: {}", String::from_utf8_lossy(&path), fault.message));
+    }
+    let untold = ended.n_faults.saturating_sub(ended.faults.len() as u64);
+    if untold > 0 {
+        say(&format!("bssh: {name}: {untold} more files failed"));
+    }
+    if failure.code != "filesFailed" {
+        let end = Ended { failure: ended.failure.clone(), ..Ended::default() };
+        say(&format!("bssh: {name}: {}", cause(name, &end).unwrap_or_default()));
+        if let Some(hint) = &failure.hint {
+            say(&format!("hint: {hint}"));
+        }
+    }
+}
+
+fn summary(done: &TransferDone) -> String {
+    let Summary { nodes, ok, duration_ms, .. } = done.summary;
+    let seconds = Duration::from_millis(duration_ms).as_secs_f64();
+    let rate = crate::output::bytes_text(crate::output::rate(done.bytes, seconds));
+    let bytes = crate::output::bytes_text(done.bytes);
+    let files = if done.files == 1 { "file" } else { "files" };
+    let bad = match nodes - ok {
+        0 => String::new(),
+        bad => format!(", {bad} of {nodes} nodes failed"),
+    };
+    format!("{} {files}, {bytes} in {seconds:.1} s ({rate}/s){bad}", done.files)
+}

@@ -1,0 +1,78 @@
+//! What follows `bssh forward`, `bssh gate` and `bssh agent`.
+
+use clap::Subcommand;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ForwardVerb {
+    /// Open forwards on the nodes and keep them until Ctrl-C; without any, those of the configuration
+    Add {
+        /// [bind:]port:host:hostport or a socket; port 0 lets the system choose. On several nodes
+        /// the first gets the port and the others the next ones
+        #[arg(short = 'L', value_name = "SPEC")]
+        local: Vec<String>,
+        /// The other way: the node listens. Without a target it speaks SOCKS
+        #[arg(short = 'R', value_name = "SPEC")]
+        remote: Vec<String>,
+        /// [bind:]port: SOCKS
+        #[arg(short = 'D', value_name = "SPEC")]
+        dynamic: Vec<String>,
+        /// Where SOCKS clients may go: host:port, either may be *
+        #[arg(long, value_name = "HOST:PORT")]
+        allow: Vec<String>,
+        /// A file with user:password that SOCKS 5 clients must know
+        #[arg(long, value_name = "FILE")]
+        socks_login: Option<std::path::PathBuf>,
+        /// Tell of every connection
+        #[arg(long)]
+        watch: bool,
+    },
+    /// The forwards of a shared core
+    Ls,
+    /// Close a forward of a shared core
+    Close { forward: u64 },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GateVerb {
+    /// What starting it would do
+    Prepare { name: String },
+    /// Start it and keep it until Ctrl-C
+    Start {
+        name: String,
+        /// As always without a shared core
+        #[arg(long)]
+        foreground: bool,
+    },
+    /// Stop a gate of a shared core
+    Stop { name: String },
+    /// The gates of a shared core
+    Status,
+    /// Open connections of a gate of a shared core
+    Connections { name: String },
+    /// End a connection of a gate of a shared core
+    Kick { name: String, conn: u64 },
+    /// Try every upstream
+    Check {
+        name: String,
+        /// A command that reaches into the sandbox: prove that a forbidden dial fails there
+        #[arg(long, value_name = "COMMAND")]
+        from_sandbox: Option<String>,
+    },
+    /// The lines for the client's ssh_config
+    SshConfig {
+        name: String,
+        /// The lines for its known_hosts instead
+        #[arg(long)]
+        known_hosts: bool,
+    },
+    /// For ProxyCommand: stdin and stdout through the gate
+    Pipe { name: String, host: String, port: u16 },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentVerb {
+    /// The local agent and its keys
+    Status,
+    /// Try agent forwarding to a node, step by step
+    Doctor { node: Option<String> },
+}

@@ -1,0 +1,242 @@
+//! Agent forwarding with a real ssh-agent: nothing is left behind, nothing is signed that should
+//! not be, and an agent that is gone, slow or mad does no harm.
+
+use bssh_fixtures::{SshdOptions, processes};
+use bssh_tests::{Agent, Lab, Peer, descriptors, until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_secs(30);
+/// ssh-add says that it cannot reach the agent, or a closed socket ends it.
+const UNREACHABLE: &str = "! ssh-add -l";
+
+struct Desk {
+    lab: Lab,
+    agent: Agent,
+    peer: Peer,
+}
+
+impl Desk {
+    /// A node, an agent with the node's own key, a core.
+    fn new(prompts: &[&str]) -> Desk {
+        let lab = Lab::start();
+        let agent = Agent::start(&lab.home, "agent");
+        let key = lab.sshd.user_key().display().to_string();
+        agent.add(&lab.home, &["-q", &key]);
+        let peer = Peer::start(&lab.home, prompts, &[("SSH_AUTH_SOCK", &agent.path())]);
+        Desk { lab, agent, peer }
+    }
+
+    /// The agent is named: the lab's own file says `IdentityAgent none`.
+    fn params(&self, command: &str, settings: &Value) -> Value {
+        let mut agent = json!({"socket": self.agent.path()});
+        for (key, value) in settings.as_object().unwrap() {
+            agent[key] = value.clone();
+        }
+        json!({"nodes": "127.0.0.1", "action": {"command": command}, "forwardAgent": true,
+            "agent": agent, "guard": false,
+            "settings": {"sshConfig": self.lab.sshd.ssh_config()}})
+    }
+
+    /// The command's exit status on the node.
+    #[track_caller]
+    fn run(&mut self, command: &str, settings: &Value) -> u64 {
+        let params = self.params(command, settings);
+        let ended = self.peer.exec(params);
+        ended["exit"]["status"].as_u64().unwrap_or_else(|| panic!("{ended}"))
+    }
+
+    fn status(&mut self) -> Value {
+        self.peer.call("agent/status", json!({}))
+    }
+}
+
+/// What T3-1 is about: channels whose EOF is not passed on, or that are dropped without CLOSE,
+/// still "work" until the descriptors run out, here or in sshd. Only counting shows it.
+#[test]
+fn a_hundred_agent_calls_leave_nothing_behind() {
+    let mut desk = Desk::new(&[]);
+    let (ready, go) = (desk.lab.home.path().join("ready"), desk.lab.home.path().join("go"));
+    let script = format!(
+        "ssh-add -l >/dev/null || exit 7; touch {0}; while [ ! -e {1} ]; do sleep 0.05; done; \
+         i=0; while [ $i -lt 60 ]; do ssh-add -l >/dev/null || exit 8; i=$((i+1)); done; \
+         for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do ssh-add -l >/dev/null & p=\"$p $!\"; \
+         done; for p in $p; do wait $p || exit 9; done; rm {0}; while [ -e {1} ]; do sleep 0.05; \
+         done",
+        ready.display(),
+        go.display()
+    );
+    let params = desk.params(&script, &json!({}));
+    let run = desk.peer.call("exec/start", params)["run"].clone();
+    assert!(until(SOON, || ready.exists()));
+    let pids = [desk.agent.pid(), desk.peer.pid()];
+    let sessions = || processes::descendants(desk.lab.sshd.pid());
+    let servers: Vec<i32> =
+        sessions().iter().filter(|p| p.command.starts_with("sshd")).map(|p| p.pid).collect();
+    let all =
+        || -> Vec<usize> { pids.iter().chain(&servers).map(|pid| descriptors(*pid)).collect() };
+    assert!(until(SOON, || desk.peer.call("agent/status", json!({}))["live"] == 0));
+    let before = all();
+    std::fs::write(&go, "").unwrap();
+    assert!(until(Duration::from_secs(60), || !ready.exists()), "the calls have failed");
+    let mut after = Vec::new();
+    let clean = until(SOON, || {
+        after = all();
+        after.iter().zip(&before).all(|(after, before)| after <= before)
+    });
+    assert!(clean, "descriptors of agent, core and sshd: {before:?} before, {after:?} after");
+    let status = desk.status();
+    assert_eq!((&status["opened"], &status["live"]), (&77.into(), &0.into()), "{status}");
+    assert_eq!((&status["bind"], &status["rejected"]), (&"yes".into(), &0.into()), "{status}");
+    std::fs::remove_file(&go).unwrap();
+    let ended = desk.peer.wait_for("exec/node", |p| p["run"] == run && p["state"] == "ended");
+    assert_eq!(ended["params"]["exit"]["status"], 0, "{ended}");
+}
+
+#[test]
+fn a_node_may_sign_and_no_more() {
+    let mut desk = Desk::new(&[]);
+    let sign =
+        "echo x > f && ssh-add -L > k && ssh-keygen -q -Y sign -n test -f k f && rm f f.sig k";
+    assert_eq!(desk.run(sign, &json!({})), 0);
+    for (command, settings, works) in [
+        ("ssh-add -D", json!({}), false),
+        ("ssh-add -x </dev/null", json!({}), false),
+        (
+            "ssh-keygen -q -t ed25519 -N '' -f k && ssh-add -q k; s=$?; rm -f k k.pub; exit $s",
+            json!({}),
+            false,
+        ),
+        ("ssh-add -l", json!({}), true),
+        ("ssh-add -l", json!({"keys": ["SHA256:another"]}), false),
+        (sign, json!({"keys": ["SHA256:another"]}), false),
+        // Nobody can be asked here.
+        (sign, json!({"confirm": "first"}), false),
+    ] {
+        let got = desk.run(command, &settings);
+        assert_eq!(got == 0, works, "{command} {settings}: {got}");
+    }
+    assert_eq!(
+        desk.agent.add(&desk.lab.home, &["-l"]).lines().count(),
+        1,
+        "the key is still there"
+    );
+    let status = desk.status();
+    assert_eq!(status["signOk"], 1, "{status}");
+    assert!(status["refused"].as_u64() >= Some(2), "{status}");
+    assert_eq!(desk.run("ssh-add -D", &json!({"policy": "full"})), 0, "as ssh lets it");
+}
+
+#[test]
+fn a_person_is_asked_and_heard() {
+    let mut desk = Desk::new(&["confirm"]);
+    let sign = "echo x > f; ssh-add -L > k; ssh-keygen -q -Y sign -n git -f k f; s=$?; \
+                rm -f f f.sig k; exit $s";
+    for (answer, want) in [("no", false), ("yes", true)] {
+        let params = desk.params(sign, &json!({"confirm": "always"}));
+        let run = desk.peer.call("exec/start", params)["run"].clone();
+        let question = desk.peer.wait_for("auth/confirm", |_| true);
+        let text = question["params"]["text"].as_str().unwrap().to_owned();
+        assert!(text.contains("namespace git") && text.contains("SHA256:"), "{text}");
+        desk.peer.reply(&question, json!({"outcome": answer}));
+        let ended = desk.peer.wait_for("exec/node", |p| p["run"] == run && p["state"] == "ended");
+        assert_eq!(ended["params"]["exit"]["status"] == 0, want, "{answer}: {ended}");
+    }
+}
+
+/// A key restricted to other destinations must not be seen on the node, as with `ssh -A`.
+#[test]
+fn a_restricted_key_stays_restricted() {
+    let mut desk = Desk::new(&[]);
+    let home = &desk.lab.home;
+    let key = home.path().join("restricted").display().to_string();
+    let made =
+        home.command("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &key]).output();
+    assert!(made.unwrap().status.success());
+    let known = desk.lab.sshd.file("host_rsa.pub");
+    let line = std::fs::read_to_string(known).unwrap();
+    let hosts = home.write("hosts", format!("elsewhere {line}")).unwrap().display().to_string();
+    desk.agent.add(home, &["-q", "-H", &hosts, "-h", "elsewhere", &key]);
+    let count = "[ $(ssh-add -l | wc -l) = 1 ]";
+    let mut ssh = desk.lab.home.command("ssh");
+    ssh.arg("-F").arg(desk.lab.sshd.ssh_config()).args(["-A", "-o", "IdentityAgent=SSH_AUTH_SOCK"]);
+    ssh.env("SSH_AUTH_SOCK", desk.agent.socket()).args(["127.0.0.1", count]);
+    assert!(ssh.status().unwrap().success(), "ssh itself");
+    assert_eq!(desk.run(count, &json!({})), 0, "one key of two is seen");
+    assert_ne!(desk.run(count, &json!({"bind": "off"})), 0, "unbound both are seen");
+}
+
+#[test]
+fn an_agent_that_comes_back_is_found_and_one_that_stays_away_fails_soon() {
+    let mut desk = Desk::new(&[]);
+    assert_eq!(desk.run("ssh-add -l", &json!({})), 0);
+    desk.agent.signal(Signal::KILL);
+    // 1: it answers, and may not have its key again yet.
+    let params = desk.params("ssh-add -l || [ $? = 1 ]", &json!({}));
+    let run = desk.peer.call("exec/start", params)["run"].clone();
+    assert!(until(SOON, || desk.status()["dialRetries"].as_u64() > Some(0)));
+    let key = desk.lab.sshd.user_key().display().to_string();
+    let again = Agent::start(&desk.lab.home, "agent");
+    again.add(&desk.lab.home, &["-q", &key]);
+    let ended = desk.peer.wait_for("exec/node", |p| p["run"] == run && p["state"] == "ended");
+    assert_eq!(ended["params"]["exit"]["status"], 0, "{ended}");
+    drop(again);
+    let begun = Instant::now();
+    assert_eq!(desk.run(UNREACHABLE, &json!({})), 0);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let other = Agent::start(&desk.lab.home, "other");
+    other.add(&desk.lab.home, &["-q", &key]);
+    desk.peer.call("agent/setSocket", json!({"path": other.path()}));
+    let status = desk.status();
+    assert_eq!((&status["reachable"], status["keys"].as_array().unwrap().len()), (&true.into(), 1));
+}
+
+#[test]
+fn a_stopped_or_mad_agent_holds_up_nobody_else() {
+    let mut desk = Desk::new(&[]);
+    let path = desk.lab.home.path().join("mad");
+    let listener = UnixListener::bind(&path).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 64]);
+            let _ = stream.write_all(&[0xff; 64]);
+        }
+    });
+    let mad = json!({"socket": path.display().to_string()});
+    assert_eq!(desk.run(UNREACHABLE, &mad), 0);
+    desk.agent.signal(Signal::STOP);
+    let hangs = desk.params("ssh-add -l", &json!({}));
+    let run = desk.peer.call("exec/start", hangs)["run"].clone();
+    let plain = json!({"nodes": "127.0.0.1", "action": {"command": "true"},
+        "settings": {"sshConfig": desk.lab.sshd.ssh_config()}});
+    let begun = Instant::now();
+    assert_eq!(desk.peer.exec(plain)["exit"]["status"], 0);
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    desk.agent.signal(Signal::CONT);
+    let ended = desk.peer.wait_for("exec/node", |p| p["run"] == run && p["state"] == "ended");
+    assert_eq!(ended["params"]["exit"]["status"], 0, "{ended}");
+}
+
+#[test]
+fn the_doctor_names_the_step_that_fails() {
+    let mut desk = Desk::new(&[]);
+    let check = |desk: &mut Desk| {
+        let params = json!({"nodes": "127.0.0.1", "settings": {
+            "sshConfig": desk.lab.sshd.ssh_config(),
+            "options": ["IdentityAgent=SSH_AUTH_SOCK"]}});
+        let checked = desk.peer.call("agent/check", params);
+        let steps = checked["steps"].as_array().unwrap().clone();
+        steps.iter().map(|s| s["ok"].as_bool().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(check(&mut desk), [true; 4]);
+    let refusing =
+        SshdOptions { extra: vec!["AllowAgentForwarding no".to_owned()], ..SshdOptions::default() };
+    let lab = Lab::with(&refusing);
+    let agent = Agent::start(&lab.home, "agent");
+    let peer = Peer::start(&lab.home, &[], &[("SSH_AUTH_SOCK", &agent.path())]);
+    let mut refused = Desk { lab, agent, peer };
+    assert_eq!(check(&mut refused), [true, true, true, false]);
+}

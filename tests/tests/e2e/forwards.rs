@@ -1,0 +1,306 @@
+//! -L, -R and -D against a real sshd: bytes, half-closes, sockets, limits, lost connections.
+
+use bssh_fixtures::{SshdOptions, processes};
+use bssh_tests::net::{FLOOD, connect, echo, echoes, flood, free_port, noise, serve, socks5};
+use bssh_tests::{Lab, Peer, Run, descriptors as fds, until};
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// `bssh -N OPTIONS host`, once its port answers.
+fn forwarding(lab: &Lab, options: &[&str], port: u16) -> Run {
+    let mut words = vec!["-N"];
+    words.extend(options);
+    words.push("127.0.0.1");
+    let run = Run::start(lab.command(&words));
+    let up = until(SOON, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    assert!(up, "nobody listens on {port}");
+    run
+}
+
+#[test]
+fn every_kind_carries_bytes_and_half_closes() {
+    let lab = Lab::start();
+    let (target, local, remote, dynamic, reverse) =
+        (serve(echo), free_port(), free_port(), free_port(), free_port());
+    let l = format!("{local}:127.0.0.1:{target}");
+    let r = format!("{remote}:127.0.0.1:{target}");
+    let (d, rd) = (dynamic.to_string(), reverse.to_string());
+    let _run = forwarding(&lab, &["-L", &l, "-R", &r, "-D", &d, "-R", &rd], reverse);
+    let bytes = noise(3 << 20);
+    for size in [0, 1, 70_000, bytes.len()] {
+        let bytes = &bytes[..size];
+        echoes(connect(local), bytes).unwrap_or_else(|e| panic!("-L {size}: {e}"));
+        echoes(connect(remote), bytes).unwrap_or_else(|e| panic!("-R {size}: {e}"));
+        for port in [dynamic, reverse] {
+            let mut client = connect(port);
+            assert_eq!(socks5(&mut client, target).unwrap(), 0);
+            echoes(client, bytes).unwrap_or_else(|e| panic!("SOCKS on {port}, {size}: {e}"));
+        }
+    }
+    let closed = free_port();
+    assert_eq!(socks5(&mut connect(dynamic), closed).unwrap(), 5);
+    assert_eq!(socks5(&mut connect(reverse), closed).unwrap(), 5);
+}
+
+#[test]
+fn curl_speaks_every_version_of_socks() {
+    let lab = Lab::start();
+    let port = free_port();
+    let web = serve(|mut stream| {
+        let mut request = [0; 1024];
+        let _ = stream.read(&mut request)?;
+        stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+    });
+    let _run = forwarding(&lab, &["-D", &port.to_string()], port);
+    for flag in ["--socks4", "--socks4a", "--socks5", "--socks5-hostname"] {
+        let mut curl = lab.home.command("curl");
+        curl.args(["-s", flag, &format!("127.0.0.1:{port}")]);
+        curl.arg(format!("http://localhost:{web}/"));
+        let done = Run::start(curl).finish(SOON).expect_status(0);
+        assert_eq!(done.text(), "hello", "{flag}");
+    }
+}
+
+#[test]
+fn sockets_are_forwarded_both_ways() {
+    let lab = Lab::start();
+    let path = |name: &str| lab.home.path().join(name).display().to_string();
+    let (here, there, target) = (path("here"), path("there"), path("target"));
+    let listener = UnixListener::bind(&target).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut all = Vec::new();
+                let _ = stream.read_to_end(&mut all);
+                let _ = stream.write_all(&all);
+            });
+        }
+    });
+    let words = ["-N", "-L", &format!("{here}:{target}"), "-R", &format!("{there}:{target}")];
+    let _run = Run::start(lab.command(&[&words[..], &["127.0.0.1"]].concat()));
+    for socket in [here, there] {
+        let mut stream = None;
+        assert!(until(SOON, || {
+            stream = UnixStream::connect(&socket).ok();
+            stream.is_some()
+        }));
+        let mut stream = stream.unwrap();
+        stream.write_all(b"hello").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut back = String::new();
+        stream.read_to_string(&mut back).unwrap();
+        assert_eq!(back, "hello", "{socket}");
+    }
+}
+
+/// russh has no window per channel: a channel left unread stalls its connection. Here one client
+/// does not read at all; others must not notice, and it must get everything once it reads.
+#[test]
+fn a_client_that_does_not_read_slows_nobody() {
+    let lab = Lab::start();
+    let (loud, target) = (serve(flood), serve(echo));
+    let (stalled, live, port) = (free_port(), free_port(), free_port());
+    let to = |at, target| format!("{at}:127.0.0.1:{target}");
+    let (a, b) = (to(stalled, loud), to(live, target));
+    let options = ["-L", &a, "-L", &b, "-D", &port.to_string()];
+    let _run = forwarding(&lab, &options, port);
+    let mut sleepers: Vec<TcpStream> = (0..3).map(|_| connect(stalled)).collect();
+    let mut slowest = Duration::ZERO;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(2) {
+        let one = Instant::now();
+        echoes(connect(live), b"are you there?").unwrap();
+        let mut client = connect(port);
+        assert_eq!(socks5(&mut client, target).unwrap(), 0);
+        echoes(client, &[7; 100_000]).unwrap();
+        slowest = slowest.max(one.elapsed());
+    }
+    assert!(slowest < Duration::from_secs(2), "a live client waited {slowest:?}");
+    for sleeper in &mut sleepers {
+        let mut all = Vec::new();
+        sleeper.read_to_end(&mut all).unwrap();
+        assert!(all.len() == FLOOD && all.iter().all(|b| *b == b'x'), "{} bytes", all.len());
+    }
+}
+
+#[test]
+fn many_connections_leave_nothing_behind() {
+    let lab = Lab::start();
+    let (target, port) = (serve(echo), free_port());
+    let run = forwarding(&lab, &["-D", &port.to_string()], port);
+    let core = run.core_pid();
+    let through = |port| {
+        let mut client = connect(port);
+        assert_eq!(socks5(&mut client, target).unwrap(), 0);
+        client
+    };
+    echoes(through(port), b"warm").unwrap();
+    let before = fds(core);
+    let mut open: Vec<TcpStream> = (0..500).map(|_| through(port)).collect();
+    for (n, client) in open.iter_mut().enumerate() {
+        client.write_all(&n.to_be_bytes()).unwrap();
+    }
+    for (n, client) in open.iter_mut().enumerate() {
+        let mut back = [0; 8];
+        client.read_exact(&mut back).unwrap();
+        assert_eq!(back, n.to_be_bytes());
+    }
+    assert!(fds(core) >= 500);
+    drop(open);
+    for n in 0..300 {
+        let client = through(port);
+        match n % 3 {
+            0 => echoes(client, b"whole").unwrap(),
+            1 => drop(client),
+            _ => client.shutdown(std::net::Shutdown::Both).unwrap(),
+        }
+    }
+    let mut now = 0;
+    let back = until(SOON, || {
+        now = fds(core);
+        now <= before
+    });
+    assert!(back, "{before} descriptors before, {now} after");
+}
+
+#[test]
+fn a_kept_forward_outlives_its_connection() {
+    let lab = Lab::start();
+    let (target, remote) = (serve(echo), free_port());
+    let mut peer = Peer::start(&lab.home, &[], &[]);
+    let base = json!({"nodes": "127.0.0.1", "keep": true, "watch": true,
+        "settings": {"sshConfig": lab.sshd.ssh_config()}});
+    let open = |peer: &mut Peer, kind: &str, spec: String| {
+        let mut params = base.clone();
+        params["kind"] = kind.into();
+        params["spec"] = spec.into();
+        peer.call("forward/open", params)
+    };
+    let local = open(&mut peer, "local", format!("0:127.0.0.1:{target}"));
+    let back = open(&mut peer, "remote", format!("{remote}:127.0.0.1:{target}"));
+    let bound = local["bound"].as_str().unwrap().to_owned();
+    let port: u16 = bound.rsplit_once(':').unwrap().1.parse().unwrap();
+    echoes(connect(port), b"before").unwrap();
+    echoes(connect(remote), b"before").unwrap();
+    let opened = peer.wait_for("event/forward", |p| p["state"] == "connOpen");
+    assert_eq!(opened["params"]["target"], format!("127.0.0.1 port {target}"));
+    let closed = peer.wait_for("event/forward", |p| p["state"] == "connClose");
+    assert_eq!(
+        (&closed["params"]["bytesIn"], &closed["params"]["bytesOut"]),
+        (&6.into(), &6.into())
+    );
+    let idle = connect(port);
+    let entry =
+        |peer: &mut Peer| peer.call("forward/connections", json!({"forward": local["forward"]}));
+    peer.wait_for("event/forward", |p| p["state"] == "connOpen" && p["conn"] == 2);
+    let conn = entry(&mut peer)["connections"][0]["conn"].clone();
+    peer.call("forward/kick", json!({"forward": local["forward"], "conn": conn}));
+    let kicked = peer.wait_for("event/forward", |p| p["conn"] == conn && p["state"] == "connClose");
+    assert_eq!(kicked["params"]["reason"], "kicked");
+    assert_eq!((&idle).read(&mut [0; 1]).unwrap(), 0);
+    lab.sshd.kill_sessions();
+    for forward in [&local, &back] {
+        let id = &forward["forward"];
+        let lost = |p: &serde_json::Value| p["forward"] == *id && p["state"] == "reconnecting";
+        assert!(peer.wait_for("event/forward", lost)["params"]["error"].is_string());
+        peer.wait_for("event/forward", |p| p["forward"] == *id && p["state"] == "open");
+    }
+    echoes(connect(port), b"after").unwrap();
+    echoes(connect(remote), b"after").unwrap();
+    let list = peer.call("forward/list", json!({}));
+    assert_eq!(list["forwards"][0]["opened"], 3, "{list}");
+    assert_eq!(list["forwards"][0]["state"], "open");
+    peer.call("forward/close", json!({"forward": local["forward"]}));
+    assert!(until(SOON, || TcpStream::connect(("127.0.0.1", port)).is_err()));
+    assert_eq!(peer.try_call("forward/close", json!({"forward": 99})).unwrap_err()["code"], 1030);
+}
+
+#[test]
+fn what_is_not_allowed_is_refused_and_told() {
+    let lab = Lab::with(&SshdOptions {
+        extra: vec!["AllowTcpForwarding local".to_owned()],
+        ..SshdOptions::default()
+    });
+    let (target, other) = (serve(echo), serve(echo));
+    let mut peer = Peer::start(&lab.home, &[], &[]);
+    let settings = json!({"sshConfig": lab.sshd.ssh_config()});
+    let opened = peer.call(
+        "forward/open",
+        json!({"nodes": "127.0.0.1", "kind": "dynamic", "spec": "0", "settings": settings,
+            "watch": true, "allow": [format!("127.0.0.1:{target}")],
+            "login": {"user": "me", "password": "pw"}}),
+    );
+    let bound = opened["bound"].as_str().unwrap().to_owned();
+    for (password, port, want) in
+        [("pw", target, Some(28)), ("pw", other, Some(97)), ("no", target, Some(97))]
+    {
+        let mut curl = lab.home.command("curl");
+        curl.args(["-s", "--max-time", "1", "--proxy-user", &format!("me:{password}")]);
+        curl.args(["--socks5", &bound, &format!("telnet://127.0.0.1:{port}")]);
+        let done = Run::start(curl).finish(SOON);
+        assert_eq!(done.status, want, "{password} {port}: {}", done.stderr);
+    }
+    let denied = peer.wait_for("event/forward", |p| p["state"] == "connDenied");
+    assert_eq!(denied["params"]["target"], format!("127.0.0.1 port {other}"));
+    let refused = peer.try_call(
+        "forward/open",
+        json!({"nodes": "127.0.0.1", "kind": "remote", "spec": "0:127.0.0.1:1",
+            "settings": settings}),
+    );
+    assert_eq!(refused.unwrap_err()["data"]["kind"], "forward.denied");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let spec = format!("{}:127.0.0.1:1", taken.local_addr().unwrap().port());
+    let refused = peer.try_call(
+        "forward/open",
+        json!({"nodes": "127.0.0.1", "kind": "local", "spec": spec, "settings": settings}),
+    );
+    assert_eq!(refused.unwrap_err()["data"]["kind"], "forward.bind");
+    assert!(processes::descendants(peer.pid()).is_empty());
+}
+
+#[test]
+fn forwards_on_several_nodes_count_their_ports_and_come_from_the_configuration() {
+    let lab = Lab::start();
+    let (target, port) = (serve(echo), free_port());
+    let text =
+        format!("forwarding: {{ local: [\"{port}:127.0.0.1:{target}\"], dynamic: [\"0\"] }}\n");
+    lab.home.write(".config/bssh/config.yaml", text).unwrap();
+    let mut run = Run::start(lab.command(&["-H", "127.0.0.[1-2]", "forward", "add"]));
+    run.wait_for("127.0.0.2  -D", SOON);
+    for port in [port, port + 1] {
+        echoes(connect(port), b"hello").unwrap();
+    }
+    lab.sshd.kill_sessions();
+    run.wait_for("127.0.0.2: forward 4: open", SOON);
+    echoes(connect(port + 1), b"hello again").unwrap();
+    run.signal(rustix::process::Signal::INT);
+    run.finish(SOON).expect_status(0);
+    let refused = lab.run(&["forward", "ls"]).expect_status(2);
+    assert!(refused.stderr.contains("shared core"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_forward_is_opened_and_cancelled_from_within_a_session() {
+    let lab = Lab::start();
+    let (target, port) = (serve(echo), free_port());
+    let terminal = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
+    let mut command = lab.home.command("python3");
+    command.args(["-c", terminal]).arg(bssh_tests::bssh());
+    command.arg("-F").arg(lab.sshd.ssh_config()).args(["-tt", "127.0.0.1", "cat"]);
+    let mut run = Run::start(command);
+    run.write(b"ready\r");
+    run.wait_for("ready\r\nready", SOON);
+    run.write(format!("~C-L {port}:127.0.0.1:{target}\r").as_bytes());
+    run.wait_for("Forwarding port.", SOON);
+    echoes(connect(port), b"hello").unwrap();
+    run.write(format!("~C-KL {port}\r").as_bytes());
+    run.wait_for("Canceled forwarding", SOON);
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    run.write(b"\r~.");
+    run.finish(SOON).expect_status(255);
+}

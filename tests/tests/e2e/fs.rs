@@ -1,0 +1,189 @@
+//! Files on a node as an editor asks for them: one program, one link, no command line.
+
+use bssh_protocol::error::CallError;
+use bssh_protocol::exec::{Settings, Targets};
+use bssh_protocol::fs::{
+    FsAttrParams, FsLinkParams, FsListParams, FsMakeParams, FsPath, FsReadParams, FsRemoveParams,
+    FsRenameParams, FsWriteParams,
+};
+use bssh_protocol::handshake::{
+    ClientCapabilities, ClientInfo, Empty, InitializeParams, MAJOR, Offer,
+};
+use bssh_protocol::link::{Answering, Link, Notification, Options, Reply, Request, Service};
+use bssh_protocol::methods as m;
+use bssh_protocol::stream::Base64Bytes;
+use bssh_tests::{Lab, bssh};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// Answers nothing.
+struct Editor;
+
+impl Service for Editor {
+    fn request(&self, _: &Link, request: Request) -> Answering {
+        Box::pin(async move { Reply::unknown_method(&request) })
+    }
+    fn notification(&self, _: &Link, _: Notification) {}
+}
+
+fn kind(error: CallError) -> String {
+    error.data.map(|d| d.kind).unwrap_or_default()
+}
+
+/// Runs a conversation with a core of its own.
+fn talk<F: Future<Output = ()>>(lab: &Lab, conversation: impl FnOnce(Link, Targets) -> F) {
+    let settings = Settings {
+        ssh_config: Some(lab.sshd.ssh_config().display().to_string()),
+        ..Settings::default()
+    };
+    let targets = Targets { nodes: "127.0.0.1".to_owned(), settings, ..Targets::default() };
+    let mut command = tokio::process::Command::from(lab.home.command(bssh()));
+    command.args(["core", "--stdio"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let whole = async {
+        let mut child = command.kill_on_drop(true).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let (link, task) = Link::start(stdout, stdin, Editor, Options::frontend());
+        let task = tokio::spawn(task);
+        let hello = InitializeParams {
+            protocol: Offer { majors: vec![MAJOR], level: 1 },
+            client: ClientInfo { name: "editor".into(), version: "1".into(), kind: "test".into() },
+            capabilities: ClientCapabilities::default(),
+            limits: None,
+            strict: true,
+        };
+        let hello = link.call::<m::Initialize>(&hello).await.unwrap();
+        assert_eq!(hello.features["fs"], 1);
+        conversation(link.clone(), targets).await;
+        link.call::<m::CoreShutdown>(&Default::default()).await.unwrap_or(Empty {});
+        drop(link);
+        let _ = task.await;
+        child.wait().await.unwrap();
+    };
+    let done =
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), whole).await });
+    assert!(done.is_ok(), "the conversation hangs");
+}
+
+#[test]
+fn an_editor_reads_writes_and_keeps_house() {
+    let lab = Lab::start();
+    let root = lab.home.path().join("work");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("a"), "one").unwrap();
+    fs::set_permissions(root.join("a"), fs::Permissions::from_mode(0o751)).unwrap();
+    talk(&lab, |link, targets| {
+        let root = root.clone();
+        async move {
+            let at = |path: &Path| FsPath {
+                targets: targets.clone(),
+                path: path.as_os_str().as_encoded_bytes().into(),
+            };
+            let (a, b) = (root.join("a"), root.join("b"));
+            let read = FsReadParams { at: at(&a), max_bytes: None };
+            let content = link.call::<m::FsReadSmall>(&read).await.unwrap();
+            assert_eq!((&content.data.0[..], content.attr.mode), (&b"one"[..], Some(0o751)));
+            // Written over, only as long as it is what was read; the mode stays.
+            let write = |path: &Path, data: &'static str, etag: Option<&str>| FsWriteParams {
+                at: at(path),
+                data: Base64Bytes(data.into()),
+                if_etag: etag.map(str::to_owned),
+                mode: None,
+            };
+            let written =
+                link.call::<m::FsWriteSmall>(&write(&a, "two", Some(&content.etag))).await.unwrap();
+            assert_ne!(written.etag, content.etag);
+            let stale = link.call::<m::FsWriteSmall>(&write(&a, "3", Some(&content.etag))).await;
+            assert_eq!(kind(stale.unwrap_err()), "fs.conflict");
+            let taken = link.call::<m::FsWriteSmall>(&write(&a, "3", Some(""))).await;
+            assert_eq!(kind(taken.unwrap_err()), "fs.conflict");
+            link.call::<m::FsWriteSmall>(&write(&b, "new", Some(""))).await.unwrap();
+            assert_eq!(fs::read(&a).unwrap(), b"two");
+            assert_eq!(fs::metadata(&a).unwrap().mode() & 0o777, 0o751);
+            let small = FsReadParams { at: at(&a), max_bytes: Some(2) };
+            assert_eq!(
+                kind(link.call::<m::FsReadSmall>(&small).await.unwrap_err()),
+                "limit.exceeded"
+            );
+            // Names, links, attributes.
+            let rename = |to: &Path, overwrite| FsRenameParams {
+                at: at(&b),
+                to: to.as_os_str().as_encoded_bytes().into(),
+                overwrite,
+            };
+            let taken = link.call::<m::FsRename>(&rename(&a, false)).await;
+            assert_eq!(kind(taken.unwrap_err()), "fs.exists");
+            link.call::<m::FsRename>(&rename(&a, true)).await.unwrap();
+            assert_eq!(fs::read(&a).unwrap(), b"new");
+            let attrs = FsAttrParams {
+                at: at(&a),
+                mode: Some(0o600),
+                owner: None,
+                times_ms: Some((1_000_000, 2_000_000)),
+            };
+            link.call::<m::FsSetattr>(&attrs).await.unwrap();
+            let to_a = FsLinkParams { at: at(&root.join("link")), target: b"a"[..].into() };
+            link.call::<m::FsSymlink>(&to_a).await.unwrap();
+            let through = link.call::<m::FsStat>(&at(&root.join("link"))).await.unwrap();
+            assert_eq!((&*through.r#type, through.mtime_ms), ("file", Some(2_000_000)));
+            let itself = link.call::<m::FsLstat>(&at(&root.join("link"))).await.unwrap();
+            assert_eq!(itself.r#type, "link");
+            let text = link.call::<m::FsReadlink>(&at(&root.join("link"))).await.unwrap();
+            assert_eq!(text.path.0, b"a");
+            let real = link.call::<m::FsRealpath>(&at(&root.join("link"))).await.unwrap();
+            assert_eq!(real.path.0, fs::canonicalize(&a).unwrap().as_os_str().as_encoded_bytes());
+            assert!(link.call::<m::FsStatvfs>(&at(&root)).await.unwrap().total > 0);
+            // Directories.
+            let make = FsMakeParams { at: at(&root.join("x/y/z")), parents: true, mode: None };
+            link.call::<m::FsMkdir>(&make).await.unwrap();
+            link.call::<m::FsMkdir>(&make).await.unwrap();
+            let make = FsMakeParams { parents: false, ..make };
+            assert_eq!(kind(link.call::<m::FsMkdir>(&make).await.unwrap_err()), "fs.exists");
+            let remove = |path: &Path, recursive| FsRemoveParams { at: at(path), recursive };
+            let full = link.call::<m::FsRemove>(&remove(&root.join("x"), false)).await;
+            assert_eq!(kind(full.unwrap_err()), "fs.notEmpty");
+            let removed = link.call::<m::FsRemove>(&remove(&root.join("x"), true)).await.unwrap();
+            assert_eq!(removed.removed, 3);
+            link.call::<m::FsRemove>(&remove(&root.join("link"), true)).await.unwrap();
+            assert!(a.exists(), "the link went, not what it pointed to");
+            let gone = link.call::<m::FsStat>(&at(&root.join("x"))).await.unwrap_err();
+            assert_eq!((gone.code, kind(gone)), (1050, "fs.notFound".to_owned()));
+        }
+    });
+}
+
+#[test]
+fn a_large_directory_comes_in_pages() {
+    let lab = Lab::start();
+    let root = lab.home.path().join("many");
+    fs::create_dir(&root).unwrap();
+    for n in 0..250 {
+        fs::write(root.join(format!("f{n:03}")), "").unwrap();
+    }
+    fs::write(root.join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
+    talk(&lab, |link, targets| async move {
+        let path = root.as_os_str().as_encoded_bytes().into();
+        let mut params =
+            FsListParams { at: FsPath { targets, path }, cursor: None, limit: Some(100) };
+        let mut names = Vec::new();
+        let mut pages = 0;
+        loop {
+            let page = link.call::<m::FsList>(&params).await.unwrap();
+            assert!(page.entries.iter().all(|e| e.attr.r#type == "file" && e.attr.size == Some(0)));
+            names.extend(page.entries.into_iter().map(|e| e.name.0));
+            pages += 1;
+            match page.cursor {
+                Some(cursor) => params.cursor = Some(cursor),
+                None => break,
+            }
+        }
+        assert_eq!((names.len(), pages), (251, 3));
+        assert_eq!((&names[7][..], &names[250][..]), (&b"f007"[..], &b"\xff"[..]));
+        let late = link.call::<m::FsList>(&params).await.unwrap_err();
+        assert_eq!(kind(late), "handle.unknown");
+    });
+}
