@@ -71,7 +71,7 @@ fn git_clones_fetches_and_pushes() {
     git("two", "configuration", &["commit", "-qm", "second"]);
     git("two", "configuration", &["push", "-q", "origin", "HEAD"]);
     git("one", "environment", &["fetch", "-q"]);
-    let log = git("one", "environment", &["log", "--format=%s", "--all"]);
+    let log = git("one", "environment", &["log", "--format=%s", "--all", "--topo-order"]);
     assert_eq!(log, "second\nfirst\n");
 }
 
