@@ -124,7 +124,7 @@ impl Engine {
                 Some(ms) => Some(Duration::from_millis(ms)),
                 None => config.map(|c| c.command_timeout).filter(|t| !t.is_zero()),
             },
-            retries: params.retries.unwrap_or(0),
+            retries: params.retries.or(config.map(|c| c.max_retries)).unwrap_or(0),
             guard: params.guard.unwrap_or(!literal) && has_streams(&params.action),
             fanout: affordable(fanout.min(nodes.len()), &mut warnings),
             nodes,

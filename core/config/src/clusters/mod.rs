@@ -140,6 +140,44 @@ pub struct Cache {
     pub ttl: Duration,
 }
 
+impl Config {
+    /// Settings that are understood but change nothing in this version.
+    fn without_effect(&self) -> Vec<Error> {
+        let usual = Config::default();
+        let set = |i: &Interactive| *i != Interactive::default();
+        let rows = [
+            ("core.persist", self.core != usual.core, "there is no shared core yet"),
+            (
+                "interactive",
+                set(&self.interactive) || self.clusters.values().any(|c| set(&c.interactive)),
+                "the REPL has its settings from :set",
+            ),
+            (
+                "forwarding.retry_attempts",
+                self.forwarding.retry_attempts != usual.forwarding.retry_attempts,
+                "a kept forward is tried again until it is closed",
+            ),
+            (
+                "BSSH_BUFFER_SIZE",
+                self.buffer_size != usual.buffer_size,
+                "buffers follow the connection",
+            ),
+            (
+                "BSSH_CACHE_*",
+                self.ssh_config_cache != usual.ssh_config_cache,
+                "files are read once for each command",
+            ),
+            (
+                "BSSH_ENV_CACHE_*",
+                self.environment_cache != usual.environment_cache,
+                "the environment is read once for each command",
+            ),
+        ];
+        let set = rows.into_iter().filter(|(_, set, _)| *set);
+        set.map(|(key, _, why)| Error::plain(format!("{key} has no effect: {why}"))).collect()
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {

@@ -52,6 +52,7 @@ pub(crate) fn load(env: &Environment, explicit: Option<&Path>) -> Result<Config,
     config.files.reverse();
     problems.extend(overrides::apply(&mut config, env));
     problems.extend(check_default(&config));
+    config.warnings.extend(config.without_effect());
     if problems.is_empty() { Ok(config) } else { Err(problems) }
 }
 
