@@ -128,11 +128,6 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        let below = processes::descendants(self.pid());
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        for process in below {
-            processes::kill(process.pid);
-        }
+        processes::end(&mut self.child);
     }
 }

@@ -163,15 +163,7 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        if !matches!(self.child.try_wait(), Ok(None)) {
-            return;
-        }
-        let below = processes::descendants(self.pid());
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        for process in below {
-            processes::kill(process.pid);
-        }
+        processes::end(&mut self.child);
     }
 }
 

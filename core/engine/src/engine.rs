@@ -147,24 +147,22 @@ impl Engine {
     pub async fn launch(self: Arc<Self>, prepared: Prepared) {
         let Prepared { run, spool, .. } = prepared;
         let engine = self.clone();
-        let mut tasks = self.tasks.lock().await;
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(async move {
+        self.spawn(async move {
+            // stdin may end long before its nodes, or never: only they end the run.
             let filling = async {
-                match spool {
-                    Some((spool, origin)) => spool.fill(origin).await,
-                    None => std::future::pending().await,
+                if let Some((spool, origin)) = spool {
+                    spool.fill(origin).await;
                 }
-            };
-            let driving = run.clone().drive(engine.clone());
-            let driving = std::pin::pin!(driving);
-            let filling = std::pin::pin!(async {
-                filling.await;
                 std::future::pending::<()>().await;
-            });
-            futures_util::future::select(driving, filling).await;
+            };
+            tokio::select! {
+                biased;
+                () = run.clone().drive(engine.clone()) => {}
+                () = filling => {}
+            }
             engine.runs().remove(&run.id);
-        });
+        })
+        .await;
     }
 
     /// `exec/cancel`.

@@ -23,9 +23,7 @@ pub struct Presented {
     /// `SHA256:…`
     pub(crate) fingerprint: String,
     blob: Vec<u8>,
-    rsa_bits: Option<u32>,
-    /// The fingerprint drawn, for `VisualHostKey`.
-    picture: String,
+    public: PublicKey,
     certificate: Option<Box<Certificate>>,
 }
 
@@ -35,11 +33,10 @@ impl From<&PublicKeyOrCertificate> for Presented {
         Presented {
             key_type: public.algorithm().as_str().to_owned(),
             fingerprint: fingerprint(&public),
-            rsa_bits: rsa_bits(public.key_data()),
-            picture: picture(&public),
             // A key that was decoded can be encoded; an empty one is known nowhere.
             blob: public.to_bytes().unwrap_or_default(),
             certificate: key.certificate().cloned().map(Box::new),
+            public,
         }
     }
 }
@@ -77,8 +74,9 @@ pub async fn check(
 ) -> Result<Verdict, Error> {
     let name = rules.names.first().map(String::as_str).unwrap_or_default();
     refuse_revoked(rules, presented, name)?;
-    if presented.rsa_bits.is_some_and(|bits| bits < rules.min_rsa_bits) {
-        let bits = presented.rsa_bits.unwrap_or_default();
+    if let Some(bits) = rsa_bits(presented.public.key_data())
+        && bits < rules.min_rsa_bits
+    {
         let text = format!(
             "the RSA host key of {name} has {bits} bits; RequiredRSASize is {}",
             rules.min_rsa_bits
@@ -86,8 +84,8 @@ pub async fn check(
         return Err(error(ErrorKind::Unsupported(text)));
     }
     if rules.visual {
-        let text =
-            format!("Host key fingerprint is {}\n{}", presented.fingerprint, presented.picture);
+        let picture = picture(&presented.public);
+        let text = format!("Host key fingerprint is {}\n{picture}", presented.fingerprint);
         note(ask, NoteLevel::Warning, text);
     }
     if rules.skip_loopback && !rules.alias && peer.is_some_and(|p| p.is_loopback()) {

@@ -189,6 +189,9 @@ impl Engine {
             Some(command) => channel.exec(command.as_bytes()).await?,
             None => channel.shell().await?,
         }
+        if channel.agent_refused() {
+            tracing::warn!("{}: the node does not allow agent forwarding", route.plan.node);
+        }
         Ok((seat, channel))
     }
 
