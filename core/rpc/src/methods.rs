@@ -84,6 +84,7 @@ fn core(module: &mut RpcModule<Context>) {
             idle_ms: c.house.idle.map(millis),
         })
     });
+    register::<m::JournalRead, _, _, _>(module, |c, _, p| async move { c.engine.journal_read(&p) });
     register::<m::CoreStats, _, _, _>(
         module,
         |c, _, _| async move { Ok(c.engine.stats(c.caller()?)) },
@@ -131,8 +132,14 @@ fn forwards(module: &mut RpcModule<Context>) {
     });
     register::<m::ForwardList, _, _, _>(
         module,
-        |c, _, _| async move { Ok(c.engine.forward_list()) },
+        |c, _, p| async move { Ok(c.engine.forward_list(&p)) },
     );
+    register::<m::ConnectionCheck, _, _, _>(module, |c, _, p| async move {
+        c.engine.connection_check(&p)
+    });
+    register::<m::ConnectionCloseAll, _, _, _>(module, |c, _, p| async move {
+        c.engine.connection_close(&p).await
+    });
 }
 
 fn ptys(module: &mut RpcModule<Context>) {
@@ -144,22 +151,22 @@ fn ptys(module: &mut RpcModule<Context>) {
         Ok(opened)
     });
     register::<m::PtyWriteInput, _, _, _>(module, |c, _, p| async move {
-        c.engine.pty_write(p).await.map(|()| Empty {})
+        c.engine.pty_write(c.caller()?, p).await.map(|()| Empty {})
     });
     register::<m::PtyResizeTo, _, _, _>(module, |c, _, p| async move {
         c.engine.pty_resize(&p).await.map(|()| Empty {})
     });
     register::<m::PtyAttachView, _, _, _>(module, |c, call, p| async move {
-        let attached = c.engine.pty_attach(&p)?;
-        call.then(c.engine.clone().pty_begin(p.pty, attached.output));
+        let attached = c.engine.pty_attach(c.caller()?, &p)?;
+        call.then(c.engine.clone().pty_begin(call.link.clone(), p.pty, attached.output));
         Ok(attached)
     });
     register::<m::PtyDetach, _, _, _>(module, |c, _, p| async move {
-        c.engine.pty_detach(&p).map(|()| Empty {})
+        c.engine.pty_detach(c.caller()?, &p).map(|()| Empty {})
     });
     register::<m::PtyTakeInput, _, _, _>(module, |c, call, p| async move {
-        let input = c.engine.pty_take_input(&p)?;
-        call.then(c.engine.clone().pty_begin(p.pty, p.output));
+        let input = c.engine.pty_take_input(c.caller()?, &p)?;
+        call.then(c.engine.clone().pty_begin(call.link.clone(), p.pty, p.output));
         Ok(input)
     });
     register::<m::PtyClose, _, _, _>(module, |c, _, p| async move {
@@ -198,6 +205,21 @@ fn sessions(module: &mut RpcModule<Context>) {
         module,
         |c, _, _| async move { Ok(c.engine.session_list()) },
     );
+    register::<m::JobListAll, _, _, _>(module, |c, _, _| async move { Ok(c.engine.job_list()) });
+    register::<m::JobWaitFor, _, _, _>(
+        module,
+        |c, _, p| async move { c.engine.job_wait(&p).await },
+    );
+    register::<m::JobCancel, _, _, _>(module, |c, _, p| async move {
+        c.engine.job_cancel(&p).map(|()| Empty {})
+    });
+    register::<m::JobNodesOf, _, _, _>(module, |c, _, p| async move { c.engine.job_nodes(&p) });
+    register::<m::JobAttachTo, _, _, _>(module, |c, call, p| async move {
+        let (replay, caller) = (c.engine.job_attach(&p)?, c.caller()?.clone());
+        let (engine, started) = (c.engine.clone(), replay.started.clone());
+        call.then(async move { engine.job_replay(caller, replay).await });
+        Ok(started)
+    });
     register::<m::JobStartIn, _, _, _>(
         module,
         |c, _, p| async move { c.engine.job_start(p).await },
@@ -360,6 +382,7 @@ fn initialize(
     if let Some(environment) = params.environment {
         context.engine.set_environment(environment);
     }
+    context.engine.set_kind(&params.client.kind);
     context.engine.commons().introduce(context.number, params.client);
     call.greeted(params.strict);
     Ok(InitializeResult {

@@ -66,6 +66,8 @@ pub(crate) struct FileRequest {
     pub json: Option<Json>,
     pub quiet: bool,
     pub verbose: bool,
+    /// The shared core goes on alone.
+    pub detach: bool,
 }
 
 /// # Errors
@@ -125,7 +127,8 @@ pub(crate) fn request(args: &Args, files: &FileArgs, up: bool) -> Result<FileReq
         stall_ms: files.stall.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
     };
     let o = &args.output;
-    Ok(FileRequest { params, json: o.json, quiet: o.quiet, verbose: o.verbose > 0 })
+    let detach = args.connect.shared.detach;
+    Ok(FileRequest { params, json: o.json, quiet: o.quiet, verbose: o.verbose > 0, detach })
 }
 
 /// Flags that mean something for commands only.

@@ -72,11 +72,13 @@ const SUBCOMMANDS: &[&str] = &[
     "gate",
     "agent",
     "core",
+    "job",
+    "log",
 ];
 
 /// Subcommands that are reserved and not built yet; `demo` never comes here from an executable
 /// that has it.
-const ABSENT: &[&str] = &["demo", "session", "job", "sync", "sftp", "cache-stats"];
+const ABSENT: &[&str] = &["demo", "session", "sync", "sftp", "cache-stats"];
 
 /// Flags of the cluster grammar that are reserved and not built yet.
 const ABSENT_FLAGS: &[(&str, &str)] = &[

@@ -98,11 +98,19 @@ pub(crate) fn request(
         forward_agent: args.connect.agent,
         ..ExecParams::default()
     };
-    let rule = match run.greatest {
+    Ok(Request { params, view, rule: rule(args) })
+}
+
+/// How a run that goes on already is shown, and what its end is for the shell.
+pub(crate) fn how(args: &Args, terminals: Terminals) -> (ViewPlan, ExitRule) {
+    (view(args, true, terminals), rule(args))
+}
+
+fn rule(args: &Args) -> ExitRule {
+    match args.run.greatest {
         true => ExitRule::Max,
-        false => run.exit_code.unwrap_or(ExitRule::Default),
-    };
-    Ok(Request { params, view, rule })
+        false => args.run.exit_code.unwrap_or(ExitRule::Default),
+    }
 }
 
 /// Our own stdin, lent to the core.

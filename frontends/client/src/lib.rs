@@ -23,12 +23,13 @@
 //! ```
 //!
 //! Reading order: `core` (start, call, end), `child` (the process),
-//! `shared` (the core others use, too), `run` (one command over many
+//! `obtain` and `shared` (the core others use, too), `run` (one command over many
 //! nodes), `sessions` (shell states), `pty` (a terminal), `prompter` (questions to a person).
 //! nodes), `transfer` (files), `prompter` (questions to a person).
 
 mod child;
 mod core;
+mod obtain;
 mod prompter;
 mod pty;
 mod run;

@@ -15,7 +15,10 @@
 //! - `agents`: the local agent on a node.
 //! - `gates`: the gate, with git behind it.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
+//! - `jobs`: detached runs, read and waited for by others; warm connections of ssh's own flags.
 //! - `shared`: the core that frontends share: one per user, warm connections, strict about its place.
+//! - `shared_life`: the shared core killed, asked by two terminals, told secrets; its journal.
+//! - `shared_views`: several frontends at once: one terminal for two, and one that hangs.
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
 //! - `terminal`: the person's terminal, in order again whatever happens.
 //! - `demo`: the demo, as a newcomer runs it.
@@ -35,6 +38,7 @@ mod files;
 mod forwards;
 mod fs;
 mod gates;
+mod jobs;
 mod jump;
 mod kill;
 mod main_job;
@@ -44,5 +48,7 @@ mod pty;
 mod repl;
 mod session;
 mod shared;
+mod shared_life;
+mod shared_views;
 mod ssh_options;
 mod terminal;

@@ -21,7 +21,7 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`; an empty command; why the node does not take it, as `disconnected`.
     pub async fn job_start(&self, params: JobStart) -> Result<JobRef, CallError> {
-        let session = self.sessions.get(params.session)?;
+        let session = self.session(params.session)?;
         if params.command.trim().is_empty() || params.command.contains('\0') {
             let text = "params.command: no command, or one with a NUL byte";
             return Err(CallError::new(Kind::InvalidParams, text).at("params.command"));
@@ -74,7 +74,7 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`; the node is not there, as `disconnected`.
     pub async fn job_read(&self, params: &JobRead) -> Result<JobOutput, CallError> {
-        let session = self.sessions.get(params.session)?;
+        let session = self.session(params.session)?;
         let attached = session.ready().await.map_err(|f| lost(&session, &f))?;
         // The status first: what is read after it is all there is.
         let file = format!("{}.rc", params.job);
@@ -100,7 +100,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::job_read`].
     pub async fn job_kill(&self, params: JobKill) -> Result<(), CallError> {
-        let session = self.sessions.get(params.session)?;
+        let session = self.session(params.session)?;
         let signal = signal_name(params.signal)?;
         let attached = session.ready().await.map_err(|f| lost(&session, &f))?;
         attached.helper.signal(&signal, params.job).await;

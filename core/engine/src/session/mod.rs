@@ -29,7 +29,7 @@ use bssh_protocol::session::{
 use bytes::Bytes;
 use remote::{Facts, Helper};
 pub use run::PreparedExec;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,7 +42,6 @@ const FANOUT: u32 = 64;
 #[derive(Default)]
 pub(crate) struct Sessions {
     open: Mutex<BTreeMap<SessionId, Arc<Session>>>,
-    next: AtomicU64,
 }
 
 /// One session.
@@ -119,15 +118,13 @@ impl Sessions {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, id: SessionId) -> Result<Arc<Session>, CallError> {
-        let text = || format!("no session {id}");
-        let unknown = || CallError::new(Kind::HandleUnknown, text()).at("params.session");
-        self.open().get(&id).cloned().ok_or_else(unknown)
+    pub(crate) fn has(&self, id: SessionId) -> bool {
+        self.open().contains_key(&id)
     }
 
-    /// Ends all of them.
-    pub(crate) fn close_all(&self) {
-        for session in self.open().values() {
+    /// Ends all but these.
+    pub(crate) fn close_but(&self, kept: &BTreeSet<u64>) {
+        for (_, session) in self.open().iter().filter(|(id, _)| !kept.contains(id)) {
             session.close();
         }
     }
@@ -160,7 +157,7 @@ impl Engine {
         let gate = Arc::new(Semaphore::new(fanout));
         let open = |node: crate::plan::NodePlan| {
             Arc::new(Session {
-                id: self.sessions.next.fetch_add(1, Relaxed) + 1,
+                id: self.new_id(),
                 node: node.name,
                 name: params.name.clone(),
                 route: node.route,
@@ -192,6 +189,9 @@ impl Engine {
             })
         };
         let sessions: Vec<Arc<Session>> = nodes.into_iter().map(open).collect();
+        for session in &sessions {
+            self.commons.journal.note("session", session.id, &session.node);
+        }
         self.sessions.open().extend(sessions.iter().map(|s| (s.id, s.clone())));
         let node = |s: &Arc<Session>| SessionNode { session: s.id, node: s.node.clone() };
         let opened = SessionsOpened {
@@ -208,6 +208,7 @@ impl Engine {
             self.spawn(async move {
                 keep::keep(engine.clone(), session.clone()).await;
                 engine.sessions.open().remove(&session.id);
+                engine.commons.tell();
             })
             .await;
         }
@@ -218,7 +219,7 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`; a name that is no signal's.
     pub fn session_signal(&self, params: SessionSignal) -> Result<(), CallError> {
-        let session = self.sessions.get(params.session)?;
+        let session = self.session(params.session)?;
         let signal = signal_name(params.signal)?;
         let memory = session.memory();
         let wanted = |id: &ExecId| params.exec.is_none_or(|exec| exec == *id);
@@ -241,7 +242,7 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`.
     pub fn session_connect(&self, params: &SessionRef) -> Result<(), CallError> {
-        let session = self.sessions.get(params.session)?;
+        let session = self.session(params.session)?;
         if matches!(session.stage(), Stage::Lost(..)) {
             session.kick.notify_one();
         }
@@ -253,7 +254,7 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`.
     pub fn session_reset(&self, params: &SessionRef) -> Result<(), CallError> {
-        let session = self.sessions.get(params.session)?;
+        let session = self.session(params.session)?;
         match session.stage() {
             Stage::Ready(..) => session.reset.notify_one(),
             _ => {
@@ -269,7 +270,7 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`.
     pub fn session_close(&self, params: &SessionRef) -> Result<(), CallError> {
-        self.sessions.get(params.session)?.close();
+        self.session(params.session)?.close();
         Ok(())
     }
 
@@ -278,12 +279,27 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`.
     pub fn session_info(&self, params: &SessionRef) -> Result<SessionEntry, CallError> {
-        Ok(self.sessions.get(params.session)?.entry())
+        Ok(self.session(params.session)?.entry())
+    }
+
+    /// A session of this link, or of another one of the core.
+    fn session(&self, id: SessionId) -> Result<Arc<Session>, CallError> {
+        let own = self.sessions.open().get(&id).cloned();
+        let engines = || self.commons.engines();
+        let any = || engines().iter().find_map(|e| e.sessions.open().get(&id).cloned());
+        let text = || format!("no session {id}");
+        let unknown = || CallError::new(Kind::HandleUnknown, text()).at("params.session");
+        own.or_else(any).ok_or_else(unknown)
     }
 
     /// `session/list`.
     pub fn session_list(&self) -> SessionList {
-        SessionList { sessions: self.sessions.open().values().map(|s| s.entry()).collect() }
+        let engines = self.commons.engines();
+        SessionList { sessions: engines.iter().flat_map(|e| e.own_sessions()).collect() }
+    }
+
+    pub(crate) fn own_sessions(&self) -> Vec<SessionEntry> {
+        self.sessions.open().values().map(|s| s.entry()).collect()
     }
 }
 

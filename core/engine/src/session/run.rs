@@ -10,7 +10,7 @@ use crate::failure::{failure, plain};
 use crate::spool::Spool;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Exit, Failure, Phase};
-use bssh_protocol::link::{StreamReceiver, StreamSender};
+use bssh_protocol::link::{Link, StreamReceiver, StreamSender};
 use bssh_protocol::methods::SessionExecDoneEvent;
 use bssh_protocol::session::{
     ExecId, SessionExecDone, SessionExecParams, SessionExecStarted, StateUse,
@@ -20,7 +20,6 @@ use bssh_ssh::{Channel, ChannelEvent, ChannelWriter};
 use futures_util::future::{Either, select};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -44,6 +43,8 @@ pub struct PreparedExec {
 
 struct Job {
     session: Arc<Session>,
+    /// Who runs it: another link than the session's, maybe.
+    link: Link,
     exec: ExecId,
     params: SessionExecParams,
     /// Standard output and error, until they are carried.
@@ -64,7 +65,7 @@ impl Engine {
         caller: &Caller,
         params: SessionExecParams,
     ) -> Result<PreparedExec, CallError> {
-        let session = self.sessions.get(params.session)?;
+        let session = self.session(params.session)?;
         check(&params)?;
         let link = &caller.link;
         let window = params.window.unwrap_or(WINDOW);
@@ -76,7 +77,7 @@ impl Engine {
             }
             _ => None,
         };
-        let exec = self.sessions.next.fetch_add(1, Relaxed) + 1;
+        let exec = self.new_id();
         let (orders, taken) = mpsc::channel(ORDERS);
         let mut memory = session.memory();
         memory.running.insert(exec, orders);
@@ -93,7 +94,8 @@ impl Engine {
         };
         let stdin = stdin.map(|(_, receiver)| receiver);
         let outputs = Some((stdout, stderr));
-        let job = Job { session, exec, params, outputs, stdin, orders: taken, turn };
+        let link = caller.link.clone();
+        let job = Job { session, link, exec, params, outputs, stdin, orders: taken, turn };
         Ok(PreparedExec { started, job })
     }
 
@@ -165,8 +167,8 @@ impl Job {
         }
         (told.session, told.exec) = (session.id, self.exec);
         told.duration_ms = crate::run::millis(begun.elapsed());
-        // A link that is lost ends the session.
-        let _ = session.link.notify::<SessionExecDoneEvent>(&told).await;
+        // A link that is lost needs no news.
+        let _ = self.link.notify::<SessionExecDoneEvent>(&told).await;
         if let Some((attached, file)) = news {
             let before = attached.state_file();
             attached.set_state_file(&file);
@@ -195,8 +197,8 @@ impl Job {
         channel.exec(line.as_bytes()).await.map_err(|e| failure(&e))?;
         let most = self.params.max_output;
         let Some((out, err)) = self.outputs.take() else { return Err(no_exit()) };
-        let out = Output::new(&session.link, out, &nonce, most);
-        let err = Output::new(&session.link, err, &nonce, most);
+        let out = Output::new(&self.link, out, &nonce, most);
+        let err = Output::new(&self.link, err, &nonce, most);
         let writer = channel.writer();
         let mut control = Control { timed_out: false, interrupted: false };
         let end = {
