@@ -16,6 +16,7 @@
 //! - `gates`: the gate, with git behind it.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
+//! - `prompts`: who is asked for a passphrase, and where.
 //! - `terminal`: the person's terminal, in order again whatever happens.
 //! - `demo`: the demo, as a newcomer runs it.
 
@@ -38,6 +39,7 @@ mod jump;
 mod kill;
 mod main_job;
 mod programs;
+mod prompts;
 mod protocol;
 mod pty;
 mod repl;
