@@ -131,7 +131,7 @@ pub async fn preferred_types(rules: &HostKeyRules) -> Vec<String> {
     let mut known = known_hosts::entries(rules, name).unwrap_or_default();
     if let Some(command) = &rules.command {
         let none = [('I', "ORDER"), ('H', name), ('f', "NONE"), ('K', "NONE"), ('t', "NONE")];
-        if let Ok(file) = known_hosts::from_command(command, &none).await {
+        if let Ok(file) = known_hosts::from_command(command, &none, rules.children.as_ref()).await {
             file.collect(&name.to_ascii_lowercase(), "KnownHostsCommand", false, &mut known);
         }
     }
@@ -268,7 +268,7 @@ async fn entries(rules: &HostKeyRules, name: &str, key: &Presented) -> Result<Ve
             ('K', blob.as_str()),
             ('t', key.key_type.as_str()),
         ];
-        let file = known_hosts::from_command(command, &tokens).await?;
+        let file = known_hosts::from_command(command, &tokens, rules.children.as_ref()).await?;
         file.collect(&name.to_ascii_lowercase(), "KnownHostsCommand", false, &mut found);
     }
     Ok(found)

@@ -15,6 +15,7 @@
 //! - `agents`: the local agent on a node.
 //! - `gates`: the gate, with git behind it.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
+//! - `shared`: the core that frontends share: one per user, warm connections, strict about its place.
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
 //! - `prompts`: who is asked for a passphrase, and where.
 //! - `terminal`: the person's terminal, in order again whatever happens.
@@ -44,5 +45,6 @@ mod protocol;
 mod pty;
 mod repl;
 mod session;
+mod shared;
 mod ssh_options;
 mod terminal;
