@@ -138,7 +138,10 @@ async fn learn_keys(
 ) {
     let rules = &plan.host_keys;
     let keys = match announced.wait_for(|keys| !keys.is_empty()).await {
-        Ok(keys) => host_key::to_learn(rules, &keys),
+        Ok(keys) => {
+            let wanted = |key: &&PublicKey| host_key::is_wanted(&plan.algorithms.host_keys, key);
+            host_key::to_learn(rules, &keys.iter().filter(wanted).cloned().collect::<Vec<_>>())
+        }
         Err(_) => None,
     };
     let (Some(keys), Some(inner)) = (keys, inner.upgrade()) else { return };

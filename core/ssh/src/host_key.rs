@@ -187,6 +187,13 @@ pub(crate) async fn learn(rules: &HostKeyRules, keys: &[PublicKey], ask: &dyn As
     }
 }
 
+/// Whether `HostKeyAlgorithms` (empty: all) has a use for this key.
+pub(crate) fn is_wanted(algorithms: &[String], key: &PublicKey) -> bool {
+    let rsa = key.key_data().is_rsa();
+    let is_it = |n: &String| n == key.algorithm().as_str() || rsa && n.starts_with("rsa-sha2-");
+    algorithms.is_empty() || algorithms.iter().any(is_it)
+}
+
 /// Announced keys that are worth proving; `None` if the files need no change or may not have one.
 pub(crate) fn to_learn(rules: &HostKeyRules, announced: &[PublicKey]) -> Option<Vec<PublicKey>> {
     let (file, name) = (rules.user_files.first()?, rules.names.first()?);

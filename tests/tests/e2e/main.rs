@@ -20,6 +20,7 @@
 //! - `shared_life`: the shared core killed, asked by two terminals, told secrets; its journal.
 //! - `shared_views`: several frontends at once: one terminal for two, and one that hangs.
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
+//! - `prompts`: who is asked for a passphrase, and where.
 //! - `terminal`: the person's terminal, in order again whatever happens.
 //! - `demo`: the demo, as a newcomer runs it.
 
@@ -43,6 +44,7 @@ mod jump;
 mod kill;
 mod main_job;
 mod programs;
+mod prompts;
 mod protocol;
 mod pty;
 mod repl;
