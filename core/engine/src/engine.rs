@@ -17,6 +17,7 @@ use crate::run::{Order, Parts, Run, has_streams, millis};
 use crate::session::Sessions;
 use crate::sink::{Adopt, Sinks};
 use crate::stdin::{Origin, Spool, Stdin};
+use crate::sync::Syncs;
 use crate::transfer::Transfers;
 use bssh_config::Environment;
 use bssh_config::clusters::Forwarding;
@@ -49,6 +50,7 @@ pub struct Engine {
     pub(crate) ptys: Ptys,
     pub(crate) sessions: Sessions,
     pub(crate) transfers: Transfers,
+    pub(crate) syncs: Syncs,
     pub(crate) reach: Reach,
     pub(crate) listings: Listings,
     pub(crate) agents: Arc<Agents>,
@@ -91,6 +93,7 @@ impl Engine {
             ptys: Ptys::default(),
             sessions: Sessions::default(),
             transfers: Transfers::default(),
+            syncs: Syncs::default(),
             reach: Reach::default(),
             listings: Listings::default(),
             agents: Arc::default(),
@@ -224,6 +227,7 @@ impl Engine {
         self.ptys.close_all();
         self.sessions.close_all();
         self.transfers.cancel_all();
+        self.syncs.cancel_all();
         self.reach.close_all();
         self.gates.close_all().await;
         for run in self.runs().values() {

@@ -240,6 +240,11 @@ pub(crate) enum Sub {
         override_usage = "bssh download [OPTIONS] HOST:SRC… DST\n       bssh -H NODES download [OPTIONS] SRC… DST"
     )]
     Download(crate::files::FileArgs),
+    /// Keep a directory here and one on a node the same
+    Sync {
+        #[command(subcommand)]
+        verb: crate::sync::SyncVerb,
+    },
     /// List clusters and groups
     List,
     /// Expand, fold, count, pick from or split a node set

@@ -68,6 +68,7 @@ const SUBCOMMANDS: &[&str] = &[
     "man",
     "upload",
     "download",
+    "sync",
     "forward",
     "gate",
     "agent",
@@ -76,7 +77,7 @@ const SUBCOMMANDS: &[&str] = &[
 /// Subcommands that are reserved and not built yet; `core` and `demo` never come here from an
 /// executable that has them. Taking `core` for a host would start a core to reach it, without
 /// end.
-const ABSENT: &[&str] = &["core", "demo", "session", "job", "sync", "sftp", "cache-stats"];
+const ABSENT: &[&str] = &["core", "demo", "session", "job", "sftp", "cache-stats"];
 
 /// Flags of the cluster grammar that are reserved and not built yet.
 const ABSENT_FLAGS: &[(&str, &str)] = &[
@@ -290,6 +291,7 @@ mod tests {
             ("ping -H a", Grammar::Cluster),
             ("upload -r x web1:/srv", Grammar::Cluster),
             ("-F cfg download -H a x y", Grammar::Cluster),
+            ("sync run x web1:y", Grammar::Cluster),
             ("-f 3 ping", Grammar::Cluster),
             ("-x host ping", Grammar::Ssh),
             ("nodes expand -- a[1-2]", Grammar::Cluster),
@@ -314,9 +316,8 @@ mod tests {
             "-t -H a top",
             "-H a -L 1:b:2 ls",
             "-H a --tui ls",
-            "sync x y",
             "-H a session ls",
-            "-H a sync",
+            "-H a sftp",
             "core --stdio",
             "--persist 5m -H a true",
         ] {
@@ -326,7 +327,7 @@ mod tests {
                 "{line}: {got:?}"
             );
         }
-        assert_eq!(check("bssh", "-H a -- sync"), Grammar::Cluster);
+        assert_eq!(check("bssh", "-H a -- sftp"), Grammar::Cluster);
         assert_eq!(check("bssh", "-H a ls -t"), Grammar::Cluster);
     }
 

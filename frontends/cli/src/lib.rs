@@ -17,6 +17,7 @@ mod output;
 mod prompt;
 mod request;
 mod ssh;
+mod sync;
 mod verbs;
 
 use bssh_client::Start;

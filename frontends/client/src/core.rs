@@ -9,6 +9,7 @@ use crate::pty::{Pty, Ptys};
 use crate::run::{Run, Runs, Windows, window_for};
 use crate::service::Frontend;
 use crate::sessions::{Queue, SessionEvent, Sessions};
+use crate::sync::{Sync, Syncs};
 use crate::transfer::{Transfer, Transfers};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::ExecParams;
@@ -16,9 +17,10 @@ use bssh_protocol::handshake::{
     ClientCapabilities, ClientInfo, InitializeParams, InitializeResult, LEVEL, MAJOR, Offer,
 };
 use bssh_protocol::link::{Link, LinkTask, Notification, Options};
-use bssh_protocol::methods::{ExecStart, Initialize, Method, TransferStart};
+use bssh_protocol::methods::{ExecStart, Initialize, Method, SyncStart, TransferStart};
 use bssh_protocol::pty::PtyOpenParams;
 use bssh_protocol::stream::{Sink, Source};
+use bssh_protocol::sync::SyncParams;
 use bssh_protocol::transfer::TransferParams;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -105,6 +107,7 @@ struct Handles {
     ptys: Arc<Ptys>,
     sessions: Arc<Queue>,
     transfers: Arc<Transfers>,
+    syncs: Arc<Syncs>,
 }
 
 impl Handles {
@@ -113,6 +116,7 @@ impl Handles {
         self.runs.lost(how);
         self.ptys.lost();
         self.transfers.lost(how);
+        self.syncs.lost(how);
         self.sessions.push(SessionEvent::Lost(how.to_owned()), None);
     }
 }
@@ -175,6 +179,7 @@ impl Core {
             ptys: handles.ptys.clone(),
             sessions: handles.sessions.clone(),
             transfers: handles.transfers.clone(),
+            syncs: handles.syncs.clone(),
             events: sender,
         };
         let (link, task) = Link::start(reader, writer, service, Options::frontend());
@@ -272,6 +277,22 @@ impl Core {
         let opened = self
             .link
             .call_then::<TransferStart, _>(params, move |started| transfers.open(&link, started))
+            .await;
+        match opened {
+            Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
+            opened => opened,
+        }
+    }
+
+    /// Starts a sync.
+    ///
+    /// # Errors
+    /// As [`Core::exec`].
+    pub async fn sync(&self, params: &SyncParams) -> Result<Sync, CallError> {
+        let (link, syncs) = (self.link.clone(), self.handles.syncs.clone());
+        let opened = self
+            .link
+            .call_then::<SyncStart, _>(params, move |started| syncs.open(&link, started))
             .await;
         match opened {
             Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),

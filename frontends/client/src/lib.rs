@@ -22,8 +22,8 @@
 //! ```
 //!
 //! Reading order: `core` (start, call, end), `child` (the process), `run` (one command over many
-//! nodes), `sessions` (shell states), `pty` (a terminal), `prompter` (questions to a person).
-//! nodes), `transfer` (files), `prompter` (questions to a person).
+//! nodes), `sessions` (shell states), `pty` (a terminal), `transfer` (files), `sync` (trees kept
+//! the same), `prompter` (questions to a person).
 
 mod child;
 mod core;
@@ -32,6 +32,7 @@ mod pty;
 mod run;
 mod service;
 mod sessions;
+mod sync;
 mod transfer;
 
 pub use crate::core::{Core, Error, Start};
@@ -40,4 +41,5 @@ pub use prompter::{Answer, NoPrompter, Prompter};
 pub use pty::Pty;
 pub use run::{Channel, Run, RunEvent, window_for};
 pub use sessions::{SessionEvent, Sessions};
+pub use sync::{Sync, SyncEvent};
 pub use transfer::{Transfer, TransferEvent};

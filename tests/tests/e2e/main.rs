@@ -5,6 +5,7 @@
 //! - `faults`: everything that can be wrong on the way to a node, and with the streams.
 //! - `files`: transfers, and what hostile nodes and cuts make of them.
 //! - `fs`: an editor's requests about single files.
+//! - `sync`: trees that are kept the same here and on a node.
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
@@ -43,4 +44,5 @@ mod pty;
 mod repl;
 mod session;
 mod ssh_options;
+mod sync;
 mod terminal;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use self::gates::Gate;
+use self::sync::Sync;
 use crate::error::Error;
 use crate::node::NodeOverrides;
 
@@ -20,6 +21,7 @@ mod overrides;
 mod places;
 mod reader;
 mod schema;
+pub mod sync;
 mod variables;
 
 pub(crate) use nearest::nearest;
@@ -51,6 +53,7 @@ pub struct Config {
 
     pub forwarding: Forwarding,
     pub gates: IndexMap<String, Gate>,
+    pub sync: IndexMap<String, Sync>,
     pub interactive: Interactive,
     pub core: Core,
     pub ssh_config_cache: Cache,
@@ -193,6 +196,7 @@ impl Default for Config {
             buffer_size: 64 * 1024,
             forwarding: Forwarding::default(),
             gates: IndexMap::new(),
+            sync: IndexMap::new(),
             interactive: Interactive::default(),
             core: Core::default(),
             ssh_config_cache: Cache { enabled: true, size: 100, ttl: Duration::from_secs(300) },

@@ -20,6 +20,7 @@ pub(super) const TOP: &[Field<Config>] = &[
     Field { name: "forwarding", read: |c, v, r| r.table(&mut c.forwarding, v, FORWARDING) },
     Field { name: "interactive", read: |c, v, r| r.table(&mut c.interactive, v, INTERACTIVE) },
     Field { name: "gates", read: super::gates::gates },
+    Field { name: "sync", read: super::sync::syncs },
     Field { name: "core", read: |c, v, r| r.table(&mut c.core, v, CORE) },
 ];
 

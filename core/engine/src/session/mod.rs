@@ -27,6 +27,7 @@ use bssh_protocol::session::{
     SessionRef, SessionSignal, SessionsOpened, Snapshot,
 };
 use bytes::Bytes;
+pub(crate) use payload::{bootstrap, quote};
 use remote::{Facts, Helper};
 pub use run::PreparedExec;
 use std::collections::BTreeMap;

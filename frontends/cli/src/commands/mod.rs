@@ -13,6 +13,7 @@ mod gate;
 mod hold;
 mod list;
 mod nodes;
+mod sync;
 mod transfer;
 mod watch;
 
@@ -24,6 +25,7 @@ pub(crate) use forward::forward;
 pub(crate) use gate::gate;
 pub(crate) use list::list;
 pub(crate) use nodes::nodes;
+pub(crate) use sync::sync;
 pub(crate) use transfer::transfer;
 
 use crate::last::LastRun;
