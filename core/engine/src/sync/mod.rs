@@ -6,10 +6,12 @@
 //! what is doubtful. `apply` carries a plan out with `put`, `get` and `names`; what is replaced
 //! here goes to `backup`. `store` remembers (`journal`, `record`), `lock` and `lease` keep others
 //! away, `open` makes a pair ready and has `recover` deal with what was cut off. `round` is one
-//! look and what follows from it, `run` the way from start to end, `watch` rounds without end.
+//! look and what follows from it, `run` the way from start to end, `watch` rounds without
+//! end, `barrier` a push before each command of a session. `decide` is what a person asks and decides.
 
 mod apply;
 mod backup;
+mod barrier;
 mod decide;
 mod ends;
 mod filter;
@@ -35,6 +37,8 @@ mod scan;
 mod sides;
 mod store;
 mod watch;
+
+pub(crate) use barrier::Barrier;
 
 use crate::engine::{Caller, Engine};
 use bssh_protocol::error::{CallError, Kind};
@@ -102,7 +106,7 @@ impl Engine {
             },
             questions: Engine::asking(caller).clone(),
             begun: Instant::now(),
-            told: Told { link: caller.link.clone(), sync: id },
+            told: Told { link: Some(caller.link.clone()), sync: id },
             stop: Arc::default(),
             count: Arc::default(),
         });

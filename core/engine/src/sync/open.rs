@@ -52,7 +52,8 @@ pub(crate) async fn open(with: With<'_>) -> Result<Opened, Fault> {
     let first = Lock::take(&dir.join("lock"), WAIT).await?;
     let store = Store::open(&dir)?;
     let is_new = store.base.is_empty();
-    let makes = is_new && !with.wanted.dry_run;
+    // A root that was there once is made again only if that is wished: all would look deleted.
+    let makes = (is_new || with.wanted.force_delete) && !with.wanted.dry_run;
     let makes_here = makes && with.wanted.action != SyncAction::Push;
     let local = local_root(&pair.local, makes_here)?;
     let root_lock = options.state.join("roots").join(format!("{}.lock", hex(&local.1)));
@@ -186,7 +187,7 @@ fn local_root(path: &Path, make: bool) -> Result<(LocalDir, std::path::PathBuf),
     Ok((LocalDir::at(&real).map_err(named)?, real))
 }
 
-/// A root that was there once is not made again: everything would look deleted.
+/// Its own cause, with advice of its own.
 fn missing_root(fault: Fault) -> Fault {
     match fault.is_missing() {
         true => Fault::new("syncHalted", "the directory is not there"),

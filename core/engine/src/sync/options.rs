@@ -141,6 +141,10 @@ fn pairs(
         .iter()
         .map(|pair| (local(&pair.local), trimmed(pair.remote.as_bytes())))
         .collect();
+    let twice = |at: usize, root: &PathBuf| roots.iter().take(at).any(|(other, _)| other == root);
+    if roots.iter().enumerate().any(|(at, (root, _))| twice(at, root)) {
+        return Err(bad("id", "two of its pairs have one local directory"));
+    }
     let mut pairs = Vec::new();
     for (pair, (local, remote)) in sync.pairs.iter().zip(&roots) {
         let text = local.as_os_str().as_bytes();

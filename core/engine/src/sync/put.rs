@@ -7,11 +7,13 @@ use super::journal::{Intent, Place};
 use super::listing::described;
 use super::model::{Entry, LocalStat, Rel, RemoteStat, Thing};
 use super::scan;
-use crate::transfer::{Fault, LocalDir, Row, remote};
+use crate::transfer::{Fault, LocalDir, remote};
 use bssh_ssh::sftp::{Attrs, Block, RemoteFile, flags};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use ring::digest::{Context, SHA256};
 use std::fs::File;
 use std::io::Read;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A file that changes while it is sent is sent again, so often.
@@ -208,27 +210,52 @@ async fn stream(
 ) -> Result<([u8; 32], LocalStat), Fault> {
     let length = ends.sftp.limits().write as usize;
     let source = Arc::new(Mutex::new(source));
-    let mut row = Row::new(DEPTH);
+    let mut running = FuturesUnordered::new();
     let (mut at, mut block) = (0_u64, first);
     while !block.is_empty() {
         let n = block.len();
-        let permit = ends.budget(n).await?;
-        row.add(async move {
+        let permit = meanwhile(ends.budget(n), &mut running).await??;
+        running.push(async move {
             file.write(at, block).await?;
             drop(permit);
             Count::add(&ends.count.bytes, n as u64);
-            Ok(())
-        })
-        .await?;
+            Ok::<_, Fault>(())
+        });
         at += n as u64;
         let reading = source.clone();
         let next = move || reading.lock().unwrap_or_else(PoisonError::into_inner).next(length);
-        block = ends.disk.run(next).await?;
+        block = meanwhile(ends.disk.run(next), &mut running).await??;
+        while running.len() >= DEPTH
+            && let Some(done) = running.next().await
+        {
+            done?;
+        }
     }
-    row.finish().await?;
+    while let Some(done) = running.next().await {
+        done?;
+    }
     let gone = || Fault::fatal("internal", "the core is ending");
     let source = Arc::into_inner(source).ok_or_else(gone)?;
     let source = source.into_inner().unwrap_or_else(PoisonError::into_inner);
     let after = scan::described(&rustix::fs::fstat(&source.file)?);
     Ok((scan::finished(source.hash), after))
+}
+
+/// Waits for something while what is on the way goes on: blocks give their room back only when
+/// they are polled.
+async fn meanwhile<T, F>(
+    wanted: impl Future<Output = T>,
+    running: &mut FuturesUnordered<F>,
+) -> Result<T, Fault>
+where
+    F: Future<Output = Result<(), Fault>>,
+{
+    let mut wanted = pin!(wanted);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut wanted => return Ok(done),
+            Some(done) = running.next(), if !running.is_empty() => done?,
+        }
+    }
 }

@@ -152,6 +152,10 @@ fn restrict(opened: &Opened, options: &Options, plan: &mut Plan, remote: &Remote
         if here && options.protect.has(path, false) {
             *action = Action::Clash(Clash::Blocked("protected"));
         }
+        // There is no place to save a link in.
+        if *action == Action::PushOver && matches!(remote.side.get(path), Some(Seen::Link(_))) {
+            *action = Action::Clash(Clash::Content);
+        }
         let known = open.get(path).map(|conflict| &conflict.theirs.remote);
         if *action == Action::KeepBoth && known.is_some() && known == remote.stats.get(path) {
             *action = Action::Clash(Clash::Open);

@@ -17,7 +17,7 @@ use crate::transfer::Fault;
 use bssh_protocol::exec::{Failure, Phase};
 use bssh_protocol::link::Link;
 use bssh_protocol::methods::{
-    SyncConflictEvent as ConflictEvent, SyncDoneEvent, SyncProgressEvent, SyncRoundEvent,
+    Event, SyncConflictEvent as ConflictEvent, SyncDoneEvent, SyncProgressEvent, SyncRoundEvent,
     SyncStateEvent, SyncStepEvent,
 };
 use bssh_protocol::sync::{
@@ -51,33 +51,40 @@ pub(crate) struct SyncRun {
     pub count: Arc<Count>,
 }
 
-/// Where a sync tells of itself. A link that is lost ends it.
+/// Where a sync tells of itself; none: its result is all that is wanted. A link that is lost ends
+/// it.
 pub(crate) struct Told {
-    pub link: Link,
+    pub link: Option<Link>,
     pub sync: SyncId,
 }
 
 impl Told {
+    async fn tell<E: Event>(&self, event: &E::Params) {
+        if let Some(link) = &self.link {
+            let _ = link.notify::<E>(event).await;
+        }
+    }
+
     pub(crate) async fn state(&self, state: &str, message: Option<String>) {
         let message = message.map(|text| one_line(&text));
         let event = SyncStateChange { sync: self.sync, state: state.to_owned(), message };
-        let _ = self.link.notify::<SyncStateEvent>(&event).await;
+        self.tell::<SyncStateEvent>(&event).await;
     }
 
     pub(crate) async fn step(&self, action: &str, path: &[u8], bytes: u64) {
         let (sync, action) = (self.sync, action.to_owned());
         let event = SyncStep { sync, action, path: path.into(), bytes };
-        let _ = self.link.notify::<SyncStepEvent>(&event).await;
+        self.tell::<SyncStepEvent>(&event).await;
     }
 
     async fn conflict(&self, conflict: SyncConflict) {
         let event = SyncConflictEvent { sync: self.sync, conflict };
-        let _ = self.link.notify::<ConflictEvent>(&event).await;
+        self.tell::<ConflictEvent>(&event).await;
     }
 
     pub(crate) async fn round(&self, result: Synced) {
         let event = SyncDone { sync: self.sync, result };
-        let _ = self.link.notify::<SyncRoundEvent>(&event).await;
+        self.tell::<SyncRoundEvent>(&event).await;
     }
 }
 
@@ -109,7 +116,7 @@ impl SyncRun {
             Ok(()) => incomplete(&result),
         };
         let event = SyncDone { sync: self.id, result };
-        let _ = self.told.link.notify::<SyncDoneEvent>(&event).await;
+        self.told.tell::<SyncDoneEvent>(&event).await;
     }
 
     async fn pairs(&self, engine: &Engine, result: &mut Synced) -> Result<(), Failure> {
@@ -258,7 +265,7 @@ impl SyncRun {
             };
             if now != said {
                 said = now;
-                let _ = self.told.link.notify::<SyncProgressEvent>(&now).await;
+                self.told.tell::<SyncProgressEvent>(&now).await;
             }
         }
     }

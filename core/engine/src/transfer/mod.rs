@@ -21,7 +21,6 @@ mod tree;
 mod upload;
 mod verify;
 
-pub(crate) use crowd::Row;
 pub(crate) use disk::{Disk, LocalDir, settle};
 pub(crate) use fault::Fault;
 pub(crate) use node::open;
