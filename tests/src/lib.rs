@@ -19,6 +19,7 @@ mod driver;
 pub mod net;
 mod peer;
 mod run;
+mod shared;
 mod terminal;
 mod transcript;
 
@@ -28,5 +29,6 @@ pub use delay::Delay;
 pub use driver::Driver;
 pub use peer::Peer;
 pub use run::{Run, bssh, until};
+pub use shared::Shared;
 pub use terminal::Terminal;
 pub use transcript::{Ending, Transcript};

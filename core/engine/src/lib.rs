@@ -6,6 +6,7 @@
 //! `transfer`, single files are `fs`, trees kept the same are `sync`.
 
 mod agent;
+mod commons;
 mod descriptor;
 mod engine;
 mod exec;
@@ -21,19 +22,22 @@ mod pool;
 mod pty;
 mod pump;
 mod questions;
+mod remarks;
 mod run;
 mod session;
 mod sink;
 mod spool;
 mod stdin;
+mod stock;
 mod sudo;
 mod sync;
 mod transfer;
 
 pub use bssh_config::Environment;
+pub use commons::Commons;
 pub use engine::{Caller, Engine, Prepared};
 pub use pty::PreparedPty;
-pub use questions::BANNER;
+pub use remarks::{BANNER, Remarks, is_wanted, remark};
 pub use session::{PreparedExec, PreparedSessions};
 pub use sync::PreparedSync;
 pub use transfer::PreparedTransfer;

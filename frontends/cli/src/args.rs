@@ -4,6 +4,8 @@
 //! together is [`crate::request`]'s business; which grammar applies at all is
 //! [`crate::grammar`]'s.
 
+use crate::agent_args::AgentArgs;
+use crate::shared_verbs::SharedVerb;
 use crate::verbs::{AgentVerb, ForwardVerb, GateVerb};
 use bssh_protocol::exec::Threshold;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -95,9 +97,8 @@ pub(crate) struct ConnectArgs {
     /// The YAML configuration to read
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<String>,
-    /// Forward the local agent
-    #[arg(short = 'A', global = true)]
-    pub agent: bool,
+    #[command(flatten)]
+    pub agent: AgentArgs,
     /// IPv4 only
     #[arg(short = '4', conflicts_with = "ipv6", global = true)]
     pub ipv4: bool,
@@ -107,6 +108,10 @@ pub(crate) struct ConnectArgs {
     /// Give up connecting after this long (10, 1.5s, 2m)
     #[arg(long, value_name = "TIME", value_parser = duration, global = true)]
     pub connect_timeout: Option<Duration>,
+    /// Keep a shared core and its connections for this long after the command (10m, yes: for ever,
+    /// no: a core of its own) [BSSH_PERSIST, core.persist]
+    #[arg(long, value_name = "TIME", value_parser = crate::persist::parse, global = true)]
+    pub persist: Option<bssh_client::Persist>,
     /// No pseudo-terminal (as always on several nodes)
     #[arg(short = 'T', global = true)]
     pub no_tty: bool,
@@ -241,10 +246,8 @@ pub(crate) enum Sub {
     )]
     Download(crate::files::FileArgs),
     /// Keep a directory here and one on a node the same
-    Sync {
-        #[command(subcommand)]
-        verb: crate::sync::SyncVerb,
-    },
+    #[command(subcommand)]
+    Sync(crate::sync::SyncVerb),
     /// List clusters and groups
     List,
     /// Expand, fold, count, pick from or split a node set
@@ -281,6 +284,8 @@ pub(crate) enum Sub {
         #[command(subcommand)]
         verb: AgentVerb,
     },
+    #[command(flatten)]
+    Shared(SharedVerb),
     /// Print a completion script for a shell
     Completions {
         #[arg(value_enum)]
@@ -396,9 +401,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         other => return Err(format!("unknown unit {other:?}; use ms, s, m or h")),
     };
-    let number: f64 = digits.parse().map_err(|_| "not a time; e.g. 10, 1.5s, 2m".to_owned())?;
-    Duration::try_from_secs_f64(number * unit)
-        .map_err(|_| "not a time; e.g. 10, 1.5s, 2m".to_owned())
+    let number = digits.parse::<f64>().map(|n| Duration::try_from_secs_f64(n * unit));
+    number.ok().and_then(Result::ok).ok_or_else(|| "not a time; e.g. 10, 1.5s, 2m".to_owned())
 }
 
 /// `3` or `10%`.

@@ -72,12 +72,12 @@ const SUBCOMMANDS: &[&str] = &[
     "forward",
     "gate",
     "agent",
+    "core",
 ];
 
-/// Subcommands that are reserved and not built yet; `core` and `demo` never come here from an
-/// executable that has them. Taking `core` for a host would start a core to reach it, without
-/// end.
-const ABSENT: &[&str] = &["core", "demo", "session", "job", "sftp", "cache-stats"];
+/// Subcommands that are reserved and not built yet; `demo` never comes here from an executable
+/// that has it.
+const ABSENT: &[&str] = &["demo", "session", "job", "sftp", "cache-stats"];
 
 /// Flags of the cluster grammar that are reserved and not built yet.
 const ABSENT_FLAGS: &[(&str, &str)] = &[
@@ -86,7 +86,6 @@ const ABSENT_FLAGS: &[(&str, &str)] = &[
     ("R", "forwards for several nodes; `bssh -R SPEC HOST` opens one for a single host"),
     ("D", "forwards for several nodes; `bssh -D SPEC HOST` opens one for a single host"),
     ("tui", "full-screen view"),
-    ("persist", "shared core"),
 ];
 
 /// Short flags that give targets.
@@ -312,15 +311,9 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused_by_name() {
-        for line in [
-            "-t -H a top",
-            "-H a -L 1:b:2 ls",
-            "-H a --tui ls",
-            "-H a session ls",
-            "-H a sftp",
-            "core --stdio",
-            "--persist 5m -H a true",
-        ] {
+        for line in
+            ["-t -H a top", "-H a -L 1:b:2 ls", "-H a --tui ls", "-H a session ls", "-H a sftp"]
+        {
             let got = check("bssh", line);
             assert!(
                 matches!(&got, Grammar::Refused(why) if why.contains("this build has no")),

@@ -219,7 +219,7 @@ mod tests {
         let words: Vec<OsString> = line.split(' ').map(Into::into).collect();
         let args = Args::read(&words).map_err(|e| e.to_string())?;
         match &args.subcommand {
-            Some(Sub::Sync { verb }) => request(&args, verb),
+            Some(Sub::Sync(verb)) => request(&args, verb),
             other => panic!("{other:?}"),
         }
     }

@@ -2,14 +2,16 @@
 //!
 //! Only the last progress waits in the queue, so that a slow consumer holds little.
 
-use bssh_protocol::error::CallError;
+use crate::core::Core;
+use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::link::{Link, Notification};
 use bssh_protocol::methods::{
     Event, SyncCancel, SyncConflictEvent, SyncDoneEvent, SyncProgressEvent, SyncRoundEvent,
-    SyncStateEvent, SyncStepEvent,
+    SyncStart, SyncStateEvent, SyncStepEvent,
 };
 use bssh_protocol::sync::{
-    SyncConflict, SyncId, SyncProgress, SyncRef, SyncStarted, SyncStateChange, SyncStep, Synced,
+    SyncConflict, SyncId, SyncParams, SyncProgress, SyncRef, SyncStarted, SyncStateChange,
+    SyncStep, Synced,
 };
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,6 +61,24 @@ struct Queue {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Core {
+    /// Starts a sync.
+    ///
+    /// # Errors
+    /// As [`Core::exec`].
+    pub async fn sync(&self, params: &SyncParams) -> Result<Sync, CallError> {
+        let (link, syncs) = (self.link().clone(), self.handles.syncs.clone());
+        let opened = self
+            .link()
+            .call_then::<SyncStart, _>(params, move |started| syncs.open(&link, started))
+            .await;
+        match opened {
+            Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
+            opened => opened,
+        }
+    }
 }
 
 impl Sync {

@@ -89,7 +89,7 @@ impl Engine {
             let text = "params.dryRun: a watch has no end that could be foretold";
             return Err(CallError::new(Kind::InvalidParams, text).at("params.dryRun"));
         }
-        let options = Options::new(&self.env, &params.what)?;
+        let options = Options::new(self.env(), &params.what)?;
         let id = self.new_id();
         let started = SyncStarted {
             sync: id,

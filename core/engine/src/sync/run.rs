@@ -202,7 +202,7 @@ impl SyncRun {
         let ask = engine.ask_for(&self.questions);
         let opening = async {
             let (lease, _) =
-                engine.pool.lease(&route, &ask).await.map_err(|error| failure(&error))?;
+                engine.pool().lease(&route, &ask).await.map_err(|error| failure(&error))?;
             let sftp = crate::transfer::open(&lease).await?;
             let (options, wanted) = (&self.options, self.wanted);
             let (count, stop) = (self.count.clone(), self.stop.clone());
