@@ -19,6 +19,7 @@ use crate::run::{Order, Parts, Run, has_streams, millis};
 use crate::session::Sessions;
 use crate::sink::{Adopt, Sinks};
 use crate::stdin::{Origin, Spool, Stdin};
+use crate::sync::Syncs;
 use crate::transfer::Transfers;
 use bssh_config::Environment;
 use bssh_config::clusters::Forwarding;
@@ -55,6 +56,7 @@ pub struct Engine {
     pub(crate) ptys: Ptys,
     pub(crate) sessions: Sessions,
     pub(crate) transfers: Transfers,
+    pub(crate) syncs: Syncs,
     pub(crate) reach: Reach,
     pub(crate) listings: Listings,
     pub(crate) agents: Arc<Agents>,
@@ -102,6 +104,7 @@ impl Engine {
             ptys: Ptys::default(),
             sessions: Sessions::default(),
             transfers: Transfers::default(),
+            syncs: Syncs::default(),
             reach: Reach::default(),
             listings: Listings::default(),
             agents: Arc::default(),
@@ -311,6 +314,7 @@ impl Engine {
         self.ptys.close_but(&kept);
         self.sessions.close_all();
         self.transfers.cancel_all();
+        self.syncs.cancel_all();
         self.reach.close_all();
         self.gates.close_all().await;
         for (_, run) in self.runs().iter().filter(|(id, _)| !kept.contains(id)) {

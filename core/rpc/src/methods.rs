@@ -45,6 +45,7 @@ pub(crate) fn service(engine: &Arc<Engine>, number: u64, house: Arc<House>) -> R
     sessions(&mut module);
     transfers(&mut module);
     fs(&mut module);
+    syncs(&mut module);
     connections(&mut module);
     agent(&mut module);
     gate(&mut module);
@@ -284,6 +285,30 @@ fn fs(module: &mut RpcModule<Context>) {
     });
 }
 
+fn syncs(module: &mut RpcModule<Context>) {
+    register::<m::SyncStart, _, _, _>(module, |c, call, p| async move {
+        let prepared = c.engine.sync_prepare(c.caller()?, &p)?;
+        let (engine, started) = (c.engine.clone(), prepared.started.clone());
+        call.then(async move { engine.sync_launch(prepared).await });
+        Ok(started)
+    });
+    register::<m::SyncCancel, _, _, _>(module, |c, _, p| async move {
+        c.engine.sync_cancel(p.sync).await.map(|()| Empty {})
+    });
+    register::<m::SyncList, _, _, _>(module, |c, _, _| async move { Ok(c.engine.sync_list()) });
+    register::<m::SyncStatus, _, _, _>(module, |c, _, p| async move { c.engine.sync_status(&p) });
+    register::<m::SyncConflicts, _, _, _>(
+        module,
+        |c, _, p| async move { c.engine.sync_conflicts(&p) },
+    );
+    register::<m::SyncResolve, _, _, _>(module, |c, _, p| async move {
+        c.engine.sync_resolve(&p).await
+    });
+    register::<m::SyncRestore, _, _, _>(module, |c, _, p| async move {
+        c.engine.sync_restore(&p).await
+    });
+}
+
 fn connections(module: &mut RpcModule<Context>) {
     register::<m::ForwardConnections, _, _, _>(module, |c, _, p| async move {
         c.engine.forward_connections(p.forward)
@@ -396,6 +421,7 @@ fn initialize(
             ("pty".to_owned(), 1),
             ("transfer".to_owned(), 1),
             ("fs".to_owned(), 1),
+            ("sync".to_owned(), 1),
             ("agent".to_owned(), 1),
             ("gate".to_owned(), 1),
         ]),

@@ -245,6 +245,9 @@ pub(crate) enum Sub {
         override_usage = "bssh download [OPTIONS] HOST:SRC… DST\n       bssh -H NODES download [OPTIONS] SRC… DST"
     )]
     Download(crate::files::FileArgs),
+    /// Keep a directory here and one on a node the same
+    #[command(subcommand)]
+    Sync(crate::sync::SyncVerb),
     /// List clusters and groups
     List,
     /// Expand, fold, count, pick from or split a node set
@@ -398,9 +401,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         other => return Err(format!("unknown unit {other:?}; use ms, s, m or h")),
     };
-    let number: f64 = digits.parse().map_err(|_| "not a time; e.g. 10, 1.5s, 2m".to_owned())?;
-    Duration::try_from_secs_f64(number * unit)
-        .map_err(|_| "not a time; e.g. 10, 1.5s, 2m".to_owned())
+    let number = digits.parse::<f64>().map(|n| Duration::try_from_secs_f64(n * unit));
+    number.ok().and_then(Result::ok).ok_or_else(|| "not a time; e.g. 10, 1.5s, 2m".to_owned())
 }
 
 /// `3` or `10%`.

@@ -129,7 +129,7 @@ pub(crate) fn request(args: &Args, files: &FileArgs, up: bool) -> Result<FileReq
 }
 
 /// Flags that mean something for commands only.
-fn refuse(args: &Args) -> Result<(), String> {
+pub(crate) fn refuse(args: &Args) -> Result<(), String> {
     let (run, o) = (&args.run, &args.output);
     let given = [
         (run.timeout.is_some(), "-u/--timeout (see --stall)"),
@@ -153,7 +153,7 @@ fn refuse(args: &Args) -> Result<(), String> {
 }
 
 /// scp's `host:path`, `user@host:path`, `[v6]:path`. A slash before the colon makes it a path.
-fn host_and_path(text: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn host_and_path(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = text.iter().position(|b| *b == b'@').map_or(0, |at| at + 1);
     let colon = match text.get(at) {
         Some(b'[') => {

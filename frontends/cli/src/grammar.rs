@@ -68,6 +68,7 @@ const SUBCOMMANDS: &[&str] = &[
     "man",
     "upload",
     "download",
+    "sync",
     "forward",
     "gate",
     "agent",
@@ -76,7 +77,7 @@ const SUBCOMMANDS: &[&str] = &[
 
 /// Subcommands that are reserved and not built yet; `demo` never comes here from an executable
 /// that has it.
-const ABSENT: &[&str] = &["demo", "session", "job", "sync", "sftp", "cache-stats"];
+const ABSENT: &[&str] = &["demo", "session", "job", "sftp", "cache-stats"];
 
 /// Flags of the cluster grammar that are reserved and not built yet.
 const ABSENT_FLAGS: &[(&str, &str)] = &[
@@ -289,6 +290,7 @@ mod tests {
             ("ping -H a", Grammar::Cluster),
             ("upload -r x web1:/srv", Grammar::Cluster),
             ("-F cfg download -H a x y", Grammar::Cluster),
+            ("sync run x web1:y", Grammar::Cluster),
             ("-f 3 ping", Grammar::Cluster),
             ("-x host ping", Grammar::Ssh),
             ("nodes expand -- a[1-2]", Grammar::Cluster),
@@ -309,21 +311,16 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused_by_name() {
-        for line in [
-            "-t -H a top",
-            "-H a -L 1:b:2 ls",
-            "-H a --tui ls",
-            "sync x y",
-            "-H a session ls",
-            "-H a sync",
-        ] {
+        for line in
+            ["-t -H a top", "-H a -L 1:b:2 ls", "-H a --tui ls", "-H a session ls", "-H a sftp"]
+        {
             let got = check("bssh", line);
             assert!(
                 matches!(&got, Grammar::Refused(why) if why.contains("this build has no")),
                 "{line}: {got:?}"
             );
         }
-        assert_eq!(check("bssh", "-H a -- sync"), Grammar::Cluster);
+        assert_eq!(check("bssh", "-H a -- sftp"), Grammar::Cluster);
         assert_eq!(check("bssh", "-H a ls -t"), Grammar::Cluster);
     }
 

@@ -20,6 +20,7 @@ mod prompt;
 mod request;
 mod shared_verbs;
 mod ssh;
+mod sync;
 mod verbs;
 
 use bssh_client::{Persist, Start};

@@ -10,6 +10,7 @@ use crate::run::{Run, Runs, Windows, window_for};
 use crate::service::Frontend;
 use crate::sessions::{Queue, SessionEvent, Sessions};
 use crate::shared::{self, Passing, Persist};
+use crate::sync::Syncs;
 use crate::transfer::{Transfer, Transfers};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::ExecParams;
@@ -134,7 +135,7 @@ enum Carrier {
 /// A core at work.
 pub struct Core {
     link: Link,
-    handles: Handles,
+    pub(crate) handles: Handles,
     lost: watch::Receiver<Option<Lost>>,
     lent: Option<Lent>,
     hello: InitializeResult,
@@ -143,11 +144,12 @@ pub struct Core {
 
 /// What a link owns.
 #[derive(Clone, Default)]
-struct Handles {
+pub(crate) struct Handles {
     runs: Arc<Runs>,
     ptys: Arc<Ptys>,
     sessions: Arc<Queue>,
     transfers: Arc<Transfers>,
+    pub(crate) syncs: Arc<Syncs>,
 }
 
 impl Handles {
@@ -156,6 +158,7 @@ impl Handles {
         self.runs.lost(how);
         self.ptys.lost();
         self.transfers.lost(how);
+        self.syncs.lost(how);
         self.sessions.push(SessionEvent::Lost(how.to_owned()), None);
     }
 }
@@ -287,6 +290,7 @@ impl Core {
             ptys: handles.ptys.clone(),
             sessions: handles.sessions.clone(),
             transfers: handles.transfers.clone(),
+            syncs: handles.syncs.clone(),
             events: sender,
             log_file: start.log_file,
         };
@@ -422,7 +426,7 @@ impl Core {
         self.lost().await
     }
 
-    async fn explain(&self) -> CallError {
+    pub(crate) async fn explain(&self) -> CallError {
         CallError::new(Kind::Disconnected, self.lost().await.to_string())
     }
 }

@@ -4,6 +4,7 @@ use crate::prompter::Prompter;
 use crate::pty::Ptys;
 use crate::run::Runs;
 use crate::sessions::{Queue, SessionEvent};
+use crate::sync::Syncs;
 use crate::transfer::Transfers;
 use bssh_protocol::handshake::LogRecord;
 use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service};
@@ -23,6 +24,7 @@ pub(crate) struct Frontend {
     pub(crate) ptys: Arc<Ptys>,
     pub(crate) sessions: Arc<Queue>,
     pub(crate) transfers: Arc<Transfers>,
+    pub(crate) syncs: Arc<Syncs>,
     /// Other events. When nobody takes them, further ones are left out.
     pub(crate) events: mpsc::Sender<Notification>,
     /// Where a shared core's remarks go instead of stderr.
@@ -130,7 +132,9 @@ impl Service for Frontend {
                 // Full: whoever is interested sees a gap in the numbers.
                 let _ = self.events.try_send(notification);
             }
-            _ => {}
+            _ => {
+                self.syncs.take(&notification);
+            }
         }
     }
 }

@@ -5,6 +5,8 @@
 //! - `faults`: everything that can be wrong on the way to a node, and with the streams.
 //! - `files`: transfers, and what hostile nodes and cuts make of them.
 //! - `fs`: an editor's requests about single files.
+//! - `sync`: trees that are kept the same here and on a node.
+//! - `sync_faults`: the same, killed, cut off, lied to, out of room, and far away.
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
@@ -47,4 +49,6 @@ mod repl;
 mod session;
 mod shared;
 mod ssh_options;
+mod sync;
+mod sync_faults;
 mod terminal;

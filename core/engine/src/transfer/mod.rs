@@ -21,10 +21,12 @@ mod tree;
 mod upload;
 mod verify;
 
+pub(crate) use disk::{Disk, LocalDir, settle};
 pub(crate) use fault::Fault;
 pub(crate) use node::open;
+pub(crate) use pattern::Skip;
 pub(crate) use send::split;
-pub(crate) use tree::join;
+pub(crate) use tree::{DEEPEST, join};
 
 use crate::engine::{Caller, Engine, affordable};
 use crate::plan::Planner;
