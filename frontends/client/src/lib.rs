@@ -24,8 +24,8 @@
 //!
 //! Reading order: `core` (start, call, end), `child` (the process),
 //! `shared` (the core others use, too), `run` (one command over many
-//! nodes), `sessions` (shell states), `pty` (a terminal), `prompter` (questions to a person).
-//! nodes), `transfer` (files), `prompter` (questions to a person).
+//! nodes), `sessions` (shell states), `pty` (a terminal), `transfer` and `tasks` (files),
+//! `prompter` (questions to a person).
 
 mod child;
 mod core;
@@ -35,6 +35,7 @@ mod run;
 mod service;
 mod sessions;
 mod shared;
+mod tasks;
 mod transfer;
 
 pub use crate::core::{Core, Error, Start};

@@ -4,6 +4,8 @@
 //! - `main_job`: one command on many nodes, and every way to show its output.
 //! - `faults`: everything that can be wrong on the way to a node, and with the streams.
 //! - `files`: transfers, and what hostile nodes and cuts make of them.
+//! - `bare`: files to and from a node that has no file server.
+//! - `ways`: files from node to node, over a long way, onto a disk that is full.
 //! - `fs`: an editor's requests about single files.
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
@@ -30,6 +32,7 @@
 )]
 
 mod agents;
+mod bare;
 mod demo;
 mod faults;
 mod files;
@@ -48,3 +51,4 @@ mod session;
 mod shared;
 mod ssh_options;
 mod terminal;
+mod ways;
