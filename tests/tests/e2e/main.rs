@@ -17,6 +17,7 @@
 //! - `agents`: the local agent on a node.
 //! - `gates`: the gate, with git behind it.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
+//! - `sftp`: `bssh sftp` beside OpenSSH's sftp.
 //! - `shared`: the core that frontends share: one per user, warm connections, strict about its place.
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
 //! - `prompts`: who is asked for a passphrase, and where.
@@ -48,6 +49,7 @@ mod protocol;
 mod pty;
 mod repl;
 mod session;
+mod sftp;
 mod shared;
 mod ssh_options;
 mod terminal;
