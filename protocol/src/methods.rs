@@ -7,7 +7,8 @@
 //! [`crate::handshake::LEVEL`] if a release is between.
 
 use crate::{
-    agent, auth, exec, forward, fs, gate, handshake, node, pty, session, stream, sync, transfer,
+    agent, auth, exec, forward, fs, gate, handshake, node, pty, session, stream, sync, task,
+    transfer,
 };
 use schemars::{Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
@@ -269,6 +270,22 @@ protocol! {
         core FsSetattr = "fs/setattr" (fs::FsAttrParams) -> handshake::Empty, since 1;
         /// Makes a symbolic link.
         core FsSymlink = "fs/symlink" (fs::FsLinkParams) -> handshake::Empty, since 1;
+        /// Gives a file a second name (a hard link).
+        core FsLink = "fs/link" (fs::FsHardLinkParams) -> handshake::Empty, since 1;
+        /// What the node's file server can do. The path does not matter.
+        core FsFeaturesOf = "fs/features" (fs::FsPath) -> fs::FsFeatures, since 1;
+        /// Names of users and groups by their numbers, where the node's file server tells them.
+        core FsOwners = "fs/owners" (fs::FsOwnersParams) -> fs::FsOwnerNames, since 1;
+        /// A file as a stream.
+        core FsOpenRead = "fs/openRead" (task::FsOpenReadParams) -> task::FsOpened, since 1;
+        /// A file from a stream; it is never seen half-written.
+        core FsOpenWrite = "fs/openWrite" (task::FsOpenWriteParams) -> task::FsWriting, since 1;
+        /// Copies files between here and a node, or between two nodes. Answers at once.
+        core FsCopy = "fs/copy" (task::FsCopyParams) -> task::FsTaskRef, since 1;
+        /// Gives up a task; finished files stay. `fs/taskDone` still comes.
+        core FsTaskCancel = "fs/taskCancel" (task::FsTaskRef) -> handshake::Empty, since 1;
+        /// The tasks of this core.
+        core FsTaskListAll = "fs/taskList" (handshake::Empty) -> task::FsTaskList, since 1;
         /// What starting a gate would do. Touches nothing but the configuration.
         core GatePrepare = "gate/prepare" (gate::GateParams) -> gate::GatePlan, since 1;
         /// Starts a gate: all its listeners or none. The same plan again changes nothing.
@@ -331,6 +348,8 @@ protocol! {
         frontend SyncRoundEvent = "sync/round" (sync::SyncDone), since 1;
         /// The last word on a sync.
         frontend SyncDoneEvent = "sync/done" (sync::SyncDone), since 1;
+        /// The last word on a write or a copy.
+        frontend FsTaskDoneEvent = "fs/taskDone" (task::FsTaskDone), since 1;
         /// A question is no longer open.
         frontend PromptDoneEvent = "auth/promptDone" (auth::PromptDone), since 1;
         /// A forward, or one of its connections, has changed.

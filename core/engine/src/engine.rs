@@ -7,7 +7,7 @@ use crate::agent::Agents;
 use crate::commons::Commons;
 use crate::descriptor::is_null;
 use crate::forward::Forwards;
-use crate::fs::{Listings, Reach};
+use crate::fs::{Listings, Reach, Tasks};
 use crate::gate::Gates;
 use crate::lanes::Lanes;
 use crate::plan::{Planner, Route};
@@ -59,6 +59,7 @@ pub struct Engine {
     pub(crate) syncs: Syncs,
     pub(crate) reach: Reach,
     pub(crate) listings: Listings,
+    pub(crate) fs_tasks: Tasks,
     pub(crate) agents: Arc<Agents>,
     pub(crate) gates: Gates,
     adopt: Box<Adopt>,
@@ -107,6 +108,7 @@ impl Engine {
             syncs: Syncs::default(),
             reach: Reach::default(),
             listings: Listings::default(),
+            fs_tasks: Tasks::default(),
             agents: Arc::default(),
             gates: Gates::default(),
             adopt,
@@ -315,6 +317,7 @@ impl Engine {
         self.sessions.close_all();
         self.transfers.cancel_all();
         self.syncs.cancel_all();
+        self.fs_tasks.cancel_all();
         self.reach.close_all();
         self.gates.close_all().await;
         for (_, run) in self.runs().iter().filter(|(id, _)| !kept.contains(id)) {

@@ -43,7 +43,8 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-More subcommands: core (the headless core, for other programs), demo (nodes of its own, to play with).
+More subcommands: core (the headless core, for other programs), demo (nodes of its own, to play with),
+sftp (files of one node, as OpenSSH's sftp; its options are sftp's).
 Without targets the words are read as ssh reads them: bssh user@host command.
 To run a command named like a subcommand, put -- before it: bssh -H a,b -- ping 10.0.0.1
 
@@ -235,9 +236,9 @@ pub(crate) enum Sub {
     },
     /// Connect to the nodes and log in, no more
     Ping,
-    /// Send files to the nodes
+    /// Send files to the nodes, from here or from another node
     #[command(
-        override_usage = "bssh upload [OPTIONS] SRC… HOST:DST\n       bssh -H NODES upload [OPTIONS] SRC… DST"
+        override_usage = "bssh upload [OPTIONS] SRC… HOST:DST\n       bssh upload [OPTIONS] HOST:SRC… HOST:DST\n       bssh -H NODES upload [OPTIONS] SRC… DST"
     )]
     Upload(crate::files::FileArgs),
     /// Fetch files from the nodes (from several: to DST/NODE, or where {node} in DST says)

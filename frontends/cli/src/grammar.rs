@@ -12,6 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Grammar {
     Ssh,
+    /// sftp's own, behind the word.
+    Sftp,
     Cluster,
     /// `-C NAME`: the cluster grammar if the configuration knows a cluster of that name, else
     /// ssh's `-C`.
@@ -25,6 +27,9 @@ pub(crate) fn decide(program: &OsStr, words: &[OsString]) -> Grammar {
     let name = std::path::Path::new(program).file_name().unwrap_or(program);
     if name == "ssh" || words.first().is_some_and(|w| w == "ssh") {
         return Grammar::Ssh;
+    }
+    if words.first().is_some_and(|w| w == "sftp") {
+        return Grammar::Sftp;
     }
     if words.is_empty() {
         return Grammar::Cluster;
@@ -73,11 +78,12 @@ const SUBCOMMANDS: &[&str] = &[
     "gate",
     "agent",
     "core",
+    "sftp",
 ];
 
 /// Subcommands that are reserved and not built yet; `demo` never comes here from an executable
 /// that has it.
-const ABSENT: &[&str] = &["demo", "session", "job", "sftp", "cache-stats"];
+const ABSENT: &[&str] = &["demo", "session", "job", "cache-stats"];
 
 /// Flags of the cluster grammar that are reserved and not built yet.
 const ABSENT_FLAGS: &[(&str, &str)] = &[
@@ -119,6 +125,9 @@ const LONG_VALUES: &[&str] = &[
     "max-output",
     "color",
     "persist",
+    "agent-keys",
+    "agent-confirm",
+    "agent-sock",
     "skip",
     "symlinks",
     "stall",
@@ -145,7 +154,17 @@ impl Seen {
         if let Some((flag, what)) = &self.absent_flag {
             return Some(format!("{flag}: this build has no {what}"));
         }
-        let word = self.first_word.as_deref().filter(|w| !self.separated && ABSENT.contains(w))?;
+        let word = self.first_word.as_deref().filter(|_| !self.separated)?;
+        if word == "sftp" {
+            return Some(
+                "sftp is for one node, and its options come behind the word\nhint: bssh sftp \
+                 [options] [user@]host[:path]; to run the command sftp on the nodes write `-- sftp …`"
+                    .to_owned(),
+            );
+        }
+        if !ABSENT.contains(&word) {
+            return None;
+        }
         Some(format!(
             "this build has no subcommand {word}\nhint: to run the command {word} on the nodes \
              write `-- {word} …`; to log in to a host of that name, `bssh ssh {word}`"
@@ -295,6 +314,8 @@ mod tests {
             ("-x host ping", Grammar::Ssh),
             ("nodes expand -- a[1-2]", Grammar::Cluster),
             ("ssh ping", Grammar::Ssh),
+            ("sftp -b x host", Grammar::Sftp),
+            ("-- sftp", Grammar::Ssh),
             ("ssh -H a", Grammar::Ssh),
             // No subcommand, but a host.
             ("-- ping", Grammar::Ssh),
@@ -320,7 +341,10 @@ mod tests {
                 "{line}: {got:?}"
             );
         }
-        assert_eq!(check("bssh", "-H a -- sftp"), Grammar::Cluster);
+        for line in ["-p 22 sftp host", "-H a sftp host"] {
+            assert!(matches!(check("bssh", line), Grammar::Refused(_)), "{line}");
+        }
+        assert_eq!(check("bssh", "-H a -- sync"), Grammar::Cluster);
         assert_eq!(check("bssh", "-H a ls -t"), Grammar::Cluster);
     }
 

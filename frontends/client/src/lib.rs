@@ -23,8 +23,8 @@
 //! ```
 //!
 //! Reading order: `core` (start, call, end), `child` (the process), `shared` (the core others
-//! use, too), `run` (one command over many nodes), `sessions` (shell states), `pty` (a terminal), `transfer` (files), `sync` (trees kept
-//! the same), `prompter` (questions to a person).
+//! use, too), `run` (one command over many nodes), `sessions` (shell states), `pty` (a terminal),
+//! `transfer` and `tasks` (files), `sync` (trees kept the same), `prompter` (questions to a person).
 
 mod child;
 mod core;
@@ -35,6 +35,7 @@ mod service;
 mod sessions;
 mod shared;
 mod sync;
+mod tasks;
 mod transfer;
 
 pub use crate::core::{Core, Error, Start};

@@ -4,6 +4,8 @@
 //! - `main_job`: one command on many nodes, and every way to show its output.
 //! - `faults`: everything that can be wrong on the way to a node, and with the streams.
 //! - `files`: transfers, and what hostile nodes and cuts make of them.
+//! - `bare`: files to and from a node that has no file server.
+//! - `ways`: files from node to node, over a long way, onto a disk that is full.
 //! - `fs`: an editor's requests about single files.
 //! - `sync`: trees that are kept the same here and on a node.
 //! - `sync_faults`: the same, killed, cut off, lied to, out of room, and far away.
@@ -17,6 +19,7 @@
 //! - `agents`: the local agent on a node.
 //! - `gates`: the gate, with git behind it.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
+//! - `sftp`: `bssh sftp` beside OpenSSH's sftp.
 //! - `shared`: the core that frontends share: one per user, warm connections, strict about its place.
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
 //! - `prompts`: who is asked for a passphrase, and where.
@@ -32,6 +35,7 @@
 )]
 
 mod agents;
+mod bare;
 mod demo;
 mod faults;
 mod files;
@@ -47,8 +51,10 @@ mod protocol;
 mod pty;
 mod repl;
 mod session;
+mod sftp;
 mod shared;
 mod ssh_options;
 mod sync;
 mod sync_faults;
 mod terminal;
+mod ways;
