@@ -1,5 +1,6 @@
 //! Which method calls what. A handler is a few lines: the engine does the work.
 
+use crate::across;
 use crate::house::{Ending, House};
 use crate::log;
 use bssh_engine::{Caller, Engine};
@@ -15,8 +16,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 /// What the handlers of one link share.
-struct Context {
-    engine: Arc<Engine>,
+pub(crate) struct Context {
+    pub(crate) engine: Arc<Engine>,
     /// Set by `initialize`.
     caller: OnceLock<Caller>,
     /// The link's number.
@@ -26,7 +27,7 @@ struct Context {
 
 impl Context {
     /// Every method but `initialize` comes after it.
-    fn caller(&self) -> Result<&Caller, CallError> {
+    pub(crate) fn caller(&self) -> Result<&Caller, CallError> {
         self.caller
             .get()
             .ok_or_else(|| CallError::new(Kind::NotInitialized, "initialize comes first"))
@@ -45,9 +46,12 @@ pub(crate) fn service(engine: &Arc<Engine>, number: u64, house: Arc<House>) -> R
     sessions(&mut module);
     transfers(&mut module);
     fs(&mut module);
+    syncs(&mut module);
+    tasks(&mut module);
     connections(&mut module);
     agent(&mut module);
     gate(&mut module);
+    across::register_all(&mut module);
     Router::new(module)
 }
 
@@ -86,7 +90,6 @@ fn core(module: &mut RpcModule<Context>) {
             idle_ms: c.house.idle.map(millis),
         })
     });
-    register::<m::JournalRead, _, _, _>(module, |c, _, p| async move { c.engine.journal_read(&p) });
     register::<m::CoreStats, _, _, _>(
         module,
         |c, _, _| async move { Ok(c.engine.stats(c.caller()?)) },
@@ -136,12 +139,6 @@ fn forwards(module: &mut RpcModule<Context>) {
         module,
         |c, _, p| async move { Ok(c.engine.forward_list(&p)) },
     );
-    register::<m::ConnectionCheck, _, _, _>(module, |c, _, p| async move {
-        c.engine.connection_check(&p)
-    });
-    register::<m::ConnectionCloseAll, _, _, _>(module, |c, _, p| async move {
-        c.engine.connection_close(&p).await
-    });
 }
 
 fn ptys(module: &mut RpcModule<Context>) {
@@ -207,21 +204,6 @@ fn sessions(module: &mut RpcModule<Context>) {
         module,
         |c, _, _| async move { Ok(c.engine.session_list()) },
     );
-    register::<m::JobListAll, _, _, _>(module, |c, _, _| async move { Ok(c.engine.job_list()) });
-    register::<m::JobWaitFor, _, _, _>(
-        module,
-        |c, _, p| async move { c.engine.job_wait(&p).await },
-    );
-    register::<m::JobCancel, _, _, _>(module, |c, _, p| async move {
-        c.engine.job_cancel(&p).map(|()| Empty {})
-    });
-    register::<m::JobNodesOf, _, _, _>(module, |c, _, p| async move { c.engine.job_nodes(&p) });
-    register::<m::JobAttachTo, _, _, _>(module, |c, call, p| async move {
-        let (replay, caller) = (c.engine.job_attach(&p)?, c.caller()?.clone());
-        let (engine, started) = (c.engine.clone(), replay.started.clone());
-        call.then(async move { engine.job_replay(caller, replay).await });
-        Ok(started)
-    });
     register::<m::JobStartIn, _, _, _>(
         module,
         |c, _, p| async move { c.engine.job_start(p).await },
@@ -303,6 +285,73 @@ fn fs(module: &mut RpcModule<Context>) {
     register::<m::FsSymlink, _, _, _>(module, |c, _, p| async move {
         let caller = c.caller()?.clone();
         c.engine.fs_symlink(&caller, p).await
+    });
+    register::<m::FsLink, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_link(&caller, p).await
+    });
+    register::<m::FsFeaturesOf, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_features(&caller, p).await
+    });
+    register::<m::FsOwners, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_owners(&caller, p).await
+    });
+}
+
+fn tasks(module: &mut RpcModule<Context>) {
+    register::<m::FsOpenRead, _, _, _>(module, |c, call, p| async move {
+        let caller = c.caller()?.clone();
+        let prepared = c.engine.fs_open_read(&caller, p).await?;
+        let (engine, opened) = (c.engine.clone(), prepared.opened.clone());
+        call.then(async move { engine.fs_read_launch(prepared).await });
+        Ok(opened)
+    });
+    register::<m::FsOpenWrite, _, _, _>(module, |c, call, p| async move {
+        let caller = c.caller()?.clone();
+        let prepared = c.engine.fs_open_write(&caller, p).await?;
+        let (engine, writing) = (c.engine.clone(), prepared.writing.clone());
+        call.then(async move { engine.fs_write_launch(prepared).await });
+        Ok(writing)
+    });
+    register::<m::FsCopy, _, _, _>(module, |c, call, p| async move {
+        let caller = c.caller()?.clone();
+        let prepared = c.engine.fs_copy(&caller, p).await?;
+        let (engine, task) = (c.engine.clone(), prepared.task);
+        call.then(async move { engine.fs_copy_launch(prepared).await });
+        Ok(task)
+    });
+    register::<m::FsTaskCancel, _, _, _>(module, |c, _, p| async move {
+        c.engine.fs_task_cancel(p).map(|()| Empty {})
+    });
+    register::<m::FsTaskListAll, _, _, _>(
+        module,
+        |c, _, _| async move { Ok(c.engine.fs_task_list()) },
+    );
+}
+
+fn syncs(module: &mut RpcModule<Context>) {
+    register::<m::SyncStart, _, _, _>(module, |c, call, p| async move {
+        let prepared = c.engine.sync_prepare(c.caller()?, &p)?;
+        let (engine, started) = (c.engine.clone(), prepared.started.clone());
+        call.then(async move { engine.sync_launch(prepared).await });
+        Ok(started)
+    });
+    register::<m::SyncCancel, _, _, _>(module, |c, _, p| async move {
+        c.engine.sync_cancel(p.sync).await.map(|()| Empty {})
+    });
+    register::<m::SyncList, _, _, _>(module, |c, _, _| async move { Ok(c.engine.sync_list()) });
+    register::<m::SyncStatus, _, _, _>(module, |c, _, p| async move { c.engine.sync_status(&p) });
+    register::<m::SyncConflicts, _, _, _>(
+        module,
+        |c, _, p| async move { c.engine.sync_conflicts(&p) },
+    );
+    register::<m::SyncResolve, _, _, _>(module, |c, _, p| async move {
+        c.engine.sync_resolve(&p).await
+    });
+    register::<m::SyncRestore, _, _, _>(module, |c, _, p| async move {
+        c.engine.sync_restore(&p).await
     });
 }
 
@@ -419,6 +468,7 @@ fn initialize(
             ("pty".to_owned(), 1),
             ("transfer".to_owned(), 1),
             ("fs".to_owned(), 1),
+            ("sync".to_owned(), 1),
             ("agent".to_owned(), 1),
             ("gate".to_owned(), 1),
         ]),

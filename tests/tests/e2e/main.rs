@@ -4,7 +4,11 @@
 //! - `main_job`: one command on many nodes, and every way to show its output.
 //! - `faults`: everything that can be wrong on the way to a node, and with the streams.
 //! - `files`: transfers, and what hostile nodes and cuts make of them.
+//! - `bare`: files to and from a node that has no file server.
+//! - `ways`: files from node to node, over a long way, onto a disk that is full.
 //! - `fs`: an editor's requests about single files.
+//! - `sync`: trees that are kept the same here and on a node.
+//! - `sync_faults`: the same, killed, cut off, lied to, out of room, and far away.
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
@@ -16,6 +20,7 @@
 //! - `gates`: the gate, with git behind it.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
 //! - `jobs`: detached runs, read and waited for by others; warm connections of ssh's own flags.
+//! - `sftp`: `bssh sftp` beside OpenSSH's sftp.
 //! - `shared`: the core that frontends share: one per user, warm connections, strict about its place.
 //! - `shared_life`: the shared core killed, asked by two terminals, told secrets; its journal.
 //! - `shared_views`: several frontends at once: one terminal for two, and one that hangs.
@@ -33,6 +38,7 @@
 )]
 
 mod agents;
+mod bare;
 mod demo;
 mod faults;
 mod files;
@@ -49,8 +55,12 @@ mod protocol;
 mod pty;
 mod repl;
 mod session;
+mod sftp;
 mod shared;
 mod shared_life;
 mod shared_views;
 mod ssh_options;
+mod sync;
+mod sync_faults;
 mod terminal;
+mod ways;

@@ -19,6 +19,7 @@ mod run;
 use crate::engine::{Caller, Engine};
 use crate::plan::{Planner, Route};
 use crate::questions::Questions;
+use crate::sync::Barrier;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::Failure;
 use bssh_protocol::link::Link;
@@ -27,6 +28,7 @@ use bssh_protocol::session::{
     SessionRef, SessionSignal, SessionsOpened, Snapshot,
 };
 use bytes::Bytes;
+pub(crate) use payload::{bootstrap, quote};
 use remote::{Facts, Helper};
 pub use run::PreparedExec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +64,8 @@ pub(crate) struct Session {
     changed: watch::Sender<u64>,
     /// Numbers of commands in its directory.
     numbers: AtomicU64,
+    /// What is sent before each command.
+    barrier: Option<Arc<Barrier>>,
     memory: Mutex<Memory>,
 }
 
@@ -155,8 +159,11 @@ impl Engine {
         let nodes = planner.nodes(&params.targets)?;
         let fanout = params.fanout.unwrap_or(FANOUT).max(1) as usize;
         let gate = Arc::new(Semaphore::new(fanout));
-        let open = |node: crate::plan::NodePlan| {
+        let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+        let barriers = self.barriers(caller, (&params.sync, &params.targets.settings), &names)?;
+        let open = |(node, barrier): (crate::plan::NodePlan, _)| {
             Arc::new(Session {
+                barrier,
                 id: self.new_id(),
                 node: node.name,
                 name: params.name.clone(),
@@ -188,7 +195,7 @@ impl Engine {
                 }),
             })
         };
-        let sessions: Vec<Arc<Session>> = nodes.into_iter().map(open).collect();
+        let sessions: Vec<Arc<Session>> = nodes.into_iter().zip(barriers).map(open).collect();
         for session in &sessions {
             self.commons.journal.note("session", session.id, &session.node);
         }
@@ -204,6 +211,10 @@ impl Engine {
     /// Connects prepared sessions; events follow.
     pub async fn sessions_launch(self: Arc<Self>, prepared: PreparedSessions) {
         for session in prepared.sessions {
+            if let Some(barrier) = session.barrier.clone() {
+                let session = session.clone();
+                self.spawn(async move { barrier.rest(session.closed()).await }).await;
+            }
             let engine = self.clone();
             self.spawn(async move {
                 keep::keep(engine.clone(), session.clone()).await;

@@ -15,6 +15,7 @@ pub(crate) mod job;
 mod list;
 mod nodes;
 pub(crate) mod shared;
+mod sync;
 mod transfer;
 mod watch;
 
@@ -26,6 +27,7 @@ pub(crate) use forward::forward;
 pub(crate) use gate::gate;
 pub(crate) use list::list;
 pub(crate) use nodes::nodes;
+pub(crate) use sync::sync;
 pub(crate) use transfer::transfer;
 
 use crate::last::LastRun;
