@@ -224,6 +224,28 @@ pub struct SessionRef {
     pub session: SessionId,
 }
 
+/// `session/configured`: the configuration's `interactive:` for these targets.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Interactive {
+    /// `singleNode` or `multiplex`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_mode: Option<String>,
+    /// With `{node}`, `{user}`, `{host}`, `{pwd}`, `{ready}` and `{active}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_format: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_switch_prefix: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub show_timestamps: Option<bool>,
+    /// `prompt`, `node`, `command`, `success`, `error` or `warning` to a colour's name or
+    /// `#rrggbb`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub colors: BTreeMap<String, String>,
+}
+
 /// `session/list`: the sessions of this core.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct SessionList {

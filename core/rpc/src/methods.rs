@@ -203,6 +203,9 @@ fn sessions(module: &mut RpcModule<Context>) {
     register::<m::JobKillGroup, _, _, _>(module, |c, _, p| async move {
         c.engine.job_kill(p).await.map(|()| Empty {})
     });
+    register::<m::SessionConfigured, _, _, _>(module, |c, _, p| async move {
+        c.engine.session_configured(&p)
+    });
 }
 
 fn transfers(module: &mut RpcModule<Context>) {

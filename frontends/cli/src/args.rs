@@ -175,6 +175,10 @@ pub(crate) struct OutputArgs {
           default_missing_value = "events", global = true,
           conflicts_with_all = ["gather", "gather_all", "diff", "live", "stream"])]
     pub json: Option<Json>,
+    /// Look at the run on the whole screen; ? shows what the keys do
+    #[arg(long, global = true, conflicts_with_all = ["gather", "gather_all", "diff", "live",
+          "stream", "json", "output_dir", "max_output", "no_prefix"])]
+    pub tui: bool,
     /// Also write NODE.out, NODE.err and summary.json there
     #[arg(long, value_name = "DIR", global = true)]
     pub output_dir: Option<PathBuf>,
@@ -260,6 +264,9 @@ pub(crate) enum Sub {
         /// A plain shell on the one node instead
         #[arg(long)]
         single_node: bool,
+        /// All nodes at once, whatever the configuration says
+        #[arg(long, conflicts_with = "single_node")]
+        multiplex: bool,
     },
     /// Forwards on many nodes
     Forward {

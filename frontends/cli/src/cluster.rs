@@ -4,8 +4,8 @@ use crate::args::{Args, ColorWhen, ConfigVerb, Sub};
 use crate::commands::{self, Ui};
 use crate::last::LastRun;
 use crate::output::Style;
-use crate::request::{self, Terminals};
-use crate::{Around, Interactive, exit, files, print, say};
+use crate::request::{self, Mode, Terminals};
+use crate::{Around, Interactive, exit, files, print, say, tui};
 use bssh_client::{Core, Start};
 use bssh_protocol::handshake::ClientInfo;
 use bssh_protocol::methods::GroupList;
@@ -33,9 +33,10 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
     match &args.subcommand {
         Some(Sub::Completions { shell }) => return completions(*shell),
         Some(Sub::Man) => return man(),
-        Some(Sub::Repl { single_node }) => {
+        Some(Sub::Repl { single_node, multiplex }) => {
             drop(core);
-            return (around.repl)(interactive(&args, *single_node, around)).await;
+            let single = (*single_node || *multiplex).then_some(*single_node);
+            return (around.repl)(interactive(&args, single, around)).await;
         }
         None if args.words.is_empty() => {
             say("bssh: no command given\nhint: bssh -H NODES COMMAND…, bssh HOST, or bssh --help");
@@ -58,7 +59,7 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
 }
 
 /// What a REPL needs; it starts a core of its own.
-fn interactive(args: &Args, single: bool, around: &Around) -> Interactive {
+fn interactive(args: &Args, single: Option<bool>, around: &Around) -> Interactive {
     let environment = &around.environment;
     Interactive {
         targets: request::targets(args),
@@ -103,6 +104,7 @@ async fn dispatch(args: &Args, core: &Core, ui: &Ui) -> u8 {
     let terminals =
         Terminals { stdin: std::io::stdin().is_terminal(), stdout: ui.style.out_terminal };
     match request::request(args, words.map(Vec::as_slice), terminals) {
+        Ok(request) if request.view.mode == Mode::Tui => tui::tui(core, request, ui).await,
         Ok(request) => commands::exec(core, request, ui).await,
         Err(why) => {
             say(&format!("bssh: {why}"));

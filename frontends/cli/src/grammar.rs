@@ -84,7 +84,6 @@ const ABSENT_FLAGS: &[(&str, &str)] = &[
     ("L", "forwards for several nodes; `bssh -L SPEC HOST` opens one for a single host"),
     ("R", "forwards for several nodes; `bssh -R SPEC HOST` opens one for a single host"),
     ("D", "forwards for several nodes; `bssh -D SPEC HOST` opens one for a single host"),
-    ("tui", "full-screen view"),
     ("persist", "shared core"),
 ];
 
@@ -313,7 +312,6 @@ mod tests {
         for line in [
             "-t -H a top",
             "-H a -L 1:b:2 ls",
-            "-H a --tui ls",
             "sync x y",
             "-H a session ls",
             "-H a sync",

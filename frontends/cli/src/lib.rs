@@ -17,6 +17,7 @@ mod output;
 mod prompt;
 mod request;
 mod ssh;
+mod tui;
 mod verbs;
 
 use bssh_client::Start;
@@ -41,8 +42,8 @@ pub struct Interactive {
     /// Where the history goes, if there is a home.
     pub history: Option<PathBuf>,
     pub fanout: Option<u32>,
-    /// `--single-node`
-    pub single: bool,
+    /// `--single-node` or `--multiplex`; none: what the configuration says.
+    pub single: Option<bool>,
 }
 
 /// Runs a REPL and gives its exit status.
@@ -83,6 +84,7 @@ pub fn main(words: &[OsString], repl: Repl) -> u8 {
 fn restore_before_panics() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        tui::leave_screen();
         bssh_term::restore();
         report(panic);
     }));

@@ -58,6 +58,8 @@ pub(crate) enum Mode {
     Ping,
     /// Nothing on stdout.
     Silent,
+    /// The whole screen.
+    Tui,
 }
 
 /// Which of the standard descriptors are terminals.
@@ -172,6 +174,7 @@ fn view(args: &Args, has_output: bool, terminals: Terminals) -> ViewPlan {
     let o = &args.output;
     let all = o.gather_all;
     let mode = match o.json {
+        _ if o.tui => Mode::Tui,
         Some(Json::Events) => Mode::Json,
         Some(Json::Summary) => Mode::JsonSummary,
         None if !has_output => Mode::Ping,
@@ -273,6 +276,7 @@ mod tests {
             ("-H a --json x", TERMINAL, Mode::Json),
             ("-H a --json=summary x", TERMINAL, Mode::JsonSummary),
             ("-H a --output-dir d x", TERMINAL, Mode::Silent),
+            ("-H a --tui x", TERMINAL, Mode::Tui),
             ("-H a --output-dir d -b x", TERMINAL, Mode::Gather { all: false }),
         ] {
             assert_eq!(from(line, terminals).view.mode, mode, "{line}");
@@ -288,6 +292,7 @@ mod tests {
             "-f 0 -H a x",
             "--pause 1 -H a x",
             "--json=xml -H a x",
+            "--tui -b -H a x",
             "-S --exit-code max -H a x",
         ] {
             let words = std::iter::once("bssh").chain(line.split(' '));

@@ -10,6 +10,7 @@
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
 //! - `session`: shell state that outlives commands and connections, in every shell.
 //! - `repl`: the REPL on a real pseudo-terminal, as a person uses it.
+//! - `repl_acts`: what the REPL does besides lines: files, forwards, gates, settings, completion.
 //! - `jump`: nodes behind a jump host.
 //! - `forwards`: -L, -R and -D, clients that do not read, lost connections.
 //! - `agents`: the local agent on a node.
@@ -41,6 +42,7 @@ mod programs;
 mod protocol;
 mod pty;
 mod repl;
+mod repl_acts;
 mod session;
 mod ssh_options;
 mod terminal;

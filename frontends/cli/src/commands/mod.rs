@@ -25,6 +25,7 @@ pub(crate) use gate::gate;
 pub(crate) use list::list;
 pub(crate) use nodes::nodes;
 pub(crate) use transfer::transfer;
+pub(crate) use watch::Signals;
 
 use crate::last::LastRun;
 use crate::output::Style;
@@ -56,7 +57,7 @@ pub(crate) fn failed(error: &CallError) -> u8 {
 }
 
 /// Says the warnings that came with an answer.
-fn warn(warnings: &[String]) {
+pub(crate) fn warn(warnings: &[String]) {
     for warning in warnings {
         say(&format!("bssh: warning: {warning}"));
     }

@@ -30,6 +30,7 @@ use bssh_client::Channel;
 use bssh_protocol::exec::{ExecNode, ExecStarted, Summary};
 use bssh_term::Look;
 
+pub(crate) use diff::diff;
 pub(crate) use dir::Dir;
 pub(crate) use harmless::harmless;
 pub(crate) use limit::Limit;
@@ -128,7 +129,7 @@ pub(crate) fn view(plan: &ViewPlan, style: Style, nodes: &Nodes) -> Box<dyn View
         Mode::Json => Box::new(json::Events::new(nodes)),
         Mode::JsonSummary => Box::new(json::Ending),
         Mode::Ping => Box::new(ping::Ping::new(nodes)),
-        Mode::Silent => Box::new(Silent),
+        Mode::Silent | Mode::Tui => Box::new(Silent),
     }
 }
 
