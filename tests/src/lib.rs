@@ -19,6 +19,7 @@ pub mod net;
 mod peer;
 mod run;
 mod terminal;
+mod tmux;
 mod transcript;
 
 pub use agent::{Agent, descriptors};
@@ -27,4 +28,5 @@ pub use driver::Driver;
 pub use peer::Peer;
 pub use run::{Run, bssh, until};
 pub use terminal::Terminal;
+pub use tmux::Tmux;
 pub use transcript::{Ending, Transcript};

@@ -107,8 +107,12 @@ pub(crate) struct ConnectArgs {
     /// Give up connecting after this long (10, 1.5s, 2m)
     #[arg(long, value_name = "TIME", value_parser = duration, global = true)]
     pub connect_timeout: Option<Duration>,
-    /// No pseudo-terminal (as always on several nodes)
-    #[arg(short = 'T', global = true)]
+    /// A terminal on each node, keys to all of them (Ctrl-] ? shows what can be done); without a
+    /// command the login shell. Twice: also where there is no terminal here
+    #[arg(short = 't', action = clap::ArgAction::Count, global = true)]
+    pub tty: u8,
+    /// No pseudo-terminal (as always without -t)
+    #[arg(short = 'T', conflicts_with = "tty", global = true)]
     pub no_tty: bool,
 }
 

@@ -5,7 +5,7 @@ use crate::commands::{self, Ui};
 use crate::last::LastRun;
 use crate::output::Style;
 use crate::request::{self, Mode, Terminals};
-use crate::{Around, Interactive, exit, files, print, say, tui};
+use crate::{Around, Interactive, exit, files, print, say, terminals, tui};
 use bssh_client::{Core, Start};
 use bssh_protocol::handshake::ClientInfo;
 use bssh_protocol::methods::GroupList;
@@ -38,7 +38,7 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
             let single = (*single_node || *multiplex).then_some(*single_node);
             return (around.repl)(interactive(&args, single, around)).await;
         }
-        None if args.words.is_empty() => {
+        None if args.words.is_empty() && args.connect.tty == 0 => {
             say("bssh: no command given\nhint: bssh -H NODES COMMAND…, bssh HOST, or bssh --help");
             return exit::USAGE;
         }
@@ -52,7 +52,7 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
         },
     };
     let ui = ui(&args, around, last);
-    let status = dispatch(&args, &core, &ui).await;
+    let status = dispatch(&args, &core, &ui, &around.environment.term).await;
     // The status is known; a core that hangs must not hold it back.
     let _ = tokio::time::timeout(LEAVE, core.close()).await;
     status
@@ -81,7 +81,10 @@ pub(crate) async fn known(words: &[OsString], name: &str, around: &Around) -> Op
     groups.iter().any(|g| g.source == "cluster" && g.name == name).then_some(core)
 }
 
-async fn dispatch(args: &Args, core: &Core, ui: &Ui) -> u8 {
+async fn dispatch(args: &Args, core: &Core, ui: &Ui, term: &str) -> u8 {
+    if args.connect.tty > 0 && !matches!(args.subcommand, None | Some(Sub::Exec { .. })) {
+        return wrong("-t is for commands and shells");
+    }
     let words = match &args.subcommand {
         None => Some(&args.words),
         Some(Sub::Exec { words }) => Some(words),
@@ -101,16 +104,29 @@ async fn dispatch(args: &Args, core: &Core, ui: &Ui) -> u8 {
         Some(Sub::Agent { verb }) => return commands::agent(core, args, verb).await,
         Some(Sub::Completions { .. } | Sub::Man | Sub::Repl { .. }) => return exit::GENERAL,
     };
+    match terminals::is_wanted(args) {
+        Ok(false) => {}
+        Ok(true) => {
+            let action = words.filter(|words| !words.is_empty()).map(|w| request::action(w));
+            return match action.transpose() {
+                Ok(action) => terminals::terminals(core, args, action, (ui, term)).await,
+                Err(why) => wrong(&why),
+            };
+        }
+        Err(why) => return wrong(&why),
+    }
     let terminals =
         Terminals { stdin: std::io::stdin().is_terminal(), stdout: ui.style.out_terminal };
-    match request::request(args, words.map(Vec::as_slice), terminals) {
+    match request::request(args, words.map(Vec::as_slice), terminals, term) {
         Ok(request) if request.view.mode == Mode::Tui => tui::tui(core, request, ui).await,
         Ok(request) => commands::exec(core, request, ui).await,
-        Err(why) => {
-            say(&format!("bssh: {why}"));
-            exit::USAGE
-        }
+        Err(why) => wrong(&why),
     }
+}
+
+fn wrong(why: &str) -> u8 {
+    say(&format!("bssh: {why}"));
+    exit::USAGE
 }
 
 /// The arguments, or the status after saying what is wrong with them.

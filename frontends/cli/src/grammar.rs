@@ -80,7 +80,6 @@ const ABSENT: &[&str] = &["core", "demo", "session", "job", "sync", "sftp", "cac
 
 /// Flags of the cluster grammar that are reserved and not built yet.
 const ABSENT_FLAGS: &[(&str, &str)] = &[
-    ("t", "a terminal on several nodes; `bssh -t HOST` opens one on a single host"),
     ("L", "forwards for several nodes; `bssh -L SPEC HOST` opens one for a single host"),
     ("R", "forwards for several nodes; `bssh -R SPEC HOST` opens one for a single host"),
     ("D", "forwards for several nodes; `bssh -D SPEC HOST` opens one for a single host"),
@@ -310,7 +309,6 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused_by_name() {
         for line in [
-            "-t -H a top",
             "-H a -L 1:b:2 ls",
             "sync x y",
             "-H a session ls",

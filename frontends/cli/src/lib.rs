@@ -17,6 +17,8 @@ mod output;
 mod prompt;
 mod request;
 mod ssh;
+mod stdin;
+mod terminals;
 mod tui;
 mod verbs;
 

@@ -4,7 +4,7 @@
 //! nodes behind an expression, the configuration's defaults).
 
 use crate::args::{Args, ExitRule, Json};
-use bssh_protocol::exec::{Action, ExecParams, Settings, Targets};
+use bssh_protocol::exec::{Action, ExecParams, PtyRequest, Settings, Targets};
 use bssh_protocol::stream::{Base64Bytes, Sink, Source};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -77,6 +77,7 @@ pub(crate) fn request(
     args: &Args,
     words: Option<&[OsString]>,
     terminals: Terminals,
+    term: &str,
 ) -> Result<Request, String> {
     let view = view(args, words.is_some(), terminals);
     let run = &args.run;
@@ -97,6 +98,7 @@ pub(crate) fn request(
         batches: run.batch.clone(),
         pause_ms: run.pause.map(millis),
         sudo: run.sudo,
+        pty: (args.connect.tty > 0).then(|| pty(term)),
         forward_agent: args.connect.agent,
         ..ExecParams::default()
     };
@@ -105,6 +107,12 @@ pub(crate) fn request(
         false => run.exit_code.unwrap_or(ExitRule::Default),
     };
     Ok(Request { params, view, rule })
+}
+
+/// A terminal for a command where there is none here (`-tt`).
+fn pty(term: &str) -> PtyRequest {
+    let term = if term.is_empty() { "dumb" } else { term }.to_owned();
+    PtyRequest { term, cols: 80, rows: 24, ..PtyRequest::default() }
 }
 
 /// Our own stdin, lent to the core.
@@ -158,7 +166,7 @@ pub(crate) fn settings(args: &Args) -> Settings {
 }
 
 /// The words joined by blanks, as ssh sends them.
-fn action(words: &[OsString]) -> Result<Action, String> {
+pub(crate) fn action(words: &[OsString]) -> Result<Action, String> {
     let words: Vec<&[u8]> = words.iter().map(|w| w.as_bytes()).collect();
     let line = words.join(&b' ');
     if line.iter().all(u8::is_ascii_whitespace) {
@@ -217,7 +225,7 @@ mod tests {
 
     fn from(line: &str, terminals: Terminals) -> Request {
         let args = Args::try_parse_from(std::iter::once("bssh").chain(line.split(' '))).unwrap();
-        request(&args, Some(&args.words), terminals).unwrap()
+        request(&args, Some(&args.words), terminals, "xterm").unwrap()
     }
 
     #[test]
@@ -299,7 +307,7 @@ mod tests {
             assert!(Args::try_parse_from(words).is_err(), "{line}");
         }
         let args = Args::try_parse_from(["bssh", "-H", "a", ""]).unwrap();
-        assert!(request(&args, Some(&args.words), PIPES).is_err());
+        assert!(request(&args, Some(&args.words), PIPES, "").is_err());
     }
 
     #[test]

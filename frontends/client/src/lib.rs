@@ -22,8 +22,7 @@
 //! ```
 //!
 //! Reading order: `core` (start, call, end), `child` (the process), `run` (one command over many
-//! nodes), `sessions` (shell states), `pty` (a terminal), `prompter` (questions to a person).
-//! nodes), `transfer` (files), `prompter` (questions to a person).
+//! nodes), `sessions` (shell states), `pty` (a terminal), `transfer` (files), `prompter` (questions to a person).
 
 mod child;
 mod core;
@@ -37,7 +36,7 @@ mod transfer;
 pub use crate::core::{Core, Error, Start};
 pub use child::Lost;
 pub use prompter::{Answer, NoPrompter, Prompter};
-pub use pty::Pty;
+pub use pty::{Pty, PtyHandle};
 pub use run::{Channel, Run, RunEvent, window_for};
 pub use sessions::{SessionEvent, Sessions};
 pub use transfer::{Transfer, TransferEvent};

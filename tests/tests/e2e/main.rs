@@ -18,6 +18,8 @@
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
 //! - `terminal`: the person's terminal, in order again whatever happens.
+//! - `terminals`: a terminal on each of several nodes, keys to all of them.
+//! - `tui`: a run on the whole screen, and the screen given back.
 //! - `demo`: the demo, as a newcomer runs it.
 
 #![allow(
@@ -46,3 +48,5 @@ mod repl_acts;
 mod session;
 mod ssh_options;
 mod terminal;
+mod terminals;
+mod tui;

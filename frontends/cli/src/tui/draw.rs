@@ -84,6 +84,9 @@ fn foot(model: &Model, area: Rect, buffer: &mut Buffer) {
         }
     } else if model.cancelling && !model.is_over() {
         "cancelled; waiting for the nodes".to_owned()
+    } else if !model.filter.is_empty() && model.place == Place::Summary {
+        let n = model.shown().len();
+        format!("{:?}: {n} of {} nodes  Esc all  Enter open", model.filter, model.nodes.len())
     } else if !model.note.is_empty() {
         format!("{}  ? help", model.note)
     } else {
