@@ -29,6 +29,17 @@ impl Default for Level {
 }
 
 impl Level {
+    /// The name that gives it.
+    pub(crate) fn name(self) -> &'static str {
+        match self.0 {
+            tracing::Level::ERROR => "error",
+            tracing::Level::WARN => "info",
+            tracing::Level::INFO => "debug1",
+            tracing::Level::DEBUG => "debug2",
+            tracing::Level::TRACE => "debug3",
+        }
+    }
+
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(Level(match name {
             "quiet" | "fatal" | "error" => tracing::Level::ERROR,
@@ -62,16 +73,22 @@ struct Remarks {
 
 impl Subscriber for Remarks {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.level && metadata.target().starts_with("bssh")
+        let level = *metadata.level();
+        let wanted = level <= self.level || bssh_engine::is_wanted(level);
+        wanted && metadata.target().starts_with("bssh")
     }
     fn event(&self, event: &Event<'_>) {
         let mut text = Message(String::new());
         event.record(&mut text);
-        if event.metadata().target() == BANNER {
+        let (level, target) = (*event.metadata().level(), event.metadata().target());
+        if bssh_engine::remark(level, target, &text.0) || level > self.level {
+            return;
+        }
+        if target == BANNER {
             let _ = io::stderr().write_all(text.0.as_bytes());
             return;
         }
-        let mark = match *event.metadata().level() {
+        let mark = match level {
             tracing::Level::INFO => "debug1: ",
             tracing::Level::DEBUG => "debug2: ",
             tracing::Level::TRACE => "debug3: ",

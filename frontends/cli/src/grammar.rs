@@ -71,19 +71,18 @@ const SUBCOMMANDS: &[&str] = &[
     "forward",
     "gate",
     "agent",
+    "core",
 ];
 
-/// Subcommands that are reserved and not built yet; `core` and `demo` never come here from an
-/// executable that has them. Taking `core` for a host would start a core to reach it, without
-/// end.
-const ABSENT: &[&str] = &["core", "demo", "session", "job", "sync", "sftp", "cache-stats"];
+/// Subcommands that are reserved and not built yet; `demo` never comes here from an executable
+/// that has it.
+const ABSENT: &[&str] = &["demo", "session", "job", "sync", "sftp", "cache-stats"];
 
 /// Flags of the cluster grammar that are reserved and not built yet.
 const ABSENT_FLAGS: &[(&str, &str)] = &[
     ("L", "forwards for several nodes; `bssh -L SPEC HOST` opens one for a single host"),
     ("R", "forwards for several nodes; `bssh -R SPEC HOST` opens one for a single host"),
     ("D", "forwards for several nodes; `bssh -D SPEC HOST` opens one for a single host"),
-    ("persist", "shared core"),
 ];
 
 /// Short flags that give targets.
@@ -308,14 +307,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused_by_name() {
-        for line in [
-            "-H a -L 1:b:2 ls",
-            "sync x y",
-            "-H a session ls",
-            "-H a sync",
-            "core --stdio",
-            "--persist 5m -H a true",
-        ] {
+        for line in ["-H a -L 1:b:2 ls", "sync x y", "-H a session ls", "-H a sync"] {
             let got = check("bssh", line);
             assert!(
                 matches!(&got, Grammar::Refused(why) if why.contains("this build has no")),

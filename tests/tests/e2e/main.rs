@@ -16,7 +16,9 @@
 //! - `agents`: the local agent on a node.
 //! - `gates`: the gate, with git behind it.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
+//! - `shared`: the core that frontends share: one per user, warm connections, strict about its place.
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
+//! - `prompts`: who is asked for a passphrase, and where.
 //! - `terminal`: the person's terminal, in order again whatever happens.
 //! - `terminals`: a terminal on each of several nodes, keys to all of them.
 //! - `tui`: a run on the whole screen, and the screen given back.
@@ -41,11 +43,13 @@ mod jump;
 mod kill;
 mod main_job;
 mod programs;
+mod prompts;
 mod protocol;
 mod pty;
 mod repl;
 mod repl_acts;
 mod session;
+mod shared;
 mod ssh_options;
 mod terminal;
 mod terminals;

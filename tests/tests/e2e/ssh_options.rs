@@ -1,5 +1,6 @@
 //! Flags and keywords of ssh that do something here: each seen to do it, or refused by name.
 
+use bssh_fixtures::SshdOptions;
 use bssh_tests::{Lab, Run, until};
 use std::path::Path;
 use std::time::Duration;
@@ -61,6 +62,17 @@ fn short_rsa_keys_are_refused() {
     let short = ["-o", "RequiredRSASize=4096", "127.0.0.1", "true"];
     let said = lab.run(&[&rsa[..], &short].concat()).expect_status(255).stderr;
     assert!(said.contains("2048 bits"), "{said}");
+}
+
+#[test]
+fn old_algorithms_are_used_if_asked_for() {
+    let extra = ["KexAlgorithms diffie-hellman-group14-sha1", "Ciphers aes128-cbc"];
+    let extra = extra.map(str::to_owned).to_vec();
+    let lab = Lab::with(&SshdOptions { extra, ..SshdOptions::default() });
+    let refused = lab.run(&["127.0.0.1", "true"]).expect_status(255).stderr;
+    assert!(refused.contains("diffie-hellman-group14-sha1"), "{refused}");
+    let asked = ["-o", "KexAlgorithms=+diffie-hellman-group14-sha1", "-o", "Ciphers=+aes128-cbc"];
+    lab.run(&[&asked[..], &["127.0.0.1", "true"]].concat()).expect_status(0);
 }
 
 #[test]

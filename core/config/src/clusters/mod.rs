@@ -166,7 +166,6 @@ impl Config {
     fn without_effect(&self) -> Vec<Error> {
         let usual = Config::default();
         let rows = [
-            ("core.persist", self.core != usual.core, "there is no shared core yet"),
             (
                 "forwarding.retry_attempts",
                 self.forwarding.retry_attempts != usual.forwarding.retry_attempts,
