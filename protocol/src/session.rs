@@ -22,7 +22,7 @@ pub type ExecId = u64;
 pub struct SessionOpenParams {
     #[serde(flatten)]
     pub targets: Targets,
-    /// A name for people; need not be unique.
+    /// A name for people; need not be unique unless it is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The shell, by its path on the node. None: the login shell if it is bash, zsh, ksh, mksh,
@@ -36,6 +36,10 @@ pub struct SessionOpenParams {
     /// Variables that no command gets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env_exclude: Vec<String>,
+    /// Outlives this link, and others of this (shared) core may use it. With a name, the one of
+    /// that name on the node if it is there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
     /// Do not come back by itself when the connection is lost.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stay_lost: bool,
@@ -69,6 +73,9 @@ pub struct SessionsOpened {
 pub struct SessionNode {
     pub session: SessionId,
     pub node: String,
+    /// It was there before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub existing: bool,
 }
 
 /// `session/state`: what became of a session.
@@ -266,6 +273,9 @@ pub struct SessionEntry {
     pub execs: u32,
     /// Jobs that were started, ended ones included.
     pub jobs: u32,
+    /// It outlives its link.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
     pub stage: SessionState,
 }
 
@@ -283,6 +293,20 @@ pub struct JobRef {
     pub session: SessionId,
     /// Unique per session.
     pub job: u64,
+}
+
+/// `session/jobs`: what was started in the background of a session.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SessionJobs {
+    pub jobs: Vec<JobEntry>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct JobEntry {
+    pub job: u64,
+    pub command: String,
 }
 
 /// `job/read`: what a job has written so far.

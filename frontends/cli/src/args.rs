@@ -4,8 +4,9 @@
 //! together is [`crate::request`]'s business; which grammar applies at all is
 //! [`crate::grammar`]'s.
 
+use crate::named::{RunIn, SessionVerb};
 use crate::shared_verbs::SharedVerb;
-use crate::verbs::{AgentVerb, ForwardVerb, GateVerb};
+use crate::verbs::{AgentVerb, ForwardVerb, GateVerb, NodesVerb};
 use bssh_protocol::exec::Threshold;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -292,6 +293,16 @@ pub(crate) enum Sub {
         #[command(subcommand)]
         verb: AgentVerb,
     },
+    /// Run a command in a named session, which keeps directory, environment and functions
+    #[command(
+        override_usage = "bssh run -S NAME [OPTIONS] TARGET -- COMMAND…\n       bssh -H NODES run -S NAME [OPTIONS] -- COMMAND…"
+    )]
+    Run(RunIn),
+    /// Look after named sessions and their jobs
+    Session {
+        #[command(subcommand)]
+        verb: SessionVerb,
+    },
     #[command(flatten)]
     Shared(SharedVerb),
     /// Print a completion script for a shell
@@ -301,25 +312,6 @@ pub(crate) enum Sub {
     },
     /// Print the manual page (roff)
     Man,
-}
-
-/// Without expressions, the verbs read them from stdin.
-#[derive(Debug, Subcommand)]
-pub(crate) enum NodesVerb {
-    /// One node a line
-    Expand { exprs: Vec<String> },
-    /// The shortest expression
-    Fold { exprs: Vec<String> },
-    /// How many nodes
-    Count { exprs: Vec<String> },
-    /// Some nodes at random
-    Pick { n: usize, exprs: Vec<String> },
-    /// Parts of nearly equal size, one a line
-    Split {
-        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-        n: u32,
-        exprs: Vec<String>,
-    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -361,7 +353,10 @@ impl Args {
             Some(Plain { targets, connect, run, output, words }) => {
                 Ok(Args { targets, connect, run, output, subcommand: None, words })
             }
-            None => Args::try_parse_from(named()),
+            None => match crate::named::spelled_out(words) {
+                Some(words) => Args::try_parse_from(std::iter::once("bssh".into()).chain(words)),
+                None => Args::try_parse_from(named()),
+            },
         }
     }
 
@@ -373,29 +368,6 @@ impl Args {
         };
         let targets = &mut self.targets;
         targets.hosts.iter_mut().chain(&mut targets.exclude).chain(more.into_iter().flatten())
-    }
-}
-
-impl NodesVerb {
-    /// The expressions, whatever is done with them.
-    pub(crate) fn exprs(&self) -> &[String] {
-        match self {
-            NodesVerb::Expand { exprs }
-            | NodesVerb::Fold { exprs }
-            | NodesVerb::Count { exprs }
-            | NodesVerb::Pick { exprs, .. }
-            | NodesVerb::Split { exprs, .. } => exprs,
-        }
-    }
-
-    fn exprs_mut(&mut self) -> &mut [String] {
-        match self {
-            NodesVerb::Expand { exprs }
-            | NodesVerb::Fold { exprs }
-            | NodesVerb::Count { exprs }
-            | NodesVerb::Pick { exprs, .. }
-            | NodesVerb::Split { exprs, .. } => exprs,
-        }
     }
 }
 

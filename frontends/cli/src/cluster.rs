@@ -6,7 +6,7 @@ use crate::last::LastRun;
 use crate::output::Style;
 use crate::request::{self, Mode, Terminals};
 use crate::shared_verbs::SharedVerb;
-use crate::{Around, Interactive, exit, files, persist, print, say, terminals, tui};
+use crate::{Around, Interactive, exit, files, named, persist, print, say, terminals, tui};
 use bssh_client::{Core, Persist, Start};
 use bssh_protocol::handshake::ClientInfo;
 use bssh_protocol::methods::GroupList;
@@ -34,6 +34,11 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
     match &args.subcommand {
         Some(Sub::Completions { shell }) => return completions(*shell),
         Some(Sub::Man) => return man(),
+        Some(Sub::Run(run)) => {
+            drop(core);
+            return in_session(&args, around, Some(run)).await;
+        }
+        Some(Sub::Session { .. }) => return in_session(&args, around, None).await,
         Some(Sub::Shared(verb)) => return shared(verb, &args, around).await,
         Some(Sub::Repl { single_node, multiplex }) => {
             drop(core);
@@ -70,6 +75,31 @@ async fn shared(verb: &SharedVerb, args: &Args, around: &Around) -> u8 {
     match verb {
         SharedVerb::Core { verb } => commands::shared::core(verb, json, starting(around)).await,
     }
+}
+
+/// What needs the shared core: a command in a session (started if need be), or a look at them.
+async fn in_session(args: &Args, around: &Around, run: Option<&named::RunIn>) -> u8 {
+    let core = match run {
+        None => commands::shared::running(starting(around)).await,
+        Some(_) => match wanted(args, around) {
+            Ok(wanted) => named::shared_core(starting(around), wanted).await,
+            Err(status) => Err(status),
+        },
+    };
+    let core = match core {
+        Ok(core) => core,
+        Err(status) => return status,
+    };
+    let status = match (run, &args.subcommand) {
+        (Some(run), _) => named::run(&core, args, run, ui(args, around, None).style).await,
+        (None, Some(Sub::Session { verb })) => {
+            named::look(&core, verb, args.output.json.is_some()).await
+        }
+        _ => exit::GENERAL,
+    };
+    // The status is known; a core that hangs must not hold it back.
+    let _ = tokio::time::timeout(LEAVE, core.close()).await;
+    status
 }
 
 /// What a REPL needs; it starts a core of its own.
@@ -121,7 +151,14 @@ async fn dispatch(args: &Args, core: &Core, ui: &Ui, term: &str) -> u8 {
         Some(Sub::Forward { verb }) => return commands::forward(core, args, verb).await,
         Some(Sub::Gate { verb }) => return commands::gate(core, args, verb).await,
         Some(Sub::Agent { verb }) => return commands::agent(core, args, verb).await,
-        Some(Sub::Completions { .. } | Sub::Man | Sub::Repl { .. } | Sub::Shared(_)) => {
+        Some(
+            Sub::Completions { .. }
+            | Sub::Man
+            | Sub::Repl { .. }
+            | Sub::Run(_)
+            | Sub::Session { .. }
+            | Sub::Shared(_),
+        ) => {
             return exit::GENERAL;
         }
     };

@@ -72,11 +72,13 @@ const SUBCOMMANDS: &[&str] = &[
     "gate",
     "agent",
     "core",
+    "run",
+    "session",
 ];
 
 /// Subcommands that are reserved and not built yet; `demo` never comes here from an executable
 /// that has it.
-const ABSENT: &[&str] = &["demo", "session", "job", "sync", "sftp", "cache-stats"];
+const ABSENT: &[&str] = &["demo", "job", "sync", "sftp", "cache-stats"];
 
 /// Flags of the cluster grammar that are reserved and not built yet.
 const ABSENT_FLAGS: &[(&str, &str)] = &[
@@ -307,7 +309,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused_by_name() {
-        for line in ["-H a -L 1:b:2 ls", "sync x y", "-H a session ls", "-H a sync"] {
+        for line in ["-H a -L 1:b:2 ls", "sync x y", "-H a job ls", "-H a sync"] {
             let got = check("bssh", line);
             assert!(
                 matches!(&got, Grammar::Refused(why) if why.contains("this build has no")),

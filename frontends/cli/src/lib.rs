@@ -13,6 +13,7 @@ mod exit;
 mod files;
 mod grammar;
 mod last;
+mod named;
 mod output;
 mod persist;
 mod prompt;

@@ -9,6 +9,7 @@
 //! - `protocol`: programs that speak to the core without our client.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
 //! - `session`: shell state that outlives commands and connections, in every shell.
+//! - `named`: sessions that outlive the command, for programs and agents.
 //! - `repl`: the REPL on a real pseudo-terminal, as a person uses it.
 //! - `repl_acts`: what the REPL does besides lines: files, forwards, gates, settings, completion.
 //! - `jump`: nodes behind a jump host.
@@ -42,6 +43,7 @@ mod gates;
 mod jump;
 mod kill;
 mod main_job;
+mod named;
 mod programs;
 mod prompts;
 mod protocol;

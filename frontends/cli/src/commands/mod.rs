@@ -65,7 +65,7 @@ pub(crate) fn warn(warnings: &[String]) {
 }
 
 /// One JSON object on stdout.
-fn print_json(object: &impl Serialize) -> u8 {
+pub(crate) fn print_json(object: &impl Serialize) -> u8 {
     #[derive(Serialize)]
     struct Versioned<'a, T> {
         schema: u32,
@@ -82,7 +82,7 @@ fn print_json(object: &impl Serialize) -> u8 {
 }
 
 /// Columns padded to the widest cell, two blanks apart; the last column is not padded.
-fn table(rows: &[Vec<String>]) -> String {
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|t| t.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|c| width(c).unwrap_or_default()).collect();

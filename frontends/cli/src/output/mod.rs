@@ -41,7 +41,8 @@ pub(crate) use report::{Report, status_lines, summary_line};
 pub(crate) use screen::Screen;
 pub(crate) use transfer::{Bars, TransferLines, bytes_text, rate};
 
-use screen::To;
+pub(crate) use printer::Printer;
+pub(crate) use screen::To;
 
 /// Shows a run in one of the modes.
 pub(crate) trait View {
