@@ -12,6 +12,7 @@
 //! - `named`: sessions that outlive the command, for programs and agents.
 //! - `repl`: the REPL on a real pseudo-terminal, as a person uses it.
 //! - `repl_acts`: what the REPL does besides lines: files, forwards, gates, settings, completion.
+//! - `repl_faults`: the REPL when daemons, nodes and connections go.
 //! - `jump`: nodes behind a jump host.
 //! - `forwards`: -L, -R and -D, clients that do not read, lost connections.
 //! - `agents`: the local agent on a node.
@@ -50,6 +51,7 @@ mod protocol;
 mod pty;
 mod repl;
 mod repl_acts;
+mod repl_faults;
 mod session;
 mod shared;
 mod ssh_options;

@@ -173,3 +173,19 @@ fn jobs_go_on_without_anybody() {
     shared.lab.run(&["session", "ls"]).expect_status(1);
     assert!(until(SOON, || processes::with_text("/bssh.").is_empty()));
 }
+
+#[test]
+fn what_nobody_came_for_is_removed_after_a_week() {
+    let shared = shared();
+    let place = tempfile::Builder::new().prefix("bssh.").tempdir_in("/tmp").unwrap();
+    let fresh = tempfile::Builder::new().prefix("bssh.").tempdir_in("/tmp").unwrap();
+    for dir in [&place, &fresh] {
+        std::fs::write(dir.path().join("1.rc"), "0\n").unwrap();
+    }
+    let mut touch = std::process::Command::new("touch");
+    let old = touch.args(["-d", "8 days ago"]).arg(place.path()).status().unwrap();
+    assert!(old.success());
+    run(&shared, "gc", "true").expect_status(0);
+    assert!(until(SOON, || !place.path().exists()));
+    assert!(fresh.path().exists());
+}

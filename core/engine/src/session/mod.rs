@@ -85,6 +85,8 @@ struct Memory {
     rev: u64,
     state: Option<Bytes>,
     running: BTreeMap<ExecId, Running>,
+    /// The directory of the last helper.
+    dir: Option<String>,
     /// The directory of the jobs, if there are any, and what was started.
     jobs: Option<(String, Vec<JobEntry>)>,
     /// The end of the last command that changes the state.
@@ -129,6 +131,8 @@ struct Attached {
 struct Before {
     state: Option<Bytes>,
     adopt: Option<String>,
+    /// Where the helper before was.
+    dir: Option<String>,
 }
 
 impl Sessions {
@@ -199,6 +203,7 @@ impl Engine {
                     rev: 0,
                     state: None,
                     running: BTreeMap::new(),
+                    dir: None,
                     jobs: None,
                     last: None,
                 }),
@@ -363,7 +368,12 @@ impl Session {
     fn remembered(&self) -> Before {
         let memory = self.memory();
         let adopt = memory.jobs.as_ref().map(|(dir, _)| dir.clone());
-        Before { state: memory.state.clone().filter(|_| memory.rev > 0 || adopt.is_some()), adopt }
+        let dir = memory.dir.clone();
+        Before {
+            dir,
+            state: memory.state.clone().filter(|_| memory.rev > 0 || adopt.is_some()),
+            adopt,
+        }
     }
 
     /// Forgets everything but its node.

@@ -148,21 +148,13 @@ impl Job {
             let _ = out.finish().await;
             let _ = err.finish().await;
         }
-        let mut news = None;
+        let changed = self.take_over(left).await;
         {
             let mut memory = session.memory();
             memory.running.remove(&self.exec);
-            if let Some((attached, number, Left::State { cwd, is_new })) = left {
-                let new_cwd = self.params.cwd.is_none() && memory.cwd != cwd;
-                if new_cwd {
-                    memory.cwd = cwd;
-                }
-                if new_cwd || is_new {
-                    memory.rev += 1;
-                }
-                if is_new {
-                    news = Some((attached, format!("{number}.st")));
-                }
+            if let Some(cwd) = changed {
+                memory.rev += 1;
+                memory.cwd = cwd;
             }
             told.cwd.clone_from(&memory.cwd);
             told.rev = memory.rev;
@@ -171,19 +163,35 @@ impl Job {
         told.duration_ms = crate::run::millis(begun.elapsed());
         // A link that is lost ends the session.
         let _ = self.link.notify::<SessionExecDoneEvent>(&told).await;
-        if let Some((attached, file)) = news {
-            let before = attached.state_file();
-            attached.set_state_file(&file);
-            if let Some(state) = super::keep::read_all(&attached.helper, &file).await {
-                session.set_state(state, None);
-            }
-            let idle = session.memory().running.is_empty();
-            if idle {
-                attached.helper.remove(&before).await;
-            }
-        }
         // The next one may go.
         drop(self.turn);
+    }
+
+    /// Fetches what the command has left; the directory afterwards if anything has changed. It is
+    /// not told of before it is here: the connection may be lost at any time.
+    async fn take_over(&self, left: Gone) -> Option<String> {
+        let (attached, number, Left::State { cwd, is_new }) = left? else { return None };
+        let session = &self.session;
+        let stays = session.memory().cwd.clone();
+        let cwd = if self.params.cwd.is_none() { cwd } else { stays.clone() };
+        if !is_new {
+            return (cwd != stays).then_some(cwd);
+        }
+        let file = format!("{number}.st");
+        let before = attached.state_file();
+        attached.set_state_file(&file);
+        match super::keep::read_all(&attached.helper, &file).await {
+            Some(state) => session.set_state(state, None),
+            // Lost just now: the session comes back as it was before.
+            None if attached.helper.is_gone() => return None,
+            // Too large to be kept here: it goes on without a way back.
+            None => {}
+        }
+        // Readers may be using the old one.
+        if session.memory().running.len() <= 1 {
+            attached.helper.remove(&before).await;
+        }
+        Some(cwd)
     }
 
     async fn on_node(&mut self, engine: &Engine) -> Result<(Gone, SessionExecDone), Failure> {

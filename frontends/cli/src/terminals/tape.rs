@@ -21,11 +21,10 @@ impl Tape {
         let before = self.bytes.len().saturating_sub(ALTERNATE.len());
         self.bytes.extend(bytes);
         let recent: Vec<u8> = self.bytes.iter().skip(before).copied().collect();
-        for (at, window) in recent.windows(ALTERNATE.len() + 1).enumerate() {
-            let _ = at;
-            match window.split_last() {
-                Some((b'h', start)) if start == ALTERNATE => self.full_screen = true,
-                Some((b'l', start)) if start == ALTERNATE => self.full_screen = false,
+        for at in memchr::memmem::find_iter(&recent, ALTERNATE) {
+            match recent.get(at + ALTERNATE.len()) {
+                Some(b'h') => self.full_screen = true,
+                Some(b'l') => self.full_screen = false,
                 _ => {}
             }
         }
