@@ -82,6 +82,13 @@ pub struct ClientCapabilities {
     pub log: Option<String>,
 }
 
+/// How much the core remarks on.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct LogLevelParams {
+    /// An `ssh_config` `LogLevel` in lower case.
+    pub level: String,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientLimits {

@@ -131,6 +131,9 @@ protocol! {
         core Initialize = "initialize" (handshake::InitializeParams) -> handshake::InitializeResult, since 1;
         /// Ends the whole core: the same as `core/shutdown`, under the name LSP clients know.
         core Shutdown = "shutdown" (handshake::ShutdownParams) -> handshake::Empty, since 1;
+        /// How much is remarked on from now on: the remarks of this link's work, or the log of a
+        /// core that was started by this frontend.
+        core LogSetLevel = "log/setLevel" (handshake::LogLevelParams) -> handshake::Empty, since 1;
         /// Ends this link after the answer, and its jobs but those to keep. Closing the core's
         /// stdin means the same, keeping none.
         core LinkClose = "link/close" (handshake::LinkCloseParams) -> handshake::Empty, since 1;

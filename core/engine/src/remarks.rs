@@ -24,23 +24,23 @@ tokio::task_local! {
 /// Where remarks about one link's work go.
 #[derive(Debug, Default)]
 pub struct Remarks {
-    to: OnceLock<(Link, u8)>,
+    to: OnceLock<(Link, AtomicU8)>,
 }
 
 impl Remarks {
-    /// From now on they go to this link, up to a level by its ssh name; unknown names are none.
-    pub fn send_to(&self, link: &Link, level: &str) {
-        let rank = match level {
-            "quiet" | "fatal" | "error" => 1,
-            "info" | "verbose" => 2,
-            "debug" | "debug1" => 3,
-            "debug2" => 4,
-            "debug3" => 5,
-            _ => return,
-        };
-        LOUDEST.fetch_max(rank, Relaxed);
+    /// From now on they go to this link, up to this level.
+    pub fn send_to(&self, link: &Link, level: Level) {
+        LOUDEST.fetch_max(rank(level), Relaxed);
         // A link shakes hands once.
-        let _ = self.to.set((link.clone(), rank));
+        let _ = self.to.set((link.clone(), AtomicU8::new(rank(level))));
+    }
+
+    /// Up to this level from now on; false if they do not go to a link.
+    pub fn set_level(&self, level: Level) -> bool {
+        let Some((_, most)) = self.to.get() else { return false };
+        LOUDEST.fetch_max(rank(level), Relaxed);
+        most.store(rank(level), Relaxed);
+        true
     }
 
     /// Work whose remarks are this link's.
@@ -51,7 +51,7 @@ impl Remarks {
     /// Takes a remark; false if it is for the core's own log.
     pub(crate) fn take(&self, level: Level, target: &str, text: &str) -> bool {
         let Some((link, most)) = self.to.get() else { return false };
-        if rank(level) <= *most {
+        if rank(level) <= most.load(Relaxed) {
             let word = match level {
                 _ if target == BANNER => "banner",
                 Level::ERROR => "error",

@@ -1,11 +1,12 @@
 //! Which method calls what. A handler is a few lines: the engine does the work.
 
 use crate::house::{Ending, House};
+use crate::log;
 use bssh_engine::{Caller, Engine};
 use bssh_protocol::error::{CallError, ErrorData, Kind};
 use bssh_protocol::handshake::{
     Chosen, CoreCapabilities, CoreInfo, CoreLimits, Empty, InfoResult, InitializeParams,
-    InitializeResult, LEVEL, MAJOR, Pong, ShutdownParams,
+    InitializeResult, LEVEL, LogLevelParams, MAJOR, Pong, ShutdownParams,
 };
 use bssh_protocol::registry::{Call, Router, RpcModule, register};
 use bssh_protocol::{frame, methods as m, schema, stream};
@@ -69,6 +70,7 @@ fn core(module: &mut RpcModule<Context>) {
     register::<m::LinkListAll, _, _, _>(module, |c, _, _| async move {
         Ok(c.engine.commons().list(c.number))
     });
+    register::<m::LogSetLevel, _, _, _>(module, |c, _, p| async move { set_log_level(&c, &p) });
     register::<m::RpcDiscover, _, _, _>(module, |_, _, _| async move { Ok(schema::openrpc()) });
     register::<m::CorePing, _, _, _>(module, |_, _, _| async move {
         let clock = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
@@ -346,6 +348,18 @@ fn gate(module: &mut RpcModule<Context>) {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// A link's own remarks, or the log of a core that has only this link.
+fn set_log_level(context: &Context, params: &LogLevelParams) -> Result<Empty, CallError> {
+    let level = log::Level::named(&params.level).ok_or_else(|| {
+        let text = format!("level: {:?} is none of quiet, error, info, debug1 to 3", params.level);
+        CallError::new(Kind::InvalidParams, text)
+    })?;
+    if !context.engine.remarks().set_level(level.of_tracing()) && !context.house.is_shared() {
+        log::set_level(level);
+    }
+    Ok(Empty {})
+}
+
 fn initialize(
     context: &Context,
     call: &Call,
@@ -365,8 +379,8 @@ fn initialize(
     if context.caller.set(caller).is_err() {
         return Err(CallError::new(Kind::InvalidRequest, "initialize was called already"));
     }
-    if let Some(level) = capabilities.log {
-        remarks.send_to(&call.link, &level);
+    if let Some(level) = capabilities.log.as_deref().and_then(log::Level::named) {
+        remarks.send_to(&call.link, level.of_tracing());
     }
     if let Some(environment) = params.environment {
         context.engine.set_environment(environment);

@@ -99,7 +99,8 @@ pub(crate) fn request(
         pause_ms: run.pause.map(millis),
         sudo: run.sudo,
         pty: (args.connect.tty > 0).then(|| pty(term)),
-        forward_agent: args.connect.agent,
+        forward_agent: args.connect.agent.forwards(),
+        agent: args.connect.agent.settings(),
         ..ExecParams::default()
     };
     let rule = match run.greatest {

@@ -191,7 +191,11 @@ mod tests {
     use bssh_term::Terminal;
 
     fn nodes(n: usize) -> Nodes {
-        let sessions = (1..=n).map(|i| SessionNode { session: i as u64, node: format!("n{i}") });
+        let sessions = (1..=n).map(|i| SessionNode {
+            session: i as u64,
+            node: format!("n{i}"),
+            existing: false,
+        });
         let mut nodes = Nodes::new(sessions.collect());
         for node in &mut nodes.all {
             (node.place, node.cwd, node.home) = (Place::Ready, "/root/a".into(), "/root".into());

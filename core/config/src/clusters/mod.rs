@@ -6,14 +6,17 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use self::agent::Agent;
 use self::gates::Gate;
 use crate::error::Error;
 use crate::node::NodeOverrides;
 
+pub mod agent;
 pub mod gates;
 mod nearest;
 mod overrides;
@@ -50,6 +53,7 @@ pub struct Config {
     pub buffer_size: usize,
 
     pub forwarding: Forwarding,
+    pub agent: Arc<Agent>,
     pub gates: IndexMap<String, Gate>,
     pub interactive: Interactive,
     pub core: Core,
@@ -206,6 +210,7 @@ impl Default for Config {
             keepalive: None,
             buffer_size: 64 * 1024,
             forwarding: Forwarding::default(),
+            agent: Arc::default(),
             gates: IndexMap::new(),
             interactive: Interactive::default(),
             core: Core::default(),

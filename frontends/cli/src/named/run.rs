@@ -103,7 +103,8 @@ fn wish(args: &Args, run: &RunIn) -> Result<Wish, String> {
         (!args.run.batch.is_empty(), "--batch"),
         (args.run.retry.is_some(), "--retry"),
         (args.run.exit_code.is_some(), "--exit-code"),
-        (args.connect.agent, "-A (see ForwardAgent)"),
+        (args.connect.agent.forwards(), "-A (see ForwardAgent)"),
+        (args.connect.agent.settings().is_some(), "--agent-*"),
         (args.connect.tty > 0, "-t"),
     ];
     if let Some((_, flag)) = given.iter().find(|(given, _)| *given) {

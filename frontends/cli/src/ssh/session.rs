@@ -15,8 +15,9 @@ use bssh_protocol::exec::{
     Action, Ended, ExecParams, Exit, Failure, NodeState, Phase, PtyRequest, Targets,
 };
 use bssh_protocol::forward::ForwardParams;
+use bssh_protocol::handshake::LogLevelParams;
 use bssh_protocol::link::StreamSender;
-use bssh_protocol::methods::{ForwardList, ForwardOpen, NodeResolve};
+use bssh_protocol::methods::{ForwardList, ForwardOpen, LogSetLevel, NodeResolve};
 use bssh_protocol::node::{ExplainParams, Explained};
 use bssh_protocol::stream::{Sink, Source};
 use std::ffi::OsString;
@@ -113,6 +114,11 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
     }
     let effective = Effective::new(args, &explained.values)?;
     let quiet = effective.log_level < LogLevel::Error;
+    // The command line's own level is the core's already.
+    if args.log_level().is_none() && effective.log_level != LogLevel::Info {
+        let level = LogLevelParams { level: effective.log_level.name().to_owned() };
+        core.call::<LogSetLevel>(&level).await.map_err(|e| e.to_string())?;
+    }
     // The copy in the background has nothing new to say.
     let warned = around.in_background || quiet;
     for warning in explained.warnings.iter().filter(|_| !warned) {
