@@ -103,7 +103,8 @@ pub struct Forwarding {
     pub dynamic: Vec<String>,
     /// At once, per forward.
     pub max_connections: u32,
-    pub retry_attempts: u32,
+    /// How often in a row a kept forward tries to connect again; `None`: until it is closed.
+    pub retry_attempts: Option<u32>,
     /// Bytes per direction.
     pub buffer_size: usize,
     /// For dialing a forward's target; `None`: the connect timeout.
@@ -171,11 +172,6 @@ impl Config {
         let usual = Config::default();
         let rows = [
             (
-                "forwarding.retry_attempts",
-                self.forwarding.retry_attempts != usual.forwarding.retry_attempts,
-                "a kept forward is tried again until it is closed",
-            ),
-            (
                 "BSSH_BUFFER_SIZE",
                 self.buffer_size != usual.buffer_size,
                 "buffers follow the connection",
@@ -235,7 +231,7 @@ impl Default for Forwarding {
             remote: Vec::new(),
             dynamic: Vec::new(),
             max_connections: 100,
-            retry_attempts: 3,
+            retry_attempts: None,
             buffer_size: 64 * 1024,
             timeout: None,
         }

@@ -82,7 +82,7 @@ const FORWARDING: &[Field<Forwarding>] = &[
     },
     Field {
         name: "retry_attempts",
-        read: |f, v, r| put(&mut f.retry_attempts, small(r, v, 0, 1000)),
+        read: |f, v, r| put(&mut f.retry_attempts, small(r, v, 0, 1000).map(Some)),
     },
     Field { name: "buffer_size", read: |f, v, r| put(&mut f.buffer_size, buffer(r, v)) },
 ];
