@@ -62,12 +62,14 @@ fn forwards_are_opened_listed_and_closed() {
     let mut t = repl(&lab, &["-H", ONE, "repl"]);
     t.see("[127.0.0.1] ~> ");
     t.line(&format!(":forward -L {local}:127.0.0.1:{target}"));
-    t.see("] 127.0.0.1  on 127.0.0.1:");
+    let shown = t.see("] 127.0.0.1  on 127.0.0.1:");
+    let number =
+        shown.rsplit_once("] 127.0.0.1  on").unwrap().0.rsplit_once('[').unwrap().1.to_owned();
     echoes(connect(local), b"through the forward").unwrap();
     t.line(":forward");
     t.see("-L ");
     t.see("open  0 open");
-    t.line(":forward close 1");
+    t.line(&format!(":forward close {number}"));
     t.see("~> ");
     assert!(until(Duration::from_secs(10), || {
         std::net::TcpStream::connect(("127.0.0.1", local)).is_err()
@@ -76,8 +78,8 @@ fn forwards_are_opened_listed_and_closed() {
     t.see("no forwards");
     t.line(":forward -L nonsense");
     t.see("nonsense");
-    t.line(":forward close 77");
-    t.see("77");
+    t.line(":forward close 77777");
+    t.see("no forward 77777");
     t.line(":agent");
     t.see("no agent");
     t.line(":quit");

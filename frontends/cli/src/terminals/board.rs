@@ -52,8 +52,8 @@ pub(super) struct Board {
     nodes: Vec<Node>,
     shown: usize,
     look: Look,
-    /// Each carries keys to one node until it ends.
-    writers: FuturesUnordered<BoxFuture<'static, ()>>,
+    /// Each carries keys to one node until it ends, or tells sizes: the keyboard waits for none.
+    work: FuturesUnordered<BoxFuture<'static, ()>>,
     /// Something of ours is on the shown screen.
     overlay: bool,
 }
@@ -90,7 +90,7 @@ impl Board {
             over: Over::Live,
         };
         let nodes = names.into_iter().map(node).collect();
-        Board { nodes, shown: 0, look, writers: FuturesUnordered::new(), overlay: false }
+        Board { nodes, shown: 0, look, work: FuturesUnordered::new(), overlay: false }
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
@@ -111,7 +111,7 @@ impl Board {
         let Some(mut keys) = keys else { return };
         let (sender, mut queue) = mpsc::channel::<Bytes>(KEYS);
         node.keys = Some(sender);
-        self.writers.push(Box::pin(async move {
+        self.work.push(Box::pin(async move {
             while let Some(bytes) = queue.recv().await {
                 // A node that takes no more ends its terminal by itself.
                 if keys.write(bytes).await.is_err() {
@@ -127,9 +127,9 @@ impl Board {
         }
     }
 
-    /// Carries keys; never comes back while there is somebody to carry for.
+    /// Carries keys and sizes; never comes back while there is somebody to carry for.
     pub(super) async fn feed(&mut self) {
-        if self.writers.next().await.is_none() {
+        if self.work.next().await.is_none() {
             std::future::pending::<()>().await;
         }
     }
@@ -170,44 +170,46 @@ impl Board {
         self.title();
     }
 
-    pub(super) async fn resize(&mut self) {
+    pub(super) fn resize(&self) {
         let Some(size) = bssh_term::size(std::io::stdin().as_fd()) else { return };
-        for handle in self.nodes.iter().filter_map(|n| n.handle.as_ref()) {
-            // One that has ended needs no size.
-            let _ = handle.resize(size.cols, size.rows).await;
+        for handle in self.nodes.iter().filter_map(|n| n.handle.clone()) {
+            self.work.push(Box::pin(async move {
+                // One that has ended needs no size.
+                let _ = handle.resize(size.cols, size.rows).await;
+            }));
         }
     }
 
-    pub(super) async fn obey(&mut self, wish: Wish) {
+    pub(super) fn obey(&mut self, wish: Wish) {
         match wish {
             Wish::Keys(keys) => self.send(&Bytes::from(keys)),
             Wish::Ask => self.over_screen(&format!("{}  {SHORT}", self.headline())),
             Wish::Naming(name) => self.over_screen(&format!("show node: {name}")),
-            Wish::Next => self.show(self.other(1)).await,
-            Wish::Previous => self.show(self.other(self.nodes.len().saturating_sub(1))).await,
+            Wish::Next => self.show(self.other(1)),
+            Wish::Previous => self.show(self.other(self.nodes.len().saturating_sub(1))),
             Wish::Go(name) => match self.find(&name) {
-                Some(n) => self.show(n).await,
+                Some(n) => self.show(n),
                 None => self.over_screen(&format!("no node begins with {name:?}")),
             },
             Wish::All => {
                 let live = |n: &&mut Node| matches!(n.over, Over::Live);
                 self.nodes.iter_mut().filter(live).for_each(|n| n.active = true);
-                self.show(self.shown).await;
+                self.show(self.shown);
             }
             Wish::Only => {
                 let shown = self.shown;
                 self.nodes.iter_mut().enumerate().for_each(|(n, node)| node.active = n == shown);
-                self.show(shown).await;
+                self.show(shown);
             }
             Wish::Toggle => {
                 if let Some(node) = self.nodes.get_mut(self.shown) {
                     node.active = !node.active && matches!(node.over, Over::Live);
                 }
-                self.show(self.shown).await;
+                self.show(self.shown);
             }
             Wish::List => self.list(),
             Wish::Help => self.page(HELP.iter().map(|line| (*line).to_owned())),
-            Wish::Redraw | Wish::Forget => self.show(self.shown).await,
+            Wish::Redraw | Wish::Forget => self.show(self.shown),
             Wish::Leave => {}
         }
     }
@@ -240,16 +242,18 @@ impl Board {
     }
 
     /// Gives a node the screen.
-    async fn show(&mut self, n: usize) {
+    fn show(&mut self, n: usize) {
         self.shown = n;
         self.draw();
         self.title();
         let size = bssh_term::size(std::io::stdin().as_fd());
         let Some(node) = self.nodes.get(n).filter(|node| node.tape.full_screen) else { return };
-        if let (Some(handle), Some(size)) = (&node.handle, size) {
-            // Twice another size: a full-screen program draws anew.
-            let _ = handle.resize(size.cols, size.rows.saturating_sub(1).max(1)).await;
-            let _ = handle.resize(size.cols, size.rows).await;
+        if let (Some(handle), Some(size)) = (node.handle.clone(), size) {
+            self.work.push(Box::pin(async move {
+                // Twice another size: a full-screen program draws anew.
+                let _ = handle.resize(size.cols, size.rows.saturating_sub(1).max(1)).await;
+                let _ = handle.resize(size.cols, size.rows).await;
+            }));
         }
     }
 

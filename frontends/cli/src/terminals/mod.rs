@@ -223,13 +223,13 @@ async fn carry(
         };
         match next {
             Next::Signal(status) => break Some(status),
-            Next::Resized => board.resize().await,
+            Next::Resized => board.resize(),
             Next::Typed(None) => break Some(exit::HUNG_UP),
             Next::Typed(Some(bytes)) => {
                 let mut leave = false;
                 for wish in prefix.read(&bytes) {
                     leave |= wish == Wish::Leave;
-                    board.obey(wish).await;
+                    board.obey(wish);
                 }
                 if leave {
                     break Some(exit::OK);
