@@ -275,7 +275,7 @@ impl Engine {
     /// `handle.unknown`; a run whose output nobody would keep.
     pub fn keep(&self, jobs: &[u64]) -> Result<(), CallError> {
         for job in jobs {
-            let known = self.forwards.has(*job) || self.ptys.has(*job);
+            let known = self.forwards.has(*job) || self.ptys.has(*job) || self.sessions.has(*job);
             if !known && !self.runs().contains_key(job) {
                 let text = format!("no job {job} that can be kept");
                 return Err(CallError::new(Kind::HandleUnknown, text).at("params.keep"));
@@ -283,6 +283,11 @@ impl Engine {
         }
         self.kept().extend(jobs);
         Ok(())
+    }
+
+    /// These go on without their link.
+    pub(crate) fn keep_on(&self, jobs: impl Iterator<Item = u64>) {
+        self.kept().extend(jobs);
     }
 
     fn kept(&self) -> MutexGuard<'_, BTreeSet<u64>> {
@@ -294,7 +299,10 @@ impl Engine {
         loop {
             let changed = self.commons.changed();
             self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|job| {
-                self.forwards.has(*job) || self.ptys.has(*job) || self.runs().contains_key(job)
+                self.forwards.has(*job)
+                    || self.ptys.has(*job)
+                    || self.sessions.has(*job)
+                    || self.runs().contains_key(job)
             });
             if self.kept().is_empty() {
                 return;
@@ -314,7 +322,10 @@ impl Engine {
         let kept = self.kept().clone();
         self.forwards.close_but(&kept);
         self.ptys.close_but(&kept);
-        self.sessions.close_all();
+        self.sessions.close_but(&kept);
+        for engine in self.commons.engines() {
+            engine.sessions.abandon();
+        }
         self.transfers.cancel_all();
         self.syncs.cancel_all();
         self.fs_tasks.cancel_all();

@@ -174,6 +174,10 @@ fn ptys(module: &mut RpcModule<Context>) {
 
 fn sessions(module: &mut RpcModule<Context>) {
     register::<m::SessionOpen, _, _, _>(module, |c, call, p| async move {
+        if p.keep && !c.house.is_shared() {
+            let text = "params.keep: a session outlives its link in a shared core only";
+            return Err(CallError::new(Kind::InvalidParams, text).at("params.keep"));
+        }
         let prepared = c.engine.session_open(c.caller()?, &p)?;
         let (engine, opened) = (c.engine.clone(), prepared.opened.clone());
         call.then(async move { engine.sessions_launch(prepared).await });
@@ -212,6 +216,13 @@ fn sessions(module: &mut RpcModule<Context>) {
     );
     register::<m::JobKillGroup, _, _, _>(module, |c, _, p| async move {
         c.engine.job_kill(p).await.map(|()| Empty {})
+    });
+    register::<m::SessionJobsOf, _, _, _>(
+        module,
+        |c, _, p| async move { c.engine.session_jobs(&p) },
+    );
+    register::<m::SessionConfigured, _, _, _>(module, |c, _, p| async move {
+        c.engine.session_configured(&p)
     });
 }
 
