@@ -224,6 +224,10 @@ protocol! {
         core SessionInfo = "session/info" (session::SessionRef) -> session::SessionEntry, since 1;
         /// The sessions of this core.
         core SessionListAll = "session/list" (handshake::Empty) -> session::SessionList, since 1;
+        /// What the configuration wishes for a REPL on these targets.
+        core SessionConfigured = "session/configured" (exec::Targets) -> session::Interactive, since 1;
+        /// What was started in the background of a session.
+        core SessionJobsOf = "session/jobs" (session::SessionRef) -> session::SessionJobs, since 1;
         /// Starts a command in the background of a session.
         core JobStartIn = "job/start" (session::JobStart) -> session::JobRef, since 1;
         /// Reads what a job has written, and whether it has ended.

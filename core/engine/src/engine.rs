@@ -69,8 +69,8 @@ pub struct Engine {
     pub(crate) gates: Gates,
     adopt: Box<Adopt>,
     /// What goes on when the link is gone.
-    kept: Mutex<BTreeSet<u64>>,
-    gone: watch::Sender<bool>,
+    pub(crate) kept: Mutex<BTreeSet<u64>>,
+    pub(crate) gone: watch::Sender<bool>,
     runs: Mutex<BTreeMap<RunId, Arc<Run>>>,
     tasks: tokio::sync::Mutex<JoinSet<()>>,
 }
@@ -285,60 +285,6 @@ impl Engine {
         RunList { runs: self.runs().values().map(entry).collect() }
     }
 
-    /// `link/close`: these jobs go on without their link.
-    ///
-    /// # Errors
-    /// `handle.unknown`; a run whose output nobody would keep.
-    pub fn keep(&self, jobs: &[u64]) -> Result<(), CallError> {
-        for job in jobs {
-            let told = self.runs().get(job).is_some_and(|run| run.record().is_none());
-            if told || !self.has(*job) {
-                let text = format!("no job {job} that can be kept");
-                return Err(CallError::new(Kind::HandleUnknown, text).at("params.keep"));
-            }
-        }
-        self.kept().extend(jobs);
-        Ok(())
-    }
-
-    fn has(&self, job: u64) -> bool {
-        let held = self.forwards.has(job) || self.ptys.has(job) || self.sessions.has(job);
-        held || self.transfers.has(job) || self.runs().contains_key(&job)
-    }
-
-    /// It goes on without its link.
-    pub(crate) fn is_kept(&self, job: u64) -> bool {
-        self.kept().contains(&job)
-    }
-
-    /// Returns when the link is gone.
-    pub(crate) async fn left(&self) {
-        // It never fails while we are here.
-        let _ = self.gone.subscribe().wait_for(|gone| *gone).await;
-    }
-
-    fn kept(&self) -> MutexGuard<'_, BTreeSet<u64>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns when nothing that was kept goes on any more.
-    pub async fn rested(&self) {
-        loop {
-            let changed = self.commons.changed();
-            self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|job| self.has(*job));
-            if self.kept().is_empty() {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    /// Ends what was kept, too.
-    pub async fn give_up(&self) {
-        self.kept().clear();
-        self.leave().await;
-    }
-
     /// The link is gone: ends its work, and what runs on the nodes; but not what is kept.
     pub async fn leave(&self) {
         self.gone.send_replace(true);
@@ -346,6 +292,9 @@ impl Engine {
         self.forwards.close_but(&kept);
         self.ptys.close_but(&kept);
         self.sessions.close_but(&kept);
+        for engine in self.commons.engines() {
+            engine.sessions.abandon();
+        }
         self.transfers.cancel_but(&kept);
         self.syncs.cancel_all();
         self.fs_tasks.cancel_all();

@@ -19,6 +19,7 @@ mod identity;
 mod inquire;
 mod jobs;
 mod journal;
+mod kept;
 mod kill;
 mod lanes;
 mod plan;

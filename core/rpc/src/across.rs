@@ -28,4 +28,15 @@ pub(crate) fn register_all(module: &mut RpcModule<Context>) {
         c.engine.connection_close(&p).await
     });
     register::<m::JournalRead, _, _, _>(module, |c, _, p| async move { c.engine.journal_read(&p) });
+    register::<m::LinkListAll, _, _, _>(module, |c, _, _| async move {
+        Ok(c.engine.commons().list(c.number))
+    });
+    register::<m::CoreStats, _, _, _>(
+        module,
+        |c, _, _| async move { Ok(c.engine.stats(c.caller()?)) },
+    );
+    register::<m::SessionListAll, _, _, _>(
+        module,
+        |c, _, _| async move { Ok(c.engine.session_list()) },
+    );
 }

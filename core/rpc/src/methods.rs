@@ -21,7 +21,7 @@ pub(crate) struct Context {
     /// Set by `initialize`.
     caller: OnceLock<Caller>,
     /// The link's number.
-    number: u64,
+    pub(crate) number: u64,
     house: Arc<House>,
 }
 
@@ -71,9 +71,6 @@ fn core(module: &mut RpcModule<Context>) {
         call.then(async move { link.close() });
         Ok(Empty {})
     });
-    register::<m::LinkListAll, _, _, _>(module, |c, _, _| async move {
-        Ok(c.engine.commons().list(c.number))
-    });
     register::<m::LogSetLevel, _, _, _>(module, |c, _, p| async move { set_log_level(&c, &p) });
     register::<m::RpcDiscover, _, _, _>(module, |_, _, _| async move { Ok(schema::openrpc()) });
     register::<m::CorePing, _, _, _>(module, |_, _, _| async move {
@@ -90,10 +87,6 @@ fn core(module: &mut RpcModule<Context>) {
             idle_ms: c.house.idle.map(millis),
         })
     });
-    register::<m::CoreStats, _, _, _>(
-        module,
-        |c, _, _| async move { Ok(c.engine.stats(c.caller()?)) },
-    );
 }
 
 fn nodes(module: &mut RpcModule<Context>) {
@@ -176,6 +169,10 @@ fn ptys(module: &mut RpcModule<Context>) {
 
 fn sessions(module: &mut RpcModule<Context>) {
     register::<m::SessionOpen, _, _, _>(module, |c, call, p| async move {
+        if p.keep && !c.house.is_shared() {
+            let text = "params.keep: a session outlives its link in a shared core only";
+            return Err(CallError::new(Kind::InvalidParams, text).at("params.keep"));
+        }
         let prepared = c.engine.session_open(c.caller()?, &p)?;
         let (engine, opened) = (c.engine.clone(), prepared.opened.clone());
         call.then(async move { engine.sessions_launch(prepared).await });
@@ -200,10 +197,6 @@ fn sessions(module: &mut RpcModule<Context>) {
         c.engine.session_close(&p).map(|()| Empty {})
     });
     register::<m::SessionInfo, _, _, _>(module, |c, _, p| async move { c.engine.session_info(&p) });
-    register::<m::SessionListAll, _, _, _>(
-        module,
-        |c, _, _| async move { Ok(c.engine.session_list()) },
-    );
     register::<m::JobStartIn, _, _, _>(
         module,
         |c, _, p| async move { c.engine.job_start(p).await },
@@ -214,6 +207,13 @@ fn sessions(module: &mut RpcModule<Context>) {
     );
     register::<m::JobKillGroup, _, _, _>(module, |c, _, p| async move {
         c.engine.job_kill(p).await.map(|()| Empty {})
+    });
+    register::<m::SessionJobsOf, _, _, _>(
+        module,
+        |c, _, p| async move { c.engine.session_jobs(&p) },
+    );
+    register::<m::SessionConfigured, _, _, _>(module, |c, _, p| async move {
+        c.engine.session_configured(&p)
     });
 }
 

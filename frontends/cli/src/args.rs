@@ -5,8 +5,9 @@
 //! [`crate::grammar`]'s.
 
 use crate::agent_args::AgentArgs;
+use crate::named::{RunIn, SessionVerb};
 use crate::shared_verbs::{SharedArgs, SharedVerb};
-use crate::verbs::{AgentVerb, ForwardVerb, GateVerb};
+use crate::verbs::{AgentVerb, ForwardVerb, GateVerb, NodesVerb};
 use bssh_protocol::exec::Threshold;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -111,8 +112,12 @@ pub(crate) struct ConnectArgs {
     pub connect_timeout: Option<Duration>,
     #[command(flatten)]
     pub shared: SharedArgs,
-    /// No pseudo-terminal (as always on several nodes)
-    #[arg(short = 'T', global = true)]
+    /// A terminal on each node, keys to all of them (Ctrl-] ? shows what can be done); without a
+    /// command the login shell. Twice: also where there is no terminal here
+    #[arg(short = 't', action = clap::ArgAction::Count, global = true)]
+    pub tty: u8,
+    /// No pseudo-terminal (as always without -t)
+    #[arg(short = 'T', conflicts_with = "tty", global = true)]
     pub no_tty: bool,
 }
 
@@ -179,6 +184,10 @@ pub(crate) struct OutputArgs {
           default_missing_value = "events", global = true,
           conflicts_with_all = ["gather", "gather_all", "diff", "live", "stream"])]
     pub json: Option<Json>,
+    /// Look at the run on the whole screen; ? shows what the keys do
+    #[arg(long, global = true, conflicts_with_all = ["gather", "gather_all", "diff", "live",
+          "stream", "json", "output_dir", "max_output", "no_prefix"])]
+    pub tui: bool,
     /// Also write NODE.out, NODE.err and summary.json there
     #[arg(long, value_name = "DIR", global = true)]
     pub output_dir: Option<PathBuf>,
@@ -267,6 +276,9 @@ pub(crate) enum Sub {
         /// A plain shell on the one node instead
         #[arg(long)]
         single_node: bool,
+        /// All nodes at once, whatever the configuration says
+        #[arg(long, conflicts_with = "single_node")]
+        multiplex: bool,
     },
     /// Forwards on many nodes
     Forward {
@@ -283,6 +295,16 @@ pub(crate) enum Sub {
         #[command(subcommand)]
         verb: AgentVerb,
     },
+    /// Run a command in a named session, which keeps directory, environment and functions
+    #[command(
+        override_usage = "bssh run -S NAME [OPTIONS] TARGET -- COMMAND…\n       bssh -H NODES run -S NAME [OPTIONS] -- COMMAND…"
+    )]
+    Run(RunIn),
+    /// Look after named sessions and their jobs
+    Session {
+        #[command(subcommand)]
+        verb: SessionVerb,
+    },
     #[command(flatten)]
     Shared(SharedVerb),
     /// Print a completion script for a shell
@@ -292,25 +314,6 @@ pub(crate) enum Sub {
     },
     /// Print the manual page (roff)
     Man,
-}
-
-/// Without expressions, the verbs read them from stdin.
-#[derive(Debug, Subcommand)]
-pub(crate) enum NodesVerb {
-    /// One node a line
-    Expand { exprs: Vec<String> },
-    /// The shortest expression
-    Fold { exprs: Vec<String> },
-    /// How many nodes
-    Count { exprs: Vec<String> },
-    /// Some nodes at random
-    Pick { n: usize, exprs: Vec<String> },
-    /// Parts of nearly equal size, one a line
-    Split {
-        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-        n: u32,
-        exprs: Vec<String>,
-    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -352,7 +355,10 @@ impl Args {
             Some(Plain { targets, connect, run, output, words }) => {
                 Ok(Args { targets, connect, run, output, subcommand: None, words })
             }
-            None => Args::try_parse_from(named()),
+            None => match crate::named::spelled_out(words) {
+                Some(words) => Args::try_parse_from(std::iter::once("bssh".into()).chain(words)),
+                None => Args::try_parse_from(named()),
+            },
         }
     }
 
@@ -364,29 +370,6 @@ impl Args {
         };
         let targets = &mut self.targets;
         targets.hosts.iter_mut().chain(&mut targets.exclude).chain(more.into_iter().flatten())
-    }
-}
-
-impl NodesVerb {
-    /// The expressions, whatever is done with them.
-    pub(crate) fn exprs(&self) -> &[String] {
-        match self {
-            NodesVerb::Expand { exprs }
-            | NodesVerb::Fold { exprs }
-            | NodesVerb::Count { exprs }
-            | NodesVerb::Pick { exprs, .. }
-            | NodesVerb::Split { exprs, .. } => exprs,
-        }
-    }
-
-    fn exprs_mut(&mut self) -> &mut [String] {
-        match self {
-            NodesVerb::Expand { exprs }
-            | NodesVerb::Fold { exprs }
-            | NodesVerb::Count { exprs }
-            | NodesVerb::Pick { exprs, .. }
-            | NodesVerb::Split { exprs, .. } => exprs,
-        }
     }
 }
 

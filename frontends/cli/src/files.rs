@@ -190,6 +190,7 @@ pub(crate) fn refuse(args: &Args) -> Result<(), String> {
         (o.no_prefix, "-N"),
         (o.output_dir.is_some(), "--output-dir"),
         (o.max_output.is_some(), "--max-output"),
+        (o.tui, "--tui"),
     ];
     match given.iter().find(|(given, _)| *given) {
         Some((_, flag)) => Err(format!("{flag} is for commands, not for files")),

@@ -81,19 +81,19 @@ const SUBCOMMANDS: &[&str] = &[
     "job",
     "log",
     "sftp",
+    "run",
+    "session",
 ];
 
 /// Subcommands that are reserved and not built yet; `demo` never comes here from an executable
 /// that has it.
-const ABSENT: &[&str] = &["demo", "session", "cache-stats"];
+const ABSENT: &[&str] = &["demo", "cache-stats"];
 
 /// Flags of the cluster grammar that are reserved and not built yet.
 const ABSENT_FLAGS: &[(&str, &str)] = &[
-    ("t", "a terminal on several nodes; `bssh -t HOST` opens one on a single host"),
     ("L", "forwards for several nodes; `bssh -L SPEC HOST` opens one for a single host"),
     ("R", "forwards for several nodes; `bssh -R SPEC HOST` opens one for a single host"),
     ("D", "forwards for several nodes; `bssh -D SPEC HOST` opens one for a single host"),
-    ("tui", "full-screen view"),
 ];
 
 /// Short flags that give targets.
@@ -133,6 +133,9 @@ const LONG_VALUES: &[&str] = &[
     "skip",
     "symlinks",
     "stall",
+    "agent-keys",
+    "agent-confirm",
+    "agent-sock",
 ];
 
 /// What skimming found before the first word of a command or subcommand.
@@ -334,9 +337,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused_by_name() {
-        for line in
-            ["-t -H a top", "-H a -L 1:b:2 ls", "-H a --tui ls", "-H a session ls", "-H a sftp"]
-        {
+        for line in ["-H a -L 1:b:2 ls", "-H a job ls", "-H a cache-stats"] {
             let got = check("bssh", line);
             assert!(
                 matches!(&got, Grammar::Refused(why) if why.contains("this build has no")),

@@ -15,6 +15,7 @@ mod exit;
 mod files;
 mod grammar;
 mod last;
+mod named;
 mod output;
 mod persist;
 mod prompt;
@@ -22,7 +23,10 @@ mod request;
 mod sftp;
 mod shared_verbs;
 mod ssh;
+mod stdin;
 mod sync;
+mod terminals;
+mod tui;
 mod verbs;
 
 use bssh_client::{Persist, Start};
@@ -49,8 +53,8 @@ pub struct Interactive {
     /// Where the history goes, if there is a home.
     pub history: Option<PathBuf>,
     pub fanout: Option<u32>,
-    /// `--single-node`
-    pub single: bool,
+    /// `--single-node` or `--multiplex`; none: what the configuration says.
+    pub single: Option<bool>,
 }
 
 /// Runs a REPL and gives its exit status.
@@ -91,6 +95,7 @@ pub fn main(words: &[OsString], repl: Repl) -> u8 {
 fn restore_before_panics() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        tui::leave_screen();
         bssh_term::restore();
         report(panic);
     }));

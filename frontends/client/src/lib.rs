@@ -42,7 +42,7 @@ mod transfer;
 pub use crate::core::{Core, Error, Start};
 pub use child::Lost;
 pub use prompter::{Answer, NoPrompter, Prompter};
-pub use pty::Pty;
+pub use pty::{Pty, PtyHandle};
 pub use run::{Channel, Run, RunEvent, window_for};
 pub use sessions::{SessionEvent, Sessions};
 pub use shared::Persist;

@@ -13,7 +13,10 @@
 //! - `protocol`: programs that speak to the core without our client.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
 //! - `session`: shell state that outlives commands and connections, in every shell.
+//! - `named`: sessions that outlive the command, for programs and agents.
 //! - `repl`: the REPL on a real pseudo-terminal, as a person uses it.
+//! - `repl_acts`: what the REPL does besides lines: files, forwards, gates, settings, completion.
+//! - `repl_faults`: the REPL when daemons, nodes and connections go.
 //! - `jump`: nodes behind a jump host.
 //! - `forwards`: -L, -R and -D, clients that do not read, lost connections.
 //! - `agents`: the local agent on a node.
@@ -27,6 +30,8 @@
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
 //! - `prompts`: who is asked for a passphrase, and where.
 //! - `terminal`: the person's terminal, in order again whatever happens.
+//! - `terminals`: a terminal on each of several nodes, keys to all of them.
+//! - `tui`: a run on the whole screen, and the screen given back.
 //! - `demo`: the demo, as a newcomer runs it.
 
 #![allow(
@@ -49,11 +54,14 @@ mod jobs;
 mod jump;
 mod kill;
 mod main_job;
+mod named;
 mod programs;
 mod prompts;
 mod protocol;
 mod pty;
 mod repl;
+mod repl_acts;
+mod repl_faults;
 mod session;
 mod sftp;
 mod shared;
@@ -63,4 +71,6 @@ mod ssh_options;
 mod sync;
 mod sync_faults;
 mod terminal;
+mod terminals;
+mod tui;
 mod ways;

@@ -13,7 +13,7 @@ use crate::failure::plain;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Failure, Phase, Settings, Targets};
 use bssh_protocol::sync::{SyncAction, SyncWhat, Synced};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as Flight, Notify};
 
@@ -67,6 +67,7 @@ impl Engine {
                 told: Told { link: None, sync: 0 },
                 stop: Arc::default(),
                 count: Arc::default(),
+                left: Mutex::default(),
             }));
         }
         let barrier = |runs: Vec<Arc<SyncRun>>| match runs.is_empty() {

@@ -147,15 +147,16 @@ impl Ends {
         self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).remove(temp);
     }
 
+    /// Temporary files that have no name.
+    pub(crate) fn left_over(&self) -> BTreeSet<Rel> {
+        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Removes what has no name, as far as the node lets us.
     pub(crate) async fn tidy(&self) {
-        let left =
-            std::mem::take(&mut *self.unnamed.lock().unwrap_or_else(PoisonError::into_inner));
-        let removing = left.iter().map(|temp| {
-            let far = self.far(temp);
-            async move { self.sftp.remove(&far).await }
-        });
-        // What stays is removed by the next run.
+        let left = self.left_over();
+        let removing = left.iter().map(|temp| super::put::discard(self, temp));
+        // What stays is removed by a later run.
         let _ = tokio::time::timeout(TIDY, futures_util::future::join_all(removing)).await;
     }
 

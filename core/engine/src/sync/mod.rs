@@ -109,6 +109,7 @@ impl Engine {
             told: Told { link: Some(caller.link.clone()), sync: id },
             stop: Arc::default(),
             count: Arc::default(),
+            left: Mutex::default(),
         });
         self.syncs.open().insert(id, run.clone());
         Ok(PreparedSync { started, run })

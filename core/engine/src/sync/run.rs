@@ -25,9 +25,10 @@ use bssh_protocol::sync::{
     SyncStateChange, SyncStep, Synced,
 };
 use bssh_protocol::transfer::{FileFault, PathBytes};
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 
@@ -49,6 +50,8 @@ pub(crate) struct SyncRun {
     pub told: Told,
     pub stop: Arc<Stop>,
     pub count: Arc<Count>,
+    /// Temporary files on the node that could not be removed, because it was gone.
+    pub left: Mutex<BTreeSet<Rel>>,
 }
 
 /// Where a sync tells of itself; none: its result is all that is wanted. A link that is lost ends
@@ -132,6 +135,7 @@ impl SyncRun {
     /// One pair, tried again as long as the connection is what failed.
     async fn pair(&self, engine: &Engine, pair: &Pair, result: &mut Synced) -> Result<(), Failure> {
         let mut pauses = PAUSES.iter();
+        self.left().clear();
         let mut was_there = false;
         loop {
             let failure = match self.attempt(engine, pair, (result, &mut was_there)).await {
@@ -155,6 +159,10 @@ impl SyncRun {
         }
     }
 
+    fn left(&self) -> MutexGuard<'_, BTreeSet<Rel>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn attempt(
         &self,
         engine: &Engine,
@@ -163,8 +171,11 @@ impl SyncRun {
     ) -> Result<(), Failure> {
         let opened = self.open(engine, pair).await?;
         *was_there = true;
+        // What the try before could not remove goes with what this one leaves.
+        self.left().iter().for_each(|temp| opened.ends.unnamed(temp));
         let done = self.one_round(&opened, pair, self.wanted, result).await;
         opened.close().await;
+        *self.left() = opened.ends.left_over();
         done
     }
 
