@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused_by_name() {
-        for line in ["-H a -L 1:b:2 ls", "-H a job ls", "-H a cache-stats"] {
+        for line in ["-H a -L 1:b:2 ls", "-H a cache-stats"] {
             let got = check("bssh", line);
             assert!(
                 matches!(&got, Grammar::Refused(why) if why.contains("this build has no")),
