@@ -221,6 +221,8 @@ protocol! {
         core TransferCancel = "transfer/cancel" (transfer::TransferRef) -> handshake::Empty, since 1;
         /// The transfers of this core.
         core TransferList = "transfer/list" (handshake::Empty) -> transfer::TransferList, since 1;
+        /// Ends the connection that is kept for a node's files. What is under way on it fails.
+        core FsClose = "fs/close" (fs::FsClose) -> fs::FsClosed, since 1;
         /// What a path leads to; links are followed.
         core FsStat = "fs/stat" (fs::FsPath) -> fs::Attr, since 1;
         /// What a path is itself.
