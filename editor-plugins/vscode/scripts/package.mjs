@@ -10,10 +10,12 @@ if (!target || !binary) {
   console.error('usage: package.mjs TARGET BINARY');
   process.exit(2);
 }
-const head = fs.readFileSync(binary).subarray(0, 20);
+const head = fs.readFileSync(binary).subarray(0, 4096);
+// A program that asks for glibc's loader is none for Alpine.
+const needsGlibc = head.includes('/ld-linux');
 const elf = head.readUInt32BE(0) === 0x7f454c46 && { 0x3e: 'x64', 0xb7: 'arm64', 0x28: 'armhf' }[head.readUInt16LE(18)];
 const mach = head.readUInt32LE(0) === 0xfeedfacf && { 0x01000007: 'x64', 0x0100000c: 'arm64' }[head.readUInt32LE(4)];
-const fits = elf ? [`linux-${elf}`, `alpine-${elf}`] : mach ? [`darwin-${mach}`] : [];
+const fits = elf ? [`linux-${elf}`, ...(needsGlibc ? [] : [`alpine-${elf}`])] : mach ? [`darwin-${mach}`] : [];
 if (!fits.includes(target)) {
   console.error(`${binary} is for ${fits.join(' or ') || 'an unknown platform'}, not for ${target}`);
   process.exit(1);

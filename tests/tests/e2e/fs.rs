@@ -3,8 +3,8 @@
 use bssh_protocol::error::CallError;
 use bssh_protocol::exec::{Settings, Targets};
 use bssh_protocol::fs::{
-    FsAttrParams, FsLinkParams, FsListParams, FsMakeParams, FsPath, FsReadParams, FsRemoveParams,
-    FsRenameParams, FsWriteParams,
+    FsAttrParams, FsClose, FsLinkParams, FsListParams, FsMakeParams, FsPath, FsReadParams,
+    FsRemoveParams, FsRenameParams, FsWriteParams,
 };
 use bssh_protocol::handshake::{
     ClientCapabilities, ClientInfo, Empty, InitializeParams, MAJOR, Offer,
@@ -12,7 +12,7 @@ use bssh_protocol::handshake::{
 use bssh_protocol::link::{Answering, Link, Notification, Options, Reply, Request, Service};
 use bssh_protocol::methods as m;
 use bssh_protocol::stream::Base64Bytes;
-use bssh_tests::{Lab, bssh};
+use bssh_tests::{Lab, bssh, until};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -185,5 +185,24 @@ fn a_large_directory_comes_in_pages() {
         assert_eq!((&names[7][..], &names[250][..]), (&b"f007"[..], &b"\xff"[..]));
         let late = link.call::<m::FsList>(&params).await.unwrap_err();
         assert_eq!(kind(late), "handle.unknown");
+    });
+}
+
+#[test]
+fn a_closed_nodes_connection_is_gone_and_comes_back() {
+    let lab = Lab::start();
+    let sshd = &lab.sshd;
+    talk(&lab, |link, targets| async move {
+        let at = FsPath { targets: targets.clone(), path: b"/".as_slice().into() };
+        let close = FsClose { targets };
+        assert!(!link.call::<m::FsClose>(&close).await.unwrap().closed, "nothing is kept yet");
+        link.call::<m::FsStat>(&at).await.unwrap();
+        assert!(link.call::<m::FsClose>(&close).await.unwrap().closed);
+        let closes = || {
+            sshd.log().matches("Disconnected from user").count()
+                + sshd.log().matches("Connection closed by").count()
+        };
+        assert!(until(Duration::from_secs(20), || closes() == 1), "{}", sshd.log());
+        link.call::<m::FsStat>(&at).await.unwrap();
     });
 }

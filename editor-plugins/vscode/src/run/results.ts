@@ -38,7 +38,7 @@ export class Results implements vscode.TreeDataProvider<Item>, vscode.TextDocume
     const many = item.kind === 'group' && item.group.names.length > 1;
     const tree = new vscode.TreeItem(item.name, many ? vscode.TreeItemCollapsibleState.Collapsed : vscode.TreeItemCollapsibleState.None);
     tree.id = `${item.run.number}/${item.kind}/${item.name}`;
-    tree.description = item.kind === 'group' ? `${item.group.names.length} · ${how.text}` : how.text;
+    tree.description = many ? `${item.group.names.length} · ${how.text}` : how.text;
     tree.iconPath = icon(how.ok);
     tree.contextValue = 'output';
     const node = item.kind === 'node' ? item.name : (item.group.names[0] ?? '');
