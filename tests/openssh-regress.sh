@@ -27,7 +27,10 @@ mkdir -p "$work"
 fetch() {
   local parts=$work/apt
   mkdir -p "$parts/lists/partial"
-  echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $(. /etc/os-release && echo "$VERSION_CODENAME") main" >"$parts/list"
+  # The archive this system already uses, asked for sources.
+  local archive
+  archive=$(apt-get indextargets --format '$(REPO_URI)' 'Codename: '"$(. /etc/os-release && echo "$VERSION_CODENAME")" | head -1)
+  echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $archive $(. /etc/os-release && echo "$VERSION_CODENAME") main" >"$parts/list"
   local apt=(apt-get -q -o Dir::Etc::sourcelist="$parts/list" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$parts/lists" -o APT::Sandbox::User=root)
   "${apt[@]}" update
   # Without Debian's patches: the release itself, as its authors test it.

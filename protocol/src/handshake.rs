@@ -21,6 +21,29 @@ pub struct InitializeParams {
     /// Reject parameters the core does not know (for frontend tests).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub strict: bool,
+    /// Whose environment this link's requests are read with. None: the core's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<ClientEnvironment>,
+}
+
+/// A frontend's surroundings, for a core that was not started by it: used for everything the link
+/// asks for, and never shown or logged.
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClientEnvironment {
+    /// Relative paths start here.
+    pub cwd: String,
+    /// Empty: the core's.
+    pub home: String,
+    /// The environment variables.
+    pub vars: std::collections::BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for ClientEnvironment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Variables may hold secrets.
+        write!(f, "ClientEnvironment({} variables)", self.vars.len())
+    }
 }
 
 /// Which protocol versions a frontend speaks.
@@ -53,6 +76,17 @@ pub struct ClientCapabilities {
     pub progress: bool,
     /// Descriptors can travel beside this link (unix socket only).
     pub fd_passing: bool,
+    /// Send what the core would write to its stderr as `log/record`, up to this level: `error`,
+    /// `info`, `debug1`, `debug2` or `debug3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+}
+
+/// How much the core remarks on.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct LogLevelParams {
+    /// An `ssh_config` `LogLevel` in lower case.
+    pub level: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -97,7 +131,12 @@ pub struct CoreCapabilities {
     pub binary_frames: bool,
     /// Sinks and sources may name inherited descriptors.
     pub inherited_fds: bool,
+    /// Sinks and sources may name descriptors that came over this link with `SCM_RIGHTS`: the
+    /// first is 0, and so on.
     pub fd_passing: bool,
+    /// Others may use this core, and it outlives the link.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -124,13 +163,22 @@ pub struct InfoResult {
     pub pid: u32,
     pub uptime_ms: u64,
     pub protocol: Chosen,
+    /// The socket it listens on, if it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<String>,
+    /// How long it stays without work and frontends, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_ms: Option<u64>,
 }
 
 /// Result of `core/stats`: what the core holds right now.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct StatsResult {
+    /// Connections in use.
     pub connections: u64,
+    /// Connections kept for the next command.
+    pub idle: u64,
     pub streams: u64,
     pub runs: u64,
     /// Bytes held for frontends that have not taken them yet.
@@ -144,6 +192,45 @@ pub struct StatsResult {
 pub struct ShutdownParams {
     /// How long running work may take to end, in milliseconds.
     pub grace_ms: Option<u64>,
+    /// Even though others are attached.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+}
+
+/// Parameters of `link/close`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LinkCloseParams {
+    /// Jobs of this link that go on without it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keep: Vec<u64>,
+}
+
+/// Result of `link/list`: who is attached to this core.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct LinkList {
+    pub links: Vec<LinkEntry>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkEntry {
+    /// The link's id: `session` in the answer to `initialize`.
+    pub link: u64,
+    pub client: ClientInfo,
+    /// How long it has been there, in milliseconds.
+    pub since_ms: u64,
+    /// It is the one that asks.
+    pub own: bool,
+}
+
+/// `log/record`: a line the core would have written to stderr, had this frontend started it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LogRecord {
+    /// `error`, `info`, `debug1`, `debug2`, `debug3`, or `banner`: a server's own text.
+    pub level: String,
+    pub message: String,
 }
 
 /// `$/cancelRequest`.

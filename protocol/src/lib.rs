@@ -23,5 +23,6 @@ pub mod transfer;
 pub mod frame;
 pub mod link;
 pub mod params;
+pub mod place;
 pub mod registry;
 pub mod schema;

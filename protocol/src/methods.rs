@@ -131,8 +131,14 @@ protocol! {
         core Initialize = "initialize" (handshake::InitializeParams) -> handshake::InitializeResult, since 1;
         /// Ends the whole core: the same as `core/shutdown`, under the name LSP clients know.
         core Shutdown = "shutdown" (handshake::ShutdownParams) -> handshake::Empty, since 1;
-        /// Ends this link after the answer. Closing the core's stdin means the same.
-        core LinkClose = "link/close" (handshake::Empty) -> handshake::Empty, since 1;
+        /// How much is remarked on from now on: the remarks of this link's work, or the log of a
+        /// core that was started by this frontend.
+        core LogSetLevel = "log/setLevel" (handshake::LogLevelParams) -> handshake::Empty, since 1;
+        /// Ends this link after the answer, and its jobs but those to keep. Closing the core's
+        /// stdin means the same, keeping none.
+        core LinkClose = "link/close" (handshake::LinkCloseParams) -> handshake::Empty, since 1;
+        /// The links of this core.
+        core LinkListAll = "link/list" (handshake::Empty) -> handshake::LinkList, since 1;
         /// This document.
         core RpcDiscover = "rpc.discover" (handshake::Empty) -> serde_json::Value, since 1;
         /// Is the core there? Answers with its clock.
@@ -153,6 +159,8 @@ protocol! {
         core NodeResolve = "node/resolve" (node::ExplainParams) -> node::Explained, since 1;
         /// Every problem in the configuration files.
         core ConfigCheck = "config/check" (node::CheckParams) -> node::CheckResult, since 1;
+        /// Whether the configuration wants a shared core (`core.persist`).
+        core ConfigPersist = "config/persist" (node::PersistParams) -> node::PersistResult, since 1;
         /// Starts one command on one node or on thousands, and answers at once.
         core ExecStart = "exec/start" (exec::ExecParams) -> exec::ExecStarted, since 1;
         /// Ends the remote processes of a run, or of some of its nodes.
@@ -319,6 +327,8 @@ protocol! {
         both StreamResetEvent = "stream/reset" (stream::StreamReset), since 1;
         /// Bytes were left out here.
         frontend StreamGapEvent = "stream/gap" (stream::StreamGap), since 1;
+        /// A line for the frontend's stderr, if it asked for them.
+        frontend LogRecordEvent = "log/record" (handshake::LogRecord), since 1;
         /// Cancels a request. It is still answered: -32800, or its result if that was faster.
         both CancelEvent = "$/cancelRequest" (handshake::CancelParams), since 1;
         /// How far a long request has got.

@@ -130,3 +130,21 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
+
+/// Parameters of `config/persist`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PersistParams {
+    #[serde(skip_serializing_if = "Settings::is_default")]
+    pub settings: Settings,
+}
+
+/// Result of `config/persist`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PersistResult {
+    /// How long a shared core and its connections are to stay, in milliseconds. None: the
+    /// configuration asks for no shared core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub persist_ms: Option<u64>,
+}

@@ -73,6 +73,7 @@ impl Driver {
             capabilities: ClientCapabilities { binary_frames: true, ..Default::default() },
             limits: None,
             strict: true,
+            environment: None,
         };
         let hello = link.call::<Initialize>(&params).await.expect("a core that answers");
         link.peer_takes(hello.capabilities.binary_frames, hello.limits.max_data);

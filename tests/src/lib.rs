@@ -18,6 +18,7 @@ mod driver;
 pub mod net;
 mod peer;
 mod run;
+mod shared;
 mod terminal;
 mod transcript;
 
@@ -26,5 +27,6 @@ pub use cluster::Lab;
 pub use driver::Driver;
 pub use peer::Peer;
 pub use run::{Run, bssh, until};
+pub use shared::Shared;
 pub use terminal::Terminal;
 pub use transcript::{Ending, Transcript};

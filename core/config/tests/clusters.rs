@@ -74,7 +74,6 @@ fn every_key() {
     assert_eq!(
         warnings,
         [
-            "core.persist has no effect: there is no shared core yet",
             "interactive has no effect: the REPL has its settings from :set",
             "forwarding.retry_attempts has no effect: a kept forward is tried again until it is \
              closed",

@@ -28,6 +28,7 @@ impl Setup {
             vars: [("SSH_AUTH_SOCK", "/run/agent"), ("VAR", "/var/x"), ("PATH", "/bin:/usr/bin")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
+            borrowed: false,
         };
         for (name, text) in files {
             let path = dir.path().join(name);

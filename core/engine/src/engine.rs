@@ -4,6 +4,7 @@
 //! runs are cancelled, and the last bytes and kills get a little time.
 
 use crate::agent::Agents;
+use crate::commons::Commons;
 use crate::descriptor::is_null;
 use crate::forward::Forwards;
 use crate::fs::{Listings, Reach};
@@ -13,6 +14,7 @@ use crate::plan::{Planner, Route};
 use crate::pool::Pool;
 use crate::pty::Ptys;
 use crate::questions::{AskAbout, Questions};
+use crate::remarks::Remarks;
 use crate::run::{Order, Parts, Run, has_streams, millis};
 use crate::session::Sessions;
 use crate::sink::{Adopt, Sinks};
@@ -24,26 +26,30 @@ use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{
     CancelRun, ExecParams, ExecStarted, ResizeRun, RunEntry, RunId, RunList, SignalRun, Targets,
 };
-use bssh_protocol::handshake::StatsResult;
+use bssh_protocol::handshake::{ClientEnvironment, StatsResult};
 use bssh_protocol::link::Link;
 use bssh_protocol::stream::{Source, StreamId, WINDOW};
 use bssh_ssh::ask::Ask;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Descriptors a core needs besides those of its connections.
 const OTHER_DESCRIPTORS: u64 = 48;
-/// How long the dead may take: kills, last bytes, goodbyes, once the link is gone.
-const GRACE: Duration = Duration::from_secs(12);
 
-/// Everything a core does.
+/// Everything a core does for one link.
 pub struct Engine {
-    pub(crate) env: Environment,
-    pub(crate) pool: Pool,
+    /// What it has in common with the other links.
+    pub(crate) commons: Arc<Commons>,
+    /// The frontend's environment, if it brought one.
+    theirs: OnceLock<Environment>,
+    /// Where remarks about its work go.
+    pub(crate) remarks: Arc<Remarks>,
     pub(crate) forwards: Forwards,
     pub(crate) lanes: Lanes,
     pub(crate) ptys: Ptys,
@@ -54,8 +60,9 @@ pub struct Engine {
     pub(crate) agents: Arc<Agents>,
     pub(crate) gates: Gates,
     adopt: Box<Adopt>,
+    /// What goes on when the link is gone.
+    kept: Mutex<BTreeSet<u64>>,
     runs: Mutex<BTreeMap<RunId, Arc<Run>>>,
-    next: AtomicU64,
     tasks: tokio::sync::Mutex<JoinSet<()>>,
 }
 
@@ -68,8 +75,8 @@ pub struct Caller {
 
 impl Caller {
     /// `prompts` are the kinds the frontend announced.
-    pub fn new(link: Link, prompts: Vec<String>) -> Self {
-        Caller { questions: Questions::new(link.clone(), prompts), link }
+    pub fn new(link: Link, prompts: Vec<String>, remarks: Arc<Remarks>) -> Self {
+        Caller { questions: Questions::new(link.clone(), prompts, remarks), link }
     }
 }
 
@@ -81,11 +88,15 @@ pub struct Prepared {
 }
 
 impl Engine {
-    /// `adopt` opens an inherited descriptor by its number.
-    pub fn new(env: Environment, adopt: Box<Adopt>) -> Arc<Self> {
+    /// How long the dead may take: kills, last bytes, goodbyes, once the link is gone.
+    pub const GRACE: Duration = Duration::from_secs(12);
+
+    /// `adopt` opens a descriptor the frontend lends by its number.
+    pub fn new(commons: Arc<Commons>, adopt: Box<Adopt>) -> Arc<Self> {
         Arc::new(Engine {
-            env,
-            pool: Pool::default(),
+            commons,
+            theirs: OnceLock::new(),
+            remarks: Arc::default(),
             forwards: Forwards::default(),
             lanes: Lanes::default(),
             ptys: Ptys::default(),
@@ -96,10 +107,42 @@ impl Engine {
             agents: Arc::default(),
             gates: Gates::default(),
             adopt,
+            kept: Mutex::default(),
             runs: Mutex::default(),
-            next: AtomicU64::new(1),
             tasks: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// What requests are read with: the frontend's environment, or the core's own.
+    pub(crate) fn env(&self) -> &Environment {
+        self.theirs.get().unwrap_or(&self.commons.env)
+    }
+
+    /// The frontend's environment; only the first one counts.
+    pub fn set_environment(&self, theirs: ClientEnvironment) {
+        let own = &self.commons.env;
+        let home = Some(theirs.home).filter(|home| !home.is_empty());
+        let _ = self.theirs.set(Environment {
+            home: home.map_or_else(|| own.home.clone(), PathBuf::from),
+            cwd: PathBuf::from(theirs.cwd),
+            vars: theirs.vars,
+            borrowed: true,
+            ..own.clone()
+        });
+    }
+
+    /// What the engine has in common with those of other links.
+    pub fn commons(&self) -> &Arc<Commons> {
+        &self.commons
+    }
+
+    /// Where remarks about this link's work go.
+    pub fn remarks(&self) -> &Arc<Remarks> {
+        &self.remarks
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.commons.pool
     }
 
     /// `exec/start`: reads files, plans, opens sinks and sources. Dials nothing.
@@ -108,16 +151,16 @@ impl Engine {
     /// What is wrong with the request as a whole.
     pub fn prepare(&self, caller: &Caller, params: ExecParams) -> Result<Prepared, CallError> {
         let literal = params.targets.destination.is_some();
-        let planner = Planner::new(&self.env, &params.targets.settings, !literal)?;
+        let planner = Planner::new(self.env(), &params.targets.settings, !literal)?;
         let nodes = planner.nodes(&params.targets)?;
         let window = params.window.unwrap_or(WINDOW);
-        let sinks = Sinks::open(&params.stdout, &params.stderr, window, &*self.adopt)?;
+        let sinks = Sinks::open(&params, window, self)?;
         let (stdin, stream, spool) = self.stdin(caller, &params, nodes.len())?;
         let config = planner.inventory().map(bssh_config::Inventory::config);
         let fanout = params.fanout.map_or_else(|| config.map_or(1, |c| c.fanout), |f| f as usize);
         let mut warnings = planner.warnings();
         let run = Run::new(Parts {
-            id: self.next.fetch_add(1, Ordering::Relaxed),
+            id: self.new_id(),
             link: caller.link.clone(),
             timeout: match params.timeout_ms {
                 Some(0) => None,
@@ -161,6 +204,7 @@ impl Engine {
                 () = filling => {}
             }
             engine.runs().remove(&run.id);
+            engine.commons.tell();
         })
         .await;
     }
@@ -209,42 +253,88 @@ impl Engine {
     /// `core/stats`.
     pub fn stats(&self, caller: &Caller) -> StatsResult {
         let (streams, buffered) = caller.link.load();
+        let (connections, idle) = self.pool().open();
         StatsResult {
-            connections: self.pool.open() as u64,
+            connections: connections as u64,
+            idle: idle as u64,
             streams: streams as u64,
-            runs: self.runs().len() as u64,
+            runs: self.commons.engines().iter().map(|e| e.runs().len() as u64).sum(),
             buffered_bytes: buffered as u64,
             tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64,
         }
     }
 
-    /// The link is gone: ends its work, and what runs on the nodes.
+    /// `link/close`: these jobs go on without their link.
+    ///
+    /// # Errors
+    /// `handle.unknown`; a run whose output nobody would keep.
+    pub fn keep(&self, jobs: &[u64]) -> Result<(), CallError> {
+        for job in jobs {
+            let known = self.forwards.has(*job) || self.ptys.has(*job);
+            if !known && !self.runs().contains_key(job) {
+                let text = format!("no job {job} that can be kept");
+                return Err(CallError::new(Kind::HandleUnknown, text).at("params.keep"));
+            }
+        }
+        self.kept().extend(jobs);
+        Ok(())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when nothing that was kept goes on any more.
+    pub async fn rested(&self) {
+        loop {
+            let changed = self.commons.changed();
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|job| {
+                self.forwards.has(*job) || self.ptys.has(*job) || self.runs().contains_key(job)
+            });
+            if self.kept().is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Ends what was kept, too.
+    pub async fn give_up(&self) {
+        self.kept().clear();
+        self.leave().await;
+    }
+
+    /// The link is gone: ends its work, and what runs on the nodes; but not what is kept.
     pub async fn leave(&self) {
-        self.forwards.close_all();
-        self.ptys.close_all();
+        let kept = self.kept().clone();
+        self.forwards.close_but(&kept);
+        self.ptys.close_but(&kept);
         self.sessions.close_all();
         self.transfers.cancel_all();
         self.reach.close_all();
         self.gates.close_all().await;
-        for run in self.runs().values() {
+        for (_, run) in self.runs().iter().filter(|(id, _)| !kept.contains(id)) {
             run.cancel(&[]);
+        }
+        if !kept.is_empty() {
+            return;
         }
         let mut tasks = self.tasks.lock().await;
         let all = async { while tasks.join_next().await.is_some() {} };
         // What is not done by then would not be done later either.
-        let _ = tokio::time::timeout(GRACE, all).await;
+        let _ = tokio::time::timeout(Engine::GRACE, all).await;
     }
 
     /// A handle nobody has.
     pub(crate) fn new_id(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+        self.commons.new_id()
     }
 
     /// Does some work until it is over or the link is gone.
     pub(crate) async fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().await;
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(work);
+        tasks.spawn(self.remarks.scope(work));
     }
 
     /// Makes the one a connection asks, for a request of this caller.
@@ -271,7 +361,7 @@ impl Engine {
         &self,
         targets: &Targets,
     ) -> Result<(Arc<Route>, Option<Forwarding>), CallError> {
-        let planner = Planner::new(&self.env, &targets.settings, targets.destination.is_none())?;
+        let planner = Planner::new(self.env(), &targets.settings, targets.destination.is_none())?;
         let mut nodes = planner.nodes(targets)?;
         match (nodes.pop(), nodes.len()) {
             (Some(node), 0) => {
@@ -294,6 +384,11 @@ impl Engine {
         let unknown =
             || CallError::new(Kind::HandleUnknown, format!("no run {id}")).at("params.run");
         self.runs().get(&id).cloned().ok_or_else(unknown)
+    }
+
+    /// A descriptor of the frontend.
+    pub(crate) fn lent(&self, number: i32) -> std::io::Result<OwnedFd> {
+        (self.adopt)(number)
     }
 
     fn runs(&self) -> MutexGuard<'_, BTreeMap<RunId, Arc<Run>>> {
@@ -321,12 +416,12 @@ impl Engine {
                 Origin::Link(caller.link.receiver(id, WINDOW))
             }
             Source::File(path) => {
-                let file = File::open(path).and_then(|f| descriptor(f.into()));
+                let file = File::open(self.env().here(path)).and_then(|f| descriptor(f.into()));
                 file.map_err(|e| failed(path.clone(), e))?
             }
             Source::Fd(number) => {
                 let failed = |e| failed(format!("descriptor {number}"), e);
-                let fd = (self.adopt)(*number).map_err(failed)?;
+                let fd = self.lent(*number).map_err(failed)?;
                 if is_null(&fd) {
                     return Ok((Stdin::Null, None, None));
                 }

@@ -48,7 +48,7 @@ pub(crate) async fn run_on_node(run: &Run, engine: &Engine, index: u32, node: &N
         failure.after_ms = millis(begun.elapsed());
     }
     if let Ok(route) = &node.route {
-        engine.pool.forget(route);
+        engine.pool().forget(route);
     }
     ended
 }
@@ -97,7 +97,13 @@ async fn lease(
     for attempt in 1.. {
         run.tell(index, node, NodeState::Connecting { attempt }).await;
         let ask = engine.ask_for(&run.questions);
-        match engine.pool.lease(route, &ask).await {
+        // What is guarded has its connection for itself; where connections are kept that is
+        // cheap, and no other link's commands can be on it.
+        let leased = match run.guard && engine.pool().lingers() {
+            true => engine.pool().own(route, &ask).await,
+            false => engine.pool().lease(route, &ask).await,
+        };
+        match leased {
             Err(error) if attempt <= run.retries && failure(&error).retryable => {
                 tracing::info!("{}: {error}; trying again", node.name);
                 tokio::time::sleep(pause).await;
@@ -181,7 +187,7 @@ async fn session(
             opened => return Ok((lease.clone(), opened?)),
         }
     }
-    let lane = engine.pool.lane(route, &ask).await?;
+    let lane = engine.pool().lane(route, &ask).await?;
     lane.take();
     let channel = lane.connection.open_session().await?;
     Ok((lane, channel))

@@ -8,7 +8,7 @@ use bssh_protocol::exec::Settings;
 use bssh_protocol::forward::{Configured, ConfiguredParams};
 use bssh_protocol::node::{
     CheckParams, CheckResult, EffectiveValue, ExplainParams, Explained, FoldParams, Folded, Group,
-    GroupList, GroupListParams, NodeNames, Problem, ResolveParams,
+    GroupList, GroupListParams, NodeNames, PersistParams, PersistResult, Problem, ResolveParams,
 };
 
 impl Engine {
@@ -17,7 +17,7 @@ impl Engine {
     /// # Errors
     /// A bad file or expression.
     pub fn resolve(&self, params: &ResolveParams) -> Result<NodeNames, CallError> {
-        let planner = Planner::new(&self.env, &params.settings, true)?;
+        let planner = Planner::new(self.env(), &params.settings, true)?;
         let inventory = inventory(&planner)?;
         let names =
             inventory.expand(&params.expr, &params.exclude).map_err(|e| targets_error(&e))?;
@@ -36,7 +36,7 @@ impl Engine {
     /// # Errors
     /// A bad file.
     pub fn groups(&self, params: &GroupListParams) -> Result<GroupList, CallError> {
-        let planner = Planner::new(&self.env, &params.settings, true)?;
+        let planner = Planner::new(self.env(), &params.settings, true)?;
         let group = |g: bssh_config::Group| Group {
             name: g.name,
             source: g.source,
@@ -53,7 +53,7 @@ impl Engine {
     /// # Errors
     /// A bad file, or a name that is not one node.
     pub fn explain(&self, params: &ExplainParams) -> Result<Explained, CallError> {
-        let planner = Planner::new(&self.env, &params.settings, !params.literal)?;
+        let planner = Planner::new(self.env(), &params.settings, !params.literal)?;
         let node = match planner.inventory() {
             None => Node {
                 name: params.node.clone(),
@@ -97,7 +97,7 @@ impl Engine {
     /// # Errors
     /// A bad file.
     pub fn forward_configured(&self, params: &ConfiguredParams) -> Result<Configured, CallError> {
-        let planner = Planner::new(&self.env, &params.settings, true)?;
+        let planner = Planner::new(self.env(), &params.settings, true)?;
         let forwarding = &inventory(&planner)?.config().forwarding;
         Ok(Configured {
             local: forwarding.local.clone(),
@@ -106,12 +106,23 @@ impl Engine {
         })
     }
 
+    /// `config/persist`.
+    ///
+    /// # Errors
+    /// A bad file.
+    pub fn config_persist(&self, params: &PersistParams) -> Result<PersistResult, CallError> {
+        let config = params.settings.config.as_ref().map(std::path::PathBuf::from);
+        let inventory =
+            Inventory::load(self.env(), config.as_deref()).map_err(|e| config_error(&e))?;
+        Ok(PersistResult { persist_ms: inventory.config().core.persist.map(crate::run::millis) })
+    }
+
     /// `config/check`.
     pub fn check(&self, params: &CheckParams) -> CheckResult {
         let Settings { config, .. } = &params.settings;
         let config = config.as_ref().map(std::path::PathBuf::from);
         let (mut files, mut problems) = (Vec::new(), Vec::new());
-        match Inventory::load(&self.env, config.as_deref()) {
+        match Inventory::load(self.env(), config.as_deref()) {
             Err(errors) => problems.extend(errors.iter().map(|e| problem(e, "error"))),
             Ok(inventory) => {
                 files.extend(inventory.config().files.iter().map(|f| f.display().to_string()));
@@ -119,7 +130,7 @@ impl Engine {
                 problems.extend(inventory.check().iter().map(|e| problem(e, "error")));
             }
         }
-        match Planner::new(&self.env, &params.settings, false) {
+        match Planner::new(self.env(), &params.settings, false) {
             Ok(planner) => {
                 let warning = |message| Problem {
                     severity: "warning".to_owned(),

@@ -6,6 +6,7 @@
 //! `transfer`, single files are `fs`.
 
 mod agent;
+mod commons;
 mod descriptor;
 mod engine;
 mod exec;
@@ -21,17 +22,20 @@ mod pool;
 mod pty;
 mod pump;
 mod questions;
+mod remarks;
 mod run;
 mod session;
 mod sink;
 mod spool;
 mod stdin;
+mod stock;
 mod sudo;
 mod transfer;
 
 pub use bssh_config::Environment;
+pub use commons::Commons;
 pub use engine::{Caller, Engine, Prepared};
 pub use pty::PreparedPty;
-pub use questions::BANNER;
+pub use remarks::{BANNER, Remarks, is_wanted, remark};
 pub use session::{PreparedExec, PreparedSessions};
 pub use transfer::PreparedTransfer;

@@ -12,9 +12,11 @@ use bssh_config::{Destination, Environment, Inventory, Node, NodeOverrides};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Failure, Phase, Settings, Targets};
 use bssh_ssh::plan::{
-    AddToAgent, Address, Algorithms, AuthRules, ConnectPlan, Family, HostKeyPolicy, HostKeyRules,
-    Keepalive, Timeouts, UpdateKeys,
+    AddToAgent, Address, Algorithms, AuthRules, Children, ConnectPlan, Family, HostKeyPolicy,
+    HostKeyRules, Keepalive, Timeouts, UpdateKeys,
 };
+use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +37,8 @@ pub(crate) struct Planner {
     inventory: Option<Inventory>,
     /// Lines weaker than the files.
     defaults: Vec<String>,
-    /// Distinguishes connections made with other settings.
-    fingerprint: u64,
+    /// What programs started for a connection are told.
+    children: Option<Arc<Children>>,
 }
 
 /// One node of a request.
@@ -93,7 +95,7 @@ impl Planner {
         let file = match settings.ssh_config.as_deref() {
             None => ConfigFile::Default,
             Some("none") => ConfigFile::None,
-            Some(path) => ConfigFile::File(PathBuf::from(path)),
+            Some(path) => ConfigFile::File(env.here(path)),
         };
         let ssh = SshConfig::load(env, &file).map_err(|e| config_error(&e))?;
         let mut defaults = settings.defaults.clone();
@@ -110,8 +112,8 @@ impl Planner {
             }
         };
         let options = settings.options.clone();
-        let fingerprint = fingerprint(settings);
-        Ok(Planner { env: env.clone(), options, ssh, inventory, defaults, fingerprint })
+        let children = env.for_children().map(|(cwd, vars)| Arc::new(Children { cwd, vars }));
+        Ok(Planner { env: env.clone(), options, ssh, inventory, defaults, children })
     }
 
     /// What the configuration knows about groups; none in the ssh grammar.
@@ -224,15 +226,15 @@ impl Planner {
     }
 
     fn finish(&self, name: &str, options: HostOptions, hop: Option<Arc<Route>>) -> Arc<Route> {
-        let plan = connect_plan(name, &options, self.inventory.is_some());
+        let mut plan = connect_plan(name, &options, self.inventory.is_some());
+        self.settle(&mut plan);
         let through = hop.as_ref().map_or("", |h| h.key.as_str());
         let key = format!(
-            "{}@{}:{} {} {:x} via {through}",
+            "{}@{}:{} {:x} via {through}",
             plan.user,
             plan.address.host,
             plan.address.port,
-            plan.host_keys.names.join(","),
-            self.fingerprint,
+            self.identity(&plan),
         );
         Arc::new(Route {
             key,
@@ -246,6 +248,43 @@ impl Planner {
             plan: Arc::new(plan),
             options: Arc::new(options),
         })
+    }
+}
+
+impl Planner {
+    /// A plan means the same wherever the core runs.
+    fn settle(&self, plan: &mut ConnectPlan) {
+        let (auth, keys) = (&mut plan.auth, &mut plan.host_keys);
+        let lists = [&mut auth.identities, &mut auth.certificates, &mut keys.user_files];
+        let lists = lists.into_iter().chain([&mut keys.global_files]).flatten();
+        for path in lists.chain(&mut keys.revoked).chain(&mut auth.agent) {
+            *path = self.env.here(&*path);
+        }
+        keys.children.clone_from(&self.children);
+        plan.children.clone_from(&self.children);
+    }
+
+    /// Two plans with the same identity may share a connection: everything that decides where it
+    /// leads, who it is logged in as and how that was done.
+    fn identity(&self, plan: &ConnectPlan) -> u64 {
+        let mut hash = Hashing(DefaultHasher::new());
+        // A hasher takes all it is given.
+        let _ = write!(hash, "{plan:?}");
+        (&self.env.home, self.env.var("SSH_AUTH_SOCK")).hash(&mut hash.0);
+        if plan.proxy_command.is_some() || plan.host_keys.command.is_some() {
+            self.children.hash(&mut hash.0);
+        }
+        hash.0.finish()
+    }
+}
+
+/// Text that is only hashed.
+struct Hashing(DefaultHasher);
+
+impl Write for Hashing {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.write(text.as_bytes());
+        Ok(())
     }
 }
 
@@ -289,14 +328,6 @@ fn override_lines(overrides: &NodeOverrides) -> Vec<String> {
     lines
 }
 
-fn fingerprint(settings: &Settings) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    (&settings.config, &settings.ssh_config, &settings.options).hash(&mut hasher);
-    settings.defaults.hash(&mut hasher);
-    hasher.finish()
-}
-
 fn connect_plan(name: &str, options: &HostOptions, cluster: bool) -> ConnectPlan {
     let timeout = options.connect_timeout;
     ConnectPlan {
@@ -331,6 +362,7 @@ fn connect_plan(name: &str, options: &HostOptions, cluster: bool) -> ConnectPlan
         window: None,
         // A thousand nodes have a thousand banners.
         banner: !cluster,
+        children: None,
     }
 }
 
@@ -353,6 +385,7 @@ fn host_key_rules(options: &HostOptions) -> HostKeyRules {
         user_files: options.user_known_hosts_files.clone(),
         global_files: options.global_known_hosts_files.clone(),
         command: options.known_hosts_command.clone(),
+        children: None,
         revoked: options.revoked_host_keys.clone(),
         hash: options.hash_known_hosts,
         update: match options.update_host_keys {

@@ -1,11 +1,12 @@
 //! Connections: made once, shared while somebody holds a lease, retried where a try was bad luck.
 //!
 //! Two leases of the same route are the same connection (single flight), so a hop is dialed once
-//! for all nodes behind it. The last lease closes the connection. A guarded command takes a
-//! connection for itself ([`Pool::lane`]): then what runs on it is known.
+//! for all nodes behind it. What the last lease leaves goes to the [`crate::stock`]. A guarded
+//! command takes a connection for itself ([`Pool::lane`]): then what runs on it is known.
 
 use crate::agent::AgentRelay;
 use crate::plan::Route;
+use crate::stock::Stock;
 use bssh_ssh::ask::Ask;
 use bssh_ssh::error::{Error, ErrorKind, Phase};
 use bssh_ssh::{Connection, Via, connect};
@@ -17,10 +18,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as Flight, Notify};
 
 /// Every connection of the core.
-#[derive(Default)]
 pub(crate) struct Pool {
     /// Routes that have, had or are getting a connection.
     routes: Mutex<HashMap<String, Arc<Flight<Weak<Lease>>>>>,
+    /// Connections nobody uses at the moment.
+    stock: Arc<Stock>,
 }
 
 /// A connection in use, and the hop it goes through. Dropping the last one closes it.
@@ -33,8 +35,14 @@ pub(crate) struct Lease {
     /// Serves the node's agent channels, once they were armed.
     pub(crate) agent: Mutex<Option<AgentRelay>>,
     /// Keeps the hop's connection.
-    hop: Option<(Arc<Lease>, Resident)>,
+    hop: Option<Hop>,
+    key: String,
+    /// Where it goes when nobody holds it any more.
+    stock: Arc<Stock>,
 }
+
+/// The hop a connection goes through, and its place there.
+pub(crate) type Hop = (Arc<Lease>, Resident);
 
 /// How many channels a connection carries, and of what kind.
 #[derive(Default)]
@@ -98,11 +106,41 @@ impl Lease {
     }
 }
 
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // An agent that was forwarded was one link's: its connection serves nobody else.
+        let armed = self.agent.get_mut().unwrap_or_else(PoisonError::into_inner).is_some();
+        if !armed && !self.connection.is_closed() {
+            self.stock.put(&self.key, self.connection.clone(), self.hop.take());
+        }
+    }
+}
+
 /// First pause after a busy server's refusal; doubled up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 impl Pool {
+    /// A pool that keeps connections nobody uses for as long.
+    pub(crate) fn lingering(linger: Duration) -> Pool {
+        Pool { routes: Mutex::default(), stock: Stock::new(linger) }
+    }
+
+    /// Connections outlive their users.
+    pub(crate) fn lingers(&self) -> bool {
+        self.stock.lingers()
+    }
+
+    /// Closes what was not used for long enough; when the next one is due.
+    pub(crate) fn sweep(&self) -> Option<Instant> {
+        self.stock.sweep(Instant::now())
+    }
+
+    /// Closes what nobody uses.
+    pub(crate) fn close_idle(&self) {
+        self.stock.clear();
+    }
+
     /// A connection along this route: the one that is there, or a new one.
     ///
     /// # Errors
@@ -120,16 +158,35 @@ impl Pool {
         if let Some(lease) = slot.upgrade().filter(|l| !l.connection.is_closed()) {
             return Ok((lease, true));
         }
-        let lease = self.lane(route, ask).await?;
+        let (lease, reused) = self.own(route, ask).await?;
         *slot = Arc::downgrade(&lease);
-        Ok((lease, false))
+        Ok((lease, reused))
     }
 
-    /// A new connection along this route that nobody else gets.
+    /// A connection along this route that nobody else gets, and whether it was there already.
+    ///
+    /// # Errors
+    /// As [`Pool::lease`].
+    pub(crate) async fn own(
+        &self,
+        route: &Arc<Route>,
+        ask: &AskFor,
+    ) -> Result<(Arc<Lease>, bool), Error> {
+        match self.stock.take(&route.key).await {
+            Some((connection, hop)) => Ok((self.new_lease(route, connection, hop), true)),
+            None => self.dialed(route, ask).await.map(|lease| (lease, false)),
+        }
+    }
+
+    /// [`Pool::own`] for those who do not ask where it comes from.
     ///
     /// # Errors
     /// As [`Pool::lease`].
     pub(crate) async fn lane(&self, route: &Arc<Route>, ask: &AskFor) -> Result<Arc<Lease>, Error> {
+        self.own(route, ask).await.map(|(lease, _)| lease)
+    }
+
+    async fn dialed(&self, route: &Arc<Route>, ask: &AskFor) -> Result<Arc<Lease>, Error> {
         let begun = Instant::now();
         let budget = route.plan.timeouts.dial.unwrap_or(Duration::from_secs(30));
         let (mut pause, mut tries) = (PAUSE, 1);
@@ -164,13 +221,19 @@ impl Pool {
             }
         };
         let connection = connect(route.plan.clone(), via, ask(route)).await?;
-        Ok(Arc::new(Lease {
+        Ok(self.new_lease(route, connection, hop))
+    }
+
+    fn new_lease(&self, route: &Route, connection: Connection, hop: Option<Hop>) -> Arc<Lease> {
+        Arc::new(Lease {
             connection,
             guarded: AtomicBool::new(false),
             load: Load::default(),
             agent: Mutex::default(),
             hop,
-        }))
+            key: route.key.clone(),
+            stock: self.stock.clone(),
+        })
     }
 
     /// [`Pool::lease`] in a box: a hop may have hops.
@@ -182,10 +245,11 @@ impl Pool {
         Box::pin(self.lease(hop, ask))
     }
 
-    /// Connections that are open.
-    pub(crate) fn open(&self) -> usize {
+    /// Connections that are open: in use, and waiting for somebody.
+    pub(crate) fn open(&self) -> (usize, usize) {
         let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        routes.values().filter(|f| f.try_lock().is_ok_and(|w| w.strong_count() > 0)).count()
+        let used = routes.values().filter(|f| f.try_lock().is_ok_and(|w| w.strong_count() > 0));
+        (used.count(), self.stock.len())
     }
 
     /// Forgets a route that nobody holds any more.

@@ -3,6 +3,7 @@
 //! A person answers one question at a time, so questions wait for each other. A frontend that
 //! announced no prompts is not asked: the node then fails with what would have been needed.
 
+use crate::remarks::{BANNER, Remarks};
 use bssh_protocol::auth::{
     ConfirmAnswer, ConfirmQuestion, HostKeyAnswer as Told, HostKeyInfo, HostKeyQuestion as Asked,
     PromptAnswer, PromptField, PromptKind as Kind, PromptQuestion, Secret, TrustScope,
@@ -16,10 +17,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Mutex;
+use tracing::Level;
 use zeroize::Zeroizing;
-
-/// The target of a server's banner in the log, which is no remark of ours.
-pub const BANNER: &str = "bssh::banner";
 
 /// Who answers for one link.
 pub(crate) struct Questions {
@@ -29,11 +28,13 @@ pub(crate) struct Questions {
     /// Held by the question a person is looking at.
     turn: Mutex<()>,
     next: AtomicU64,
+    remarks: Arc<Remarks>,
 }
 
 impl Questions {
-    pub(crate) fn new(link: Link, kinds: Vec<String>) -> Arc<Self> {
-        Arc::new(Questions { link, kinds, turn: Mutex::new(()), next: AtomicU64::new(1) })
+    pub(crate) fn new(link: Link, kinds: Vec<String>, remarks: Arc<Remarks>) -> Arc<Self> {
+        let (turn, next) = (Mutex::new(()), AtomicU64::new(1));
+        Arc::new(Questions { link, kinds, turn, next, remarks })
     }
 
     fn can(&self, kind: &str) -> bool {
@@ -171,13 +172,27 @@ impl Ask for AskAbout {
     }
 
     fn note(&self, note: Note) {
-        match note.level {
-            NoteLevel::Banner | NoteLevel::Warning if self.quiet => {}
-            NoteLevel::Banner => tracing::warn!(target: BANNER, "{}", note.text),
-            NoteLevel::Warning => tracing::warn!("{}", note.text),
-            NoteLevel::Verbose(0 | 1) => tracing::info!("{}", note.text),
-            NoteLevel::Verbose(2) => tracing::debug!("{}", note.text),
-            NoteLevel::Verbose(_) => tracing::trace!("{}", note.text),
+        let (level, target) = match note.level {
+            NoteLevel::Banner | NoteLevel::Warning if self.quiet => return,
+            NoteLevel::Banner => (Level::WARN, BANNER),
+            NoteLevel::Warning => (Level::WARN, OURS),
+            NoteLevel::Verbose(0 | 1) => (Level::INFO, OURS),
+            NoteLevel::Verbose(2) => (Level::DEBUG, OURS),
+            NoteLevel::Verbose(_) => (Level::TRACE, OURS),
+        };
+        // Connections have tasks of their own, in nobody's name.
+        if self.questions.remarks.take(level, target, &note.text) {
+            return;
+        }
+        match level {
+            Level::WARN if target == BANNER => tracing::warn!(target: BANNER, "{}", note.text),
+            Level::WARN => tracing::warn!("{}", note.text),
+            Level::INFO => tracing::info!("{}", note.text),
+            Level::DEBUG => tracing::debug!("{}", note.text),
+            _ => tracing::trace!("{}", note.text),
         }
     }
 }
+
+/// The target of our own remarks.
+const OURS: &str = "bssh";

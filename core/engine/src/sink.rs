@@ -1,7 +1,9 @@
 //! Where a node's output goes: to the frontend as a stream, to a file or descriptor, or nowhere.
 
 use crate::descriptor::{Gone, Writer};
+use crate::engine::Engine;
 use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::exec::ExecParams;
 use bssh_protocol::link::{Link, StreamSender};
 use bssh_protocol::stream::{Sink, StreamId};
 use bytes::Bytes;
@@ -40,18 +42,17 @@ impl Sinks {
     /// # Errors
     /// `json.invalidParams`: a file that cannot be written, a descriptor that is not open.
     pub(crate) fn open(
-        stdout: &Sink,
-        stderr: &Sink,
+        params: &ExecParams,
         window: u64,
-        adopt: &Adopt,
+        engine: &Engine,
     ) -> Result<Self, CallError> {
         let mut writers = HashMap::new();
-        let stdout = target(stdout, "params.stdout", adopt, &mut writers)?;
+        let stdout = target(&params.stdout, "params.stdout", engine, &mut writers)?;
         if matches!(stdout, Target::Merge) {
             let text = "params.stdout: merge is for stderr only";
             return Err(CallError::new(Kind::InvalidParams, text).at("params.stdout"));
         }
-        let stderr = target(stderr, "params.stderr", adopt, &mut writers)?;
+        let stderr = target(&params.stderr, "params.stderr", engine, &mut writers)?;
         Ok(Sinks { stdout, stderr, window })
     }
 
@@ -76,7 +77,7 @@ impl Sinks {
 fn target(
     sink: &Sink,
     at: &str,
-    adopt: &Adopt,
+    engine: &Engine,
     writers: &mut HashMap<i32, Writer>,
 ) -> Result<Target, CallError> {
     let failed = |what: &str, error: std::io::Error| {
@@ -89,14 +90,19 @@ fn target(
         Sink::File(path) => {
             use std::os::unix::fs::OpenOptionsExt;
             let mut open = std::fs::OpenOptions::new();
-            let file = open.write(true).create(true).truncate(true).mode(0o600).open(path);
+            let file = open
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(engine.env().here(path));
             Target::Write(Writer::new(file.map_err(|e| failed(path, e))?.into()))
         }
         Sink::Fd(number) => match writers.get(number) {
             Some(writer) => Target::Write(writer.clone()),
             None => {
-                let descriptor =
-                    adopt(*number).map_err(|e| failed(&format!("descriptor {number}"), e))?;
+                let failed = |e| failed(&format!("descriptor {number}"), e);
+                let descriptor = engine.lent(*number).map_err(failed)?;
                 let writer = Writer::new(descriptor);
                 writers.insert(*number, writer.clone());
                 Target::Write(writer)

@@ -1,18 +1,25 @@
 //! The headless core: bytes to engine calls, and nothing else.
 //!
 //! [`main`] reads `core`'s few words; `stdio` makes a link of the process's stdin and stdout;
-//! `methods` says which method calls what; `log` writes remarks to stderr. Every descriptor a
+//! `daemon` goes to the background, `claim` finds the place, and `serve` makes a link of every
+//! frontend that comes there; `methods` says which method calls what; `log` writes remarks to stderr. Every descriptor a
 //! frontend lends is adopted in `inherit`, the only unsafe code of the workspace.
 
+mod claim;
+mod daemon;
+mod house;
 mod inherit;
 mod log;
 mod methods;
+mod passing;
+mod serve;
 mod stdio;
 
 pub use bssh_engine::Environment;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::time::Duration;
 
 /// Exit status for wrong words.
 const USAGE: u8 = 2;
@@ -21,6 +28,11 @@ const BROKEN: u8 = 1;
 
 const HELP: &str = "usage: bssh core --stdio [--log LEVEL] [--log-file FILE]
                                           the protocol on stdin and stdout
+       bssh core serve [--idle TIME] [--linger TIME] [--foreground] [--log LEVEL] [--log-file FILE]
+                                          a core that frontends share, on the user's socket:
+                                          ends after TIME without frontends and work (10m),
+                                          keeps unused connections for TIME (5m);
+                                          30, 30s, 10m, 2h, never
        bssh core --api-info               the protocol as an OpenRPC document
 levels: quiet, error, info, debug1, debug2, debug3
 ";
@@ -31,12 +43,48 @@ pub fn main(words: &[OsString], environment: Environment) -> u8 {
     match texts.as_slice() {
         ["--api-info"] => print(&format!("{:#}\n", bssh_protocol::schema::openrpc())),
         ["--help" | "-h"] => print(HELP),
+        ["serve", ..] => match serve_options(words.get(1..).unwrap_or_default()) {
+            Some(options) => daemon::run(options, environment),
+            None => complain(HELP, USAGE),
+        },
         ["--stdio", ..] => match log_options(words.get(1..).unwrap_or_default()) {
             Some(options) => serve(options, environment),
             None => complain(HELP, USAGE),
         },
         _ => complain(HELP, USAGE),
     }
+}
+
+/// What `serve` was told; `None`: words that mean nothing.
+fn serve_options(words: &[OsString]) -> Option<daemon::Options> {
+    let mut options = daemon::Options::default();
+    let (flags, pairs): (Vec<_>, Vec<_>) = words.iter().partition(|w| *w == "--foreground");
+    options.foreground = !flags.is_empty();
+    let mut log = Vec::new();
+    for pair in pairs.chunks(2) {
+        match pair {
+            [name, value] if *name == "--idle" => options.idle = duration(value.to_str()?)?,
+            [name, value] if *name == "--linger" => options.linger = duration(value.to_str()?)?,
+            pair => log.extend(pair.iter().map(|word| (*word).clone())),
+        }
+    }
+    options.log = log_options(&log)?;
+    Some(options)
+}
+
+/// `30`, `30s`, `10m`, `2h`, or `never` (none). The outer `None`: something else.
+fn duration(text: &str) -> Option<Option<Duration>> {
+    if text == "never" {
+        return Some(None);
+    }
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text.get(digits.len()..)? {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    Some(Some(Duration::from_secs(digits.parse::<u64>().ok()?.checked_mul(unit)?)))
 }
 
 /// Level and file of the log; `None`: words that mean nothing.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span};
 
@@ -29,6 +29,32 @@ impl Default for Level {
 }
 
 impl Level {
+    /// As `tracing` has it.
+    pub(crate) fn of_tracing(self) -> tracing::Level {
+        self.0
+    }
+
+    fn rank(self) -> u8 {
+        match self.0 {
+            tracing::Level::ERROR => 1,
+            tracing::Level::WARN => 2,
+            tracing::Level::INFO => 3,
+            tracing::Level::DEBUG => 4,
+            tracing::Level::TRACE => 5,
+        }
+    }
+
+    /// The name that gives it.
+    pub(crate) fn name(self) -> &'static str {
+        match self.0 {
+            tracing::Level::ERROR => "error",
+            tracing::Level::WARN => "info",
+            tracing::Level::INFO => "debug1",
+            tracing::Level::DEBUG => "debug2",
+            tracing::Level::TRACE => "debug3",
+        }
+    }
+
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(Level(match name {
             "quiet" | "fatal" | "error" => tracing::Level::ERROR,
@@ -48,30 +74,48 @@ impl Level {
 pub(crate) fn start(options: Options) -> io::Result<()> {
     let open = |path| File::options().append(true).create(true).mode(0o600).open(path);
     let file = options.file.map(open).transpose()?;
-    let remarks = Remarks { level: options.level.0, file, spans: AtomicU64::new(1) };
+    set_level(options.level);
+    let remarks = Remarks { file, spans: AtomicU64::new(1) };
     // Somebody else's subscriber is as good.
     let _ = tracing::subscriber::set_global_default(remarks);
     Ok(())
 }
 
+/// How much the log of this process takes, as a rank.
+static MOST: AtomicU8 = AtomicU8::new(0);
+
+/// The log takes this much from now on.
+pub(crate) fn set_level(level: Level) {
+    MOST.store(level.rank(), Ordering::Relaxed);
+}
+
+fn is_logged(level: tracing::Level) -> bool {
+    Level(level).rank() <= MOST.load(Ordering::Relaxed)
+}
+
 struct Remarks {
-    level: tracing::Level,
     file: Option<File>,
     spans: AtomicU64,
 }
 
 impl Subscriber for Remarks {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.level && metadata.target().starts_with("bssh")
+        let level = *metadata.level();
+        let wanted = is_logged(level) || bssh_engine::is_wanted(level);
+        wanted && metadata.target().starts_with("bssh")
     }
     fn event(&self, event: &Event<'_>) {
         let mut text = Message(String::new());
         event.record(&mut text);
-        if event.metadata().target() == BANNER {
+        let (level, target) = (*event.metadata().level(), event.metadata().target());
+        if bssh_engine::remark(level, target, &text.0) || !is_logged(level) {
+            return;
+        }
+        if target == BANNER {
             let _ = io::stderr().write_all(text.0.as_bytes());
             return;
         }
-        let mark = match *event.metadata().level() {
+        let mark = match level {
             tracing::Level::INFO => "debug1: ",
             tracing::Level::DEBUG => "debug2: ",
             tracing::Level::TRACE => "debug3: ",

@@ -1,25 +1,27 @@
 //! Which method calls what. A handler is a few lines: the engine does the work.
 
+use crate::house::{Ending, House};
+use crate::log;
 use bssh_engine::{Caller, Engine};
 use bssh_protocol::error::{CallError, ErrorData, Kind};
 use bssh_protocol::handshake::{
     Chosen, CoreCapabilities, CoreInfo, CoreLimits, Empty, InfoResult, InitializeParams,
-    InitializeResult, LEVEL, MAJOR, Pong,
+    InitializeResult, LEVEL, LogLevelParams, MAJOR, Pong, ShutdownParams,
 };
 use bssh_protocol::registry::{Call, Router, RpcModule, register};
 use bssh_protocol::{frame, methods as m, schema, stream};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime};
-use tokio::sync::Notify;
+use std::time::{Duration, SystemTime};
 
 /// What the handlers of one link share.
 struct Context {
     engine: Arc<Engine>,
     /// Set by `initialize`.
     caller: OnceLock<Caller>,
-    shutdown: Arc<Notify>,
-    begun: Instant,
+    /// The link's number.
+    number: u64,
+    house: Arc<House>,
 }
 
 impl Context {
@@ -32,13 +34,8 @@ impl Context {
 }
 
 /// The service of one link.
-pub(crate) fn service(engine: &Arc<Engine>, shutdown: Arc<Notify>) -> Router {
-    let context = Context {
-        engine: engine.clone(),
-        caller: OnceLock::new(),
-        shutdown,
-        begun: Instant::now(),
-    };
+pub(crate) fn service(engine: &Arc<Engine>, number: u64, house: Arc<House>) -> Router {
+    let context = Context { engine: engine.clone(), caller: OnceLock::new(), number, house };
     let mut module = RpcModule::new(context);
     core(&mut module);
     nodes(&mut module);
@@ -59,16 +56,21 @@ fn core(module: &mut RpcModule<Context>) {
         module,
         |c, call, p| async move { initialize(&c, &call, p) },
     );
-    register::<m::Shutdown, _, _, _>(module, |c, call, _| async move { Ok(shut_down(&c, &call)) });
+    register::<m::Shutdown, _, _, _>(module, |c, call, p| async move { shut_down(&c, &call, &p) });
     register::<m::CoreShutdown, _, _, _>(
         module,
-        |c, call, _| async move { Ok(shut_down(&c, &call)) },
+        |c, call, p| async move { shut_down(&c, &call, &p) },
     );
-    register::<m::LinkClose, _, _, _>(module, |_, call, _| async move {
+    register::<m::LinkClose, _, _, _>(module, |c, call, p| async move {
+        c.engine.keep(&p.keep)?;
         let link = call.link.clone();
         call.then(async move { link.close() });
         Ok(Empty {})
     });
+    register::<m::LinkListAll, _, _, _>(module, |c, _, _| async move {
+        Ok(c.engine.commons().list(c.number))
+    });
+    register::<m::LogSetLevel, _, _, _>(module, |c, _, p| async move { set_log_level(&c, &p) });
     register::<m::RpcDiscover, _, _, _>(module, |_, _, _| async move { Ok(schema::openrpc()) });
     register::<m::CorePing, _, _, _>(module, |_, _, _| async move {
         let clock = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
@@ -78,8 +80,10 @@ fn core(module: &mut RpcModule<Context>) {
         Ok(InfoResult {
             version: VERSION.to_owned(),
             pid: std::process::id(),
-            uptime_ms: u64::try_from(c.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            uptime_ms: millis(c.house.begun.elapsed()),
             protocol: Chosen { major: MAJOR, level: LEVEL },
+            socket: c.house.socket.as_ref().map(|path| path.display().to_string()),
+            idle_ms: c.house.idle.map(millis),
         })
     });
     register::<m::CoreStats, _, _, _>(
@@ -93,6 +97,10 @@ fn nodes(module: &mut RpcModule<Context>) {
     register::<m::GroupFold, _, _, _>(module, |c, _, p| async move { Ok(c.engine.fold(&p)) });
     register::<m::GroupList, _, _, _>(module, |c, _, p| async move { c.engine.groups(&p) });
     register::<m::NodeResolve, _, _, _>(module, |c, _, p| async move { c.engine.explain(&p) });
+    register::<m::ConfigPersist, _, _, _>(
+        module,
+        |c, _, p| async move { c.engine.config_persist(&p) },
+    );
     register::<m::ConfigCheck, _, _, _>(module, |c, _, p| async move { Ok(c.engine.check(&p)) });
 }
 
@@ -330,6 +338,18 @@ fn gate(module: &mut RpcModule<Context>) {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// A link's own remarks, or the log of a core that has only this link.
+fn set_log_level(context: &Context, params: &LogLevelParams) -> Result<Empty, CallError> {
+    let level = log::Level::named(&params.level).ok_or_else(|| {
+        let text = format!("level: {:?} is none of quiet, error, info, debug1 to 3", params.level);
+        CallError::new(Kind::InvalidParams, text)
+    })?;
+    if !context.engine.remarks().set_level(level.of_tracing()) && !context.house.is_shared() {
+        log::set_level(level);
+    }
+    Ok(Empty {})
+}
+
 fn initialize(
     context: &Context,
     call: &Call,
@@ -344,10 +364,18 @@ fn initialize(
     }
     let capabilities = params.capabilities;
     call.link.peer_takes(capabilities.binary_frames, frame::MAX_DATA);
-    let caller = Caller::new(call.link.clone(), capabilities.prompts);
+    let remarks = context.engine.remarks();
+    let caller = Caller::new(call.link.clone(), capabilities.prompts, remarks.clone());
     if context.caller.set(caller).is_err() {
         return Err(CallError::new(Kind::InvalidRequest, "initialize was called already"));
     }
+    if let Some(level) = capabilities.log.as_deref().and_then(log::Level::named) {
+        remarks.send_to(&call.link, level.of_tracing());
+    }
+    if let Some(environment) = params.environment {
+        context.engine.set_environment(environment);
+    }
+    context.engine.commons().introduce(context.number, params.client);
     call.greeted(params.strict);
     Ok(InitializeResult {
         protocol: Chosen { major: MAJOR, level: LEVEL.min(params.protocol.level.max(1)) },
@@ -356,11 +384,12 @@ fn initialize(
             version: VERSION.to_owned(),
             pid: std::process::id(),
         },
-        session: 1,
+        session: context.number,
         capabilities: CoreCapabilities {
             binary_frames: true,
-            inherited_fds: true,
-            fd_passing: false,
+            inherited_fds: !context.house.is_shared(),
+            fd_passing: context.house.is_shared(),
+            shared: context.house.is_shared(),
         },
         features: BTreeMap::from([
             ("exec".to_owned(), 1),
@@ -380,8 +409,19 @@ fn initialize(
     })
 }
 
-fn shut_down(context: &Context, call: &Call) -> Empty {
-    let shutdown = context.shutdown.clone();
-    call.then(async move { shutdown.notify_one() });
-    Empty {}
+/// A core that others use needs force.
+fn shut_down(context: &Context, call: &Call, params: &ShutdownParams) -> Result<Empty, CallError> {
+    let others = context.engine.commons().others(context.number);
+    if others > 0 && !params.force {
+        let text = format!("{others} other frontends are attached to this core");
+        let error = CallError::new(Kind::HandleNotOwner, text);
+        return Err(error.hint("force ends it all the same"));
+    }
+    let (house, grace) = (context.house.clone(), params.grace_ms.map(Duration::from_millis));
+    call.then(async move { house.end(Ending { grace }) });
+    Ok(Empty {})
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

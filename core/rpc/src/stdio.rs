@@ -3,18 +3,22 @@
 //! Both are taken away from 0 and 1 first: 0 becomes `/dev/null` and 1 becomes stderr, so that a
 //! stray print or a child that inherits them cannot corrupt the wire.
 
+use crate::house::House;
 use crate::{inherit, methods};
-use bssh_engine::{Engine, Environment};
+use bssh_engine::{Commons, Engine, Environment};
 use bssh_protocol::link::{Link, Options};
 use rustix::fs::{FileType, fstat};
 use rustix::io::fcntl_dupfd_cloexec;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// The number of the only link.
+const ONLY: u64 = 1;
 
 /// Serves one frontend; returns when it has gone and its work has ended.
 ///
@@ -28,15 +32,18 @@ pub(crate) async fn serve(environment: Environment) -> io::Result<()> {
         ignored.push(signal(kind)?);
     }
     let mut terminate = signal(SignalKind::terminate())?;
-    let engine = Engine::new(environment, Box::new(inherit::adopt));
-    let shutdown = Arc::new(tokio::sync::Notify::new());
-    let service = methods::service(&engine, shutdown.clone());
+    // A child's connections end with it.
+    let commons = Commons::new(environment, Duration::ZERO);
+    let engine = Engine::new(commons.clone(), Box::new(inherit::adopt));
+    commons.join(ONLY, &engine);
+    let house = House::single();
+    let service = methods::service(&engine, ONLY, house.clone());
     let (link, task) = Link::start(reader, writer, service, Options::core());
-    let mut task = Box::pin(task);
+    let mut task = Box::pin(engine.remarks().scope(task));
     tokio::select! {
         end = &mut task => tracing::debug!("the link has ended: {end:?}"),
         _ = terminate.recv() => {}
-        () = shutdown.notified() => {}
+        _ = house.ending() => {}
     }
     engine.leave().await;
     if !link.has_ended() {

@@ -22,6 +22,11 @@ const KEX: &[kex::Name] = &[
     kex::DH_G14_SHA256,
 ];
 
+/// Only if a list names them, as in ssh: SHA-1 and CBC, for old devices.
+const KEX_ON_REQUEST: &[kex::Name] = &[kex::DH_G14_SHA1, kex::DH_GEX_SHA1, kex::DH_G1_SHA1];
+const CIPHERS_ON_REQUEST: &[cipher::Name] =
+    &[cipher::AES_128_CBC, cipher::AES_192_CBC, cipher::AES_256_CBC];
+
 /// Announced beside the key exchanges: extensions and strict key exchange.
 const KEX_MARKS: &[kex::Name] =
     &[kex::EXTENSION_SUPPORT_AS_CLIENT, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT];
@@ -59,7 +64,7 @@ const KEYS: &[Algorithm] = &[
 /// # Errors
 /// Phase handshake, no common algorithm: a list of which we support nothing.
 pub(crate) fn preferred(wanted: &Algorithms, host_keys: &[String]) -> Result<Preferred, Error> {
-    let mut kex = select("KexAlgorithms", KEX, &wanted.kex, AsRef::as_ref)?;
+    let mut kex = select("KexAlgorithms", [KEX, KEX_ON_REQUEST], &wanted.kex)?;
     kex.extend_from_slice(KEX_MARKS);
     let (certificates, plain): (Vec<String>, Vec<String>) =
         host_keys.iter().cloned().partition(|name| name.contains("-cert-v01@"));
@@ -78,8 +83,8 @@ pub(crate) fn preferred(wanted: &Algorithms, host_keys: &[String]) -> Result<Pre
         kex: Cow::Owned(kex),
         key: Cow::Owned(key),
         host_key_certificates: Cow::Owned(host_key_certificates),
-        cipher: Cow::Owned(select("Ciphers", CIPHERS, &wanted.ciphers, AsRef::as_ref)?),
-        mac: Cow::Owned(select("MACs", MACS, &wanted.macs, AsRef::as_ref)?),
+        cipher: Cow::Owned(select("Ciphers", [CIPHERS, CIPHERS_ON_REQUEST], &wanted.ciphers)?),
+        mac: Cow::Owned(select("MACs", [MACS, &[]], &wanted.macs)?),
         compression: match wanted.compression {
             true => {
                 Cow::Borrowed(&[compression::ZLIB_LEGACY, compression::ZLIB, compression::NONE])
@@ -117,19 +122,20 @@ fn select_keys(wanted: &[String]) -> Result<Vec<Algorithm>, Error> {
     }
 }
 
-fn select<N: Copy>(
+/// What is wanted of the usual ones and those on request; the usual ones if nothing is wanted.
+fn select<N: Copy + AsRef<str>>(
     keyword: &'static str,
-    ours: &[N],
+    [usual, on_request]: [&[N]; 2],
     wanted: &[String],
-    name: fn(&N) -> &str,
 ) -> Result<Vec<N>, Error> {
     if wanted.is_empty() {
-        return Ok(ours.to_vec());
+        return Ok(usual.to_vec());
     }
+    let ours = || usual.iter().chain(on_request);
     let chosen: Vec<N> =
-        wanted.iter().filter_map(|w| ours.iter().find(|n| name(n) == w)).copied().collect();
+        wanted.iter().filter_map(|w| ours().find(|n| n.as_ref() == w)).copied().collect();
     match chosen.is_empty() {
-        true => Err(nothing_left(keyword, wanted, ours.iter().map(|n| name(n).to_owned()))),
+        true => Err(nothing_left(keyword, wanted, ours().map(|n| n.as_ref().to_owned()))),
         false => Ok(chosen),
     }
 }

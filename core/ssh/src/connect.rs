@@ -138,7 +138,10 @@ async fn learn_keys(
 ) {
     let rules = &plan.host_keys;
     let keys = match announced.wait_for(|keys| !keys.is_empty()).await {
-        Ok(keys) => host_key::to_learn(rules, &keys),
+        Ok(keys) => {
+            let wanted = |key: &&PublicKey| host_key::is_wanted(&plan.algorithms.host_keys, key);
+            host_key::to_learn(rules, &keys.iter().filter(wanted).cloned().collect::<Vec<_>>())
+        }
         Err(_) => None,
     };
     let (Some(keys), Some(inner)) = (keys, inner.upgrade()) else { return };
@@ -152,9 +155,11 @@ async fn carrier(plan: &ConnectPlan, via: Via) -> Result<(Carrier, Option<IpAddr
     let named = format!("{} port {}", plan.address.host, plan.address.port);
     match (via, &plan.proxy_command) {
         (Via::Stream(stream), _) => Ok((Carrier::Other(stream), None, named)),
-        (Via::Dial, Some(command)) => {
-            Ok((Carrier::Other(Box::new(Proxy::start(command)?)), None, named))
-        }
+        (Via::Dial, Some(command)) => Ok((
+            Carrier::Other(Box::new(Proxy::start(command, plan.children.as_ref())?)),
+            None,
+            named,
+        )),
         (Via::Dial, None) => {
             let tcp = dial(&plan.address, plan.tcp_keepalive, plan.timeouts.dial).await?;
             let peer = tcp.peer_addr().ok();
@@ -337,6 +342,12 @@ impl Connection {
     /// The connection has ended.
     pub fn is_closed(&self) -> bool {
         self.inner.handle.is_closed()
+    }
+
+    /// The node still answers, within this time.
+    pub async fn answers(&self, limit: Duration) -> bool {
+        let asked = tokio::time::timeout(limit, self.inner.handle.send_ping()).await;
+        matches!(asked, Ok(Ok(()))) && !self.is_closed()
     }
 
     /// Says goodbye and ends the connection.

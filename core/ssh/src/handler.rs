@@ -308,7 +308,7 @@ fn lost(error: &russh::Error, keepalives: u32) -> String {
         russh::Error::HUP | russh::Error::Disconnect => "closed by the server".to_owned(),
         // As ssh says it: the bytes were changed on the way.
         russh::Error::PacketAuth | russh::Error::DecryptionError => {
-            "Corrupted MAC on input".to_owned()
+            "message authentication code incorrect".to_owned()
         }
         other => other.to_string(),
     }

@@ -131,7 +131,7 @@ pub async fn preferred_types(rules: &HostKeyRules) -> Vec<String> {
     let mut known = known_hosts::entries(rules, name).unwrap_or_default();
     if let Some(command) = &rules.command {
         let none = [('I', "ORDER"), ('H', name), ('f', "NONE"), ('K', "NONE"), ('t', "NONE")];
-        if let Ok(file) = known_hosts::from_command(command, &none).await {
+        if let Ok(file) = known_hosts::from_command(command, &none, rules.children.as_ref()).await {
             file.collect(&name.to_ascii_lowercase(), "KnownHostsCommand", false, &mut known);
         }
     }
@@ -185,6 +185,13 @@ pub(crate) async fn learn(rules: &HostKeyRules, keys: &[PublicKey], ask: &dyn As
         let text = format!("cannot update the host keys of {name} in {}: {error}", file.display());
         note(ask, NoteLevel::Warning, text);
     }
+}
+
+/// Whether `HostKeyAlgorithms` (empty: all) has a use for this key.
+pub(crate) fn is_wanted(algorithms: &[String], key: &PublicKey) -> bool {
+    let rsa = key.key_data().is_rsa();
+    let is_it = |n: &String| n == key.algorithm().as_str() || rsa && n.starts_with("rsa-sha2-");
+    algorithms.is_empty() || algorithms.iter().any(is_it)
 }
 
 /// Announced keys that are worth proving; `None` if the files need no change or may not have one.
@@ -261,7 +268,7 @@ async fn entries(rules: &HostKeyRules, name: &str, key: &Presented) -> Result<Ve
             ('K', blob.as_str()),
             ('t', key.key_type.as_str()),
         ];
-        let file = known_hosts::from_command(command, &tokens).await?;
+        let file = known_hosts::from_command(command, &tokens, rules.children.as_ref()).await?;
         file.collect(&name.to_ascii_lowercase(), "KnownHostsCommand", false, &mut found);
     }
     Ok(found)

@@ -1,7 +1,10 @@
 //! Everything decided before dialing. Nothing in here is looked up again later.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::process::Command;
 
 /// How to get one authenticated connection to one node.
 #[derive(Debug, Clone)]
@@ -23,6 +26,31 @@ pub struct ConnectPlan {
     pub window: Option<u32>,
     /// Show what the server says before it lets anybody in.
     pub banner: bool,
+    /// What programs are told that are started for it. None: what we were told ourselves.
+    pub children: Option<Arc<Children>>,
+}
+
+/// The surroundings of programs started in somebody's name.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Children {
+    pub cwd: PathBuf,
+    pub vars: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for Children {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Variables may hold secrets.
+        f.write_str("Children")
+    }
+}
+
+impl Children {
+    /// Prepares a program.
+    pub(crate) fn tell(children: Option<&Arc<Children>>, command: &mut Command) {
+        if let Some(children) = children {
+            command.env_clear().envs(&children.vars).current_dir(&children.cwd);
+        }
+    }
 }
 
 /// What to dial: host name or literal, port, family, local side.
@@ -58,6 +86,8 @@ pub struct HostKeyRules {
     pub global_files: Vec<PathBuf>,
     /// Prints known_hosts lines; `%f %H %I %K %t` left in.
     pub command: Option<String>,
+    /// What that program is told, as in [`ConnectPlan::children`].
+    pub children: Option<Arc<Children>>,
     pub revoked: Option<PathBuf>,
     /// Hash names that are written.
     pub hash: bool,

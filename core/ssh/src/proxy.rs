@@ -1,9 +1,11 @@
 //! A `ProxyCommand` as the carrier of a connection: a shell command's stdin and stdout.
 
 use crate::error::{Error, ErrorKind, Phase};
+use crate::plan::Children;
 use std::io;
 use std::pin::Pin;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -20,9 +22,11 @@ impl Proxy {
     ///
     /// # Errors
     /// Phase dial: it cannot be started.
-    pub(crate) fn start(command: &str) -> Result<Self, Error> {
+    pub(crate) fn start(command: &str, children: Option<&Arc<Children>>) -> Result<Self, Error> {
         let failed = |e: io::Error| Error::new(Phase::Dial, ErrorKind::ProxyCommand(e.to_string()));
-        let mut child = Command::new("/bin/sh")
+        let mut shell = Command::new("/bin/sh");
+        Children::tell(children, &mut shell);
+        let mut child = shell
             .arg("-c")
             .arg(format!("exec {command}"))
             .stdin(Stdio::piped())

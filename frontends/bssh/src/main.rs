@@ -11,19 +11,29 @@ fn main() -> ExitCode {
     let called_ssh =
         words.first().is_some_and(|w| Path::new(w).file_name() == Some(OsStr::new("ssh")));
     let status = match words.get(1).and_then(|w| w.to_str()).filter(|_| !called_ssh) {
-        Some("core") => bssh_rpc::main(words.get(2..).unwrap_or_default(), environment()),
+        Some("core") if !asks_shared(&words) => {
+            bssh_rpc::main(words.get(2..).unwrap_or_default(), environment())
+        }
         Some("demo") => bssh_fixtures::demo(words.get(2..).unwrap_or_default()),
         _ => bssh_cli::main(&words, repl),
     };
     ExitCode::from(status)
 }
 
+/// `core status` and its like speak to a core; everything else behind `core` is one.
+fn asks_shared(words: &[OsString]) -> bool {
+    let verb = words.get(2).and_then(|w| w.to_str());
+    verb.is_some_and(|verb| ["status", "stop", "metrics"].contains(&verb))
+}
+
 /// The REPL, as the line CLI has read it.
 fn repl(wanted: bssh_cli::Interactive) -> Pin<Box<dyn Future<Output = u8>>> {
-    let bssh_cli::Interactive { targets, start, look, term, history, fanout, single } = wanted;
+    let bssh_cli::Interactive { targets, start, persist, look, term, history, fanout, single } =
+        wanted;
     Box::pin(bssh_repl::run(bssh_repl::Plan {
         targets,
         start,
+        persist,
         look,
         term,
         history,
@@ -49,6 +59,7 @@ fn environment() -> Environment {
         uid,
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         vars,
+        borrowed: false,
     }
 }
 

@@ -4,6 +4,7 @@
 //! together is [`crate::request`]'s business; which grammar applies at all is
 //! [`crate::grammar`]'s.
 
+use crate::shared_verbs::SharedVerb;
 use crate::verbs::{AgentVerb, ForwardVerb, GateVerb};
 use bssh_protocol::exec::Threshold;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -107,6 +108,10 @@ pub(crate) struct ConnectArgs {
     /// Give up connecting after this long (10, 1.5s, 2m)
     #[arg(long, value_name = "TIME", value_parser = duration, global = true)]
     pub connect_timeout: Option<Duration>,
+    /// Keep a shared core and its connections for this long after the command (10m, yes: for ever,
+    /// no: a core of its own) [BSSH_PERSIST, core.persist]
+    #[arg(long, value_name = "TIME", value_parser = crate::persist::parse, global = true)]
+    pub persist: Option<bssh_client::Persist>,
     /// No pseudo-terminal (as always on several nodes)
     #[arg(short = 'T', global = true)]
     pub no_tty: bool,
@@ -276,6 +281,8 @@ pub(crate) enum Sub {
         #[command(subcommand)]
         verb: AgentVerb,
     },
+    #[command(flatten)]
+    Shared(SharedVerb),
     /// Print a completion script for a shell
     Completions {
         #[arg(value_enum)]

@@ -5,8 +5,9 @@ use crate::commands::{self, Ui};
 use crate::last::LastRun;
 use crate::output::Style;
 use crate::request::{self, Terminals};
-use crate::{Around, Interactive, exit, files, print, say};
-use bssh_client::{Core, Start};
+use crate::shared_verbs::SharedVerb;
+use crate::{Around, Interactive, exit, files, persist, print, say};
+use bssh_client::{Core, Persist, Start};
 use bssh_protocol::handshake::ClientInfo;
 use bssh_protocol::methods::GroupList;
 use bssh_protocol::node::GroupListParams;
@@ -33,9 +34,14 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
     match &args.subcommand {
         Some(Sub::Completions { shell }) => return completions(*shell),
         Some(Sub::Man) => return man(),
+        Some(Sub::Shared(verb)) => return shared(verb, &args, around).await,
         Some(Sub::Repl { single_node }) => {
             drop(core);
-            return (around.repl)(interactive(&args, *single_node, around)).await;
+            let persist = match wanted(&args, around) {
+                Ok(wanted) => wanted.unwrap_or_default(),
+                Err(status) => return status,
+            };
+            return (around.repl)(interactive(&args, (*single_node, persist), around)).await;
         }
         None if args.words.is_empty() => {
             say("bssh: no command given\nhint: bssh -H NODES COMMAND…, bssh HOST, or bssh --help");
@@ -45,7 +51,7 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
     }
     let core = match core {
         Some(core) => core,
-        None => match start(around).await {
+        None => match start(&args, around).await {
             Ok(core) => core,
             Err(status) => return status,
         },
@@ -57,12 +63,21 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
     status
 }
 
+/// What is asked of the shared core needs one that runs, and never a child.
+async fn shared(verb: &SharedVerb, args: &Args, around: &Around) -> u8 {
+    let json = args.output.json.is_some();
+    match verb {
+        SharedVerb::Core { verb } => commands::shared::core(verb, json, starting(around)).await,
+    }
+}
+
 /// What a REPL needs; it starts a core of its own.
-fn interactive(args: &Args, single: bool, around: &Around) -> Interactive {
+fn interactive(args: &Args, (single, persist): (bool, Persist), around: &Around) -> Interactive {
     let environment = &around.environment;
     Interactive {
         targets: request::targets(args),
         start: starting(around),
+        persist,
         look: look(args, around, std::io::stdout().is_terminal()),
         term: environment.term.clone(),
         history: environment.state.as_ref().map(|dir| dir.join("bssh/history")),
@@ -74,7 +89,7 @@ fn interactive(args: &Args, single: bool, around: &Around) -> Interactive {
 /// A core, if the configuration knows a cluster of this name.
 pub(crate) async fn known(words: &[OsString], name: &str, around: &Around) -> Option<Core> {
     let args = Args::read(words).ok()?;
-    let core = start(around).await.ok()?;
+    let core = start(&args, around).await.ok()?;
     let params = GroupListParams { settings: request::settings(&args) };
     let groups = core.call::<GroupList>(&params).await.ok()?.groups;
     groups.iter().any(|g| g.source == "cluster" && g.name == name).then_some(core)
@@ -98,7 +113,9 @@ async fn dispatch(args: &Args, core: &Core, ui: &Ui) -> u8 {
         Some(Sub::Forward { verb }) => return commands::forward(core, args, verb).await,
         Some(Sub::Gate { verb }) => return commands::gate(core, args, verb).await,
         Some(Sub::Agent { verb }) => return commands::agent(core, args, verb).await,
-        Some(Sub::Completions { .. } | Sub::Man | Sub::Repl { .. }) => return exit::GENERAL,
+        Some(Sub::Completions { .. } | Sub::Man | Sub::Repl { .. } | Sub::Shared(_)) => {
+            return exit::GENERAL;
+        }
     };
     let terminals =
         Terminals { stdin: std::io::stdin().is_terminal(), stdout: ui.style.out_terminal };
@@ -131,12 +148,22 @@ fn subcommand(words: &[OsString]) -> Option<Sub> {
     (1..=words.len()).filter_map(|n| Args::read(words.get(..n)?).ok()?.subcommand).next()
 }
 
-async fn start(around: &Around) -> Result<Core, u8> {
-    let start = Start { lend_stdio: true, ..starting(around) };
-    Core::start(start).await.map_err(|error| {
+async fn start(args: &Args, around: &Around) -> Result<Core, u8> {
+    let start = || Start { lend_stdio: true, ..starting(around) };
+    let wanted = wanted(args, around)?;
+    persist::core(start, wanted, || request::settings(args)).await.map_err(|error| {
         say(&format!("bssh: {error}"));
         exit::GENERAL
     })
+}
+
+/// Which core the command line or the environment wants; none: neither says.
+fn wanted(args: &Args, around: &Around) -> Result<Option<Persist>, u8> {
+    let said = around.persist.clone().map_err(|why| {
+        say(&format!("bssh: {why}"));
+        exit::USAGE
+    });
+    Ok(args.connect.persist.or(said?))
 }
 
 fn starting(around: &Around) -> Start {

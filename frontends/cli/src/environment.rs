@@ -26,6 +26,8 @@ pub(crate) struct Environment {
     pub password: Option<Secret>,
     /// `BSSH_CORE`: another core than this executable.
     pub core: Option<PathBuf>,
+    /// `BSSH_PERSIST`
+    pub persist: String,
     /// `XDG_STATE_HOME`, or `.local/state` in the home directory.
     pub state: Option<PathBuf>,
     /// `SHELL`
@@ -56,6 +58,7 @@ impl Environment {
             display: get("DISPLAY").or_else(|| get("WAYLAND_DISPLAY")).is_some(),
             password: text("BSSH_PASSWORD").map(Secret::new),
             core: get("BSSH_CORE").map(PathBuf::from),
+            persist: first(&["BSSH_PERSIST"]),
             state: get("XDG_STATE_HOME")
                 .map(PathBuf::from)
                 .or_else(|| Some(PathBuf::from(get("HOME")?).join(".local/state"))),

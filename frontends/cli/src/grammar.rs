@@ -71,12 +71,12 @@ const SUBCOMMANDS: &[&str] = &[
     "forward",
     "gate",
     "agent",
+    "core",
 ];
 
-/// Subcommands that are reserved and not built yet; `core` and `demo` never come here from an
-/// executable that has them. Taking `core` for a host would start a core to reach it, without
-/// end.
-const ABSENT: &[&str] = &["core", "demo", "session", "job", "sync", "sftp", "cache-stats"];
+/// Subcommands that are reserved and not built yet; `demo` never comes here from an executable
+/// that has it.
+const ABSENT: &[&str] = &["demo", "session", "job", "sync", "sftp", "cache-stats"];
 
 /// Flags of the cluster grammar that are reserved and not built yet.
 const ABSENT_FLAGS: &[(&str, &str)] = &[
@@ -85,7 +85,6 @@ const ABSENT_FLAGS: &[(&str, &str)] = &[
     ("R", "forwards for several nodes; `bssh -R SPEC HOST` opens one for a single host"),
     ("D", "forwards for several nodes; `bssh -D SPEC HOST` opens one for a single host"),
     ("tui", "full-screen view"),
-    ("persist", "shared core"),
 ];
 
 /// Short flags that give targets.
@@ -317,8 +316,6 @@ mod tests {
             "sync x y",
             "-H a session ls",
             "-H a sync",
-            "core --stdio",
-            "--persist 5m -H a true",
         ] {
             let got = check("bssh", line);
             assert!(

@@ -14,12 +14,14 @@ mod files;
 mod grammar;
 mod last;
 mod output;
+mod persist;
 mod prompt;
 mod request;
+mod shared_verbs;
 mod ssh;
 mod verbs;
 
-use bssh_client::Start;
+use bssh_client::{Persist, Start};
 use bssh_protocol::exec::Targets;
 use bssh_term::Look;
 use environment::Environment;
@@ -35,6 +37,8 @@ use std::sync::Arc;
 pub struct Interactive {
     pub targets: Targets,
     pub start: Start,
+    /// Which core it wants.
+    pub persist: Persist,
     pub look: Look,
     /// `TERM`
     pub term: String,
@@ -108,6 +112,7 @@ async fn ssh_grammar(words: &[OsString], around: &Around) -> u8 {
     let surroundings = ssh::Surroundings {
         program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("bssh")),
         core: around.environment.core.clone(),
+        persist: around.persist.clone(),
         term: around.environment.term.clone(),
         shell: around.environment.shell.clone(),
         in_background: around.environment.in_background,
@@ -120,6 +125,8 @@ async fn ssh_grammar(words: &[OsString], around: &Around) -> u8 {
 pub(crate) struct Around {
     environment: Environment,
     prompter: Arc<TerminalPrompter>,
+    /// `BSSH_PERSIST`, or what is wrong with it.
+    persist: Result<Option<Persist>, String>,
     repl: Repl,
 }
 
@@ -127,7 +134,11 @@ impl Around {
     fn new(repl: Repl) -> Self {
         let mut environment = Environment::capture();
         let prompter = Arc::new(TerminalPrompter::new(&mut environment));
-        Around { environment, prompter, repl }
+        let persist = match environment.persist.as_str() {
+            "" => Ok(None),
+            text => persist::parse(text).map(Some).map_err(|e| format!("BSSH_PERSIST: {e}")),
+        };
+        Around { environment, prompter, persist, repl }
     }
 }
 

@@ -18,6 +18,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Mutex, oneshot};
 use zeroize::Zeroizing;
 
+/// The program where `SSH_ASKPASS` names none, as in ssh.
+const ASKPASS: &str = "/usr/bin/ssh-askpass";
+
 /// Asks on the terminal or through askpass.
 #[derive(Debug)]
 pub(crate) struct TerminalPrompter {
@@ -162,15 +165,13 @@ impl Drop for Open<'_> {
     }
 }
 
-/// As ssh(1) says of `SSH_ASKPASS_REQUIRE`.
+/// As ssh does by `SSH_ASKPASS_REQUIRE`; without `DISPLAY` only `force` runs a program.
 fn way(environment: &Environment, terminal: bool) -> Way {
-    let askpass = environment.askpass.clone().map_or(Way::Nobody, Way::Askpass);
+    let program = environment.askpass.clone().unwrap_or_else(|| ASKPASS.into());
     let by_terminal = if terminal { Way::Terminal } else { Way::Nobody };
-    match (&*environment.askpass_require, terminal) {
-        ("never", _) => by_terminal,
-        ("force", _) => askpass,
-        ("prefer", _) if askpass != Way::Nobody => askpass,
-        (_, false) if environment.display => askpass,
+    match (&*environment.askpass_require, terminal, environment.display) {
+        ("never", ..) => by_terminal,
+        ("force", ..) | ("prefer", _, true) | (_, false, true) => Way::Askpass(program),
         _ => by_terminal,
     }
 }
@@ -266,9 +267,10 @@ mod tests {
             ("", false, true, false, Way::Nobody),
             ("never", true, true, false, Way::Nobody),
             ("force", false, true, true, askpass()),
-            ("force", false, false, true, Way::Nobody),
-            ("prefer", false, true, true, askpass()),
-            ("prefer", false, false, true, Way::Terminal),
+            ("force", false, false, true, Way::Askpass(ASKPASS.into())),
+            ("prefer", true, true, true, askpass()),
+            ("prefer", false, true, true, Way::Terminal),
+            ("prefer", false, true, false, Way::Nobody),
         ] {
             let environment = Environment {
                 askpass: program.then(|| "ask".into()),

@@ -60,17 +60,19 @@ pub(crate) fn spawn(
     command.env_remove("BSSH_PASSWORD");
     command.stdin(Stdio::from(theirs.try_clone()?)).stdout(Stdio::from(theirs));
     // The copies are inherited, and closed here once they are.
-    let copies = match lend {
-        true => Some([
-            copy(rustix::stdio::stdin())?,
-            copy(rustix::stdio::stdout())?,
-            copy(rustix::stdio::stderr())?,
-        ]),
-        false => None,
-    };
+    let copies = lend.then(copies).transpose()?;
     let child = tokio::process::Command::from(command).spawn()?;
     let lent = copies.map(|all| all.map(|fd| fd.as_raw_fd()));
     Ok((child, UnixStream::from_std(ours)?, lent))
+}
+
+/// Copies of our own stdin, stdout and stderr.
+pub(crate) fn copies() -> std::io::Result<[OwnedFd; 3]> {
+    Ok([
+        copy(rustix::stdio::stdin())?,
+        copy(rustix::stdio::stdout())?,
+        copy(rustix::stdio::stderr())?,
+    ])
 }
 
 /// A copy of a descriptor that a child inherits; of `/dev/null` if it is closed.

@@ -9,6 +9,7 @@ use crate::pty::{Pty, Ptys};
 use crate::run::{Run, Runs, Windows, window_for};
 use crate::service::Frontend;
 use crate::sessions::{Queue, SessionEvent, Sessions};
+use crate::shared::{self, Passing, Persist};
 use crate::transfer::{Transfer, Transfers};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::ExecParams;
@@ -25,11 +26,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 
 /// How long what a dead core has written may take to be read.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How long a shared core that is there may take to shake hands; then a child is started.
+const ANSWER: Duration = Duration::from_secs(1);
 /// Events that wait to be taken.
 const EVENTS: usize = 1024;
 /// The fanout of a run that names none.
@@ -39,8 +43,10 @@ const FANOUT: u32 = 64;
 pub struct Start {
     /// The executable. None: our own.
     pub program: Option<PathBuf>,
-    /// What follows `core --stdio`, e.g. the log level.
-    pub arguments: Vec<OsString>,
+    /// How much the core remarks on: an `ssh_config` `LogLevel` in lower case. None: warnings.
+    pub log_level: Option<String>,
+    /// The file a child core appends its remarks to; a shared core's go to our stderr.
+    pub log_file: Option<PathBuf>,
     /// Lends our own stdin, stdout and stderr to the core, for `Source::Fd(0)`, `Sink::Fd(1)` and
     /// `Sink::Fd(2)`: [`Core::exec`] puts in the numbers the core knows them by.
     pub lend_stdio: bool,
@@ -56,11 +62,37 @@ pub struct Start {
     pub leave: Duration,
 }
 
+impl Start {
+    fn again(&self) -> Start {
+        Start {
+            program: self.program.clone(),
+            log_level: self.log_level.clone(),
+            log_file: self.log_file.clone(),
+            prompter: self.prompter.clone(),
+            client: self.client.clone(),
+            ..*self
+        }
+    }
+
+    /// What follows `core --stdio`.
+    fn arguments(&self) -> Vec<OsString> {
+        let mut arguments = Vec::new();
+        if let Some(level) = &self.log_level {
+            arguments.extend(["--log".into(), level.into()]);
+        }
+        if let Some(file) = &self.log_file {
+            arguments.extend(["--log-file".into(), file.into()]);
+        }
+        arguments
+    }
+}
+
 impl Default for Start {
     fn default() -> Self {
         Start {
             program: None,
-            arguments: Vec::new(),
+            log_level: None,
+            log_file: None,
             lend_stdio: false,
             prompter: Arc::new(NoPrompter),
             client: ClientInfo {
@@ -84,8 +116,19 @@ pub enum Error {
     Ended(Lost),
     #[error("the core did not answer within {} s", .0.as_secs())]
     Silent(Duration),
+    #[error("no shared core: {0}")]
+    Shared(String),
     #[error("the core refused the link: {0}")]
     Refused(CallError),
+}
+
+/// What a link to a core is made of.
+enum Carrier {
+    Child(Child),
+    /// The user's shared core, which must be told our surroundings.
+    Shared,
+    /// Somebody else made it.
+    Given,
 }
 
 /// A core at work.
@@ -125,17 +168,82 @@ impl Core {
     pub async fn start(start: Start) -> Result<Core, Error> {
         let program = match &start.program {
             Some(program) => program.clone(),
-            None => std::env::current_exe().map_err(|source| {
-                let program = PathBuf::from("of this executable");
-                Error::Spawn { program, source }
-            })?,
+            None => own_program()?,
         };
-        let (child, socket, lent) = child::spawn(&program, &start.arguments, start.lend_stdio)
+        let (child, socket, lent) = child::spawn(&program, &start.arguments(), start.lend_stdio)
             .map_err(|source| Error::Spawn { program, source })?;
         let (reader, writer) = socket.into_split();
-        let mut core = Core::shake_hands(reader, writer, Some(child), start).await?;
+        let mut core = Core::shake_hands(reader, writer, Carrier::Child(child), start).await?;
         core.lent = lent;
         Ok(core)
+    }
+
+    /// The core a frontend should use: the user's shared one if it is wanted and there, else a
+    /// child. The shared one is told our environment, and uses our own stdin, stdout and stderr
+    /// if they are lent. [`Core::is_shared`] tells which it is.
+    ///
+    /// # Errors
+    /// As [`Core::start`]; and why there is no shared core, if one was to be started.
+    pub async fn obtain(start: Start, persist: Persist) -> Result<Core, Error> {
+        // A core that was named is wanted, and no other.
+        if persist == Persist::Never || start.program.is_some() {
+            return Core::start(start).await;
+        }
+        match (shared::find().await, persist) {
+            (Ok(Some(socket)), _) => match Core::attach_shared(socket, &start, ANSWER).await {
+                // One that hangs must not hang us.
+                Err(Error::Silent(_) | Error::Ended(_)) if persist == Persist::IfThere => {}
+                attached => return attached,
+            },
+            (Err(why), Persist::For(_)) => return Err(Error::Shared(why)),
+            (Ok(None), Persist::For(stay)) => {
+                let program = own_program()?;
+                shared::start(&program, stay).await.map_err(Error::Shared)?;
+                let found = shared::find().await.map_err(Error::Shared)?;
+                let socket = found.ok_or_else(|| Error::Shared("it has gone".to_owned()))?;
+                return Core::attach_shared(socket, &start, start.timeout).await;
+            }
+            _ => {}
+        }
+        Core::start(start).await
+    }
+
+    /// The user's shared core, if one runs.
+    ///
+    /// # Errors
+    /// As [`Core::obtain`].
+    pub async fn running(start: Start) -> Result<Option<Core>, Error> {
+        match shared::find().await.map_err(Error::Shared)? {
+            Some(socket) => Core::attach_shared(socket, &start, start.timeout).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn attach_shared(
+        socket: UnixStream,
+        start: &Start,
+        timeout: Duration,
+    ) -> Result<Core, Error> {
+        let ends = || {
+            let socket = socket.into_std()?;
+            let descriptors = match start.lend_stdio {
+                true => Some(child::copies()?),
+                false => None,
+            };
+            let reader = UnixStream::from_std(socket.try_clone()?)?;
+            Ok((reader, Passing { socket: UnixStream::from_std(socket)?, descriptors }))
+        };
+        let (reader, writer) = ends().map_err(|e: std::io::Error| Error::Shared(e.to_string()))?;
+        let start = Start { timeout, ..start.again() };
+        let lent = start.lend_stdio.then_some(shared::LENT);
+        let mut core = Core::shake_hands(reader, writer, Carrier::Shared, start).await?;
+        core.lent = lent;
+        Ok(core)
+    }
+
+    /// Others may use this core, and it outlives us.
+    pub fn is_shared(&self) -> bool {
+        self.hello.capabilities.shared
     }
 
     /// Shakes hands with a core that is there already.
@@ -147,15 +255,16 @@ impl Core {
         writer: impl AsyncWrite + Send + Unpin + 'static,
         start: Start,
     ) -> Result<Core, Error> {
-        Core::shake_hands(reader, writer, None, start).await
+        Core::shake_hands(reader, writer, Carrier::Given, start).await
     }
 
     async fn shake_hands(
         reader: impl AsyncRead + Send + Unpin + 'static,
         writer: impl AsyncWrite + Send + Unpin + 'static,
-        child: Option<Child>,
+        carrier: Carrier,
         start: Start,
     ) -> Result<Core, Error> {
+        let shared = matches!(carrier, Carrier::Shared);
         let handles = Handles::default();
         let params = InitializeParams {
             protocol: Offer { majors: vec![MAJOR], level: LEVEL },
@@ -163,10 +272,13 @@ impl Core {
             capabilities: ClientCapabilities {
                 binary_frames: true,
                 prompts: start.prompter.kinds(),
+                fd_passing: shared,
+                log: shared.then(|| start.log_level.unwrap_or_else(|| "info".to_owned())),
                 ..ClientCapabilities::default()
             },
             limits: None,
             strict: start.strict,
+            environment: shared.then(shared::environment),
         };
         let (sender, events) = mpsc::channel(EVENTS);
         let service = Frontend {
@@ -176,11 +288,15 @@ impl Core {
             sessions: handles.sessions.clone(),
             transfers: handles.transfers.clone(),
             events: sender,
+            log_file: start.log_file,
         };
         let (link, task) = Link::start(reader, writer, service, Options::frontend());
         let (tell, mut lost) = watch::channel(None);
         // Ends with the link or the process, whichever is first; see `watch_over`.
-        let child = child.map(|child| (child, start.leave));
+        let child = match carrier {
+            Carrier::Child(child) => Some((child, start.leave)),
+            Carrier::Shared | Carrier::Given => None,
+        };
         tokio::spawn(watch_over(task, child, handles.clone(), tell));
         let hello = tokio::time::timeout(start.timeout, link.call::<Initialize>(&params)).await;
         let hello = match hello {
@@ -315,6 +431,13 @@ impl Drop for Core {
     fn drop(&mut self) {
         self.link.close();
     }
+}
+
+fn own_program() -> Result<PathBuf, Error> {
+    std::env::current_exe().map_err(|source| {
+        let program = PathBuf::from("of this executable");
+        Error::Spawn { program, source }
+    })
 }
 
 async fn how_it_ended(lost: &mut watch::Receiver<Option<Lost>>) -> Lost {

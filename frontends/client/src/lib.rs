@@ -2,9 +2,10 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use bssh_client::{Core, RunEvent, Start};
+//! use bssh_client::{Core, Persist, RunEvent, Start};
 //! use bssh_protocol::exec::{Action, ExecParams, Targets};
-//! let core = Core::start(Start::default()).await?;
+//! // The user's shared core if one runs, else a child.
+//! let core = Core::obtain(Start::default(), Persist::IfThere).await?;
 //! let targets = Targets { nodes: "web[1-3]".into(), ..Targets::default() };
 //! let action = Action::Command("uptime".into());
 //! let mut run = core.exec(ExecParams { targets, action, ..ExecParams::default() }).await?;
@@ -21,7 +22,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Reading order: `core` (start, call, end), `child` (the process), `run` (one command over many
+//! Reading order: `core` (start, call, end), `child` (the process),
+//! `shared` (the core others use, too), `run` (one command over many
 //! nodes), `sessions` (shell states), `pty` (a terminal), `prompter` (questions to a person).
 //! nodes), `transfer` (files), `prompter` (questions to a person).
 
@@ -32,6 +34,7 @@ mod pty;
 mod run;
 mod service;
 mod sessions;
+mod shared;
 mod transfer;
 
 pub use crate::core::{Core, Error, Start};
@@ -40,4 +43,5 @@ pub use prompter::{Answer, NoPrompter, Prompter};
 pub use pty::Pty;
 pub use run::{Channel, Run, RunEvent, window_for};
 pub use sessions::{SessionEvent, Sessions};
+pub use shared::Persist;
 pub use transfer::{Transfer, TransferEvent};

@@ -5,12 +5,15 @@ use crate::pty::Ptys;
 use crate::run::Runs;
 use crate::sessions::{Queue, SessionEvent};
 use crate::transfer::Transfers;
+use bssh_protocol::handshake::LogRecord;
 use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service};
 use bssh_protocol::methods::{
-    AuthConfirm, AuthHostKey, AuthPrompt, Event, ExecDoneEvent, ExecNodeEvent, Method,
-    PromptDoneEvent, PtyExitedEvent, SessionExecDoneEvent, SessionStateEvent, TransferDoneEvent,
-    TransferFileEvent, TransferNodeEvent, TransferProgressEvent,
+    AuthConfirm, AuthHostKey, AuthPrompt, Event, ExecDoneEvent, ExecNodeEvent, LogRecordEvent,
+    Method, PromptDoneEvent, PtyExitedEvent, SessionExecDoneEvent, SessionStateEvent,
+    TransferDoneEvent, TransferFileEvent, TransferNodeEvent, TransferProgressEvent,
 };
+use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -22,6 +25,25 @@ pub(crate) struct Frontend {
     pub(crate) transfers: Arc<Transfers>,
     /// Other events. When nobody takes them, further ones are left out.
     pub(crate) events: mpsc::Sender<Notification>,
+    /// Where a shared core's remarks go instead of stderr.
+    pub(crate) log_file: Option<PathBuf>,
+}
+
+impl Frontend {
+    /// What a child core would have written to our stderr itself.
+    fn remark(&self, record: &LogRecord) {
+        let text = match record.level.as_str() {
+            "banner" => record.message.clone(),
+            debug if debug.starts_with("debug") => format!("{debug}: {}\r\n", record.message),
+            _ => format!("{}\r\n", record.message),
+        };
+        let open = |path| std::fs::File::options().append(true).create(true).open(path);
+        // A remark that cannot be shown is no reason to stop.
+        let _ = match self.log_file.as_ref().filter(|_| record.level != "banner") {
+            Some(path) => open(path).and_then(|mut file| file.write_all(text.as_bytes())),
+            None => std::io::stderr().write_all(text.as_bytes()),
+        };
+    }
 }
 
 impl Service for Frontend {
@@ -97,6 +119,11 @@ impl Service for Frontend {
             PromptDoneEvent::NAME => {
                 if let Ok(event) = notification.event::<PromptDoneEvent>() {
                     self.prompter.done(event.prompt);
+                }
+            }
+            LogRecordEvent::NAME => {
+                if let Ok(record) = notification.event::<LogRecordEvent>() {
+                    self.remark(&record);
                 }
             }
             name if name.starts_with("event/") => {

@@ -14,7 +14,7 @@ mod shell;
 mod show;
 mod words;
 
-use bssh_client::{Core, Start};
+use bssh_client::{Core, Persist, Start};
 use bssh_protocol::exec::Targets;
 use bssh_term::Look;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -26,6 +26,8 @@ use std::time::Duration;
 pub struct Plan {
     pub targets: Targets,
     pub start: Start,
+    /// Which core it wants.
+    pub persist: Persist,
     pub look: Look,
     /// `TERM`
     pub term: String,
@@ -62,8 +64,8 @@ impl Drop for Settings {
 /// Runs the REPL and gives the exit status; what went wrong has been said on stderr.
 pub async fn run(plan: Plan) -> u8 {
     let _settings = Settings::save();
-    let Plan { targets, start, look, term, history, fanout, single } = plan;
-    let core = match Core::start(start).await {
+    let Plan { targets, start, persist, look, term, history, fanout, single } = plan;
+    let core = match Core::obtain(start, persist).await {
         Ok(core) => core,
         Err(error) => {
             say(&format!("bssh: {error}"));

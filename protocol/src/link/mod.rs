@@ -118,6 +118,9 @@ impl std::fmt::Debug for Link {
     }
 }
 
+/// With more than this queued, in bytes, what may be missed is left out.
+const REMARKS_ROOM: usize = 1 << 20;
+
 /// What happens with the answer of a call.
 type Waiter = Box<dyn FnOnce(Result<Bytes, CallError>) + Send>;
 
@@ -219,6 +222,16 @@ impl Link {
     pub async fn notify<E: Event>(&self, params: &E::Params) -> Result<(), CallError> {
         let text = message::notification(E::NAME, params)?;
         self.shared.outbox.control(&text).await
+    }
+
+    /// Sends a notification without waiting; false if the peer reads too slowly, and it was left
+    /// out. For what may be missed, such as remarks.
+    pub fn try_notify<E: Event>(&self, params: &E::Params) -> bool {
+        let room = self.shared.outbox.queued() < REMARKS_ROOM;
+        if room {
+            self.post::<E>(params);
+        }
+        room
     }
 
     /// Says what the peer announced in `initialize`: whether it takes data frames, and the

@@ -55,6 +55,7 @@ fn talk<F: Future<Output = ()>>(lab: &Lab, conversation: impl FnOnce(Link, Targe
             capabilities: ClientCapabilities::default(),
             limits: None,
             strict: true,
+            environment: None,
         };
         let hello = link.call::<m::Initialize>(&hello).await.unwrap();
         assert_eq!(hello.features["fs"], 1);

@@ -15,7 +15,9 @@
 //! - `agents`: the local agent on a node.
 //! - `gates`: the gate, with git behind it.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
+//! - `shared`: the core that frontends share: one per user, warm connections, strict about its place.
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
+//! - `prompts`: who is asked for a passphrase, and where.
 //! - `terminal`: the person's terminal, in order again whatever happens.
 //! - `demo`: the demo, as a newcomer runs it.
 
@@ -38,9 +40,11 @@ mod jump;
 mod kill;
 mod main_job;
 mod programs;
+mod prompts;
 mod protocol;
 mod pty;
 mod repl;
 mod session;
+mod shared;
 mod ssh_options;
 mod terminal;

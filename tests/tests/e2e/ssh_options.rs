@@ -1,5 +1,6 @@
 //! Flags and keywords of ssh that do something here: each seen to do it, or refused by name.
 
+use bssh_fixtures::SshdOptions;
 use bssh_tests::{Lab, Run, until};
 use std::path::Path;
 use std::time::Duration;
@@ -61,6 +62,33 @@ fn short_rsa_keys_are_refused() {
     let short = ["-o", "RequiredRSASize=4096", "127.0.0.1", "true"];
     let said = lab.run(&[&rsa[..], &short].concat()).expect_status(255).stderr;
     assert!(said.contains("2048 bits"), "{said}");
+}
+
+#[test]
+fn the_log_level_of_a_file_counts_as_one_that_was_typed() {
+    let lab = Lab::start();
+    let config = |level: &str| {
+        let text = std::fs::read_to_string(lab.sshd.ssh_config()).unwrap();
+        let text = format!("LogLevel {level}\n{text}");
+        lab.home.write("config", text).unwrap().display().to_string()
+    };
+    let said = |words: &[&str]| lab.run(words).expect_status(0).stderr;
+    let (loud, quiet) = (config("DEBUG1"), "-q");
+    let heard = said(&["-F", &loud, "127.0.0.1", "true"]);
+    assert!(heard.contains("debug1: ") && heard.contains("NEWKEYS"), "{heard}");
+    assert_eq!(said(&["-F", &loud, quiet, "127.0.0.1", "true"]), "");
+    assert_eq!(said(&["-F", &config("VERBOSE"), "127.0.0.1", "true"]), "");
+}
+
+#[test]
+fn old_algorithms_are_used_if_asked_for() {
+    let extra = ["KexAlgorithms diffie-hellman-group14-sha1", "Ciphers aes128-cbc"];
+    let extra = extra.map(str::to_owned).to_vec();
+    let lab = Lab::with(&SshdOptions { extra, ..SshdOptions::default() });
+    let refused = lab.run(&["127.0.0.1", "true"]).expect_status(255).stderr;
+    assert!(refused.contains("diffie-hellman-group14-sha1"), "{refused}");
+    let asked = ["-o", "KexAlgorithms=+diffie-hellman-group14-sha1", "-o", "Ciphers=+aes128-cbc"];
+    lab.run(&[&asked[..], &["127.0.0.1", "true"]].concat()).expect_status(0);
 }
 
 #[test]

@@ -146,7 +146,6 @@ impl Config {
         let usual = Config::default();
         let set = |i: &Interactive| *i != Interactive::default();
         let rows = [
-            ("core.persist", self.core != usual.core, "there is no shared core yet"),
             (
                 "interactive",
                 set(&self.interactive) || self.clusters.values().any(|c| set(&c.interactive)),

@@ -187,6 +187,7 @@ mod tests {
             uid: 7,
             hostname: "box.lan".into(),
             vars: [("A".to_owned(), "x%h".to_owned())].into(),
+            borrowed: false,
         }
     }
 

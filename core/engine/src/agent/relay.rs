@@ -44,7 +44,7 @@ impl AgentRelay {
         let mut channels = connection.accept_agent();
         let (connection, shared) = (connection.clone(), Arc::new(shared));
         let places = Arc::new(Semaphore::new(MOST));
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(crate::remarks::whose().scope(async move {
             let mut tasks = JoinSet::new();
             loop {
                 tokio::select! {
@@ -61,7 +61,7 @@ impl AgentRelay {
                     Some(_) = tasks.join_next() => {}
                 }
             }
-        });
+        }));
         AgentRelay { task: task.abort_handle() }
     }
 }

@@ -101,7 +101,7 @@ impl Agents {
 impl Engine {
     /// `agent/status`: the agent here, and what has been forwarded.
     pub async fn agent_status(&self, params: &AgentStatusParams) -> AgentStatus {
-        let usual = self.env.var("SSH_AUTH_SOCK").map(PathBuf::from);
+        let usual = self.env().var("SSH_AUTH_SOCK").map(PathBuf::from);
         let rules = Rules::new(params.agent.as_ref(), None, usual);
         let agents = &self.agents;
         let keys = list(&rules, agents).await;
@@ -169,7 +169,7 @@ impl Engine {
         let many = |keys: Vec<AgentKey>| format!("{} keys", keys.len());
         step("agent", keys.map(many).map_err(|e| e.to_string()));
         let ask = self.ask_for(Engine::asking(caller));
-        let lease = self.pool.lease(&route, &ask).await.map(|(lease, _)| lease);
+        let lease = self.pool().lease(&route, &ask).await.map(|(lease, _)| lease);
         let node = route.plan.node.clone();
         let connected = lease.as_ref().map(|l| l.connection.facts().address.clone());
         step("connect", connected.map_err(ToString::to_string));

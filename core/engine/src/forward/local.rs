@@ -59,7 +59,7 @@ async fn outward(work: Arc<Work>, near: BoxStream, peer: SocketAddr) {
         Ok(lanes) => lanes,
         Err(why) => return work.failed(client, number, (FAILED, why)).await,
     };
-    let flow = lanes.flow(&work.engine.pool).await;
+    let flow = lanes.flow(work.engine.pool()).await;
     drop(lanes);
     let opening = open(&flow, &client.target, peer);
     let opened = match work.dial {

@@ -36,8 +36,8 @@ use listen::{BindRules, Listener};
 use relay::Limits;
 use socks::Login;
 use spec::{ForwardSpec, Listen, Target};
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -52,7 +52,6 @@ const MOST: usize = 8192;
 #[derive(Default)]
 pub(crate) struct Forwards {
     open: Mutex<BTreeMap<ForwardId, Forward>>,
-    next: AtomicU64,
 }
 
 struct Forward {
@@ -70,14 +69,25 @@ impl Drop for Forward {
     }
 }
 
+impl Forward {
+    /// Its connection is lost for good.
+    fn is_over(&self) -> bool {
+        self.tasks.first().is_some_and(AbortHandle::is_finished)
+    }
+}
+
 impl Forwards {
     fn open(&self) -> MutexGuard<'_, BTreeMap<ForwardId, Forward>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends all of them.
-    pub(crate) fn close_all(&self) {
-        self.open().clear();
+    pub(crate) fn has(&self, id: ForwardId) -> bool {
+        self.open().get(&id).is_some_and(|forward| !forward.is_over())
+    }
+
+    /// Ends all but these.
+    pub(crate) fn close_but(&self, kept: &BTreeSet<u64>) {
+        self.open().retain(|id, _| kept.contains(id));
     }
 }
 
@@ -109,11 +119,11 @@ impl Engine {
         };
         let acl = acl.map_err(|e| wrong("params.allow", e))?;
         let ask = self.ask_for(Engine::asking(caller));
-        let (lease, _) = self.pool.lease(&route, &ask).await.map_err(|e| lost(&route, &e))?;
+        let (lease, _) = self.pool().lease(&route, &ask).await.map_err(|e| lost(&route, &e))?;
         let (traffic, events) = Traffic::new();
         let most = params.max_connections.or(settings.as_ref().map(|s| s.max_connections));
         let work = Arc::new(Work {
-            id: self.forwards.next.fetch_add(1, Relaxed) + 1,
+            id: self.new_id(),
             engine: self.clone(),
             questions: Engine::asking(caller).clone(),
             route: route.clone(),
@@ -144,11 +154,14 @@ impl Engine {
                     Listen::Unix(path) => path.clone(),
                     Listen::Tcp { port, .. } => port.to_string(),
                 };
-                (bound, tokio::spawn(remote::serve(work.clone(), lease, listening)))
+                let serving = remote::serve(work.clone(), lease, listening);
+                (bound, tokio::spawn(self.remarks.scope(serving)))
             }
             _ => {
                 let listener = bind(&spec.listen, &route).await?;
-                (listener.bound(), tokio::spawn(local::serve(work.clone(), listener, lease)))
+                let bound = listener.bound();
+                let serving = local::serve(work.clone(), listener, lease);
+                (bound, tokio::spawn(self.remarks.scope(serving)))
             }
         };
         let telling = tokio::spawn(tell(events, caller.link.clone()));
@@ -169,7 +182,9 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`.
     pub fn forward_close(&self, id: ForwardId) -> Result<(), CallError> {
-        self.forwards.open().remove(&id).map(drop).ok_or_else(|| unknown(id))
+        let closed = self.forwards.open().remove(&id).map(drop).ok_or_else(|| unknown(id));
+        self.commons.tell();
+        closed
     }
 
     /// `forward/connections`.
@@ -222,7 +237,7 @@ impl Engine {
         };
         // One whose connection is lost for good has no task any more.
         let mut open = self.forwards.open();
-        open.retain(|_, f| !f.tasks.first().is_some_and(AbortHandle::is_finished));
+        open.retain(|_, f| !f.is_over());
         ForwardList { forwards: open.iter().map(entry).collect() }
     }
 }

@@ -154,7 +154,7 @@ impl Work {
         on_node: Option<&Listen>,
     ) -> Result<(Arc<Lease>, Option<RemoteListener>), Error> {
         let ask = self.engine.ask_for(&self.questions);
-        let (lease, _) = self.engine.pool.lease(&self.route, &ask).await?;
+        let (lease, _) = self.engine.pool().lease(&self.route, &ask).await?;
         let listener = match on_node {
             Some(listen) => Some(remote::listen(&lease.connection, listen).await?.0),
             None => None,

@@ -81,7 +81,7 @@ impl Engine {
         }
         let ask = self.ask_for(Engine::asking(caller));
         let (lease, _) =
-            self.pool.lease(&route, &ask).await.map_err(|error| refused(failure(&error)))?;
+            self.pool().lease(&route, &ask).await.map_err(|error| refused(failure(&error)))?;
         let sftp = open(&lease).await.map_err(refused)?;
         *kept = Some((lease, sftp.clone()));
         Ok(sftp)

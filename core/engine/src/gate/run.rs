@@ -93,11 +93,11 @@ impl Engine {
                 return Err(CallError::new(Kind::InvalidParams, "no gate named").at("params.name"));
             }
         };
-        plan(&spec, &self.env)
+        plan(&spec, self.env())
     }
 
     fn gate_configured(&self, name: &str, params: &GateParams) -> Result<GateSpec, CallError> {
-        let planner = Planner::new(&self.env, &params.settings, true)?;
+        let planner = Planner::new(self.env(), &params.settings, true)?;
         let gates = planner.inventory().map(|i| &i.config().gates);
         let found = gates.and_then(|gates| gates.get(name));
         let known = || {

@@ -129,7 +129,7 @@ async fn by_way_of(
         Arc::new(crate::forward::Nobody)
     };
     let dial = |e: bssh_ssh::error::Error| Failed::Dial(format!("{via}: {e}"));
-    let (lease, _) = engine.pool.lease(&route, &ask).await.map_err(dial)?;
+    let (lease, _) = engine.pool().lease(&route, &ask).await.map_err(dial)?;
     let opened = lease.connection.open_tcp(&entry.hostname, entry.port, ("127.0.0.1", 0)).await;
     let resident = lease.load.reside();
     let stream = Connected::Channel(Box::new(opened.map_err(dial)?), lease, resident);

@@ -25,8 +25,8 @@ use bssh_protocol::pty::{
 use bssh_protocol::stream::StreamId;
 use bssh_ssh::error::Error;
 use bssh_ssh::{Channel, ChannelWriter, PtyRequest};
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tape::{Piece, Tape};
@@ -41,7 +41,6 @@ const MOST_REPLAY: u64 = 16 << 20;
 #[derive(Default)]
 pub(crate) struct Ptys {
     open: Mutex<BTreeMap<PtyId, Arc<Pty>>>,
-    next: AtomicU64,
 }
 
 /// One pty.
@@ -84,9 +83,13 @@ impl Ptys {
         self.open().get(&id).cloned().ok_or_else(unknown)
     }
 
-    /// Hangs up on all of them.
-    pub(crate) fn close_all(&self) {
-        for pty in self.open().values() {
+    pub(crate) fn has(&self, id: PtyId) -> bool {
+        self.open().contains_key(&id)
+    }
+
+    /// Hangs up on all but these.
+    pub(crate) fn close_but(&self, kept: &BTreeSet<u64>) {
+        for (_, pty) in self.open().iter().filter(|(id, _)| !kept.contains(id)) {
             pty.closing.notify_one();
         }
     }
@@ -111,7 +114,7 @@ impl Engine {
         params: PtyOpenParams,
     ) -> Result<PreparedPty, CallError> {
         let planner = Planner::new(
-            &self.env,
+            self.env(),
             &params.targets.settings,
             params.targets.destination.is_none(),
         )?;
@@ -119,7 +122,7 @@ impl Engine {
         let started = self.pty_start(caller, &route, &params).await;
         let (seat, channel) = started.map_err(|e| refused(&route.plan.node, &failure(&e)))?;
         let replay = params.replay.unwrap_or(PTY_REPLAY).min(MOST_REPLAY);
-        let id = self.ptys.next.fetch_add(1, Relaxed) + 1;
+        let id = self.new_id();
         let pty = Arc::new(Pty {
             id,
             node: route.plan.node.clone(),
@@ -156,6 +159,7 @@ impl Engine {
         self.spawn(async move {
             carry::carry(&pty, channel, &seat).await;
             engine.ptys.open().remove(&pty.id);
+            engine.commons.tell();
         })
         .await;
     }
@@ -167,7 +171,7 @@ impl Engine {
         params: &PtyOpenParams,
     ) -> Result<(Seat, Channel), Error> {
         let ask = self.ask_for(Engine::asking(caller));
-        let (seat, mut channel) = self.lanes.open(&self.pool, route, &ask).await?;
+        let (seat, mut channel) = self.lanes.open(self.pool(), route, &ask).await?;
         let wanted = params.forward_agent || route.options.forward_agent_on;
         if wanted && self.arm(seat.lease(), route, None, Engine::asking(caller)) {
             channel.agent_forward().await?;

@@ -58,7 +58,7 @@ impl Engine {
             line = start.line();
         }
         let ask = self.ask_for(&session.questions);
-        let opened = self.lanes.open(&self.pool, route, &ask).await;
+        let opened = self.lanes.open(self.pool(), route, &ask).await;
         let (_seat, mut channel) = opened.map_err(|e| failure(&e))?;
         channel.exec(line.as_bytes()).await.map_err(|e| failure(&e))?;
         // Its starter ends at once.

@@ -181,7 +181,7 @@ async fn start(
     (adopt, snapshot): (&str, &str),
 ) -> Result<Started<impl Future<Output = ()> + use<>>, Failure> {
     let ask = engine.ask_for(&session.questions);
-    let opened = engine.lanes.open(&engine.pool, route, &ask).await;
+    let opened = engine.lanes.open(engine.pool(), route, &ask).await;
     let (seat, channel) = opened.map_err(|e| failure(&e))?;
     for (name, value) in &route.env {
         channel.env(name, value).await.map_err(|e| failure(&e))?;

@@ -154,7 +154,7 @@ impl Engine {
             return Err(CallError::new(Kind::InvalidParams, text).at("params.envExclude"));
         }
         let literal = params.targets.destination.is_some();
-        let planner = Planner::new(&self.env, &params.targets.settings, !literal)?;
+        let planner = Planner::new(self.env(), &params.targets.settings, !literal)?;
         let nodes = planner.nodes(&params.targets)?;
         let fanout = params.fanout.unwrap_or(FANOUT).max(1) as usize;
         let gate = Arc::new(Semaphore::new(fanout));

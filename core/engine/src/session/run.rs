@@ -190,7 +190,7 @@ impl Job {
         let route = session.route.as_ref().map_err(Clone::clone)?;
         let line = self.line(&attached, number, &nonce).await?;
         let ask = engine.ask_for(&session.questions);
-        let opened = engine.lanes.open(&engine.pool, route, &ask).await;
+        let opened = engine.lanes.open(engine.pool(), route, &ask).await;
         let (seat, mut channel) = opened.map_err(|e| failure(&e))?;
         channel.exec(line.as_bytes()).await.map_err(|e| failure(&e))?;
         let most = self.params.max_output;

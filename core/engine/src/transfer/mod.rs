@@ -73,7 +73,7 @@ impl Engine {
         params: TransferParams,
     ) -> Result<PreparedTransfer, CallError> {
         let literal = params.targets.destination.is_some();
-        let planner = Planner::new(&self.env, &params.targets.settings, !literal)?;
+        let planner = Planner::new(self.env(), &params.targets.settings, !literal)?;
         let nodes = planner.nodes(&params.targets)?;
         let config = planner.inventory().map(bssh_config::Inventory::config);
         let fanout = params.fanout.map_or_else(|| config.map_or(1, |c| c.fanout), |f| f as usize);

@@ -108,7 +108,7 @@ pub(crate) async fn run_on_node(
     if let Some(failure) = &mut ended.failure {
         failure.after_ms = millis(begun.elapsed());
     }
-    engine.pool.forget(&route);
+    engine.pool().forget(&route);
     ended
 }
 
@@ -175,7 +175,7 @@ async fn lease(
     loop {
         run.tell(index, node, TransferState::Connecting { attempt }).await;
         let ask = engine.ask_for(&run.questions);
-        match engine.pool.lease(route, &ask).await {
+        match engine.pool().lease(route, &ask).await {
             Err(error) if attempt <= run.retries && failure(&error).retryable => {
                 tracing::info!("{}: {error}; trying again", node.name);
                 tokio::time::sleep(pause).await;

@@ -140,11 +140,8 @@ struct Left {
 impl<H: Handler> Login<'_, H> {
     async fn run(mut self) -> Result<AuthDone, Error> {
         let mut left = Left { keys: self.candidates().await, keyboard: 0, password: 0 };
-        if left.keys.is_empty() {
-            let answer = self.handle.authenticate_none(&self.plan.user).await;
-            if let Step::In = self.judge(answer, String::new).await? {
-                return Ok(AuthDone { method: "none".to_owned() });
-            }
+        if left.keys.is_empty() && self.is_let_in().await? {
+            return Ok(AuthDone { method: "none".to_owned() });
         }
         let mut partial = 0;
         while let Some((method, name)) = self.next(&left) {
@@ -168,9 +165,19 @@ impl<H: Handler> Login<'_, H> {
                 Step::Refused | Step::Partial => {}
             }
         }
+        // No key could be offered: the server has not said yet what it takes.
+        if self.allowed.is_none() && self.is_let_in().await? {
+            return Ok(AuthDone { method: "none".to_owned() });
+        }
         let allowed = self.allowed.as_deref().unwrap_or_default();
         let remaining = allowed.iter().map(|m| <&str>::from(m).to_owned()).collect();
         Err(auth_error(ErrorKind::AuthFailed { tried: self.tried, remaining }))
+    }
+
+    /// Asks for a login without proof: mostly to hear what the server takes.
+    async fn is_let_in(&mut self) -> Result<bool, Error> {
+        let answer = self.handle.authenticate_none(&self.plan.user).await;
+        Ok(matches!(self.judge(answer, String::new).await?, Step::In))
     }
 
     /// The next method in the configured order that the server takes and that has tries left.

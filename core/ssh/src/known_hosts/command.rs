@@ -5,8 +5,10 @@
 
 use super::KnownFile;
 use crate::error::{Error, ErrorKind, Phase};
+use crate::plan::Children;
 use std::io;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
@@ -21,21 +23,24 @@ const MAX_OUTPUT: u64 = 1 << 20;
 pub(crate) async fn from_command(
     command: &str,
     tokens: &[(char, &str)],
+    children: Option<&Arc<Children>>,
 ) -> Result<KnownFile, Error> {
     let failed = |source| {
         let file = format!("output of KnownHostsCommand {command}");
         Error::new(Phase::HostKey, ErrorKind::HostKeyFile { file, source })
     };
     let words: Vec<String> = split(command).iter().map(|word| expand(word, tokens)).collect();
-    match tokio::time::timeout(TIMEOUT, run(&words)).await {
+    match tokio::time::timeout(TIMEOUT, run(&words, children)).await {
         Ok(output) => output.map(|o| KnownFile::parse(&o)).map_err(failed),
         Err(_) => Err(failed(io::ErrorKind::TimedOut.into())),
     }
 }
 
-async fn run(words: &[String]) -> io::Result<Vec<u8>> {
+async fn run(words: &[String], children: Option<&Arc<Children>>) -> io::Result<Vec<u8>> {
     let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    Children::tell(children, &mut command);
+    let mut child = command
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

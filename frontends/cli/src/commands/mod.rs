@@ -13,6 +13,7 @@ mod gate;
 mod hold;
 mod list;
 mod nodes;
+pub(crate) mod shared;
 mod transfer;
 mod watch;
 

@@ -46,7 +46,28 @@ pub(super) enum LogLevel {
     Error,
     Info,
     Verbose,
-    Debug,
+    Debug1,
+    Debug2,
+    Debug3,
+}
+
+/// Their names for the core, in their order.
+const LOG_LEVELS: &[(LogLevel, &str)] = &[
+    (LogLevel::Quiet, "quiet"),
+    (LogLevel::Fatal, "fatal"),
+    (LogLevel::Error, "error"),
+    (LogLevel::Info, "info"),
+    (LogLevel::Verbose, "verbose"),
+    (LogLevel::Debug1, "debug1"),
+    (LogLevel::Debug2, "debug2"),
+    (LogLevel::Debug3, "debug3"),
+];
+
+impl LogLevel {
+    /// As the core knows it.
+    pub(super) fn name(self) -> &'static str {
+        LOG_LEVELS.iter().find(|(level, _)| *level == self).map_or("info", |(_, name)| name)
+    }
 }
 
 impl Effective {
@@ -143,13 +164,11 @@ fn escape(value: &str) -> Option<u8> {
 }
 
 fn log_level(value: &str) -> LogLevel {
-    match value.to_ascii_uppercase().as_str() {
+    let value = match value.to_ascii_lowercase() {
         // `ssh -G` shows QUIET by its other name.
-        "QUIET" | "SILENT" => LogLevel::Quiet,
-        "FATAL" => LogLevel::Fatal,
-        "ERROR" => LogLevel::Error,
-        "VERBOSE" => LogLevel::Verbose,
-        level if level.starts_with("DEBUG") => LogLevel::Debug,
-        _ => LogLevel::Info,
-    }
+        name if name == "silent" => "quiet".to_owned(),
+        name if name == "debug" => "debug1".to_owned(),
+        name => name,
+    };
+    LOG_LEVELS.iter().find(|(_, name)| *name == value).map_or(LogLevel::Info, |(level, _)| *level)
 }

@@ -55,6 +55,9 @@ const CIPHERS: &[&str] = &[
     "aes128-ctr",
     "aes192-ctr",
     "aes256-ctr",
+    "aes128-cbc",
+    "aes192-cbc",
+    "aes256-cbc",
 ];
 const MACS: &[&str] = &[
     "hmac-sha2-256-etm@openssh.com",
@@ -75,6 +78,9 @@ const KEX: &[&str] = &[
     "diffie-hellman-group18-sha512",
     "diffie-hellman-group16-sha512",
     "diffie-hellman-group14-sha256",
+    "diffie-hellman-group14-sha1",
+    "diffie-hellman-group-exchange-sha1",
+    "diffie-hellman-group1-sha1",
 ];
 const KEYS_PLAIN: &[&str] = &[
     "ssh-ed25519",

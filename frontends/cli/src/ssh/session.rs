@@ -9,13 +9,15 @@ use super::keyboard::{Keyboard, Typed};
 use super::local_command::{Held, LocalCommand};
 use super::signals::{Caught, Signals, TERMINATED};
 use super::{background, command_line, log_to, query, say, show};
-use bssh_client::{Core, Prompter, Run, RunEvent, Start};
+use crate::persist;
+use bssh_client::{Core, Persist, Prompter, Run, RunEvent, Start};
 use bssh_protocol::exec::{
     Action, Ended, ExecParams, Exit, Failure, NodeState, Phase, PtyRequest, Targets,
 };
 use bssh_protocol::forward::ForwardParams;
+use bssh_protocol::handshake::LogLevelParams;
 use bssh_protocol::link::StreamSender;
-use bssh_protocol::methods::{ForwardList, ForwardOpen, NodeResolve};
+use bssh_protocol::methods::{ForwardList, ForwardOpen, LogSetLevel, NodeResolve};
 use bssh_protocol::node::{ExplainParams, Explained};
 use bssh_protocol::stream::{Sink, Source};
 use std::ffi::OsString;
@@ -37,6 +39,8 @@ pub(crate) struct Surroundings {
     pub program: PathBuf,
     /// Another core than this executable (`BSSH_CORE`).
     pub core: Option<PathBuf>,
+    /// `BSSH_PERSIST`.
+    pub persist: Result<Option<Persist>, String>,
     /// `TERM`.
     pub term: String,
     /// `SHELL`.
@@ -110,6 +114,11 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
     }
     let effective = Effective::new(args, &explained.values)?;
     let quiet = effective.log_level < LogLevel::Error;
+    // The command line's own level is the core's already.
+    if args.log_level().is_none() && effective.log_level != LogLevel::Info {
+        let level = LogLevelParams { level: effective.log_level.name().to_owned() };
+        core.call::<LogSetLevel>(&level).await.map_err(|e| e.to_string())?;
+    }
     // The copy in the background has nothing new to say.
     let warned = around.in_background || quiet;
     for warning in explained.warnings.iter().filter(|_| !warned) {
@@ -157,20 +166,21 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
 
 async fn start_core(args: &SshArgs, around: &Surroundings) -> Result<Core, String> {
     let level = args.log_level().unwrap_or_else(|| "info".to_owned());
-    let mut arguments: Vec<OsString> = vec!["--log".into(), level.into()];
     if let Some(path) = &args.log_file {
         log_to(path.as_ref())
             .map_err(|e| format!("cannot open the log {}: {e}", path.to_string_lossy()))?;
-        arguments.extend(["--log-file".into(), path.clone()]);
     }
-    let start = Start {
+    let start = || Start {
         program: around.core.clone(),
-        arguments,
+        log_level: Some(level.clone()),
+        log_file: args.log_file.as_ref().map(PathBuf::from),
         lend_stdio: true,
         prompter: around.prompter.clone(),
         ..Start::default()
     };
-    Core::start(start).await.map_err(|e| e.to_string())
+    let wanted = around.persist.clone()?;
+    let core = persist::core(start, wanted, || args.settings.clone()).await;
+    core.map_err(|e| e.to_string())
 }
 
 async fn resolve(core: &Core, args: &SshArgs) -> Result<Explained, String> {

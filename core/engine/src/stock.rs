@@ -1,0 +1,121 @@
+//! Connections nobody uses at the moment, kept for a while: the next command along the same
+//! route need not log in again.
+//!
+//! A child core keeps none. One that was idle for a while is asked whether it still works before
+//! it is given out; one that does not answer is closed, and the command dials anew.
+
+use crate::pool::Hop;
+use bssh_ssh::Connection;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Idle for longer, a connection is tried before it is used: the machine may have slept, or have
+/// another address.
+const TRY_AFTER: Duration = Duration::from_secs(10);
+/// How long a node may take to answer then; a new connection takes about as long.
+const ANSWER: Duration = Duration::from_secs(3);
+/// Connections kept for one route: what a burst of commands leaves need not all be kept.
+const PER_ROUTE: usize = 8;
+/// Connections kept in all.
+const IN_ALL: usize = 4096;
+
+/// What is kept.
+pub(crate) struct Stock {
+    linger: Duration,
+    idle: Mutex<HashMap<String, Vec<Idle>>>,
+}
+
+struct Idle {
+    connection: Connection,
+    hop: Option<Hop>,
+    since: Instant,
+}
+
+impl Stock {
+    pub(crate) fn new(linger: Duration) -> Arc<Stock> {
+        Arc::new(Stock { linger, idle: Mutex::default() })
+    }
+
+    pub(crate) fn lingers(&self) -> bool {
+        !self.linger.is_zero()
+    }
+
+    fn idle(&self) -> MutexGuard<'_, HashMap<String, Vec<Idle>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a connection, or closes it.
+    pub(crate) fn put(&self, key: &str, connection: Connection, hop: Option<Hop>) {
+        if !self.lingers() {
+            return;
+        }
+        let idle = Idle { connection, hop, since: Instant::now() };
+        let mut all = self.idle();
+        let full = all.values().map(Vec::len).sum::<usize>() >= IN_ALL;
+        let kept = all.entry(key.to_owned()).or_default();
+        if !full && kept.len() < PER_ROUTE {
+            kept.push(idle);
+            return;
+        }
+        drop(all);
+        // Its hop may come here, too.
+        drop(idle);
+    }
+
+    /// The connection used last along a route, if it still works.
+    pub(crate) async fn take(&self, key: &str) -> Option<(Connection, Option<Hop>)> {
+        loop {
+            let idle = self.pop(key)?;
+            if idle.connection.is_closed() {
+                continue;
+            }
+            if idle.since.elapsed() < TRY_AFTER || idle.connection.answers(ANSWER).await {
+                return Some((idle.connection, idle.hop));
+            }
+            tracing::info!("{key}: an idle connection no longer works");
+        }
+    }
+
+    fn pop(&self, key: &str) -> Option<Idle> {
+        let mut all = self.idle();
+        let kept = all.get_mut(key)?;
+        let last = kept.pop();
+        if kept.is_empty() {
+            all.remove(key);
+        }
+        last
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.idle().values().map(Vec::len).sum()
+    }
+
+    /// Closes what is over or was not used for long enough; when the next one is due.
+    pub(crate) fn sweep(&self, now: Instant) -> Option<Instant> {
+        let mut over = Vec::new();
+        let mut all = self.idle();
+        all.retain(|_, kept| {
+            let is_over = |idle: &mut Idle| {
+                idle.connection.is_closed() || now.duration_since(idle.since) >= self.linger
+            };
+            over.extend(kept.extract_if(.., is_over));
+            !kept.is_empty()
+        });
+        let next =
+            all.values().flatten().filter_map(|idle| idle.since.checked_add(self.linger)).min();
+        drop(all);
+        // Outside of the lock: a hop that is free now comes back here.
+        drop(over);
+        next
+    }
+
+    /// Closes everything.
+    pub(crate) fn clear(&self) {
+        while self.len() > 0 {
+            // Hops that are free then come back here.
+            let all = std::mem::take(&mut *self.idle());
+            drop(all);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Questions: on /dev/tty or by an askpass program, as ssh asks them, never on stdin or stdout.
+
+use bssh_tests::{Lab, Run, Terminal};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::Duration;
+
+const MINUTES: Duration = Duration::from_secs(120);
+const PASSPHRASE: &str = "correct horse";
+
+/// A daemon whose one key needs a passphrase, and a program that knows it.
+struct Locked {
+    lab: Lab,
+}
+
+impl Locked {
+    fn start() -> Locked {
+        let lab = Lab::start();
+        let key = lab.sshd.user_key().display().to_string();
+        let mut keygen = lab.home.command("ssh-keygen");
+        keygen.args(["-q", "-p", "-a", "1", "-P", "", "-N", PASSPHRASE, "-f", &key]);
+        Run::start(keygen).finish(MINUTES).expect_status(0);
+        let program = "#!/bin/sh\necho \"$1\" >> \"$0.asked\"\ncat \"$0.answer\"";
+        let program = lab.home.write("askpass", program).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        lab.home.write("askpass.answer", PASSPHRASE).unwrap();
+        Locked { lab }
+    }
+
+    fn command(&self, vars: &[(&str, &str)]) -> Command {
+        let mut command = self.lab.command(&["-o", "BatchMode=no", "127.0.0.1", "cat; echo in"]);
+        command.env("SSH_ASKPASS", self.lab.home.path().join("askpass"));
+        command.envs(vars.iter().copied());
+        command
+    }
+
+    fn asked(&self) -> String {
+        std::fs::read_to_string(self.lab.home.path().join("askpass.asked")).unwrap_or_default()
+    }
+}
+
+#[test]
+fn askpass_answers_where_nobody_is_at_a_terminal() {
+    let locked = Locked::start();
+    let run = |vars: &[(&str, &str)]| {
+        // `setsid`: no terminal of whoever runs the tests.
+        let command = locked.command(vars);
+        let mut apart = locked.lab.home.command("setsid");
+        apart.arg("-w").arg(command.get_program()).args(command.get_args());
+        apart.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut run = Run::start(apart);
+        run.write(b"typed ahead\n");
+        run.finish(MINUTES)
+    };
+    let refused = run(&[]).expect_status(255);
+    assert!(refused.stderr.contains("Permission denied (publickey"), "{}", refused.stderr);
+    run(&[("SSH_ASKPASS_REQUIRE", "never"), ("DISPLAY", ":9")]).expect_status(255);
+    run(&[("SSH_ASKPASS_REQUIRE", "prefer")]).expect_status(255);
+    assert_eq!(locked.asked(), "");
+    for vars in [
+        &[("DISPLAY", ":9")][..],
+        &[("SSH_ASKPASS_REQUIRE", "force")],
+        &[("SSH_ASKPASS_REQUIRE", "prefer"), ("DISPLAY", ":9")],
+    ] {
+        assert_eq!(run(vars).expect_status(0).text(), "typed ahead\nin\n", "{vars:?}");
+    }
+    let key = locked.lab.sshd.user_key();
+    let question = format!("Enter passphrase for key '{}': \n", key.display());
+    assert_eq!(locked.asked(), question.repeat(3));
+    // A wrong answer is asked for again, as often as NumberOfPasswordPrompts says.
+    locked.lab.home.write("askpass.answer", "wrong").unwrap();
+    let refused = run(&[("SSH_ASKPASS_REQUIRE", "force")]).expect_status(255);
+    assert!(!refused.stderr.contains("wrong"), "{}", refused.stderr);
+    assert_eq!(locked.asked(), question.repeat(6));
+}
+
+#[test]
+fn a_person_is_asked_at_the_terminal_and_not_on_stdin() {
+    let locked = Locked::start();
+    let words = locked.command(&[]);
+    // stdin and stdout are files; the terminal is there all the same.
+    let mut shell = locked.lab.home.command("sh");
+    let line = "printf data > in; \"$0\" \"$@\" < in > out; cat out; echo done $?";
+    shell.args(["-c", line]).arg(words.get_program()).args(words.get_args());
+    let mut terminal = Terminal::start(&shell);
+    terminal.wait_for("Enter passphrase for key", MINUTES);
+    terminal.write("correct horse\n");
+    assert!(terminal.has("done 0", MINUTES), "{}", terminal.shown());
+    assert!(terminal.shown().contains("datain"), "{}", terminal.shown());
+    assert!(!terminal.shown().contains("horse"), "{}", terminal.shown());
+    assert!(terminal.echoes());
+}
