@@ -26,7 +26,9 @@ export BSSH=${BSSH:-$here/../target/debug/bssh}
 [ -x "$BSSH" ] || { echo "test.sh: no $BSSH; cargo build --bin bssh" >&2; exit 2; }
 LAB=$(mktemp -d "${TMPDIR:-/tmp}/bssh-lab.XXXXXX")
 export LAB NODES=$here/fixture/nodes.sh REAL=$BSSH RUN=$LAB/vscode PORT=
-unset SSH_AUTH_SOCK
+unset SSH_AUTH_SOCK XDG_RUNTIME_DIR
+# No shared core of the user's: its place is looked for in here.
+mkdir "$LAB/tmp"; export TMPDIR=$LAB/tmp
 trap 'PORT=0 VSCODE=- vscode/test/serve.sh stop; "$NODES" stop "$LAB"; rm -rf "$LAB"' EXIT
 "$NODES" start "$LAB"
 

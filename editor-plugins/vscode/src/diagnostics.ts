@@ -13,7 +13,7 @@ export async function diagnostics(app: App): Promise<string> {
   const configuration = settings.configuration().settings ?? {};
   const lines = [
     `bssh extension ${version}, VS Code ${vscode.version}, ${process.platform}-${process.arch}, node ${process.version}`,
-    `core: ${core.state}, ${core.found ? `${core.found.path} (${core.found.origin})` : 'not started'}, ${core.hello ? `version ${core.hello.core.version}, protocol ${core.hello.protocol.major}.${core.hello.protocol.level}` : 'no handshake'}`,
+    `core: ${core.state}${core.shared ? ' (shared)' : ''}, ${core.found ? `${core.found.path} (${core.found.origin})` : 'not started'}, ${core.hello ? `version ${core.hello.core.version}, protocol ${core.hello.protocol.major}.${core.hello.protocol.level}` : 'no handshake'}`,
     `last error: ${core.lastError ?? 'none'}`,
     `trusted: ${vscode.workspace.isTrusted}, files: ${Object.values(configuration).join(', ') || 'the usual ones'}`,
     `stats: ${stats}`,

@@ -20,6 +20,7 @@ export interface Exports {
 export function activate(context: vscode.ExtensionContext): Exports {
   const begun = performance.now();
   const app = new App(context);
+  current = app;
   const { subscriptions } = context;
   const register = (commands: Record<string, (...args: never[]) => unknown>) => {
     for (const [id, act] of Object.entries(commands)) subscriptions.push(vscode.commands.registerCommand(id, guarded(app, act)));
@@ -60,8 +61,11 @@ export function activate(context: vscode.ExtensionContext): Exports {
   return { app: test ? app : undefined, activationMs: performance.now() - begun };
 }
 
-export function deactivate(): void {
-  // What was made is in `subscriptions`; the core ends with its stdin.
+let current: App | undefined;
+
+/** The core is told before the window is gone; everything else is in `subscriptions`. */
+export async function deactivate(): Promise<void> {
+  await current?.core.stop();
 }
 
 /** An error of a command is shown once, with what to do. */

@@ -152,9 +152,23 @@ export type ClientCapabilities = {
   binaryFrames?: boolean;
   /** Descriptors can travel beside this link (unix socket only). */
   fdPassing?: boolean;
+  /** Send what the core would write to its stderr as `log/record`, up to this level: `error`, `info`, `debug1`, `debug2` or `debug3`. */
+  log?: string | null;
   progress?: boolean;
   /** The prompt kinds this frontend can show to a person: `hostKey`, `password`, `otp`, `passphrase`, `confirm`. */
   prompts?: Array<string>;
+};
+
+/** A frontend's surroundings, for a core that was not started by it: used for everything the link asks for, and never shown or logged. */
+export type ClientEnvironment = {
+  /** Relative paths start here. */
+  cwd?: string;
+  /** Empty: the core's. */
+  home?: string;
+  /** The environment variables. */
+  vars?: {
+    [key: string]: string;
+  };
 };
 
 /** Who the frontend is, for logs and `link/list`. */
@@ -231,9 +245,12 @@ export type Connections = {
 
 export type CoreCapabilities = {
   binaryFrames?: boolean;
+  /** Sinks and sources may name descriptors that came over this link with `SCM_RIGHTS`: the first is 0, and so on. */
   fdPassing?: boolean;
   /** Sinks and sources may name inherited descriptors. */
   inheritedFds?: boolean;
+  /** Others may use this core, and it outlives the link. */
+  shared?: boolean;
 };
 
 export type CoreInfo = {
@@ -944,8 +961,12 @@ export type HostKeyQuestion = {
 };
 
 export type InfoResult = {
+  /** How long it stays without work and frontends, in milliseconds. */
+  idleMs?: number | null;
   pid: number;
   protocol: Chosen;
+  /** The socket it listens on, if it is shared. */
+  socket?: string | null;
   uptimeMs: number;
   version: string;
 };
@@ -954,6 +975,8 @@ export type InfoResult = {
 export type InitializeParams = {
   capabilities?: ClientCapabilities;
   client: ClientInfo;
+  /** Whose environment this link's requests are read with. None: the core's own. */
+  environment?: (ClientEnvironment | null);
   limits?: (ClientLimits | null);
   protocol: Offer;
   /** Reject parameters the core does not know (for frontend tests). */
@@ -1017,10 +1040,44 @@ export type KickParams = {
 
 export type Killed = ("confirmed" | "unconfirmed");
 
+/** Parameters of `link/close`. */
+export type LinkCloseParams = {
+  /** Jobs of this link that go on without it. */
+  keep?: Array<number>;
+};
+
+export type LinkEntry = {
+  client: ClientInfo;
+  /** The link's id: `session` in the answer to `initialize`. */
+  link: number;
+  /** It is the one that asks. */
+  own: boolean;
+  /** How long it has been there, in milliseconds. */
+  sinceMs: number;
+};
+
 /** `$/error`: about something that has no answer (a failed notification, an unreadable frame). */
 export type LinkError = {
   about?: string | null;
   error: CallError;
+};
+
+/** Result of `link/list`: who is attached to this core. */
+export type LinkList = {
+  links: Array<LinkEntry>;
+};
+
+/** How much the core remarks on. */
+export type LogLevelParams = {
+  /** An `ssh_config` `LogLevel` in lower case. */
+  level: string;
+};
+
+/** `log/record`: a line the core would have written to stderr, had this frontend started it. */
+export type LogRecord = {
+  /** `error`, `info`, `debug1`, `debug2`, `debug3`, or `banner`: a server's own text. */
+  level?: string;
+  message?: string;
 };
 
 export type NodeNames = {
@@ -1048,6 +1105,17 @@ export type Offer = {
 export type PathBytes = (string | {
   b64: Base64Bytes;
 });
+
+/** Parameters of `config/persist`. */
+export type PersistParams = {
+  settings?: Settings;
+};
+
+/** Result of `config/persist`. */
+export type PersistResult = {
+  /** How long a shared core and its connections are to stay, in milliseconds. None: the configuration asks for no shared core. */
+  persistMs?: number | null;
+};
 
 /** Where on the way to an exit a node failed. */
 export type Phase = ("resolve" | "dial" | "handshake" | "host-key" | "auth" | "channel" | "exec" | "transfer" | string);
@@ -1510,6 +1578,8 @@ export type Settings = {
 };
 
 export type ShutdownParams = {
+  /** Even though others are attached. */
+  force?: boolean;
   /** How long running work may take to end, in milliseconds. */
   graceMs?: number | null;
 };
@@ -1551,7 +1621,10 @@ export type StateUse = ("update" | "read");
 export type StatsResult = {
   /** Bytes held for frontends that have not taken them yet. */
   bufferedBytes?: number;
+  /** Connections in use. */
   connections?: number;
+  /** Connections kept for the next command. */
+  idle?: number;
   runs?: number;
   streams?: number;
   /** Tasks alive. */
@@ -1763,8 +1836,12 @@ export interface Methods {
   'initialize': { to: 'core'; params: InitializeParams; result: InitializeResult };
   /** Ends the whole core: the same as `core/shutdown`, under the name LSP clients know. */
   'shutdown': { to: 'core'; params: ShutdownParams; result: Empty };
-  /** Ends this link after the answer. Closing the core's stdin means the same. */
-  'link/close': { to: 'core'; params: Empty; result: Empty };
+  /** How much is remarked on from now on: the remarks of this link's work, or the log of a core that was started by this frontend. */
+  'log/setLevel': { to: 'core'; params: LogLevelParams; result: Empty };
+  /** Ends this link after the answer, and its jobs but those to keep. Closing the core's stdin means the same, keeping none. */
+  'link/close': { to: 'core'; params: LinkCloseParams; result: Empty };
+  /** The links of this core. */
+  'link/list': { to: 'core'; params: Empty; result: LinkList };
   /** This document. */
   'rpc.discover': { to: 'core'; params: Empty; result: unknown };
   /** Is the core there? Answers with its clock. */
@@ -1785,6 +1862,8 @@ export interface Methods {
   'node/resolve': { to: 'core'; params: ExplainParams; result: Explained };
   /** Every problem in the configuration files. */
   'config/check': { to: 'core'; params: CheckParams; result: CheckResult };
+  /** Whether the configuration wants a shared core (`core.persist`). */
+  'config/persist': { to: 'core'; params: PersistParams; result: PersistResult };
   /** Starts one command on one node or on thousands, and answers at once. */
   'exec/start': { to: 'core'; params: ExecParams; result: ExecStarted };
   /** Ends the remote processes of a run, or of some of its nodes. */
@@ -1953,6 +2032,8 @@ export interface Events {
   'stream/reset': { to: 'both'; params: StreamReset };
   /** Bytes were left out here. */
   'stream/gap': { to: 'frontend'; params: StreamGap };
+  /** A line for the frontend's stderr, if it asked for them. */
+  'log/record': { to: 'frontend'; params: LogRecord };
   /** Cancels a request. It is still answered: -32800, or its result if that was faster. */
   '$/cancelRequest': { to: 'both'; params: CancelParams };
   /** How far a long request has got. */

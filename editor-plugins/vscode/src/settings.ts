@@ -22,6 +22,8 @@ export const settings = {
     const [config, sshConfig] = [file('configFile'), file('sshConfigFile')];
     return config || sshConfig ? { settings: { config, sshConfig } } : {};
   },
+  /** Whether the user's shared core is used if one runs. */
+  shared: () => get<string>('core.shared', 'ifThere') === 'ifThere',
   logLevel: () => get<string>('core.logLevel', 'error'),
   /** How long a file operation may take, in milliseconds. */
   fileTimeout: () => get('files.timeout', 30) * 1000,

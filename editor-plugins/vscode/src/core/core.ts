@@ -1,17 +1,18 @@
 /** The one core of this window: found, started when first needed, greeted, started again.
  *
- * It is our child and ends with the window. A core that dies again and again is not started for
- * ever. `questions` answers what it asks; everybody else calls `request` and listens with `on`. */
+ * It is our child and ends with the window, or the user's shared core, which goes on. A core that
+ * dies again and again is not started for ever. `questions` answers what it asks; everybody else calls `request` and listens with `on`. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import * as os from 'node:os';
 import * as vscode from 'vscode';
 import type { Log } from '../log';
-import { type Events, type InitializeResult, PROTOCOL } from '../protocol';
+import { type ClientEnvironment, type Events, type InitializeResult, PROTOCOL } from '../protocol';
 import { settings } from '../settings';
 import { CallFailed, disconnected, explain } from '../wire/failure';
 import { type CoreMethod, type EventName, Link, type Params, type Result } from '../wire/link';
 import { find, type Found } from './find';
 import { Limit } from './limit';
+import { connectShared } from './place';
 
 /** So many starts within that time, in milliseconds; then a person has to say so. */
 const STARTS = 3;
@@ -58,11 +59,18 @@ export class Core implements vscode.Disposable {
     private readonly extension: { path: string; version: string },
     private readonly log: Log,
     private readonly questions: Questions,
-  ) {}
+  ) {
+    this.on('log/record', ({ level, message }) => this.log.info(`core: ${level ?? ''} ${message ?? ''}`));
+  }
 
   /** The core's process, for diagnostics and tests. */
   get pid(): number | undefined {
-    return this.child?.pid;
+    return this.hello?.core.pid;
+  }
+
+  /** Other frontends use this core, too. */
+  get shared(): boolean {
+    return this.link !== undefined && this.child === undefined;
   }
 
   /** Listens on this core and on every later one. */
@@ -117,6 +125,10 @@ export class Core implements vscode.Disposable {
 
   async stop(): Promise<void> {
     const { child, link } = this;
+    if (link && this.shared) {
+      await link.request('link/close', {}).catch(() => undefined);
+      link.finish('the link was closed');
+    }
     link?.close();
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
     await new Promise<void>((resolve) => {
@@ -148,19 +160,44 @@ export class Core implements vscode.Disposable {
     if (pause) await new Promise((resolve) => setTimeout(resolve, pause));
     if (this.ended) throw disconnected('the window closes');
     try {
-      return await this.greet(this.launch());
+      return (await this.attach()) ?? (await this.greet(this.launch()));
     } catch (error) {
       throw this.fail(error);
     }
   }
 
+  /** The user's shared core, if it is wanted and there. A core that was named is wanted, and no other. */
+  private async attach(): Promise<Link | undefined> {
+    if (!settings.shared() || settings.path()) return undefined;
+    try {
+      const socket = await connectShared();
+      if (!socket) return undefined;
+      this.log.info('attaching to the shared core');
+      this.child = undefined;
+      return await this.greet(new Link(socket, socket, this.log), this.surroundings());
+    } catch (error) {
+      // It must not keep us from work.
+      this.log.warn(`no shared core: ${explain(error)}`);
+      return undefined;
+    }
+  }
+
+  /** What a core that we have not started has to know of us. */
+  private surroundings(): ClientEnvironment {
+    const vars = Object.entries(process.env).filter((pair): pair is [string, string] => pair[1] !== undefined);
+    return { cwd: this.folder(), home: os.homedir(), vars: Object.fromEntries(vars) };
+  }
+
+  /** Where relative paths start. A folder nobody trusts must not bring a ./config.yaml along. */
+  private folder(): string {
+    const folder = vscode.workspace.workspaceFolders?.find((one) => one.uri.scheme === 'file');
+    return vscode.workspace.isTrusted && folder ? folder.uri.fsPath : os.homedir();
+  }
+
   private launch(): Link {
     this.found = find(settings.path(), this.extension.path);
     this.log.info(`starting ${this.found.path} (${this.found.origin})`);
-    // A folder nobody trusts must not bring a ./config.yaml along.
-    const folder = vscode.workspace.workspaceFolders?.find((one) => one.uri.scheme === 'file');
-    const cwd = vscode.workspace.isTrusted && folder ? folder.uri.fsPath : os.homedir();
-    const child = spawn(this.found.path, ['core', '--stdio', '--log', settings.logLevel()], { cwd, stdio: 'pipe' });
+    const child = spawn(this.found.path, ['core', '--stdio', '--log', settings.logLevel()], { cwd: this.folder(), stdio: 'pipe' });
     const said: string[] = [];
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       for (const line of text.split('\n').filter((one) => one.trim())) {
@@ -179,7 +216,7 @@ export class Core implements vscode.Disposable {
     return link;
   }
 
-  private async greet(link: Link): Promise<Link> {
+  private async greet(link: Link, environment?: ClientEnvironment): Promise<Link> {
     for (const [event, handler] of this.handlers) link.on(event, handler);
     this.questions.attach(link);
     const timer = setTimeout(() => link.finish(`no handshake in ${HANDSHAKE / 1000} s`), HANDSHAKE);
@@ -187,7 +224,8 @@ export class Core implements vscode.Disposable {
       const hello = await link.request('initialize', {
         protocol: { majors: [PROTOCOL.major], level: PROTOCOL.level },
         client: { name: 'bssh-vscode', version: this.extension.version, kind: 'editor' },
-        capabilities: { binaryFrames: true, prompts: ['hostKey', 'password', 'otp', 'passphrase', 'confirm'] },
+        capabilities: { binaryFrames: true, prompts: ['hostKey', 'password', 'otp', 'passphrase', 'confirm'], log: environment && settings.logLevel() },
+        environment,
       });
       if (hello.protocol?.major !== PROTOCOL.major) throw new Error(`this core speaks protocol ${hello.protocol?.major}, the extension ${PROTOCOL.major}`);
       link.window = hello.limits.window;
@@ -196,6 +234,7 @@ export class Core implements vscode.Disposable {
       this.log.info(`core ${hello.core.version}, protocol ${hello.protocol.major}.${hello.protocol.level}, pid ${hello.core.pid}`);
     } catch (error) {
       this.child?.kill('SIGKILL');
+      link.close();
       throw error;
     } finally {
       clearTimeout(timer);
