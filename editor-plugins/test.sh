@@ -98,7 +98,7 @@ vscode_server() {
   export VSCODE=${VSCODE:-$here/vscode/.vscode-test} EXTRA_ENV SETTINGS
   [ -f "$VSCODE/ready" ] || { rm -rf "$VSCODE"; test/get-vscode.sh "$VSCODE" > "$LAB/get.log" 2>&1 || { cat "$LAB/get.log"; exit 1; }; touch "$VSCODE/ready"; }
   PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-  EXTRA_ENV="LAB=$LAB BSSH=$BSSH NODES=$NODES FLOOD_MIB=${FLOOD_MIB:-12} ${ONLY:+ONLY=$ONLY}"
+  EXTRA_ENV="LAB=$LAB BSSH=$BSSH NODES=$NODES FLOOD_MIB=${FLOOD_MIB:-12} ${ONLY:+ONLY=${ONLY// /.}}"
   SETTINGS="\"bssh.configFile\": \"$LAB/config.yaml\", \"bssh.sshConfigFile\": \"$LAB/ssh_config\""
 }
 

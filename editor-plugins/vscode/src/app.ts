@@ -40,6 +40,8 @@ export class App {
     this.files = new Files(this.core);
     this.transfers = new Large(this.core);
     this.terminals = new Terminals(this.core);
+    this.files.onReached = (node) => this.nodes.reached(node);
+    this.terminals.onReached = (node) => this.nodes.reached(node);
     this.sessions = new Sessions(this.core);
     this.results = new Results(this.core, this.runs);
     this.nodesView = new NodesView(this.nodes);

@@ -56,7 +56,13 @@ export class Nodes implements vscode.Disposable {
     return this.states.get(node) ?? UNKNOWN;
   }
 
-  /** Nodes that are connected, and nodes that could not be. */
+  /** A file or a terminal has got through to a node. */
+  reached(node: string): void {
+    const before = this.state(node);
+    if (before.state === 'unknown' || before.state === 'failed') this.set(node, { state: 'up' });
+  }
+
+  /** Nodes that are held or were reached, and nodes that could not be. */
   counts(): { up: number; failed: number } {
     const all = [...this.states.values()];
     const count = (wanted: NodeState['state']) => all.filter((one) => one.state === wanted).length;

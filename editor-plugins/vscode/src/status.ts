@@ -24,7 +24,7 @@ export class StatusBar implements vscode.Disposable {
     const { up, failed } = nodes.counts();
     const broken = core.state === 'failed';
     this.item.text = broken ? '$(error) bssh' : `$(server) ${up}${failed ? ` $(error) ${failed}` : ''}`;
-    const words = [`${up} nodes connected`, ...(failed ? [`${failed} failed`] : []), `${terminals.open} terminals`, ...(broken ? [core.lastError ?? ''] : [])];
+    const words = [`${up} nodes connected or reached`, ...(failed ? [`${failed} failed`] : []), `${terminals.open} terminals`, ...(broken ? [core.lastError ?? ''] : [])];
     this.item.tooltip = `bssh: ${words.join(', ')}`;
     this.item.accessibilityInformation = { label: `bssh: ${words.join(', ')}` };
     this.item.backgroundColor = broken || failed ? new vscode.ThemeColor('statusBarItem.errorBackground') : undefined;

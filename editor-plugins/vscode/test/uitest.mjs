@@ -87,6 +87,32 @@ const steps = [
     await answer('canary-phrase');
     await page.waitForTimeout(2000);
   }],
+  ['views', async () => {
+    await page.locator('[aria-label="Forwards Section"]').click();
+    await page.locator('[aria-label="Sessions and Jobs Section"]').click();
+    await command('bssh: Add Forward…');
+    await answer('alpha');
+    await answer('Local');
+    await answer('0:127.0.0.1:22');
+    await page.locator('[aria-label^="forward local"]').first().waitFor();
+    await command('bssh: Open Session…');
+    await answer('beta');
+    await page.locator('[aria-label^="beta: session"][aria-label*="ready"]').first().waitFor();
+  }],
+  ['walkthrough', async () => {
+    await command('Welcome: Open Walkthrough...');
+    await answer('Get started with bssh');
+    await page.locator('.getting-started-step', { hasText: 'See your nodes' }).first().waitFor();
+    await page.waitForTimeout(1500);
+  }],
+  ['several', async () => {
+    const folders = [{ uri: `bssh://alpha${lab}/root`, name: 'alpha: root' }, { uri: `bssh://beta${lab}/root`, name: 'beta: root' }, { path: process.env.WS }];
+    fs.writeFileSync(`${lab}/several.code-workspace`, JSON.stringify({ folders }));
+    fs.mkdirSync(`${lab}/root/shared-by-all`, { recursive: true });
+    await page.goto(`${base}/?workspace=${lab}/several.code-workspace`, { waitUntil: 'domcontentloaded' });
+    await page.locator('.explorer-folders-view .monaco-list-row', { hasText: 'beta: root' }).first().click();
+    await page.locator('.explorer-folders-view .monaco-list-row', { hasText: 'shared-by-all' }).first().waitFor();
+  }],
   ['files', async () => {
     fs.mkdirSync(`${lab}/root/site`, { recursive: true });
     fs.writeFileSync(`${lab}/root/site/index.py`, 'print("one")\n');
@@ -106,6 +132,7 @@ const steps = [
     fs.writeFileSync(`${lab}/root/site/index.py`, fs.readFileSync(`${lab}/root/site/index.py`, 'utf8').replace('edited', 'theirs'));
     await page.keyboard.press('Control+S');
     await page.locator('.notification-toast', { hasText: 'was changed on alpha since it was opened' }).first().waitFor();
+    await page.waitForTimeout(1000);
   }],
 ];
 

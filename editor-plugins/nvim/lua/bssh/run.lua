@@ -66,6 +66,10 @@ local function collect(run, index, stream)
       end
       draw(run)
     end,
+    reset = function(failed)
+      node.output[#node.output + 1] = '\n(the output was cut: ' .. log.printable(failed.message or 'reset') .. ')\n'
+      draw(run)
+    end,
   })
 end
 

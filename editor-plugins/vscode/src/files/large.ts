@@ -6,7 +6,7 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import * as vscode from 'vscode';
 import type { Core } from '../core/core';
-import type { TransferParams, Transferred } from '../protocol';
+import type { NodeProgress, TransferParams, Transferred } from '../protocol';
 import { explainFailure, printable } from '../wire/failure';
 import { type Address, bytesOf } from './address';
 
@@ -49,6 +49,7 @@ export class Large {
   async transfer(params: TransferParams, progress?: Progress, token?: vscode.CancellationToken): Promise<Outcome> {
     const link = await this.core.open();
     const outcome: Outcome = { files: 0, bytes: 0, failures: [] };
+    const nodes = new Map<number, NodeProgress>();
     const disposables: Array<{ dispose(): void }> = [];
     try {
       await new Promise<void>((resolve, reject) => {
@@ -60,7 +61,9 @@ export class Large {
           }),
           link.on('transfer/progress', (event) => {
             if (event.transfer !== id) return;
-            const sum = (of: (node: (typeof event.nodes)[number]) => number | undefined) => event.nodes.reduce((all, node) => all + (of(node) ?? 0), 0);
+            // An event tells of the nodes that got on; the others are where they were.
+            for (const node of event.nodes) nodes.set(node.index ?? 0, node);
+            const sum = (of: (node: NodeProgress) => number | undefined) => [...nodes.values()].reduce((all, node) => all + (of(node) ?? 0), 0);
             progress?.(`${sum((node) => node.files)} files`, sum((node) => node.bytes), sum((node) => node.totalBytes));
           }),
           link.on('transfer/done', (event) => {

@@ -44,6 +44,9 @@ export class Files implements vscode.FileSystemProvider, vscode.Disposable {
   /** A file is too large to be opened. */
   onTooLarge: (uri: vscode.Uri, size: number) => void = () => undefined;
 
+  /** A node has answered. */
+  onReached: (node: string) => void = () => undefined;
+
   constructor(private readonly core: Core) {
     this.large = new Large(core);
     this.watches = new Watch(
@@ -194,7 +197,9 @@ export class Files implements vscode.FileSystemProvider, vscode.Disposable {
   private async request<M extends FsMethod>(method: M, uri: vscode.Uri, params: Omit<Params<M>, 'nodes' | 'path'>): Promise<Result<M>> {
     const { node, path } = addressOf(uri);
     const place: { nodes: string; path: PathBytes } = { nodes: node, path: bytesOf(path) };
-    return this.core.within(settings.fileTimeout(), method, { ...params, ...place } as Params<M>);
+    const result = await this.core.within(settings.fileTimeout(), method, { ...params, ...place } as Params<M>);
+    this.onReached(node);
+    return result;
   }
 
   private async call<M extends FsMethod>(method: M, uri: vscode.Uri, params: Omit<Params<M>, 'nodes' | 'path'>): Promise<Result<M>> {

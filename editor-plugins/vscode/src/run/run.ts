@@ -5,7 +5,7 @@ import * as vscode from 'vscode';
 import type { Core } from '../core/core';
 import type { Connected, Ended, ExecNode, ExecParams, Failure, Summary } from '../protocol';
 import { settings } from '../settings';
-import { explain } from '../wire/failure';
+import { explain, printable } from '../wire/failure';
 
 /** One node of a run. */
 export interface RunNode {
@@ -161,6 +161,10 @@ export class Runs implements vscode.Disposable {
         node.kept += kept.length;
         node.omitted += bytes.length - kept.length;
         follower.output?.(node, bytes);
+        this.changed.fire(run);
+      },
+      reset: (text) => {
+        node.output.push(Buffer.from(`\n(the output was cut: ${printable(text)})\n`));
         this.changed.fire(run);
       },
     });

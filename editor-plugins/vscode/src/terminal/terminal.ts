@@ -170,6 +170,8 @@ export class Terminals {
   private readonly byPty = new Map<number, Set<NodeTerminal>>();
   private readonly changed = new vscode.EventEmitter<void>();
   readonly onChange = this.changed.event;
+  /** A node has answered. */
+  onReached: (node: string) => void = () => undefined;
 
   constructor(private readonly core: Core) {
     core.on('pty/exited', (event) => {
@@ -205,6 +207,7 @@ export class Terminals {
   known(terminal: NodeTerminal, pty: number): void {
     const set = this.byPty.get(pty) ?? new Set();
     this.byPty.set(pty, set.add(terminal));
+    this.onReached(terminal.place.node);
     this.changed.fire();
   }
 

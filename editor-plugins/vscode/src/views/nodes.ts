@@ -99,10 +99,12 @@ export class NodesView implements vscode.TreeDataProvider<NodeItem>, vscode.Disp
     const now = this.nodes.state(node);
     const tree = new vscode.TreeItem(printable(node));
     tree.id = `${group}/${node}`;
-    const words = { unknown: '', connecting: 'connecting', up: now.latencyMs === undefined ? 'connected' : `connected · ${now.latencyMs} ms`, failed: now.text ?? 'failed' };
+    // What is not held was reached by a run, a file or a terminal, and may be let go by now.
+    const how = now.hold ? 'connected' : 'reached';
+    const words = { unknown: '', connecting: 'connecting', up: now.latencyMs === undefined ? how : `${how} · ${now.latencyMs} ms`, failed: now.text ?? 'failed' };
     tree.description = words[now.state];
-    tree.iconPath = icon(now.state);
-    tree.contextValue = now.state === 'up' ? 'node.up' : 'node.down';
+    tree.iconPath = icon(now.state, now.hold !== undefined);
+    tree.contextValue = now.hold ? 'node.up' : now.state === 'up' ? 'node.reached' : 'node.down';
     tree.checkboxState = this.checked.has(node) ? vscode.TreeItemCheckboxState.Checked : vscode.TreeItemCheckboxState.Unchecked;
     tree.accessibilityInformation = { label: `node ${node}, ${words[now.state] || 'not connected'}`, role: 'treeitem' };
     return tree;
@@ -135,9 +137,9 @@ function problem(text: string): vscode.TreeItem {
   return tree;
 }
 
-function icon(state: 'unknown' | 'connecting' | 'up' | 'failed'): vscode.ThemeIcon {
+function icon(state: 'unknown' | 'connecting' | 'up' | 'failed', held: boolean): vscode.ThemeIcon {
   switch (state) {
-    case 'up': return new vscode.ThemeIcon('pass-filled', new vscode.ThemeColor('testing.iconPassed'));
+    case 'up': return new vscode.ThemeIcon(held ? 'pass-filled' : 'pass', new vscode.ThemeColor('testing.iconPassed'));
     case 'failed': return new vscode.ThemeIcon('error', new vscode.ThemeColor('testing.iconFailed'));
     case 'connecting': return new vscode.ThemeIcon('sync~spin');
     case 'unknown': return new vscode.ThemeIcon('circle-large-outline');

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { CancellationTokenSource } from 'vscode-jsonrpc/node';
+import { Questions } from '../../src/questions';
 import { CallFailed } from '../../src/wire/failure';
 import { encodeData, encodeMessage, FrameDecoder } from '../../src/wire/frames';
 import { Link } from '../../src/wire/link';
@@ -120,6 +121,30 @@ test('a secret is on the wire and nowhere else', async () => {
   assert.deepEqual((await got(undefined)).result, { outcome: 'answered', answers: { password: 'canary' } });
   const printed = `${JSON.stringify({ secret })} ${String(secret)} ${(await import('node:util')).inspect(secret)} ${logged.join('\n')}`;
   assert.ok(!printed.includes('canary'), printed);
+});
+
+test('a confirmation is asked and withdrawn when somebody else has answered', async () => {
+  const { link, say, got } = pair();
+  const asked: string[] = [];
+  const questions = new Questions({} as never, {} as never, { info: () => undefined } as never);
+  questions.person = {
+    choose: async (message) => (asked.push(message), asked.length === 1 ? 'Yes' : undefined),
+    type: async (title, _prompt, hidden, mayRemember, token) => {
+      asked.push(`${title} ${hidden} ${mayRemember}`);
+      return new Promise((resolve) => token.onCancellationRequested(() => resolve(undefined)));
+    },
+  };
+  questions.attach(link);
+  say({ id: 'c1', method: 'auth/confirm', params: { prompt: 1, node: 'alpha', text: 'use key X?\u001b[2J' } });
+  assert.deepEqual((await got(undefined)).result, { outcome: 'yes' });
+  say({ id: 'c2', method: 'auth/confirm', params: { prompt: 2, node: 'alpha', text: 'again' } });
+  assert.deepEqual((await got(undefined)).result, { outcome: 'cancelled' });
+  const fields = [{ id: 'code', label: 'Code:', echo: true }];
+  say({ id: 'c3', method: 'auth/prompt', params: { prompt: 3, node: 'alpha', hop: 'jump', kind: 'keyboardInteractive', title: 'OTP', fields, attempt: 1 } });
+  say({ method: 'auth/promptDone', params: { prompt: 3 } });
+  assert.deepEqual((await got(undefined)).result, { outcome: 'cancelled' });
+  assert.deepEqual(asked, ['alpha: use key X?\ufffd[2J', 'alpha: again', 'alpha at jump: OTP false false']);
+  assert.equal(questions.open, 0);
 });
 
 test('when the link ends, everybody who waits is told', async () => {
