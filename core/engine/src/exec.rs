@@ -201,7 +201,7 @@ async fn prepare(
     route: &Route,
     lease: &Arc<Lease>,
 ) -> Result<(), Error> {
-    let wanted = run.params.forward_agent || route.options.forward_agent_on;
+    let wanted = route.wants_agent(run.params.forward_agent);
     if wanted && engine.arm(lease, route, run.params.agent.as_ref(), &run.questions) {
         channel.agent_forward().await?;
     }

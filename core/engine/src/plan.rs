@@ -5,6 +5,7 @@
 //! defaults. A node whose plan cannot be made is a failure of that node, not of the request.
 
 use crate::failure;
+use bssh_config::clusters::agent::Agent;
 use bssh_config::ssh_config::{
     self, AddressFamily, Ask, ConfigFile, HostOptions, JumpHost, Request, SshConfig, StrictHostKeys,
 };
@@ -39,6 +40,7 @@ pub(crate) struct Planner {
     defaults: Vec<String>,
     /// What programs started for a connection are told.
     children: Option<Arc<Children>>,
+    agent: Arc<Agent>,
 }
 
 /// One node of a request.
@@ -48,7 +50,7 @@ pub(crate) struct NodePlan {
 }
 
 /// The way to a node: hops first, the node last.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Route {
     /// The same route has the same key.
     pub key: String,
@@ -61,6 +63,8 @@ pub(crate) struct Route {
     /// Environment to send: `SetEnv`, and what `SendEnv` picks.
     pub env: Vec<(String, String)>,
     pub options: Arc<HostOptions>,
+    /// The configuration's `agent:`.
+    pub agent: Arc<Agent>,
 }
 
 /// What a node may send ahead on a connection for files: a long way holds much.
@@ -70,15 +74,8 @@ impl Route {
     /// The same way on a connection for files, which nothing else uses.
     pub(crate) fn bulk(&self) -> Arc<Route> {
         let plan = ConnectPlan { window: Some(BULK_WINDOW), ..(*self.plan).clone() };
-        Arc::new(Route {
-            key: format!("{} bulk", self.key),
-            hop: self.hop.clone(),
-            plan: Arc::new(plan),
-            busy_tries: self.busy_tries,
-            dial_tries: self.dial_tries,
-            env: self.env.clone(),
-            options: self.options.clone(),
-        })
+        let key = format!("{} bulk", self.key);
+        Arc::new(Route { key, plan: Arc::new(plan), ..self.clone() })
     }
 }
 
@@ -113,7 +110,8 @@ impl Planner {
         };
         let options = settings.options.clone();
         let children = env.for_children().map(|(cwd, vars)| Arc::new(Children { cwd, vars }));
-        Ok(Planner { env: env.clone(), options, ssh, inventory, defaults, children })
+        let agent = inventory.as_ref().map(|i| i.config().agent.clone()).unwrap_or_default();
+        Ok(Planner { env: env.clone(), options, ssh, inventory, defaults, children, agent })
     }
 
     /// What the configuration knows about groups; none in the ssh grammar.
@@ -247,6 +245,7 @@ impl Planner {
             env: environment(&options, &self.env),
             plan: Arc::new(plan),
             options: Arc::new(options),
+            agent: self.agent.clone(),
         })
     }
 }

@@ -5,6 +5,7 @@
 //! out instead of failing the list. Answers are bounded in size and time.
 
 use russh::keys::PrivateKey;
+use russh::keys::agent::AgentSessionBinding;
 use russh::keys::key::parse_public_key;
 use russh::keys::ssh_encoding::Encode;
 use russh::keys::ssh_key::public::KeyData;
@@ -41,6 +42,7 @@ const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
 const SIGN_REQUEST: u8 = 13;
 const SIGN_RESPONSE: u8 = 14;
+const EXTENSION: u8 = 27;
 
 const MAX_MESSAGE: usize = 256 * 1024;
 /// How long a list stays good.
@@ -64,7 +66,7 @@ pub(crate) async fn keys(socket: &Path) -> Result<Keys, String> {
     if let Some((_, answer)) = answers.get(socket) {
         return answer.clone();
     }
-    let answer = match request(socket, &[REQUEST_IDENTITIES], LIST_TIMEOUT).await {
+    let answer = match request(socket, None, &[REQUEST_IDENTITIES], LIST_TIMEOUT).await {
         Ok(answer) => decode_keys(&answer).map(Arc::new).ok_or_else(|| NONSENSE.to_owned()),
         Err(error) => Err(error.to_string()),
     };
@@ -72,12 +74,27 @@ pub(crate) async fn keys(socket: &Path) -> Result<Keys, String> {
     answer
 }
 
+/// The message that tells an agent which server a connection leads to, before the login: keys
+/// restricted to destinations (`ssh-add -h`) sign only then.
+pub(crate) fn session_bind(binding: &AgentSessionBinding) -> Vec<u8> {
+    let mut message = vec![EXTENSION];
+    let (key, id) = (binding.host_key(), binding.session_id().as_ref());
+    for part in [b"session-bind@openssh.com".as_slice(), key, id, binding.signature()] {
+        put_string(&mut message, part);
+    }
+    // Not forwarded: the login is our own.
+    message.push(0);
+    message
+}
+
 /// Lets the agent sign; `flags` choose the hash of an RSA signature (2: SHA-256, 4: SHA-512).
+/// `bind` goes first: [`session_bind`].
 ///
 /// # Errors
 /// It refuses, or does not answer within a minute.
 pub(crate) async fn sign(
     socket: &Path,
+    bind: Option<&[u8]>,
     key: &[u8],
     data: &[u8],
     flags: u32,
@@ -87,7 +104,7 @@ pub(crate) async fn sign(
         put_string(&mut message, part);
     }
     message.extend_from_slice(&flags.to_be_bytes());
-    let answer = request(socket, &message, SIGN_TIMEOUT).await?;
+    let answer = request(socket, bind, &message, SIGN_TIMEOUT).await?;
     match answer.split_first() {
         Some((&SIGN_RESPONSE, mut rest)) => {
             take_string(&mut rest).map(<[u8]>::to_vec).ok_or_else(|| io::Error::other(NONSENSE))
@@ -119,7 +136,7 @@ pub(crate) async fn add(
     if confirm {
         message.push(CONSTRAIN_CONFIRM);
     }
-    let answer = request(socket, &message, LIST_TIMEOUT).await?;
+    let answer = request(socket, None, &message, LIST_TIMEOUT).await?;
     // The list is another one now.
     LISTED.lock().await.get_or_insert_default().remove(socket);
     match answer.first() {
@@ -160,20 +177,34 @@ fn decode_keys(answer: &[u8]) -> Option<Vec<AgentKey>> {
     Some(keys)
 }
 
-async fn request(socket: &Path, message: &[u8], limit: Duration) -> io::Result<Vec<u8>> {
+/// One request on a connection of its own. An agent that does not know how to bind has no keys
+/// that need it: its answer to `bind` does not matter.
+async fn request(
+    socket: &Path,
+    bind: Option<&[u8]>,
+    message: &[u8],
+    limit: Duration,
+) -> io::Result<Vec<u8>> {
     let talk = async {
         let _open = OPEN.acquire().await.map_err(io::Error::other)?;
         let mut agent = UnixStream::connect(socket).await?;
-        let mut framed = Zeroizing::new(Vec::with_capacity(message.len() + 4));
-        put_string(&mut framed, message);
-        agent.write_all(&framed).await?;
-        let length = agent.read_u32().await? as usize;
-        if length == 0 || length > MAX_MESSAGE {
-            return Err(io::Error::other(NONSENSE));
+        if let Some(bind) = bind {
+            exchange(&mut agent, bind).await?;
         }
-        let mut answer = vec![0; length];
-        agent.read_exact(&mut answer).await?;
-        Ok(answer)
+        exchange(&mut agent, message).await
     };
     tokio::time::timeout(limit, talk).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+async fn exchange(agent: &mut UnixStream, message: &[u8]) -> io::Result<Vec<u8>> {
+    let mut framed = Zeroizing::new(Vec::with_capacity(message.len() + 4));
+    put_string(&mut framed, message);
+    agent.write_all(&framed).await?;
+    let length = agent.read_u32().await? as usize;
+    if length == 0 || length > MAX_MESSAGE {
+        return Err(io::Error::other(NONSENSE));
+    }
+    let mut answer = vec![0; length];
+    agent.read_exact(&mut answer).await?;
+    Ok(answer)
 }

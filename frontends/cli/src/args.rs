@@ -4,6 +4,7 @@
 //! together is [`crate::request`]'s business; which grammar applies at all is
 //! [`crate::grammar`]'s.
 
+use crate::agent_args::AgentArgs;
 use crate::shared_verbs::SharedVerb;
 use crate::verbs::{AgentVerb, ForwardVerb, GateVerb};
 use bssh_protocol::exec::Threshold;
@@ -96,9 +97,8 @@ pub(crate) struct ConnectArgs {
     /// The YAML configuration to read
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<String>,
-    /// Forward the local agent
-    #[arg(short = 'A', global = true)]
-    pub agent: bool,
+    #[command(flatten)]
+    pub agent: AgentArgs,
     /// IPv4 only
     #[arg(short = '4', conflicts_with = "ipv6", global = true)]
     pub ipv4: bool,

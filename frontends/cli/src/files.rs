@@ -137,7 +137,7 @@ fn refuse(args: &Args) -> Result<(), String> {
         (run.sudo, "--sudo"),
         (run.exit_code.is_some(), "--exit-code"),
         (run.greatest, "-S"),
-        (args.connect.agent, "-A"),
+        (args.connect.agent.forwards(), "-A/--agent-*"),
         (o.gather || o.gather_all, "-b/-B"),
         (o.diff, "--diff"),
         (o.live, "--live"),

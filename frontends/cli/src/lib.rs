@@ -5,6 +5,7 @@
 //! `args` (what was typed) → `request` (what was meant) → `commands` (what is done) → `output`
 //! (what is shown) → `exit` (what the shell gets).
 
+mod agent_args;
 mod args;
 mod cluster;
 mod commands;

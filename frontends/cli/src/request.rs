@@ -95,7 +95,8 @@ pub(crate) fn request(
         batches: run.batch.clone(),
         pause_ms: run.pause.map(millis),
         sudo: run.sudo,
-        forward_agent: args.connect.agent,
+        forward_agent: args.connect.agent.forwards(),
+        agent: args.connect.agent.settings(),
         ..ExecParams::default()
     };
     let rule = match run.greatest {

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -239,4 +240,62 @@ fn the_doctor_names_the_step_that_fails() {
     let peer = Peer::start(&lab.home, &[], &[("SSH_AUTH_SOCK", &agent.path())]);
     let mut refused = Desk { lab, agent, peer };
     assert_eq!(check(&mut refused), [true, true, true, false]);
+}
+
+#[test]
+fn a_key_restricted_to_a_destination_logs_in_there_only() {
+    let lab = Lab::start();
+    let agent = Agent::start(&lab.home, "agent");
+    let key = lab.sshd.user_key();
+    let other = std::fs::read_to_string(lab.sshd.file("user_key.pub")).unwrap();
+    let other = lab.home.write("other_hosts", format!("elsewhere {other}")).unwrap();
+    let add = |host: &str, hosts: &Path| {
+        let [hosts, key] = [hosts, &key].map(|path| path.display().to_string());
+        agent.add(&lab.home, &["-q", "-h", host, "-H", &hosts, &key]);
+    };
+    let hidden = lab.sshd.file("hidden");
+    let log_in = || {
+        // Only the agent has the private half.
+        std::fs::rename(&key, &hidden).unwrap();
+        let socket = format!("IdentityAgent={}", agent.path());
+        let done = lab.run(&["-o", &socket, "127.0.0.1", "true"]);
+        std::fs::rename(&hidden, &key).unwrap();
+        done
+    };
+    add("elsewhere", &other);
+    let refused = log_in().expect_status(255).stderr;
+    assert!(refused.contains("Permission denied"), "{refused}");
+    agent.add(&lab.home, &["-q", "-D"]);
+    add("127.0.0.1", &lab.sshd.known_hosts());
+    log_in().expect_status(0);
+}
+
+#[test]
+fn the_configuration_says_what_is_forwarded() {
+    let lab = Lab::start();
+    let agent = Agent::start(&lab.home, "agent");
+    let key = lab.sshd.user_key().display().to_string();
+    let second = lab.sshd.file("host_ed25519").display().to_string();
+    agent.add(&lab.home, &["-q", &key, &second]);
+    let listed = agent.add(&lab.home, &["-l"]);
+    let fingerprint = listed.split_whitespace().find(|w| w.starts_with("SHA256:")).unwrap();
+    let rules = format!("socket: {}\n  keys: [\"{fingerprint}\"]", agent.path());
+    let run = |config: &str, flags: &[&str]| {
+        let config = lab.home.write("bssh.yaml", config).unwrap().display().to_string();
+        let command = "ssh-add -l || true";
+        let words = [&["--config", &config, "-H", "127.0.0.1", "-N"], flags, &[command]].concat();
+        lab.run(&words).expect_status(0).text()
+    };
+    let forwarded = run(&format!("agent:\n  forward: true\n  {rules}\n"), &[]);
+    assert!(forwarded.contains(fingerprint), "{forwarded}");
+    assert_eq!(forwarded.lines().count(), 1, "{forwarded}");
+    assert_eq!(run(&format!("agent:\n  {rules}\n"), &[]), "", "not asked for");
+    // The command line says more; of two keys lists its own counts.
+    let all = run("{}", &["-A", "--agent-sock", &agent.path()]);
+    assert_eq!(all.lines().count(), 2, "{all}");
+    let one = run("{}", &["--agent-keys", fingerprint, "--agent-sock", &agent.path()]);
+    assert_eq!(one, forwarded);
+    // Nobody can be asked here.
+    let asked = format!("agent:\n  forward: true\n  confirm: always\n  {rules}\n");
+    assert!(run(&asked, &[]).contains(fingerprint), "a list needs no consent");
 }

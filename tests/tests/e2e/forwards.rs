@@ -221,6 +221,32 @@ fn a_kept_forward_outlives_its_connection() {
 }
 
 #[test]
+fn a_kept_forward_gives_up_after_as_many_tries_as_the_configuration_has() {
+    let mut lab = Lab::start();
+    let config = lab.home.write("bssh.yaml", "forwarding: { retry_attempts: 1 }\n").unwrap();
+    let mut peer = Peer::start(&lab.home, &[], &[]);
+    let settings = json!({"sshConfig": lab.sshd.ssh_config(), "config": config});
+    for (kind, spec) in [("local", "0:127.0.0.1:1".to_owned()), ("remote", free_port_to(1))] {
+        peer.call(
+            "forward/open",
+            json!({"nodes": "127.0.0.1", "kind": kind, "spec": spec, "keep": true,
+                "settings": settings}),
+        );
+    }
+    lab.sshd.stop();
+    for _ in 0..2 {
+        let closed = peer.wait_for("event/forward", |p| p["state"] == "closed");
+        let why = closed["params"]["error"].as_str().unwrap();
+        assert!(why.ends_with("(tried again 1 times)"), "{why}");
+    }
+}
+
+/// A free port on the node that leads to a port here.
+fn free_port_to(port: u16) -> String {
+    format!("{}:127.0.0.1:{port}", free_port())
+}
+
+#[test]
 fn what_is_not_allowed_is_refused_and_told() {
     let lab = Lab::with(&SshdOptions {
         extra: vec!["AllowTcpForwarding local".to_owned()],

@@ -6,14 +6,17 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use self::agent::Agent;
 use self::gates::Gate;
 use crate::error::Error;
 use crate::node::NodeOverrides;
 
+pub mod agent;
 pub mod gates;
 mod nearest;
 mod overrides;
@@ -50,6 +53,7 @@ pub struct Config {
     pub buffer_size: usize,
 
     pub forwarding: Forwarding,
+    pub agent: Arc<Agent>,
     pub gates: IndexMap<String, Gate>,
     pub interactive: Interactive,
     pub core: Core,
@@ -99,7 +103,8 @@ pub struct Forwarding {
     pub dynamic: Vec<String>,
     /// At once, per forward.
     pub max_connections: u32,
-    pub retry_attempts: u32,
+    /// How often in a row a kept forward tries to connect again; `None`: until it is closed.
+    pub retry_attempts: Option<u32>,
     /// Bytes per direction.
     pub buffer_size: usize,
     /// For dialing a forward's target; `None`: the connect timeout.
@@ -152,11 +157,6 @@ impl Config {
                 "the REPL has its settings from :set",
             ),
             (
-                "forwarding.retry_attempts",
-                self.forwarding.retry_attempts != usual.forwarding.retry_attempts,
-                "a kept forward is tried again until it is closed",
-            ),
-            (
                 "BSSH_BUFFER_SIZE",
                 self.buffer_size != usual.buffer_size,
                 "buffers follow the connection",
@@ -191,6 +191,7 @@ impl Default for Config {
             keepalive: None,
             buffer_size: 64 * 1024,
             forwarding: Forwarding::default(),
+            agent: Arc::default(),
             gates: IndexMap::new(),
             interactive: Interactive::default(),
             core: Core::default(),
@@ -215,7 +216,7 @@ impl Default for Forwarding {
             remote: Vec::new(),
             dynamic: Vec::new(),
             max_connections: 100,
-            retry_attempts: 3,
+            retry_attempts: None,
             buffer_size: 64 * 1024,
             timeout: None,
         }

@@ -49,7 +49,7 @@ const VARIABLES: &[Field<Config>] = &[
     },
     Field {
         name: "BSSH_FORWARD_RETRIES",
-        read: |c, v, r| put(&mut c.forwarding.retry_attempts, small(r, v, 0, 1000)),
+        read: |c, v, r| put(&mut c.forwarding.retry_attempts, small(r, v, 0, 1000).map(Some)),
     },
     Field {
         name: "BSSH_FORWARD_BUFFER",

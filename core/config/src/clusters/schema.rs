@@ -1,6 +1,7 @@
 //! The table of configuration keys: each does what its row says, any other is an error.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::reader::{Field, Reader};
@@ -19,6 +20,10 @@ pub(super) const TOP: &[Field<Config>] = &[
     Field { name: "defaults", read: |c, v, r| r.table(c, v, DEFAULTS) },
     Field { name: "forwarding", read: |c, v, r| r.table(&mut c.forwarding, v, FORWARDING) },
     Field { name: "interactive", read: |c, v, r| r.table(&mut c.interactive, v, INTERACTIVE) },
+    Field {
+        name: "agent",
+        read: |c, v, r| r.table(Arc::make_mut(&mut c.agent), v, super::agent::AGENT),
+    },
     Field { name: "gates", read: super::gates::gates },
     Field { name: "core", read: |c, v, r| r.table(&mut c.core, v, CORE) },
 ];
@@ -77,7 +82,7 @@ const FORWARDING: &[Field<Forwarding>] = &[
     },
     Field {
         name: "retry_attempts",
-        read: |f, v, r| put(&mut f.retry_attempts, small(r, v, 0, 1000)),
+        read: |f, v, r| put(&mut f.retry_attempts, small(r, v, 0, 1000).map(Some)),
     },
     Field { name: "buffer_size", read: |f, v, r| put(&mut f.buffer_size, buffer(r, v)) },
 ];

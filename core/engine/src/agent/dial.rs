@@ -1,9 +1,9 @@
 //! A connection to the agent: retried while an agent restarts, bound to the SSH session, one
 //! message out and one back.
 
+use super::Rules;
 use super::message::{Inbox, SUCCESS, framed, session_bind};
 use super::status::Agents;
-use super::{REQUEST, Rules};
 use bssh_protocol::agent::Bind;
 use bssh_ssh::Binding;
 use bytes::Bytes;
@@ -24,6 +24,8 @@ const BUDGET: Duration = Duration::from_secs(5);
 pub(super) struct AgentLink {
     stream: UnixStream,
     inbox: Inbox,
+    /// For one answer.
+    patience: Duration,
 }
 
 impl AgentLink {
@@ -38,7 +40,10 @@ impl AgentLink {
             let path = socket(rules, agents)
                 .ok_or_else(|| io::Error::new(ErrorKind::NotFound, "there is no agent here"))?;
             let error = match UnixStream::connect(&path).await {
-                Ok(stream) => return Ok(AgentLink { stream, inbox: Inbox::default() }),
+                Ok(stream) => {
+                    let patience = rules.limits.request_timeout;
+                    return Ok(AgentLink { stream, inbox: Inbox::default(), patience });
+                }
                 Err(error) => error,
             };
             if !passes(&error) || begun.elapsed() + pause > BUDGET {
@@ -72,13 +77,14 @@ impl AgentLink {
     /// Sends a request and waits for its answer.
     ///
     /// # Errors
-    /// The agent is gone, talks nonsense, or takes longer than two minutes.
+    /// The agent is gone, talks nonsense, or takes longer than `agent.request_timeout`.
     pub(super) async fn request(&mut self, message: &[u8]) -> io::Result<Bytes> {
+        let patience = self.patience;
         let talk = async {
             self.stream.write_all(&framed(message)).await?;
             self.answer().await
         };
-        tokio::time::timeout(REQUEST, talk).await.map_err(|_| io::ErrorKind::TimedOut)?
+        tokio::time::timeout(patience, talk).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 
     /// Returns when the agent hangs up or says something unasked.

@@ -14,8 +14,11 @@ mod status;
 pub(crate) use relay::AgentRelay;
 pub(crate) use status::Agents;
 
+use crate::plan::Route;
+use bssh_config::clusters::agent::{Agent, AgentConfirm};
 use bssh_protocol::agent::{AgentSettings, Bind, Confirm, Policy as Which};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How one connection's agent channels are treated, decided when the first is armed.
@@ -30,37 +33,48 @@ pub(crate) struct Rules {
     pub keys: Vec<String>,
     pub confirm: Confirm,
     pub bind: Bind,
+    /// How many at once, and for how long.
+    pub limits: Arc<Agent>,
 }
 
 impl Rules {
-    /// What was asked for, over what the configuration says.
+    /// What was asked for, over what the configuration (`agent:`) says; of two wishes to have a
+    /// person confirm the stricter one. `named` is `ForwardAgent`'s socket, `usual` the one that
+    /// holds without any of them.
     pub(crate) fn new(
         asked: Option<&AgentSettings>,
+        configured: &Arc<Agent>,
         named: Option<PathBuf>,
         usual: Option<PathBuf>,
     ) -> Rules {
         let asked = asked.cloned().unwrap_or_default();
         Rules {
-            named: asked.socket.map(PathBuf::from).or(named),
+            named: asked.socket.map(PathBuf::from).or_else(|| configured.socket.clone()).or(named),
             usual,
-            full: asked.policy == Which::Full,
-            keys: asked.keys,
-            confirm: asked.confirm,
-            bind: asked.bind,
+            full: asked.policy == Which::Full || configured.full,
+            keys: if asked.keys.is_empty() { configured.keys.clone() } else { asked.keys },
+            confirm: stricter(asked.confirm, configured.confirm),
+            bind: if configured.bind { asked.bind } else { Bind::Off },
+            limits: configured.clone(),
         }
     }
 }
 
-/// Agent connections of one SSH connection at once; further ones wait.
-const MOST: usize = 64;
-/// How many may wait; more are refused at once.
-const QUEUE: usize = 256;
-const QUEUE_WAIT: Duration = Duration::from_secs(10);
-/// For one answer: a person may have to touch a key.
-const REQUEST: Duration = Duration::from_secs(120);
-const CONFIRM: Duration = Duration::from_secs(60);
-/// Without a request for so long a channel is closed.
-const IDLE: Duration = Duration::from_secs(15 * 60);
+impl Route {
+    /// Whether the local agent is to be on the node, given what the request says.
+    pub(crate) fn wants_agent(&self, asked: bool) -> bool {
+        asked || self.options.forward_agent_on || self.agent.forward
+    }
+}
+
+fn stricter(asked: Confirm, configured: AgentConfirm) -> Confirm {
+    match (asked, configured) {
+        (Confirm::Always, _) | (_, AgentConfirm::Always) => Confirm::Always,
+        (Confirm::First, _) | (_, AgentConfirm::First) => Confirm::First,
+        (Confirm::Never, AgentConfirm::Never) => Confirm::Never,
+    }
+}
+
 /// For the rest of a message.
 const PARTIAL: Duration = Duration::from_secs(30);
 const MAX_MESSAGE: usize = 256 * 1024;

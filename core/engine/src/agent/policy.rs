@@ -87,10 +87,11 @@ mod tests {
     use super::super::message::put_string;
     use super::*;
     use bssh_protocol::agent::{AgentSettings, Policy};
+    use std::sync::Arc;
 
     fn rules(policy: Policy, confirm: Confirm, keys: &[String]) -> Rules {
         let settings = AgentSettings { policy, confirm, keys: keys.to_vec(), ..Default::default() };
-        Rules::new(Some(&settings), None, None)
+        Rules::new(Some(&settings), &Arc::default(), None, None)
     }
 
     fn sign(key: &[u8], data: &[u8]) -> Vec<u8> {

@@ -8,7 +8,7 @@ use super::dial::AgentLink;
 use super::message::{FAILURE, Inbox, REQUEST_IDENTITIES, SIGN_REQUEST, SIGN_RESPONSE, framed};
 use super::policy::{Verdict, judge, visible};
 use super::status::Agents;
-use super::{CONFIRM, IDLE, MAX_MESSAGE, MOST, PARTIAL, QUEUE, QUEUE_WAIT, Rules};
+use super::{MAX_MESSAGE, PARTIAL, Rules};
 use crate::questions::Questions;
 use bssh_ssh::{Channel, ChannelEvent, Connection, Incoming, Refusal};
 use bytes::Bytes;
@@ -43,14 +43,15 @@ impl AgentRelay {
     pub(crate) fn start(connection: &Connection, shared: Shared) -> Self {
         let mut channels = connection.accept_agent();
         let (connection, shared) = (connection.clone(), Arc::new(shared));
-        let places = Arc::new(Semaphore::new(MOST));
+        let limits = shared.rules.limits.clone();
+        let places = Arc::new(Semaphore::new(limits.max_concurrent));
         let task = tokio::spawn(crate::remarks::whose().scope(async move {
             let mut tasks = JoinSet::new();
             loop {
                 tokio::select! {
                     channel = channels.accept() => {
                         let Some(channel) = channel else { return };
-                        if tasks.len() >= MOST + QUEUE {
+                        if tasks.len() >= limits.max_concurrent + limits.queue {
                             shared.agents.rejected.fetch_add(1, Relaxed);
                             channel.refuse(Refusal::Shortage).await;
                             continue;
@@ -86,7 +87,7 @@ async fn one(
         agents.set_error(format!("{}: {why}", shared.node));
     };
     let waiting = agents.queued();
-    let place = tokio::time::timeout(QUEUE_WAIT, places.acquire()).await;
+    let place = tokio::time::timeout(shared.rules.limits.queue_wait, places.acquire()).await;
     drop(waiting);
     let Ok(Ok(_place)) = place else {
         refused(&"too many agent connections at once");
@@ -142,7 +143,8 @@ impl Conversation {
             if ended {
                 break;
             }
-            let limit = if inbox.len() > 0 { PARTIAL } else { IDLE };
+            let idle = self.shared.rules.limits.idle_timeout;
+            let limit = if inbox.len() > 0 { PARTIAL } else { idle };
             tokio::select! {
                 event = self.channel.next() => match event {
                     Some(ChannelEvent::Out(bytes)) => inbox.push(&bytes),
@@ -242,7 +244,7 @@ async fn objection(request: &[u8], shared: &Shared) -> Option<&'static str> {
         Verdict::Ask { text, remember } => (text, remember),
     };
     let asking = shared.questions.confirm(&shared.node, text);
-    match tokio::time::timeout(CONFIRM, asking).await {
+    match tokio::time::timeout(shared.rules.limits.confirm_timeout, asking).await {
         Ok(Some(true)) => {
             let mut allowed = shared.allowed.lock().unwrap_or_else(PoisonError::into_inner);
             allowed.extend(remember);

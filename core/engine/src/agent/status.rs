@@ -102,7 +102,7 @@ impl Engine {
     /// `agent/status`: the agent here, and what has been forwarded.
     pub async fn agent_status(&self, params: &AgentStatusParams) -> AgentStatus {
         let usual = self.env().var("SSH_AUTH_SOCK").map(PathBuf::from);
-        let rules = Rules::new(params.agent.as_ref(), None, usual);
+        let rules = Rules::new(params.agent.as_ref(), &Arc::default(), None, usual);
         let agents = &self.agents;
         let keys = list(&rules, agents).await;
         let count = |n: &AtomicU64| n.load(Relaxed);
@@ -214,7 +214,7 @@ impl Engine {
 /// Who is asked, and how, for a node.
 pub(crate) fn rules_for(asked: Option<&AgentSettings>, route: &Route) -> Rules {
     let named = route.options.forward_agent.clone();
-    Rules::new(asked, named, route.options.identity_agent.clone())
+    Rules::new(asked, &route.agent, named, route.options.identity_agent.clone())
 }
 
 async fn list(rules: &Rules, agents: &Agents) -> std::io::Result<Vec<AgentKey>> {

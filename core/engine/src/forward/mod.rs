@@ -137,6 +137,7 @@ impl Engine {
             dial: settings.as_ref().and_then(|s| s.timeout),
             most: most.map_or(MOST, |most| most.max(1) as usize),
             keep: params.keep,
+            tries: settings.as_ref().and_then(|s| s.retry_attempts),
             watch: params.watch,
             traffic,
             lanes: watch::channel(None).0,

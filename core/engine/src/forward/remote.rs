@@ -63,8 +63,11 @@ pub(super) async fn serve(
         if !work.keep {
             return work.tell("closed", Some(error.to_string()), None);
         }
-        let (again, Some(listening)) = work.again(&error, Some(&bound)).await else { return };
-        (lease, listener) = (again, listening);
+        match work.again(&error, Some(&bound)).await {
+            Ok((again, Some(listening))) => (lease, listener) = (again, listening),
+            Ok(_) => return,
+            Err(why) => return work.tell("closed", Some(why), None),
+        }
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Work {
     pub most: usize,
     /// Outlive a lost connection.
     pub keep: bool,
+    /// Tries in a row to connect again. None: until the forward is closed.
+    pub tries: Option<u32>,
     /// Tell of connections, too.
     pub watch: bool,
     pub traffic: Arc<Traffic<ForwardEvent>>,
@@ -106,7 +108,10 @@ impl Work {
             if !self.keep {
                 return self.tell("closed", Some(error.to_string()), None);
             }
-            lease = self.again(&error, None).await.0;
+            match self.again(&error, None).await {
+                Ok((again, _)) => lease = again,
+                Err(why) => return self.tell("closed", Some(why), None),
+            }
         }
     }
 
@@ -126,13 +131,19 @@ impl Work {
     }
 
     /// Connects again, with growing pauses, until that succeeds and the node listens (if wanted).
+    ///
+    /// # Errors
+    /// Why the last try failed, when there were as many as the configuration has.
     pub(super) async fn again(
         &self,
         error: &Error,
         on_node: Option<&Listen>,
-    ) -> (Arc<Lease>, Option<RemoteListener>) {
+    ) -> Result<(Arc<Lease>, Option<RemoteListener>), String> {
         let (mut why, mut pause, mut attempt) = (error.to_string(), PAUSE, 0_u32);
         loop {
+            if self.tries.is_some_and(|tries| attempt >= tries) {
+                return Err(format!("{why} (tried again {attempt} times)"));
+            }
             attempt = attempt.saturating_add(1);
             self.set_trouble(Some(why.clone()));
             self.tell("reconnecting", Some(why), Some(attempt));
@@ -142,7 +153,7 @@ impl Work {
                 Ok(done) => {
                     self.set_trouble(None);
                     self.tell("open", None, Some(attempt));
-                    return done;
+                    return Ok(done);
                 }
                 Err(error) => why = error.to_string(),
             }

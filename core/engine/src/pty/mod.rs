@@ -172,7 +172,7 @@ impl Engine {
     ) -> Result<(Seat, Channel), Error> {
         let ask = self.ask_for(Engine::asking(caller));
         let (seat, mut channel) = self.lanes.open(self.pool(), route, &ask).await?;
-        let wanted = params.forward_agent || route.options.forward_agent_on;
+        let wanted = route.wants_agent(params.forward_agent);
         if wanted && self.arm(seat.lease(), route, None, Engine::asking(caller)) {
             channel.agent_forward().await?;
         }

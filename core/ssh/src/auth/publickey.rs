@@ -184,8 +184,9 @@ impl<H: Handler> Login<'_, H> {
         };
         let what = format!("{} {shown}", candidate.label);
         self.say(format!("Offering public key: {what}{from}"));
-        let mut signer =
-            KeySigner { source: &candidate.source, asking, ask: self.ask, what: &what };
+        let bind = self.handle.agent_session_binding().map(agent::session_bind);
+        let source = &candidate.source;
+        let mut signer = KeySigner { source, asking, ask: self.ask, what: &what, bind };
         let user = &self.plan.user;
         let answer = match public {
             Public::Certificate(certificate) => {
@@ -304,6 +305,8 @@ struct KeySigner<'a> {
     asking: Asking,
     ask: &'a dyn Ask,
     what: &'a str,
+    /// What an agent is told first.
+    bind: Option<Vec<u8>>,
 }
 
 enum SignError {
@@ -336,7 +339,7 @@ impl russh::Signer for KeySigner<'_> {
                     Some(_) => 4,
                     None => 0,
                 };
-                let signed = agent::sign(socket, blob, &data, flags).await;
+                let signed = agent::sign(socket, self.bind.as_deref(), blob, &data, flags).await;
                 signed.map_err(|e| SignError::Failed(format!("agent: {e}")))?
             }
             Source::File(file) => {

@@ -18,7 +18,10 @@ pub(crate) async fn agent(core: &Core, args: &Args, verb: &AgentVerb) -> u8 {
 }
 
 async fn status(core: &Core, args: &Args) -> u8 {
-    let status = match core.call::<AgentStatus>(&AgentStatusParams::default()).await {
+    let status = match core
+        .call::<AgentStatus>(&AgentStatusParams { agent: args.connect.agent.settings() })
+        .await
+    {
         Ok(status) => status,
         Err(error) => return failed(&error),
     };
@@ -43,7 +46,7 @@ async fn doctor(core: &Core, args: &Args, node: Option<&str>) -> u8 {
     if let Some(node) = node {
         node.clone_into(&mut targets.nodes);
     }
-    let params = AgentCheckParams { targets, agent: None };
+    let params = AgentCheckParams { targets, agent: args.connect.agent.settings() };
     let checked = match core.call::<AgentCheck>(&params).await {
         Ok(checked) => checked,
         Err(error) => return failed(&error),
