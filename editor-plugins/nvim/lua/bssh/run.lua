@@ -133,7 +133,7 @@ function M.start(targets, command)
   local run = { targets = targets, command = command, nodes = {} }
   open_buffer(run)
   core.request('exec/start', {
-    nodes = targets, action = { command = command }, guard = true, stderr = 'merge',
+    nodes = targets, action = { command = command }, guard = true, stderr = 'merge', timeoutMs = 0,
     fanout = options.get().fanout,
   }, function(failed, started)
     if failed then

@@ -199,6 +199,7 @@ export class Files implements vscode.FileSystemProvider, vscode.Disposable {
     const place: { nodes: string; path: PathBytes } = { nodes: node, path: bytesOf(path) };
     const result = await this.core.within(settings.fileTimeout(), method, { ...params, ...place } as Params<M>);
     this.onReached(node);
+    this.watches.reached(uri.authority);
     return result;
   }
 

@@ -11,6 +11,8 @@ type Listing = Map<string, { mtime: number; type: vscode.FileType }>;
 export class Watch implements vscode.Disposable {
   private readonly files = new Map<string, { uri: vscode.Uri; count: number; recursive: boolean; last: string | undefined }>();
   private readonly folders = new Map<string, { uri: vscode.Uri; last: Listing | undefined }>();
+  /** Nodes that could not be reached: looking must not connect, or ask for passwords, for ever. */
+  private readonly lost = new Set<string>();
   private timer: NodeJS.Timeout | undefined;
   private over = false;
 
@@ -33,6 +35,11 @@ export class Watch implements vscode.Disposable {
     });
   }
 
+  /** A node has answered, to somebody else or to us. */
+  reached(authority: string): void {
+    this.lost.delete(authority);
+  }
+
   /** A folder was shown. */
   listed(uri: vscode.Uri): void {
     const key = uri.toString();
@@ -52,8 +59,8 @@ export class Watch implements vscode.Disposable {
   /** Looks once; for tests, and by the timer. */
   async look(): Promise<void> {
     const events: vscode.FileChangeEvent[] = [];
-    for (const entry of [...this.files.values()]) if (!entry.recursive) await this.lookAtFile(entry, events);
-    for (const folder of [...this.folders.values()]) if (this.isWatched(folder.uri)) await this.lookAtFolder(folder, events);
+    for (const entry of [...this.files.values()]) if (!entry.recursive && !this.lost.has(entry.uri.authority)) await this.lookAtFile(entry, events);
+    for (const folder of [...this.folders.values()]) if (this.isWatched(folder.uri) && !this.lost.has(folder.uri.authority)) await this.lookAtFolder(folder, events);
     if (events.length) this.tell(events);
   }
 
@@ -78,7 +85,7 @@ export class Watch implements vscode.Disposable {
       const stat = await this.stat(entry.uri);
       now = `${stat.mtime} ${stat.size}`;
     } catch (error) {
-      if (!(error instanceof vscode.FileSystemError && error.code === 'FileNotFound')) return; // Not now.
+      if (!(error instanceof vscode.FileSystemError && error.code === 'FileNotFound')) return this.failed(entry.uri, error);
       now = 'absent';
     }
     const before = entry.last;
@@ -92,8 +99,8 @@ export class Watch implements vscode.Disposable {
     let now: Listing;
     try {
       now = new Map((await this.list(folder.uri)).map(([name, stat]) => [name, { mtime: stat.mtime, type: stat.type }]));
-    } catch {
-      return; // Not now.
+    } catch (error) {
+      return this.failed(folder.uri, error);
     }
     const before = folder.last;
     folder.last = now;
@@ -105,6 +112,11 @@ export class Watch implements vscode.Disposable {
       else if (old.mtime !== entry.mtime && entry.type === vscode.FileType.File) push(vscode.FileChangeType.Changed, name);
     }
     for (const name of before.keys()) if (!now.has(name)) push(vscode.FileChangeType.Deleted, name);
+  }
+
+  /** What cannot be looked at now is left until its node has answered somebody. */
+  private failed(uri: vscode.Uri, error: unknown): void {
+    if (error instanceof vscode.FileSystemError && error.code === 'Unavailable') this.lost.add(uri.authority);
   }
 
   private isWatched(uri: vscode.Uri): boolean {

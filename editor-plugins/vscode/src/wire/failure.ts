@@ -19,10 +19,12 @@ export class CallFailed extends Error {
   }
 }
 
-/** Text from a node or the core in one line, without control characters. */
+/** Text from a node or the core in one line, without control characters, and without the links
+ * (commands, even) that VS Code makes of `[text](target)` in messages. */
 export function printable(text: string): string {
   // eslint-disable-next-line no-control-regex
-  return text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, '\ufffd').replace(/\s*\n\s*/g, ' ');
+  const plain = text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, '\ufffd').replace(/\s*\n\s*/g, ' ');
+  return plain.replaceAll('](', '] (');
 }
 
 function withPlace(message: string, hop?: string | null, hint?: string | null): string {

@@ -4,14 +4,17 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import * as vscode from 'vscode';
 import { interpreterFor } from '../../src/commands/run';
 import { quoted } from '../../src/commands/nodes';
 import { find, mismatch, platformOf } from '../../src/core/find';
 import { addressOf, bytesOf, textOf, uriOf } from '../../src/files/address';
 import { literal } from '../../src/files/large';
+import { Watch } from '../../src/files/watch';
 import { redact } from '../../src/log';
 import { exitCode, failedNodes, gathered, groups, summary } from '../../src/run/gather';
 import { Run, type RunNode } from '../../src/run/run';
+import { printable } from '../../src/wire/failure';
 import { Lines } from '../../src/run/tasks';
 
 test('a node keeps its name, whatever VS Code does to the authority', () => {
@@ -46,6 +49,50 @@ test('a script says by its first line how it is run', () => {
 test('secrets in free text are redacted', () => {
   const text = redact('password=canary token: "canary" ssh://u:canary@h -----BEGIN OPENSSH PRIVATE KEY-----\ncanary');
   assert.ok(!text.includes('canary'), text);
+});
+
+test('text of a node is no link and no escape sequence', () => {
+  assert.equal(printable('see [this](command:evil)\u001b[2J\nnow\u202e'), 'see [this] (command:evil)\ufffd[2J now\ufffd');
+});
+
+test('what cannot be reached is not looked at for ever', async () => {
+  let looks = 0;
+  const watch = new Watch(async () => Promise.reject((looks++, vscode.FileSystemError.Unavailable('no'))), async () => [], () => undefined);
+  watch.add(uriOf('alpha', '/x'), false);
+  for (let at = 0; at < 3; at++) await watch.look();
+  assert.equal(looks, 1);
+  watch.reached('alpha');
+  await watch.look();
+  assert.equal(looks, 2);
+  watch.dispose();
+});
+
+test('a change is told once, with its kind', async () => {
+  const told: unknown[] = [];
+  const [file, folder] = [uriOf('alpha', '/d/x'), uriOf('alpha', '/d')];
+  const stats = new Map<string, number>([['x', 1]]);
+  const stat = (mtime: number) => ({ type: vscode.FileType.File, ctime: 0, mtime, size: 1 });
+  const one = async () => {
+    const mtime = stats.get('x');
+    if (mtime === undefined) throw vscode.FileSystemError.FileNotFound(file);
+    return stat(mtime);
+  };
+  const watch = new Watch(one, async () => [...stats].map(([name, mtime]) => [name, stat(mtime)]), (events) => told.push(events.map((event) => [event.type, event.uri.path])));
+  watch.add(file, false);
+  await watch.look();
+  stats.set('x', 2);
+  await watch.look();
+  stats.delete('x');
+  await watch.look();
+  await watch.look();
+  assert.deepEqual(told, [[[vscode.FileChangeType.Changed, '/d/x']], [[vscode.FileChangeType.Deleted, '/d/x']]]);
+  watch.add(folder, true);
+  watch.listed(folder);
+  await watch.look();
+  stats.set('y', 1);
+  await watch.look();
+  assert.deepEqual(told.at(-1), [[vscode.FileChangeType.Created, '/d/y']]);
+  watch.dispose();
 });
 
 test('lines are whole, and characters that are split are not broken', () => {
