@@ -14,19 +14,23 @@
 
 mod agent;
 mod cluster;
+mod delay;
 mod driver;
 pub mod net;
 mod peer;
 mod run;
 mod shared;
 mod terminal;
+mod tmux;
 mod transcript;
 
 pub use agent::{Agent, descriptors};
 pub use cluster::Lab;
+pub use delay::Delay;
 pub use driver::Driver;
 pub use peer::Peer;
 pub use run::{Run, bssh, until};
 pub use shared::Shared;
 pub use terminal::Terminal;
+pub use tmux::Tmux;
 pub use transcript::{Ending, Transcript};

@@ -7,7 +7,7 @@ use crate::agent::Agents;
 use crate::commons::Commons;
 use crate::descriptor::is_null;
 use crate::forward::Forwards;
-use crate::fs::{Listings, Reach};
+use crate::fs::{Listings, Reach, Tasks};
 use crate::gate::Gates;
 use crate::lanes::Lanes;
 use crate::plan::{Planner, Route};
@@ -19,6 +19,7 @@ use crate::run::{Order, Parts, Run, has_streams, millis};
 use crate::session::Sessions;
 use crate::sink::{Adopt, Sinks};
 use crate::stdin::{Origin, Spool, Stdin};
+use crate::sync::Syncs;
 use crate::transfer::Transfers;
 use bssh_config::Environment;
 use bssh_config::clusters::Forwarding;
@@ -55,8 +56,10 @@ pub struct Engine {
     pub(crate) ptys: Ptys,
     pub(crate) sessions: Sessions,
     pub(crate) transfers: Transfers,
+    pub(crate) syncs: Syncs,
     pub(crate) reach: Reach,
     pub(crate) listings: Listings,
+    pub(crate) fs_tasks: Tasks,
     pub(crate) agents: Arc<Agents>,
     pub(crate) gates: Gates,
     adopt: Box<Adopt>,
@@ -102,8 +105,10 @@ impl Engine {
             ptys: Ptys::default(),
             sessions: Sessions::default(),
             transfers: Transfers::default(),
+            syncs: Syncs::default(),
             reach: Reach::default(),
             listings: Listings::default(),
+            fs_tasks: Tasks::default(),
             agents: Arc::default(),
             gates: Gates::default(),
             adopt,
@@ -270,7 +275,7 @@ impl Engine {
     /// `handle.unknown`; a run whose output nobody would keep.
     pub fn keep(&self, jobs: &[u64]) -> Result<(), CallError> {
         for job in jobs {
-            let known = self.forwards.has(*job) || self.ptys.has(*job);
+            let known = self.forwards.has(*job) || self.ptys.has(*job) || self.sessions.has(*job);
             if !known && !self.runs().contains_key(job) {
                 let text = format!("no job {job} that can be kept");
                 return Err(CallError::new(Kind::HandleUnknown, text).at("params.keep"));
@@ -278,6 +283,11 @@ impl Engine {
         }
         self.kept().extend(jobs);
         Ok(())
+    }
+
+    /// These go on without their link.
+    pub(crate) fn keep_on(&self, jobs: impl Iterator<Item = u64>) {
+        self.kept().extend(jobs);
     }
 
     fn kept(&self) -> MutexGuard<'_, BTreeSet<u64>> {
@@ -289,7 +299,10 @@ impl Engine {
         loop {
             let changed = self.commons.changed();
             self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|job| {
-                self.forwards.has(*job) || self.ptys.has(*job) || self.runs().contains_key(job)
+                self.forwards.has(*job)
+                    || self.ptys.has(*job)
+                    || self.sessions.has(*job)
+                    || self.runs().contains_key(job)
             });
             if self.kept().is_empty() {
                 return;
@@ -309,8 +322,13 @@ impl Engine {
         let kept = self.kept().clone();
         self.forwards.close_but(&kept);
         self.ptys.close_but(&kept);
-        self.sessions.close_all();
+        self.sessions.close_but(&kept);
+        for engine in self.commons.engines() {
+            engine.sessions.abandon();
+        }
         self.transfers.cancel_all();
+        self.syncs.cancel_all();
+        self.fs_tasks.cancel_all();
         self.reach.close_all();
         self.gates.close_all().await;
         for (_, run) in self.runs().iter().filter(|(id, _)| !kept.contains(id)) {

@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 
 use self::agent::Agent;
 use self::gates::Gate;
+use self::sync::Sync;
 use crate::error::Error;
 use crate::node::NodeOverrides;
 
@@ -23,6 +24,7 @@ mod overrides;
 mod places;
 mod reader;
 mod schema;
+pub mod sync;
 mod variables;
 
 pub(crate) use nearest::nearest;
@@ -55,6 +57,7 @@ pub struct Config {
     pub forwarding: Forwarding,
     pub agent: Arc<Agent>,
     pub gates: IndexMap<String, Gate>,
+    pub sync: IndexMap<String, Sync>,
     pub interactive: Interactive,
     pub core: Core,
     pub ssh_config_cache: Cache,
@@ -119,8 +122,29 @@ pub struct Interactive {
     pub history_file: Option<PathBuf>,
     pub node_switch_prefix: Option<String>,
     pub show_timestamps: Option<bool>,
-    /// What is coloured (`prompt`, `error`, …) to a colour name or `#rrggbb`.
+    /// What is coloured (`prompt`, `node`, `command`, `success`, `error`, `warning`) to a colour
+    /// name or `#rrggbb`.
     pub colors: BTreeMap<String, String>,
+}
+
+impl Interactive {
+    /// What `self` says, and `weaker` where it says nothing.
+    #[must_use]
+    pub fn over(&self, weaker: &Interactive) -> Interactive {
+        let mut colors = weaker.colors.clone();
+        colors.extend(self.colors.clone());
+        Interactive {
+            default_mode: self.default_mode.or(weaker.default_mode),
+            prompt_format: self.prompt_format.clone().or_else(|| weaker.prompt_format.clone()),
+            history_file: self.history_file.clone().or_else(|| weaker.history_file.clone()),
+            node_switch_prefix: self
+                .node_switch_prefix
+                .clone()
+                .or_else(|| weaker.node_switch_prefix.clone()),
+            show_timestamps: self.show_timestamps.or(weaker.show_timestamps),
+            colors,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,13 +173,7 @@ impl Config {
     /// Settings that are understood but change nothing in this version.
     fn without_effect(&self) -> Vec<Error> {
         let usual = Config::default();
-        let set = |i: &Interactive| *i != Interactive::default();
         let rows = [
-            (
-                "interactive",
-                set(&self.interactive) || self.clusters.values().any(|c| set(&c.interactive)),
-                "the REPL has its settings from :set",
-            ),
             (
                 "BSSH_BUFFER_SIZE",
                 self.buffer_size != usual.buffer_size,
@@ -193,6 +211,7 @@ impl Default for Config {
             forwarding: Forwarding::default(),
             agent: Arc::default(),
             gates: IndexMap::new(),
+            sync: IndexMap::new(),
             interactive: Interactive::default(),
             core: Core::default(),
             ssh_config_cache: Cache { enabled: true, size: 100, ttl: Duration::from_secs(300) },

@@ -30,6 +30,14 @@ impl Reach {
         self.slots().clear();
     }
 
+    /// The file server that is open on this very connection.
+    pub(crate) fn shared(&self, key: &str, lease: &Arc<Lease>) -> Option<Sftp> {
+        let slot = self.slots().get(key).cloned()?;
+        let kept = slot.try_lock().ok()?;
+        let (known, sftp) = kept.as_ref()?;
+        (Arc::ptr_eq(known, lease) && !sftp.has_ended()).then(|| sftp.clone())
+    }
+
     fn slots(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }

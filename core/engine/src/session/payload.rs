@@ -20,6 +20,8 @@ pub(super) struct HelperStart<'a> {
     pub nonce: &'a str,
     /// A directory of before, with jobs in it.
     pub adopt: &'a str,
+    /// Where the helper of a connection that was lost has been: what it may have left is ended.
+    pub before: &'a str,
     pub shell: &'a str,
     /// `login`, `plain` or `none`.
     pub snapshot: &'a str,
@@ -32,9 +34,10 @@ impl HelperStart<'_> {
         let inner = code(INNER).replace("@EXCLUDED@", &self.exclude.join(" "));
         let around = code(OUTER).replace("@INNER@", &inner.replace('\'', "'\\''"));
         bootstrap(&format!(
-            "Z={} A={} Y={} V={} C={} O={}\n{}",
+            "Z={} A={} R={} Y={} V={} C={} O={}\n{}",
             self.nonce,
             quote(self.adopt),
+            quote(self.before),
             quote(self.shell),
             self.snapshot,
             quote(self.cwd),
@@ -109,7 +112,7 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 /// One word for sh.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
@@ -119,7 +122,7 @@ fn code(script: &str) -> String {
 }
 
 /// sh code as a command line for any login shell.
-pub(super) fn bootstrap(code: &str) -> String {
+pub(crate) fn bootstrap(code: &str) -> String {
     let mut line =
         "exec /bin/sh -c 'P=;for a do P=$P$a;done;eval \"$(printf %b \"$P\")\"' sh '".to_owned();
     let mut length = 0;
