@@ -19,6 +19,7 @@ pub mod pty;
 pub mod session;
 pub mod stream;
 pub mod sync;
+pub mod task;
 pub mod transfer;
 
 pub mod frame;

@@ -7,7 +7,8 @@
 //! [`crate::handshake::LEVEL`] if a release is between.
 
 use crate::{
-    agent, auth, exec, forward, fs, gate, handshake, node, pty, session, stream, sync, transfer,
+    agent, auth, exec, forward, fs, gate, handshake, node, pty, session, stream, sync, task,
+    transfer,
 };
 use schemars::{Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
@@ -217,6 +218,10 @@ protocol! {
         core SessionInfo = "session/info" (session::SessionRef) -> session::SessionEntry, since 1;
         /// The sessions of this core.
         core SessionListAll = "session/list" (handshake::Empty) -> session::SessionList, since 1;
+        /// What the configuration wishes for a REPL on these targets.
+        core SessionConfigured = "session/configured" (exec::Targets) -> session::Interactive, since 1;
+        /// What was started in the background of a session.
+        core SessionJobsOf = "session/jobs" (session::SessionRef) -> session::SessionJobs, since 1;
         /// Starts a command in the background of a session.
         core JobStartIn = "job/start" (session::JobStart) -> session::JobRef, since 1;
         /// Reads what a job has written, and whether it has ended.
@@ -243,6 +248,8 @@ protocol! {
         core SyncResolve = "sync/resolve" (sync::SyncResolveParams) -> sync::SyncConflicts, since 1;
         /// What was replaced or deleted here, listed or put back.
         core SyncRestore = "sync/restore" (sync::SyncRestoreParams) -> sync::SyncBackups, since 1;
+        /// Ends the connection that is kept for a node's files. What is under way on it fails.
+        core FsClose = "fs/close" (fs::FsClose) -> fs::FsClosed, since 1;
         /// What a path leads to; links are followed.
         core FsStat = "fs/stat" (fs::FsPath) -> fs::Attr, since 1;
         /// What a path is itself.
@@ -269,6 +276,22 @@ protocol! {
         core FsSetattr = "fs/setattr" (fs::FsAttrParams) -> handshake::Empty, since 1;
         /// Makes a symbolic link.
         core FsSymlink = "fs/symlink" (fs::FsLinkParams) -> handshake::Empty, since 1;
+        /// Gives a file a second name (a hard link).
+        core FsLink = "fs/link" (fs::FsHardLinkParams) -> handshake::Empty, since 1;
+        /// What the node's file server can do. The path does not matter.
+        core FsFeaturesOf = "fs/features" (fs::FsPath) -> fs::FsFeatures, since 1;
+        /// Names of users and groups by their numbers, where the node's file server tells them.
+        core FsOwners = "fs/owners" (fs::FsOwnersParams) -> fs::FsOwnerNames, since 1;
+        /// A file as a stream.
+        core FsOpenRead = "fs/openRead" (task::FsOpenReadParams) -> task::FsOpened, since 1;
+        /// A file from a stream; it is never seen half-written.
+        core FsOpenWrite = "fs/openWrite" (task::FsOpenWriteParams) -> task::FsWriting, since 1;
+        /// Copies files between here and a node, or between two nodes. Answers at once.
+        core FsCopy = "fs/copy" (task::FsCopyParams) -> task::FsTaskRef, since 1;
+        /// Gives up a task; finished files stay. `fs/taskDone` still comes.
+        core FsTaskCancel = "fs/taskCancel" (task::FsTaskRef) -> handshake::Empty, since 1;
+        /// The tasks of this core.
+        core FsTaskListAll = "fs/taskList" (handshake::Empty) -> task::FsTaskList, since 1;
         /// What starting a gate would do. Touches nothing but the configuration.
         core GatePrepare = "gate/prepare" (gate::GateParams) -> gate::GatePlan, since 1;
         /// Starts a gate: all its listeners or none. The same plan again changes nothing.
@@ -331,6 +354,8 @@ protocol! {
         frontend SyncRoundEvent = "sync/round" (sync::SyncDone), since 1;
         /// The last word on a sync.
         frontend SyncDoneEvent = "sync/done" (sync::SyncDone), since 1;
+        /// The last word on a write or a copy.
+        frontend FsTaskDoneEvent = "fs/taskDone" (task::FsTaskDone), since 1;
         /// A question is no longer open.
         frontend PromptDoneEvent = "auth/promptDone" (auth::PromptDone), since 1;
         /// A forward, or one of its connections, has changed.

@@ -22,7 +22,7 @@ pub type ExecId = u64;
 pub struct SessionOpenParams {
     #[serde(flatten)]
     pub targets: Targets,
-    /// A name for people; need not be unique.
+    /// A name for people; need not be unique unless it is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The shell, by its path on the node. None: the login shell if it is bash, zsh, ksh, mksh,
@@ -36,6 +36,10 @@ pub struct SessionOpenParams {
     /// Variables that no command gets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env_exclude: Vec<String>,
+    /// Outlives this link, and others of this (shared) core may use it. With a name, the one of
+    /// that name on the node if it is there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
     /// Do not come back by itself when the connection is lost.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stay_lost: bool,
@@ -73,6 +77,9 @@ pub struct SessionsOpened {
 pub struct SessionNode {
     pub session: SessionId,
     pub node: String,
+    /// It was there before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub existing: bool,
 }
 
 /// `session/state`: what became of a session.
@@ -253,6 +260,28 @@ pub struct SessionRef {
     pub session: SessionId,
 }
 
+/// `session/configured`: the configuration's `interactive:` for these targets.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Interactive {
+    /// `singleNode` or `multiplex`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_mode: Option<String>,
+    /// With `{node}`, `{user}`, `{host}`, `{pwd}`, `{ready}` and `{active}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_format: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_switch_prefix: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub show_timestamps: Option<bool>,
+    /// `prompt`, `node`, `command`, `success`, `error` or `warning` to a colour's name or
+    /// `#rrggbb`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub colors: BTreeMap<String, String>,
+}
+
 /// `session/list`: the sessions of this core.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct SessionList {
@@ -273,6 +302,9 @@ pub struct SessionEntry {
     pub execs: u32,
     /// Jobs that were started, ended ones included.
     pub jobs: u32,
+    /// It outlives its link.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
     pub stage: SessionState,
 }
 
@@ -290,6 +322,20 @@ pub struct JobRef {
     pub session: SessionId,
     /// Unique per session.
     pub job: u64,
+}
+
+/// `session/jobs`: what was started in the background of a session.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SessionJobs {
+    pub jobs: Vec<JobEntry>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct JobEntry {
+    pub job: u64,
+    pub command: String,
 }
 
 /// `job/read`: what a job has written so far.

@@ -21,6 +21,7 @@ mod peer;
 mod run;
 mod shared;
 mod terminal;
+mod tmux;
 mod transcript;
 
 pub use agent::{Agent, descriptors};
@@ -31,4 +32,5 @@ pub use peer::Peer;
 pub use run::{Run, bssh, until};
 pub use shared::Shared;
 pub use terminal::Terminal;
+pub use tmux::Tmux;
 pub use transcript::{Ending, Transcript};

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use crate::clusters::{Cluster, Config, load, nearest};
+use crate::clusters::{Cluster, Config, Interactive, load, nearest};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::node::{Destination, Node};
@@ -74,6 +74,18 @@ impl Inventory {
     /// Is there a cluster of this name (`-C NAME`)?
     pub fn has_cluster(&self, name: &str) -> bool {
         self.config.clusters.contains_key(name)
+    }
+
+    /// `interactive:` for these targets: a cluster's own settings count if they name it and nothing
+    /// else.
+    pub fn interactive(&self, expr: &str) -> Interactive {
+        let expr = expr.trim();
+        let name = match expr {
+            "" => self.config.default_cluster.as_deref(),
+            _ => expr.strip_prefix("@cluster:").or_else(|| expr.strip_prefix('@')),
+        };
+        let own = name.and_then(|name| self.config.clusters.get(name)).map(|c| &c.interactive);
+        own.unwrap_or(&self.config.interactive).over(&self.config.interactive)
     }
 
     /// The nodes of a target expression without those of `exclude`, each once, in the order they

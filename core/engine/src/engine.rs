@@ -7,7 +7,7 @@ use crate::agent::Agents;
 use crate::commons::Commons;
 use crate::descriptor::is_null;
 use crate::forward::Forwards;
-use crate::fs::{Listings, Reach};
+use crate::fs::{Listings, Reach, Tasks};
 use crate::gate::Gates;
 use crate::lanes::Lanes;
 use crate::plan::{Planner, Route};
@@ -59,6 +59,7 @@ pub struct Engine {
     pub(crate) syncs: Syncs,
     pub(crate) reach: Reach,
     pub(crate) listings: Listings,
+    pub(crate) fs_tasks: Tasks,
     pub(crate) agents: Arc<Agents>,
     pub(crate) gates: Gates,
     adopt: Box<Adopt>,
@@ -107,6 +108,7 @@ impl Engine {
             syncs: Syncs::default(),
             reach: Reach::default(),
             listings: Listings::default(),
+            fs_tasks: Tasks::default(),
             agents: Arc::default(),
             gates: Gates::default(),
             adopt,
@@ -273,7 +275,7 @@ impl Engine {
     /// `handle.unknown`; a run whose output nobody would keep.
     pub fn keep(&self, jobs: &[u64]) -> Result<(), CallError> {
         for job in jobs {
-            let known = self.forwards.has(*job) || self.ptys.has(*job);
+            let known = self.forwards.has(*job) || self.ptys.has(*job) || self.sessions.has(*job);
             if !known && !self.runs().contains_key(job) {
                 let text = format!("no job {job} that can be kept");
                 return Err(CallError::new(Kind::HandleUnknown, text).at("params.keep"));
@@ -281,6 +283,11 @@ impl Engine {
         }
         self.kept().extend(jobs);
         Ok(())
+    }
+
+    /// These go on without their link.
+    pub(crate) fn keep_on(&self, jobs: impl Iterator<Item = u64>) {
+        self.kept().extend(jobs);
     }
 
     fn kept(&self) -> MutexGuard<'_, BTreeSet<u64>> {
@@ -292,7 +299,10 @@ impl Engine {
         loop {
             let changed = self.commons.changed();
             self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|job| {
-                self.forwards.has(*job) || self.ptys.has(*job) || self.runs().contains_key(job)
+                self.forwards.has(*job)
+                    || self.ptys.has(*job)
+                    || self.sessions.has(*job)
+                    || self.runs().contains_key(job)
             });
             if self.kept().is_empty() {
                 return;
@@ -312,9 +322,13 @@ impl Engine {
         let kept = self.kept().clone();
         self.forwards.close_but(&kept);
         self.ptys.close_but(&kept);
-        self.sessions.close_all();
+        self.sessions.close_but(&kept);
+        for engine in self.commons.engines() {
+            engine.sessions.abandon();
+        }
         self.transfers.cancel_all();
         self.syncs.cancel_all();
+        self.fs_tasks.cancel_all();
         self.reach.close_all();
         self.gates.close_all().await;
         for (_, run) in self.runs().iter().filter(|(id, _)| !kept.contains(id)) {

@@ -2,14 +2,16 @@
 
 use crate::engine::Engine;
 use crate::plan::{Planner, config_error, targets_error};
+use bssh_config::clusters::InteractiveMode;
 use bssh_config::{Error, Inventory, Node, NodeOverrides, nodeset, ssh_config};
 use bssh_protocol::error::{CallError, Kind};
-use bssh_protocol::exec::Settings;
+use bssh_protocol::exec::{Settings, Targets};
 use bssh_protocol::forward::{Configured, ConfiguredParams};
 use bssh_protocol::node::{
     CheckParams, CheckResult, EffectiveValue, ExplainParams, Explained, FoldParams, Folded, Group,
     GroupList, GroupListParams, NodeNames, PersistParams, PersistResult, Problem, ResolveParams,
 };
+use bssh_protocol::session::Interactive;
 
 impl Engine {
     /// `group/resolve`.
@@ -103,6 +105,27 @@ impl Engine {
             local: forwarding.local.clone(),
             remote: forwarding.remote.clone(),
             dynamic: forwarding.dynamic.clone(),
+        })
+    }
+
+    /// `session/configured`.
+    ///
+    /// # Errors
+    /// A bad file.
+    pub fn session_configured(&self, targets: &Targets) -> Result<Interactive, CallError> {
+        let planner = Planner::new(self.env(), &targets.settings, true)?;
+        let found = inventory(&planner)?.interactive(&targets.nodes);
+        let mode = |mode| match mode {
+            InteractiveMode::SingleNode => "singleNode".to_owned(),
+            InteractiveMode::Multiplex => "multiplex".to_owned(),
+        };
+        Ok(Interactive {
+            default_mode: found.default_mode.map(mode),
+            prompt_format: found.prompt_format,
+            history_file: found.history_file.map(|file| file.display().to_string()),
+            node_switch_prefix: found.node_switch_prefix,
+            show_timestamps: found.show_timestamps,
+            colors: found.colors,
         })
     }
 

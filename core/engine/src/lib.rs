@@ -36,6 +36,7 @@ mod transfer;
 pub use bssh_config::Environment;
 pub use commons::Commons;
 pub use engine::{Caller, Engine, Prepared};
+pub use fs::{PreparedCopy, PreparedRead, PreparedWrite};
 pub use pty::PreparedPty;
 pub use remarks::{BANNER, Remarks, is_wanted, remark};
 pub use session::{PreparedExec, PreparedSessions};

@@ -46,6 +46,7 @@ pub(crate) fn service(engine: &Arc<Engine>, number: u64, house: Arc<House>) -> R
     transfers(&mut module);
     fs(&mut module);
     syncs(&mut module);
+    tasks(&mut module);
     connections(&mut module);
     agent(&mut module);
     gate(&mut module);
@@ -173,6 +174,10 @@ fn ptys(module: &mut RpcModule<Context>) {
 
 fn sessions(module: &mut RpcModule<Context>) {
     register::<m::SessionOpen, _, _, _>(module, |c, call, p| async move {
+        if p.keep && !c.house.is_shared() {
+            let text = "params.keep: a session outlives its link in a shared core only";
+            return Err(CallError::new(Kind::InvalidParams, text).at("params.keep"));
+        }
         let prepared = c.engine.session_open(c.caller()?, &p)?;
         let (engine, opened) = (c.engine.clone(), prepared.opened.clone());
         call.then(async move { engine.sessions_launch(prepared).await });
@@ -212,6 +217,13 @@ fn sessions(module: &mut RpcModule<Context>) {
     register::<m::JobKillGroup, _, _, _>(module, |c, _, p| async move {
         c.engine.job_kill(p).await.map(|()| Empty {})
     });
+    register::<m::SessionJobsOf, _, _, _>(
+        module,
+        |c, _, p| async move { c.engine.session_jobs(&p) },
+    );
+    register::<m::SessionConfigured, _, _, _>(module, |c, _, p| async move {
+        c.engine.session_configured(&p)
+    });
 }
 
 fn transfers(module: &mut RpcModule<Context>) {
@@ -231,6 +243,7 @@ fn transfers(module: &mut RpcModule<Context>) {
 }
 
 fn fs(module: &mut RpcModule<Context>) {
+    register::<m::FsClose, _, _, _>(module, |c, _, p| async move { c.engine.fs_close(&p).await });
     register::<m::FsStat, _, _, _>(module, |c, _, p| async move {
         let caller = c.caller()?.clone();
         c.engine.fs_stat(&caller, p).await
@@ -283,6 +296,49 @@ fn fs(module: &mut RpcModule<Context>) {
         let caller = c.caller()?.clone();
         c.engine.fs_symlink(&caller, p).await
     });
+    register::<m::FsLink, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_link(&caller, p).await
+    });
+    register::<m::FsFeaturesOf, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_features(&caller, p).await
+    });
+    register::<m::FsOwners, _, _, _>(module, |c, _, p| async move {
+        let caller = c.caller()?.clone();
+        c.engine.fs_owners(&caller, p).await
+    });
+}
+
+fn tasks(module: &mut RpcModule<Context>) {
+    register::<m::FsOpenRead, _, _, _>(module, |c, call, p| async move {
+        let caller = c.caller()?.clone();
+        let prepared = c.engine.fs_open_read(&caller, p).await?;
+        let (engine, opened) = (c.engine.clone(), prepared.opened.clone());
+        call.then(async move { engine.fs_read_launch(prepared).await });
+        Ok(opened)
+    });
+    register::<m::FsOpenWrite, _, _, _>(module, |c, call, p| async move {
+        let caller = c.caller()?.clone();
+        let prepared = c.engine.fs_open_write(&caller, p).await?;
+        let (engine, writing) = (c.engine.clone(), prepared.writing.clone());
+        call.then(async move { engine.fs_write_launch(prepared).await });
+        Ok(writing)
+    });
+    register::<m::FsCopy, _, _, _>(module, |c, call, p| async move {
+        let caller = c.caller()?.clone();
+        let prepared = c.engine.fs_copy(&caller, p).await?;
+        let (engine, task) = (c.engine.clone(), prepared.task);
+        call.then(async move { engine.fs_copy_launch(prepared).await });
+        Ok(task)
+    });
+    register::<m::FsTaskCancel, _, _, _>(module, |c, _, p| async move {
+        c.engine.fs_task_cancel(p).map(|()| Empty {})
+    });
+    register::<m::FsTaskListAll, _, _, _>(
+        module,
+        |c, _, _| async move { Ok(c.engine.fs_task_list()) },
+    );
 }
 
 fn syncs(module: &mut RpcModule<Context>) {

@@ -5,8 +5,9 @@
 //! [`crate::grammar`]'s.
 
 use crate::agent_args::AgentArgs;
+use crate::named::{RunIn, SessionVerb};
 use crate::shared_verbs::SharedVerb;
-use crate::verbs::{AgentVerb, ForwardVerb, GateVerb};
+use crate::verbs::{AgentVerb, ForwardVerb, GateVerb, NodesVerb};
 use bssh_protocol::exec::Threshold;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -43,7 +44,8 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-More subcommands: core (the headless core, for other programs), demo (nodes of its own, to play with).
+More subcommands: core (the headless core, for other programs), demo (nodes of its own, to play with),
+sftp (files of one node, as OpenSSH's sftp; its options are sftp's).
 Without targets the words are read as ssh reads them: bssh user@host command.
 To run a command named like a subcommand, put -- before it: bssh -H a,b -- ping 10.0.0.1
 
@@ -112,8 +114,12 @@ pub(crate) struct ConnectArgs {
     /// no: a core of its own) [BSSH_PERSIST, core.persist]
     #[arg(long, value_name = "TIME", value_parser = crate::persist::parse, global = true)]
     pub persist: Option<bssh_client::Persist>,
-    /// No pseudo-terminal (as always on several nodes)
-    #[arg(short = 'T', global = true)]
+    /// A terminal on each node, keys to all of them (Ctrl-] ? shows what can be done); without a
+    /// command the login shell. Twice: also where there is no terminal here
+    #[arg(short = 't', action = clap::ArgAction::Count, global = true)]
+    pub tty: u8,
+    /// No pseudo-terminal (as always without -t)
+    #[arg(short = 'T', conflicts_with = "tty", global = true)]
     pub no_tty: bool,
 }
 
@@ -180,6 +186,10 @@ pub(crate) struct OutputArgs {
           default_missing_value = "events", global = true,
           conflicts_with_all = ["gather", "gather_all", "diff", "live", "stream"])]
     pub json: Option<Json>,
+    /// Look at the run on the whole screen; ? shows what the keys do
+    #[arg(long, global = true, conflicts_with_all = ["gather", "gather_all", "diff", "live",
+          "stream", "json", "output_dir", "max_output", "no_prefix"])]
+    pub tui: bool,
     /// Also write NODE.out, NODE.err and summary.json there
     #[arg(long, value_name = "DIR", global = true)]
     pub output_dir: Option<PathBuf>,
@@ -235,9 +245,9 @@ pub(crate) enum Sub {
     },
     /// Connect to the nodes and log in, no more
     Ping,
-    /// Send files to the nodes
+    /// Send files to the nodes, from here or from another node
     #[command(
-        override_usage = "bssh upload [OPTIONS] SRC… HOST:DST\n       bssh -H NODES upload [OPTIONS] SRC… DST"
+        override_usage = "bssh upload [OPTIONS] SRC… HOST:DST\n       bssh upload [OPTIONS] HOST:SRC… HOST:DST\n       bssh -H NODES upload [OPTIONS] SRC… DST"
     )]
     Upload(crate::files::FileArgs),
     /// Fetch files from the nodes (from several: to DST/NODE, or where {node} in DST says)
@@ -268,6 +278,9 @@ pub(crate) enum Sub {
         /// A plain shell on the one node instead
         #[arg(long)]
         single_node: bool,
+        /// All nodes at once, whatever the configuration says
+        #[arg(long, conflicts_with = "single_node")]
+        multiplex: bool,
     },
     /// Forwards on many nodes
     Forward {
@@ -284,6 +297,16 @@ pub(crate) enum Sub {
         #[command(subcommand)]
         verb: AgentVerb,
     },
+    /// Run a command in a named session, which keeps directory, environment and functions
+    #[command(
+        override_usage = "bssh run -S NAME [OPTIONS] TARGET -- COMMAND…\n       bssh -H NODES run -S NAME [OPTIONS] -- COMMAND…"
+    )]
+    Run(RunIn),
+    /// Look after named sessions and their jobs
+    Session {
+        #[command(subcommand)]
+        verb: SessionVerb,
+    },
     #[command(flatten)]
     Shared(SharedVerb),
     /// Print a completion script for a shell
@@ -293,25 +316,6 @@ pub(crate) enum Sub {
     },
     /// Print the manual page (roff)
     Man,
-}
-
-/// Without expressions, the verbs read them from stdin.
-#[derive(Debug, Subcommand)]
-pub(crate) enum NodesVerb {
-    /// One node a line
-    Expand { exprs: Vec<String> },
-    /// The shortest expression
-    Fold { exprs: Vec<String> },
-    /// How many nodes
-    Count { exprs: Vec<String> },
-    /// Some nodes at random
-    Pick { n: usize, exprs: Vec<String> },
-    /// Parts of nearly equal size, one a line
-    Split {
-        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-        n: u32,
-        exprs: Vec<String>,
-    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -353,7 +357,10 @@ impl Args {
             Some(Plain { targets, connect, run, output, words }) => {
                 Ok(Args { targets, connect, run, output, subcommand: None, words })
             }
-            None => Args::try_parse_from(named()),
+            None => match crate::named::spelled_out(words) {
+                Some(words) => Args::try_parse_from(std::iter::once("bssh".into()).chain(words)),
+                None => Args::try_parse_from(named()),
+            },
         }
     }
 
@@ -365,29 +372,6 @@ impl Args {
         };
         let targets = &mut self.targets;
         targets.hosts.iter_mut().chain(&mut targets.exclude).chain(more.into_iter().flatten())
-    }
-}
-
-impl NodesVerb {
-    /// The expressions, whatever is done with them.
-    pub(crate) fn exprs(&self) -> &[String] {
-        match self {
-            NodesVerb::Expand { exprs }
-            | NodesVerb::Fold { exprs }
-            | NodesVerb::Count { exprs }
-            | NodesVerb::Pick { exprs, .. }
-            | NodesVerb::Split { exprs, .. } => exprs,
-        }
-    }
-
-    fn exprs_mut(&mut self) -> &mut [String] {
-        match self {
-            NodesVerb::Expand { exprs }
-            | NodesVerb::Fold { exprs }
-            | NodesVerb::Count { exprs }
-            | NodesVerb::Pick { exprs, .. }
-            | NodesVerb::Split { exprs, .. } => exprs,
-        }
     }
 }
 

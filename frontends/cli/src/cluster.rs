@@ -4,9 +4,9 @@ use crate::args::{Args, ColorWhen, ConfigVerb, Sub};
 use crate::commands::{self, Ui};
 use crate::last::LastRun;
 use crate::output::Style;
-use crate::request::{self, Terminals};
+use crate::request::{self, Mode, Terminals};
 use crate::shared_verbs::SharedVerb;
-use crate::{Around, Interactive, exit, files, persist, print, say};
+use crate::{Around, Interactive, exit, files, named, persist, print, say, terminals, tui};
 use bssh_client::{Core, Persist, Start};
 use bssh_protocol::handshake::ClientInfo;
 use bssh_protocol::methods::GroupList;
@@ -34,16 +34,22 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
     match &args.subcommand {
         Some(Sub::Completions { shell }) => return completions(*shell),
         Some(Sub::Man) => return man(),
-        Some(Sub::Shared(verb)) => return shared(verb, &args, around).await,
-        Some(Sub::Repl { single_node }) => {
+        Some(Sub::Run(run)) => {
             drop(core);
+            return in_session(&args, around, Some(run)).await;
+        }
+        Some(Sub::Session { .. }) => return in_session(&args, around, None).await,
+        Some(Sub::Shared(verb)) => return shared(verb, &args, around).await,
+        Some(Sub::Repl { single_node, multiplex }) => {
+            drop(core);
+            let single = (*single_node || *multiplex).then_some(*single_node);
             let persist = match wanted(&args, around) {
                 Ok(wanted) => wanted.unwrap_or_default(),
                 Err(status) => return status,
             };
-            return (around.repl)(interactive(&args, (*single_node, persist), around)).await;
+            return (around.repl)(interactive(&args, (single, persist), around)).await;
         }
-        None if args.words.is_empty() => {
+        None if args.words.is_empty() && args.connect.tty == 0 => {
             say("bssh: no command given\nhint: bssh -H NODES COMMAND…, bssh HOST, or bssh --help");
             return exit::USAGE;
         }
@@ -57,7 +63,7 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
         },
     };
     let ui = ui(&args, around, last);
-    let status = dispatch(&args, &core, &ui).await;
+    let status = dispatch(&args, &core, &ui, &around.environment.term).await;
     // The status is known; a core that hangs must not hold it back.
     let _ = tokio::time::timeout(LEAVE, core.close()).await;
     status
@@ -71,8 +77,37 @@ async fn shared(verb: &SharedVerb, args: &Args, around: &Around) -> u8 {
     }
 }
 
+/// What needs the shared core: a command in a session (started if need be), or a look at them.
+async fn in_session(args: &Args, around: &Around, run: Option<&named::RunIn>) -> u8 {
+    let core = match run {
+        None => commands::shared::running(starting(around)).await,
+        Some(_) => match wanted(args, around) {
+            Ok(wanted) => named::shared_core(starting(around), wanted).await,
+            Err(status) => Err(status),
+        },
+    };
+    let core = match core {
+        Ok(core) => core,
+        Err(status) => return status,
+    };
+    let status = match (run, &args.subcommand) {
+        (Some(run), _) => named::run(&core, args, run, ui(args, around, None).style).await,
+        (None, Some(Sub::Session { verb })) => {
+            named::look(&core, verb, args.output.json.is_some()).await
+        }
+        _ => exit::GENERAL,
+    };
+    // The status is known; a core that hangs must not hold it back.
+    let _ = tokio::time::timeout(LEAVE, core.close()).await;
+    status
+}
+
 /// What a REPL needs; it starts a core of its own.
-fn interactive(args: &Args, (single, persist): (bool, Persist), around: &Around) -> Interactive {
+fn interactive(
+    args: &Args,
+    (single, persist): (Option<bool>, Persist),
+    around: &Around,
+) -> Interactive {
     let environment = &around.environment;
     Interactive {
         targets: request::targets(args),
@@ -95,7 +130,10 @@ pub(crate) async fn known(words: &[OsString], name: &str, around: &Around) -> Op
     groups.iter().any(|g| g.source == "cluster" && g.name == name).then_some(core)
 }
 
-async fn dispatch(args: &Args, core: &Core, ui: &Ui) -> u8 {
+async fn dispatch(args: &Args, core: &Core, ui: &Ui, term: &str) -> u8 {
+    if args.connect.tty > 0 && !matches!(args.subcommand, None | Some(Sub::Exec { .. })) {
+        return wrong("-t is for commands and shells");
+    }
     let words = match &args.subcommand {
         None => Some(&args.words),
         Some(Sub::Exec { words }) => Some(words),
@@ -114,19 +152,40 @@ async fn dispatch(args: &Args, core: &Core, ui: &Ui) -> u8 {
         Some(Sub::Forward { verb }) => return commands::forward(core, args, verb).await,
         Some(Sub::Gate { verb }) => return commands::gate(core, args, verb).await,
         Some(Sub::Agent { verb }) => return commands::agent(core, args, verb).await,
-        Some(Sub::Completions { .. } | Sub::Man | Sub::Repl { .. } | Sub::Shared(_)) => {
+        Some(
+            Sub::Completions { .. }
+            | Sub::Man
+            | Sub::Repl { .. }
+            | Sub::Run(_)
+            | Sub::Session { .. }
+            | Sub::Shared(_),
+        ) => {
             return exit::GENERAL;
         }
     };
+    match terminals::is_wanted(args) {
+        Ok(false) => {}
+        Ok(true) => {
+            let action = words.filter(|words| !words.is_empty()).map(|w| request::action(w));
+            return match action.transpose() {
+                Ok(action) => terminals::terminals(core, args, action, (ui, term)).await,
+                Err(why) => wrong(&why),
+            };
+        }
+        Err(why) => return wrong(&why),
+    }
     let terminals =
         Terminals { stdin: std::io::stdin().is_terminal(), stdout: ui.style.out_terminal };
-    match request::request(args, words.map(Vec::as_slice), terminals) {
+    match request::request(args, words.map(Vec::as_slice), terminals, term) {
+        Ok(request) if request.view.mode == Mode::Tui => tui::tui(core, request, ui).await,
         Ok(request) => commands::exec(core, request, ui).await,
-        Err(why) => {
-            say(&format!("bssh: {why}"));
-            exit::USAGE
-        }
+        Err(why) => wrong(&why),
     }
+}
+
+fn wrong(why: &str) -> u8 {
+    say(&format!("bssh: {why}"));
+    exit::USAGE
 }
 
 /// The arguments, or the status after saying what is wrong with them.

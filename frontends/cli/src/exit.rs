@@ -51,7 +51,7 @@ fn by_table(s: &Summary) -> u8 {
 }
 
 /// One node's status in the words of a shell.
-fn node_status(ended: Option<&Ended>) -> u8 {
+pub(crate) fn node_status(ended: Option<&Ended>) -> u8 {
     let Some(ended) = ended else { return TRANSPORT };
     match &ended.exit {
         Some(Exit::Status(status)) => u8::try_from(*status).unwrap_or(TRANSPORT),

@@ -12,6 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Grammar {
     Ssh,
+    /// sftp's own, behind the word.
+    Sftp,
     Cluster,
     /// `-C NAME`: the cluster grammar if the configuration knows a cluster of that name, else
     /// ssh's `-C`.
@@ -25,6 +27,9 @@ pub(crate) fn decide(program: &OsStr, words: &[OsString]) -> Grammar {
     let name = std::path::Path::new(program).file_name().unwrap_or(program);
     if name == "ssh" || words.first().is_some_and(|w| w == "ssh") {
         return Grammar::Ssh;
+    }
+    if words.first().is_some_and(|w| w == "sftp") {
+        return Grammar::Sftp;
     }
     if words.is_empty() {
         return Grammar::Cluster;
@@ -73,19 +78,20 @@ const SUBCOMMANDS: &[&str] = &[
     "gate",
     "agent",
     "core",
+    "sftp",
+    "run",
+    "session",
 ];
 
 /// Subcommands that are reserved and not built yet; `demo` never comes here from an executable
 /// that has it.
-const ABSENT: &[&str] = &["demo", "session", "job", "sftp", "cache-stats"];
+const ABSENT: &[&str] = &["demo", "job", "cache-stats"];
 
 /// Flags of the cluster grammar that are reserved and not built yet.
 const ABSENT_FLAGS: &[(&str, &str)] = &[
-    ("t", "a terminal on several nodes; `bssh -t HOST` opens one on a single host"),
     ("L", "forwards for several nodes; `bssh -L SPEC HOST` opens one for a single host"),
     ("R", "forwards for several nodes; `bssh -R SPEC HOST` opens one for a single host"),
     ("D", "forwards for several nodes; `bssh -D SPEC HOST` opens one for a single host"),
-    ("tui", "full-screen view"),
 ];
 
 /// Short flags that give targets.
@@ -119,9 +125,15 @@ const LONG_VALUES: &[&str] = &[
     "max-output",
     "color",
     "persist",
+    "agent-keys",
+    "agent-confirm",
+    "agent-sock",
     "skip",
     "symlinks",
     "stall",
+    "agent-keys",
+    "agent-confirm",
+    "agent-sock",
 ];
 
 /// What skimming found before the first word of a command or subcommand.
@@ -145,7 +157,17 @@ impl Seen {
         if let Some((flag, what)) = &self.absent_flag {
             return Some(format!("{flag}: this build has no {what}"));
         }
-        let word = self.first_word.as_deref().filter(|w| !self.separated && ABSENT.contains(w))?;
+        let word = self.first_word.as_deref().filter(|_| !self.separated)?;
+        if word == "sftp" {
+            return Some(
+                "sftp is for one node, and its options come behind the word\nhint: bssh sftp \
+                 [options] [user@]host[:path]; to run the command sftp on the nodes write `-- sftp …`"
+                    .to_owned(),
+            );
+        }
+        if !ABSENT.contains(&word) {
+            return None;
+        }
         Some(format!(
             "this build has no subcommand {word}\nhint: to run the command {word} on the nodes \
              write `-- {word} …`; to log in to a host of that name, `bssh ssh {word}`"
@@ -295,6 +317,8 @@ mod tests {
             ("-x host ping", Grammar::Ssh),
             ("nodes expand -- a[1-2]", Grammar::Cluster),
             ("ssh ping", Grammar::Ssh),
+            ("sftp -b x host", Grammar::Sftp),
+            ("-- sftp", Grammar::Ssh),
             ("ssh -H a", Grammar::Ssh),
             // No subcommand, but a host.
             ("-- ping", Grammar::Ssh),
@@ -311,16 +335,17 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused_by_name() {
-        for line in
-            ["-t -H a top", "-H a -L 1:b:2 ls", "-H a --tui ls", "-H a session ls", "-H a sftp"]
-        {
+        for line in ["-H a -L 1:b:2 ls", "-H a job ls", "-H a cache-stats"] {
             let got = check("bssh", line);
             assert!(
                 matches!(&got, Grammar::Refused(why) if why.contains("this build has no")),
                 "{line}: {got:?}"
             );
         }
-        assert_eq!(check("bssh", "-H a -- sftp"), Grammar::Cluster);
+        for line in ["-p 22 sftp host", "-H a sftp host"] {
+            assert!(matches!(check("bssh", line), Grammar::Refused(_)), "{line}");
+        }
+        assert_eq!(check("bssh", "-H a -- sync"), Grammar::Cluster);
         assert_eq!(check("bssh", "-H a ls -t"), Grammar::Cluster);
     }
 

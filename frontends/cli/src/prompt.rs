@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, oneshot, watch};
 use zeroize::Zeroizing;
 
 /// The program where `SSH_ASKPASS` names none, as in ssh.
@@ -29,6 +29,8 @@ pub(crate) struct TerminalPrompter {
     /// Held while a question is on the terminal.
     turn: Mutex<()>,
     open: AtomicUsize,
+    /// A view has the whole screen: questions wait until it has given it back.
+    full_screen: watch::Sender<bool>,
 }
 
 /// How a person can be asked.
@@ -56,6 +58,7 @@ impl TerminalPrompter {
             password: environment.password.take(),
             turn: Mutex::new(()),
             open: AtomicUsize::new(0),
+            full_screen: watch::Sender::new(false),
         }
     }
 
@@ -64,9 +67,18 @@ impl TerminalPrompter {
         self.open.load(Ordering::Relaxed) > 0
     }
 
+    /// A view has taken the whole screen, or has given it back for a question.
+    pub(crate) fn yield_to_full_screen(&self, taken: bool) {
+        self.full_screen.send_replace(taken);
+    }
+
     async fn ask(&self, text: String, want: Want) -> Option<Zeroizing<String>> {
         let _turn = self.turn.lock().await;
         let _open = Open::new(&self.open);
+        if self.way == Way::Terminal {
+            // The sender is ours: it does not go.
+            let _ = self.full_screen.subscribe().wait_for(|taken| !taken).await;
+        }
         match &self.way {
             Way::Terminal => ask_terminal(text, want).await,
             Way::Askpass(program) => ask_program(program, &text, want).await,

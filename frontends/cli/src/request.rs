@@ -4,7 +4,7 @@
 //! nodes behind an expression, the configuration's defaults).
 
 use crate::args::{Args, ExitRule, Json};
-use bssh_protocol::exec::{Action, ExecParams, Settings, Targets};
+use bssh_protocol::exec::{Action, ExecParams, PtyRequest, Settings, Targets};
 use bssh_protocol::stream::{Base64Bytes, Sink, Source};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -58,6 +58,8 @@ pub(crate) enum Mode {
     Ping,
     /// Nothing on stdout.
     Silent,
+    /// The whole screen.
+    Tui,
 }
 
 /// Which of the standard descriptors are terminals.
@@ -75,6 +77,7 @@ pub(crate) fn request(
     args: &Args,
     words: Option<&[OsString]>,
     terminals: Terminals,
+    term: &str,
 ) -> Result<Request, String> {
     let view = view(args, words.is_some(), terminals);
     let run = &args.run;
@@ -95,6 +98,7 @@ pub(crate) fn request(
         batches: run.batch.clone(),
         pause_ms: run.pause.map(millis),
         sudo: run.sudo,
+        pty: (args.connect.tty > 0).then(|| pty(term)),
         forward_agent: args.connect.agent.forwards(),
         agent: args.connect.agent.settings(),
         ..ExecParams::default()
@@ -104,6 +108,12 @@ pub(crate) fn request(
         false => run.exit_code.unwrap_or(ExitRule::Default),
     };
     Ok(Request { params, view, rule })
+}
+
+/// A terminal for a command where there is none here (`-tt`).
+fn pty(term: &str) -> PtyRequest {
+    let term = if term.is_empty() { "dumb" } else { term }.to_owned();
+    PtyRequest { term, cols: 80, rows: 24, ..PtyRequest::default() }
 }
 
 /// Our own stdin, lent to the core.
@@ -157,7 +167,7 @@ pub(crate) fn settings(args: &Args) -> Settings {
 }
 
 /// The words joined by blanks, as ssh sends them.
-fn action(words: &[OsString]) -> Result<Action, String> {
+pub(crate) fn action(words: &[OsString]) -> Result<Action, String> {
     let words: Vec<&[u8]> = words.iter().map(|w| w.as_bytes()).collect();
     let line = words.join(&b' ');
     if line.iter().all(u8::is_ascii_whitespace) {
@@ -173,6 +183,7 @@ fn view(args: &Args, has_output: bool, terminals: Terminals) -> ViewPlan {
     let o = &args.output;
     let all = o.gather_all;
     let mode = match o.json {
+        _ if o.tui => Mode::Tui,
         Some(Json::Events) => Mode::Json,
         Some(Json::Summary) => Mode::JsonSummary,
         None if !has_output => Mode::Ping,
@@ -215,7 +226,7 @@ mod tests {
 
     fn from(line: &str, terminals: Terminals) -> Request {
         let args = Args::try_parse_from(std::iter::once("bssh").chain(line.split(' '))).unwrap();
-        request(&args, Some(&args.words), terminals).unwrap()
+        request(&args, Some(&args.words), terminals, "xterm").unwrap()
     }
 
     #[test]
@@ -274,6 +285,7 @@ mod tests {
             ("-H a --json x", TERMINAL, Mode::Json),
             ("-H a --json=summary x", TERMINAL, Mode::JsonSummary),
             ("-H a --output-dir d x", TERMINAL, Mode::Silent),
+            ("-H a --tui x", TERMINAL, Mode::Tui),
             ("-H a --output-dir d -b x", TERMINAL, Mode::Gather { all: false }),
         ] {
             assert_eq!(from(line, terminals).view.mode, mode, "{line}");
@@ -289,13 +301,14 @@ mod tests {
             "-f 0 -H a x",
             "--pause 1 -H a x",
             "--json=xml -H a x",
+            "--tui -b -H a x",
             "-S --exit-code max -H a x",
         ] {
             let words = std::iter::once("bssh").chain(line.split(' '));
             assert!(Args::try_parse_from(words).is_err(), "{line}");
         }
         let args = Args::try_parse_from(["bssh", "-H", "a", ""]).unwrap();
-        assert!(request(&args, Some(&args.words), PIPES).is_err());
+        assert!(request(&args, Some(&args.words), PIPES, "").is_err());
     }
 
     #[test]

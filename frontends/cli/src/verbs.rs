@@ -1,6 +1,48 @@
-//! What follows `bssh forward`, `bssh gate` and `bssh agent`.
+//! What follows `bssh nodes`, `bssh forward`, `bssh gate` and `bssh agent`.
 
 use clap::Subcommand;
+
+/// Without expressions, the verbs read them from stdin.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodesVerb {
+    /// One node a line
+    Expand { exprs: Vec<String> },
+    /// The shortest expression
+    Fold { exprs: Vec<String> },
+    /// How many nodes
+    Count { exprs: Vec<String> },
+    /// Some nodes at random
+    Pick { n: usize, exprs: Vec<String> },
+    /// Parts of nearly equal size, one a line
+    Split {
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        n: u32,
+        exprs: Vec<String>,
+    },
+}
+
+impl NodesVerb {
+    /// The expressions, whatever is done with them.
+    pub(crate) fn exprs(&self) -> &[String] {
+        match self {
+            NodesVerb::Expand { exprs }
+            | NodesVerb::Fold { exprs }
+            | NodesVerb::Count { exprs }
+            | NodesVerb::Pick { exprs, .. }
+            | NodesVerb::Split { exprs, .. } => exprs,
+        }
+    }
+
+    pub(crate) fn exprs_mut(&mut self) -> &mut [String] {
+        match self {
+            NodesVerb::Expand { exprs }
+            | NodesVerb::Fold { exprs }
+            | NodesVerb::Count { exprs }
+            | NodesVerb::Pick { exprs, .. }
+            | NodesVerb::Split { exprs, .. } => exprs,
+        }
+    }
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ForwardVerb {

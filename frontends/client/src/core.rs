@@ -11,6 +11,7 @@ use crate::service::Frontend;
 use crate::sessions::{Queue, SessionEvent, Sessions};
 use crate::shared::{self, Passing, Persist};
 use crate::sync::Syncs;
+use crate::tasks::Tasks;
 use crate::transfer::{Transfer, Transfers};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::ExecParams;
@@ -150,6 +151,7 @@ pub(crate) struct Handles {
     sessions: Arc<Queue>,
     transfers: Arc<Transfers>,
     pub(crate) syncs: Arc<Syncs>,
+    pub(crate) tasks: Arc<Tasks>,
 }
 
 impl Handles {
@@ -159,6 +161,7 @@ impl Handles {
         self.ptys.lost();
         self.transfers.lost(how);
         self.syncs.lost(how);
+        self.tasks.lost();
         self.sessions.push(SessionEvent::Lost(how.to_owned()), None);
     }
 }
@@ -291,6 +294,7 @@ impl Core {
             sessions: handles.sessions.clone(),
             transfers: handles.transfers.clone(),
             syncs: handles.syncs.clone(),
+            tasks: handles.tasks.clone(),
             events: sender,
             log_file: start.log_file,
         };
@@ -338,7 +342,7 @@ impl Core {
     pub async fn call<M: Method>(&self, params: &M::Params) -> Result<M::Result, CallError> {
         let result = self.link.call::<M>(params).await;
         match result {
-            Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
+            Err(error) if self.is_gone(&error) => Err(self.explain().await),
             result => result,
         }
     }
@@ -364,7 +368,7 @@ impl Core {
             .call_then::<ExecStart, _>(&params, move |started| runs.open(&link, started, windows))
             .await;
         match opened {
-            Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
+            Err(error) if self.is_gone(&error) => Err(self.explain().await),
             opened => opened,
         }
     }
@@ -394,7 +398,7 @@ impl Core {
             .call_then::<TransferStart, _>(params, move |started| transfers.open(&link, started))
             .await;
         match opened {
-            Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
+            Err(error) if self.is_gone(&error) => Err(self.explain().await),
             opened => opened,
         }
     }
@@ -424,6 +428,11 @@ impl Core {
     pub async fn close(self) -> Lost {
         self.link.close();
         self.lost().await
+    }
+
+    /// The core itself is gone; a node that is says so with the same code.
+    pub(crate) fn is_gone(&self, error: &CallError) -> bool {
+        error.code == Kind::Disconnected.code() && self.link.has_ended()
     }
 
     pub(crate) async fn explain(&self) -> CallError {

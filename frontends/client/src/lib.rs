@@ -23,8 +23,8 @@
 //! ```
 //!
 //! Reading order: `core` (start, call, end), `child` (the process), `shared` (the core others
-//! use, too), `run` (one command over many nodes), `sessions` (shell states), `pty` (a terminal), `transfer` (files), `sync` (trees kept
-//! the same), `prompter` (questions to a person).
+//! use, too), `run` (one command over many nodes), `sessions` (shell states), `pty` (a terminal),
+//! `transfer` and `tasks` (files), `sync` (trees kept the same), `prompter` (questions to a person).
 
 mod child;
 mod core;
@@ -35,12 +35,13 @@ mod service;
 mod sessions;
 mod shared;
 mod sync;
+mod tasks;
 mod transfer;
 
 pub use crate::core::{Core, Error, Start};
 pub use child::Lost;
 pub use prompter::{Answer, NoPrompter, Prompter};
-pub use pty::Pty;
+pub use pty::{Pty, PtyHandle};
 pub use run::{Channel, Run, RunEvent, window_for};
 pub use sessions::{SessionEvent, Sessions};
 pub use shared::Persist;

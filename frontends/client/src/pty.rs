@@ -21,6 +21,24 @@ pub struct Pty {
     over: bool,
 }
 
+/// A way to a pty that somebody else reads. Does not hang up when dropped.
+#[derive(Debug, Clone)]
+pub struct PtyHandle {
+    id: PtyId,
+    link: Link,
+}
+
+impl PtyHandle {
+    /// Tells the terminal's new size.
+    ///
+    /// # Errors
+    /// `handle.unknown`: it is over.
+    pub async fn resize(&self, cols: u32, rows: u32) -> Result<(), CallError> {
+        let params = PtyResize { pty: self.id, cols, rows, px_width: 0, px_height: 0 };
+        self.link.call::<PtyResizeTo>(&params).await.map(drop)
+    }
+}
+
 /// The ptys of a link.
 #[derive(Debug, Default)]
 pub(crate) struct Ptys {
@@ -85,8 +103,12 @@ impl Pty {
     /// # Errors
     /// `handle.unknown`: it is over.
     pub async fn resize(&self, cols: u32, rows: u32) -> Result<(), CallError> {
-        let params = PtyResize { pty: self.id, cols, rows, px_width: 0, px_height: 0 };
-        self.link.call::<PtyResizeTo>(&params).await.map(drop)
+        self.handle().resize(cols, rows).await
+    }
+
+    /// A way to it for whoever does not read it.
+    pub fn handle(&self) -> PtyHandle {
+        PtyHandle { id: self.id, link: self.link.clone() }
     }
 
     /// How it ended; none: the core is gone.

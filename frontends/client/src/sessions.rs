@@ -7,7 +7,7 @@
 
 use crate::run::Channel;
 use bssh_protocol::error::CallError;
-use bssh_protocol::link::{Link, StreamItem, StreamTarget};
+use bssh_protocol::link::{Link, StreamItem, StreamSender, StreamTarget};
 use bssh_protocol::methods::{SessionExec, SessionOpen, SessionSignalExec};
 use bssh_protocol::session::{
     ExecId, SessionExecDone, SessionExecParams, SessionOpenParams, SessionSignal,
@@ -86,6 +86,17 @@ impl Sessions {
     /// # Errors
     /// `handle.unknown`; what is wrong with the command.
     pub async fn exec(&self, params: &SessionExecParams) -> Result<ExecId, CallError> {
+        self.exec_fed(params).await.map(|(exec, _)| exec)
+    }
+
+    /// The same with the sending end of stdin, if `params.stdin` is a stream.
+    ///
+    /// # Errors
+    /// As [`Sessions::exec`].
+    pub async fn exec_fed(
+        &self,
+        params: &SessionExecParams,
+    ) -> Result<(ExecId, Option<StreamSender>), CallError> {
         let window = params.window.unwrap_or(bssh_protocol::stream::WINDOW);
         let (link, queue) = (self.link.clone(), self.queue.clone());
         self.link
@@ -97,7 +108,9 @@ impl Sessions {
                     let target = Arc::new(Target { queue: queue.clone(), exec, channel });
                     link.receive_into(id, window, u64::from(id), target);
                 }
-                exec
+                // What the core takes of a stream before it says more.
+                let first = bssh_protocol::stream::WINDOW;
+                (exec, started.stdin.map(|id| link.sender(id, first)))
             })
             .await
     }

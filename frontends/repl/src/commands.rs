@@ -40,14 +40,18 @@ impl Repl<'_> {
             Line::Status => self.tell_status(),
             Line::Reconnect => self.reconnect().await,
             Line::Help => {
+                let switch = self.switch.clone();
                 for (name, what) in COMMANDS {
-                    self.screen.line(&format!("{name:<18} {what}"));
+                    let name = name.replacen('!', &switch, 1);
+                    self.screen.line(&format!("{name:<28} {what}"));
                 }
             }
             Line::Set(setting) => self.set(setting.as_ref()),
             Line::Session => self.tell_sessions(),
             Line::Reset => self.reset().await,
             Line::Shell(node) => self.shell(node).await,
+            Line::Files(files) => self.transfer(files).await,
+            Line::Act(act) => self.act(act).await,
             Line::Background(command) => self.background(&command).await,
             Line::Jobs => self.tell_jobs(),
             Line::Job(n) => self.read_job(n).await,
@@ -56,13 +60,13 @@ impl Repl<'_> {
         }
     }
 
-    fn wrong(&mut self, why: &str) {
+    pub(crate) fn wrong(&mut self, why: &str) {
         self.status = 2;
         crate::say(why);
     }
 
     /// Nodes by an expression; one that begins a single node's name stands for that node.
-    async fn find(&mut self, expr: &str) -> Option<Vec<usize>> {
+    pub(crate) async fn find(&mut self, expr: &str) -> Option<Vec<usize>> {
         let begins = |n: &usize| self.nodes.all.get(*n).is_some_and(|n| n.name.starts_with(expr));
         let is = |n: &usize| self.nodes.all.get(*n).is_some_and(|n| n.name == expr);
         let all = 0..self.nodes.all.len();
@@ -107,7 +111,7 @@ impl Repl<'_> {
     }
 
     fn list(&mut self) {
-        let look = self.screen.look;
+        let look = self.screen.paint.look;
         let line = |n: &crate::nodes::Node| {
             let mark = if n.active { "*" } else { " " };
             format!("{mark} {} {}", n.dot(&look), n.name)
@@ -121,7 +125,7 @@ impl Repl<'_> {
         let active = self.nodes.active().len();
         self.screen.line(&format!("{there} of {all} nodes are there, {active} are active"));
         let lost = self.nodes.all.iter().filter(|n| n.place != Place::Ready);
-        let lines: Vec<String> = lost.map(|n| n.why(&self.screen.look)).collect();
+        let lines: Vec<String> = lost.map(|n| n.why(&self.screen.paint.look)).collect();
         lines.iter().for_each(|line| self.screen.line(line));
     }
 
@@ -161,7 +165,7 @@ impl Repl<'_> {
         while !self.nodes.settled() && self.over.is_none() {
             match self.sessions.next().await {
                 SessionEvent::State(change) => {
-                    if let Some(news) = self.nodes.take(change, &self.screen.look) {
+                    if let Some(news) = self.nodes.take(change, &self.screen.paint.look) {
                         self.screen.line(&news);
                     }
                 }
@@ -179,11 +183,14 @@ impl Repl<'_> {
             Some(Setting::Timestamps(on)) => self.screen.timestamps = *on,
             Some(Setting::Output(output)) => self.output = *output,
             Some(Setting::Timeout(limit)) => self.timeout = *limit,
+            Some(Setting::Prompt(format)) => self.format.clone_from(format),
             None => {
                 let on = if self.screen.timestamps { "on" } else { "off" };
                 let output = if self.output == Output::Gather { "gather" } else { "stream" };
                 let limit = self.timeout.unwrap_or(Duration::ZERO).as_secs();
-                self.screen.line(&format!("timestamps {on}\noutput {output}\ntimeout {limit}"));
+                let prompt = self.format.as_deref().unwrap_or("default");
+                let text = format!("timestamps {on}\noutput {output}\ntimeout {limit}");
+                self.screen.line(&format!("{text}\nprompt {prompt}"));
             }
         }
     }
@@ -191,7 +198,7 @@ impl Repl<'_> {
     fn tell_sessions(&mut self) {
         let line = |n: &crate::nodes::Node| match n.place {
             Place::Ready => format!("{}  {}  {}", n.name, n.shell, n.shown_cwd()),
-            _ => n.why(&self.screen.look),
+            _ => n.why(&self.screen.paint.look),
         };
         let lines: Vec<String> = self.nodes.all.iter().map(line).collect();
         let text = harmless(lines.join("\n").as_bytes());

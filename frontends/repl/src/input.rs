@@ -3,26 +3,22 @@
 //! The thread reads a line only when it is told to, so that the terminal belongs to commands and
 //! to `:shell` in between. Completion of remote paths is asked of the loop, which answers while it
 //! waits for the line; a node that does not answer in time completes nothing.
+//!
+//! What is completed and how lines are coloured is in `complete`.
 
-use crate::words::COMMANDS;
-use rustyline::completion::{Completer, Pair};
+use crate::complete::Helper;
+use crate::paint::{Paint, Role};
 use rustyline::error::ReadlineError;
-use rustyline::highlight::Highlighter;
-use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
-use rustyline::validate::Validator;
-use rustyline::{Config, Context, Editor, Helper};
+use rustyline::{Config, Editor};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::mpsc as blocking;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Lines kept.
 const HISTORY: usize = 1000;
-/// How long a node may take to complete a path.
-const COMPLETION: Duration = Duration::from_secs(2);
 /// Questions for the loop; one person types one at a time.
 const ASKS: usize = 4;
 
@@ -36,16 +32,23 @@ pub(crate) enum Typed {
     End,
     /// The terminal is gone.
     Failed(String),
-    /// A path is to be completed, on the node.
+    /// Something is to be completed, on the node.
     Complete(Ask),
 }
 
 /// A question of the completer.
 #[derive(Debug)]
 pub(crate) struct Ask {
-    /// As typed so far.
+    pub what: Asked,
+    /// As typed so far, without quotes.
     pub prefix: String,
     pub answer: blocking::SyncSender<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Path,
+    Command,
 }
 
 /// The line editor.
@@ -54,23 +57,34 @@ pub(crate) struct Input {
     typed: mpsc::Receiver<Typed>,
     /// None: nobody types, lines come from a file.
     typing: Option<Arc<Mutex<Typing>>>,
+    paint: Paint,
+}
+
+/// What the editor knows by itself.
+pub(crate) struct Words {
+    /// Nodes and groups.
+    pub names: Vec<String>,
+    /// What begins a line about nodes.
+    pub switch: String,
+    pub paint: Paint,
 }
 
 /// The line that is being typed, as far as it is known outside the editor.
 #[derive(Default)]
-struct Typing {
-    prompt: String,
-    line: String,
+pub(crate) struct Typing {
+    /// As it is drawn.
+    pub prompt: String,
+    pub line: String,
     /// Byte offset of the cursor.
-    at: usize,
+    pub at: usize,
 }
 
 impl Input {
-    /// Starts the editor. `names` are nodes and groups, for completion.
+    /// Starts the editor. `words` are what can be completed here.
     ///
     /// # Errors
     /// No terminal and no file to read from.
-    pub(crate) fn start(history: Option<PathBuf>, names: Vec<String>) -> Result<Input, String> {
+    pub(crate) fn start(history: Option<PathBuf>, words: Words) -> Result<Input, String> {
         let config = Config::builder()
             .max_history_size(HISTORY)
             .and_then(|b| b.history_ignore_dups(true))
@@ -78,12 +92,12 @@ impl Input {
             .history_ignore_space(true)
             .completion_type(rustyline::CompletionType::List)
             .build();
-        let mut editor: Editor<Completion, FileHistory> =
+        let mut editor: Editor<Helper, FileHistory> =
             Editor::with_config(config).map_err(|e| e.to_string())?;
         let (tell, typed) = mpsc::channel(ASKS);
         let typing = Arc::new(Mutex::new(Typing::default()));
-        let helper = Completion { names, ask: tell.clone(), typing: typing.clone() };
-        editor.set_helper(Some(helper));
+        let paint = words.paint.clone();
+        editor.set_helper(Some(Helper::new(words, tell.clone(), typing.clone())));
         if let Some(file) = &history {
             // There is none at first.
             let _ = editor.load_history(file);
@@ -108,13 +122,13 @@ impl Input {
             }
         });
         let typing = Some(typing).filter(|_| std::io::stdin().is_terminal());
-        Ok(Input { prompts, typed, typing })
+        Ok(Input { prompts, typed, typing, paint })
     }
 
     /// Asks for a line; it comes through [`Input::next`].
     pub(crate) fn ask(&self, prompt: &str) {
         if let Some(typing) = &self.typing {
-            let prompt = prompt.to_owned();
+            let prompt = self.paint.paint(Role::Prompt, prompt);
             *lock(typing) = Typing { prompt, ..Typing::default() };
         }
         // Only one line is asked for at a time.
@@ -139,12 +153,12 @@ impl Input {
     }
 }
 
-fn lock(typing: &Mutex<Typing>) -> MutexGuard<'_, Typing> {
+pub(crate) fn lock(typing: &Mutex<Typing>) -> MutexGuard<'_, Typing> {
     typing.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes the history down, for its owner only.
-fn keep(editor: &mut Editor<Completion, FileHistory>, file: Option<&PathBuf>) {
+fn keep(editor: &mut Editor<Helper, FileHistory>, file: Option<&PathBuf>) {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     let Some(file) = file else { return };
     if !file.exists() {
@@ -156,73 +170,4 @@ fn keep(editor: &mut Editor<Completion, FileHistory>, file: Option<&PathBuf>) {
     // A history that cannot be written is no reason to stop.
     let _ = editor.append_history(file).or_else(|_| editor.save_history(file));
     let _ = std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600));
-}
-
-struct Completion {
-    names: Vec<String>,
-    ask: mpsc::Sender<Typed>,
-    typing: Arc<Mutex<Typing>>,
-}
-
-impl Helper for Completion {}
-impl Highlighter for Completion {}
-impl Validator for Completion {}
-impl Hinter for Completion {
-    type Hint = String;
-
-    /// Called with every change of the line; there is nothing to hint at.
-    fn hint(&self, line: &str, at: usize, _: &Context<'_>) -> Option<String> {
-        let mut typing = lock(&self.typing);
-        (typing.line, typing.at) = (line.to_owned(), at);
-        None
-    }
-}
-
-impl Completer for Completion {
-    type Candidate = Pair;
-
-    fn complete(
-        &self,
-        line: &str,
-        at: usize,
-        _: &Context<'_>,
-    ) -> rustyline::Result<(usize, Vec<Pair>)> {
-        let typed = line.get(..at).unwrap_or(line);
-        let start = typed.rfind([' ', ',', '=']).map_or(0, |n| n + 1);
-        let word = typed.get(start..).unwrap_or_default();
-        let of_nodes = typed.starts_with('!') && !typed.starts_with("!broadcast ")
-            || typed.starts_with(":shell ");
-        let (start, found) = if typed.starts_with(':') && start == 0 {
-            (0, matching(COMMANDS.iter().filter_map(|(n, _)| n.split(' ').next()), word))
-        } else if of_nodes {
-            let from = if start == 0 { 1 } else { start };
-            let word = typed.get(from..).unwrap_or_default();
-            let mut found = matching(self.names.iter().map(String::as_str), word);
-            if start == 0 {
-                let own =
-                    COMMANDS.iter().filter_map(|(n, _)| n.split(' ').next()?.strip_prefix('!'));
-                found.extend(matching(own.filter(|n| *n != "EXPR"), word));
-            }
-            (from, found)
-        } else {
-            (start, self.paths(word))
-        };
-        let pair = |text: String| Pair { display: text.clone(), replacement: text };
-        Ok((start, found.into_iter().map(pair).collect()))
-    }
-}
-
-impl Completion {
-    fn paths(&self, prefix: &str) -> Vec<String> {
-        let (answer, answered) = blocking::sync_channel(1);
-        let ask = Ask { prefix: prefix.to_owned(), answer };
-        match self.ask.blocking_send(Typed::Complete(ask)) {
-            Ok(()) => answered.recv_timeout(COMPLETION).unwrap_or_default(),
-            Err(_) => Vec::new(),
-        }
-    }
-}
-
-fn matching<'a>(all: impl Iterator<Item = &'a str>, word: &str) -> Vec<String> {
-    all.filter(|one| one.starts_with(word)).map(str::to_owned).collect()
 }

@@ -3,12 +3,18 @@
 //! A plain frontend: everything it does goes through the protocol, and the core owns the nodes'
 //! sessions. The walk of a line: `input` (typed, in a thread of its own) → `words` (what it
 //! means) → `session` (the loop: events of nodes, commands, signals) → `collect` (what they
-//! said) → `show`. `:shell` leaves it for a raw terminal (`shell`) and comes back.
+//! said) → `show`. `:shell` leaves it for a raw terminal (`shell`) and comes back. `commands`,
+//! `files` and `acts` do what is not for the nodes' shells; `complete` is Tab and colours, `paint`
+//! the colours of the configuration.
 
+mod acts;
 mod collect;
 mod commands;
+mod complete;
+mod files;
 mod input;
 mod nodes;
+mod paint;
 mod session;
 mod shell;
 mod show;
@@ -16,6 +22,8 @@ mod words;
 
 use bssh_client::{Core, Persist, Start};
 use bssh_protocol::exec::Targets;
+use bssh_protocol::methods::{GroupResolve, SessionConfigured};
+use bssh_protocol::node::ResolveParams;
 use bssh_term::Look;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{IsTerminal, Write};
@@ -35,8 +43,8 @@ pub struct Plan {
     pub history: Option<PathBuf>,
     /// How many nodes are connected to at once.
     pub fanout: Option<u32>,
-    /// A plain shell on the one node instead.
-    pub single: bool,
+    /// A plain shell on the one node instead; none: what the configuration says.
+    pub single: Option<bool>,
 }
 
 /// How long a core may take to end after its last answer: it ends what runs on the nodes.
@@ -65,6 +73,7 @@ impl Drop for Settings {
 pub async fn run(plan: Plan) -> u8 {
     let _settings = Settings::save();
     let Plan { targets, start, persist, look, term, history, fanout, single } = plan;
+    let only_configured = single.is_none();
     let core = match Core::obtain(start, persist).await {
         Ok(core) => core,
         Err(error) => {
@@ -72,19 +81,47 @@ pub async fn run(plan: Plan) -> u8 {
             return 1;
         }
     };
-    let status = match single {
-        true => shell::shell(&core, targets, &term).await.unwrap_or_else(|why| {
-            say(&format!("bssh: {why}"));
-            255
-        }),
-        false => {
-            let wishes = session::Wishes { targets, look, term, history, fanout };
-            session::session(&core, wishes).await
+    let status = match core.call::<SessionConfigured>(&targets).await {
+        Ok(configured) => {
+            let wanted = configured.default_mode.as_deref() == Some("singleNode");
+            let single = single.unwrap_or(wanted && is_one(&core, &targets).await);
+            if single {
+                shell::shell(&core, targets, &term).await.unwrap_or_else(|why| {
+                    say(&format!("bssh: {why}"));
+                    255
+                })
+            } else {
+                let one_at_a_time = wanted && only_configured;
+                let wishes = session::Wishes {
+                    targets,
+                    look,
+                    term,
+                    history,
+                    fanout,
+                    one_at_a_time,
+                    configured,
+                };
+                session::session(&core, wishes).await
+            }
+        }
+        Err(error) => {
+            say(&format!("bssh: {}", error.message));
+            2
         }
     };
     // The status is known; a core that hangs must not hold it back.
     let _ = tokio::time::timeout(LEAVE, core.close()).await;
     status
+}
+
+/// These targets are one node.
+async fn is_one(core: &Core, targets: &Targets) -> bool {
+    let params = ResolveParams {
+        expr: targets.nodes.clone(),
+        exclude: targets.exclude.clone(),
+        settings: targets.settings.clone(),
+    };
+    core.call::<GroupResolve>(&params).await.is_ok_and(|found| found.nodes.len() == 1)
 }
 
 /// A line for people on stderr. A stderr that is gone cannot be told about.

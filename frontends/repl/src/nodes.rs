@@ -112,12 +112,40 @@ impl Nodes {
             }
             _ => format!("[{there}/{n_active}]"),
         };
+        format!("{head} {}> ", self.shown_cwd())
+    }
+
+    /// The directory of the active nodes; `*` if they are in several.
+    pub(crate) fn shown_cwd(&self) -> String {
         let mut places = self.all.iter().filter(|n| n.active && !n.cwd.is_empty());
         let first = places.next().map(Node::shown_cwd).unwrap_or_default();
         let same = places.all(|n| n.shown_cwd() == first);
-        let cwd = if same { first } else { "*".to_owned() };
-        format!("{head} {cwd}> ")
+        if same { first } else { "*".to_owned() }
     }
+}
+
+/// The prompt of `interactive: prompt_format:`; a word in braces that is not known stays as it is.
+pub(crate) fn formatted(format: &str, values: &[(&str, String)]) -> String {
+    let mut out = String::with_capacity(format.len());
+    let mut rest = format;
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push_str(before);
+        let known = after.split_once('}').and_then(|(name, later)| {
+            values.iter().find(|(n, _)| *n == name).map(|(_, value)| (value, later))
+        });
+        match known {
+            Some((value, later)) => {
+                out.push_str(value);
+                rest = later;
+            }
+            None => {
+                out.push('{');
+                rest = after;
+            }
+        }
+    }
+    // The words of people and nodes must not drive the terminal.
+    (out + rest).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 fn count(there: usize, all: usize) -> String {
@@ -163,12 +191,26 @@ mod tests {
     use bssh_term::Terminal;
 
     fn nodes(n: usize) -> Nodes {
-        let sessions = (1..=n).map(|i| SessionNode { session: i as u64, node: format!("n{i}") });
+        let sessions = (1..=n).map(|i| SessionNode {
+            session: i as u64,
+            node: format!("n{i}"),
+            existing: false,
+        });
         let mut nodes = Nodes::new(sessions.collect());
         for node in &mut nodes.all {
             (node.place, node.cwd, node.home) = (Place::Ready, "/root/a".into(), "/root".into());
         }
         nodes
+    }
+
+    #[test]
+    fn a_prompt_of_ones_own() {
+        let values = [("node", "n1".to_owned()), ("pwd", "/a\x1b[2J".to_owned())];
+        for (format, want) in
+            [("{node}:{pwd}> ", "n1:/a?[2J> "), ("{nodes} {", "{nodes} {"), ("{{node}}", "{n1}")]
+        {
+            assert_eq!(formatted(format, &values), want);
+        }
     }
 
     #[test]

@@ -1,28 +1,34 @@
 //! The loop: a line is read, run on the active nodes, and shown; meanwhile nodes come and go.
 
+use crate::acts;
 use crate::collect::{Collect, Show};
 use crate::commands::Job;
-use crate::input::{Ask, Input, Typed};
-use crate::nodes::{Nodes, Place};
+use crate::input::{Ask, Asked, Input, Typed, Words};
+use crate::nodes::{Nodes, Place, formatted};
+use crate::paint::Paint;
 use crate::say;
 use crate::show::{Screen, fold};
 use crate::words::{self, Line, Output};
 use bssh_client::{Core, SessionEvent, Sessions};
 use bssh_protocol::exec::{Exit, Targets};
-use bssh_protocol::methods::GroupList;
-use bssh_protocol::node::GroupListParams;
-use bssh_protocol::session::{ExecId, SessionExecParams, SessionOpenParams, StateUse};
+use bssh_protocol::link::Notification;
+use bssh_protocol::methods::{GroupList, NodeResolve};
+use bssh_protocol::node::{ExplainParams, GroupListParams};
+use bssh_protocol::session::{ExecId, Interactive, SessionExecParams, SessionOpenParams, StateUse};
 use bssh_term::Look;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 /// Credit of each stream: small, for there may be a thousand of them.
 const WINDOW: u64 = 64 << 10;
 /// Completions shown at most.
 const MOST_PATHS: usize = 200;
+/// What begins a line about nodes unless the configuration says otherwise.
+const SWITCH: &str = "!";
 
 /// What the command line asked for.
 pub(crate) struct Wishes {
@@ -31,6 +37,9 @@ pub(crate) struct Wishes {
     pub term: String,
     pub history: Option<PathBuf>,
     pub fanout: Option<u32>,
+    /// Only the first node is active at first.
+    pub one_at_a_time: bool,
+    pub configured: Interactive,
 }
 
 /// A REPL under way.
@@ -43,6 +52,13 @@ pub(crate) struct Repl<'a> {
     pub term: String,
     pub output: Output,
     pub timeout: Option<Duration>,
+    /// What begins a line about nodes.
+    pub switch: String,
+    /// The prompt's format, if it is not the usual one.
+    pub format: Option<String>,
+    /// User and host of nodes, as far as a prompt has asked for them.
+    accounts: HashMap<usize, (String, String)>,
+    news: Option<mpsc::Receiver<Notification>>,
     pub jobs: Vec<Job>,
     /// Of the last line, for whoever runs a script.
     pub status: u8,
@@ -113,15 +129,28 @@ pub(crate) async fn session(core: &Core, wishes: Wishes) -> u8 {
             return 1;
         }
     };
+    let configured = wishes.configured;
+    let paint = Paint::new(wishes.look, &configured);
+    let mut screen = Screen::new(paint.clone());
+    screen.timestamps = configured.show_timestamps.unwrap_or(false);
+    let switch = configured.node_switch_prefix.clone().unwrap_or_else(|| SWITCH.to_owned());
+    let mut nodes = Nodes::new(opened.sessions);
+    if wishes.one_at_a_time {
+        nodes.all.iter_mut().skip(1).for_each(|node| node.active = false);
+    }
     let mut repl = Repl {
         core,
         sessions,
-        nodes: Nodes::new(opened.sessions),
-        screen: Screen::new(wishes.look),
+        nodes,
+        screen,
         targets: wishes.targets,
         term: wishes.term,
         output: Output::default(),
         timeout: None,
+        switch: switch.clone(),
+        format: configured.prompt_format,
+        accounts: HashMap::new(),
+        news: core.events(),
         jobs: Vec::new(),
         status: 0,
         signals,
@@ -129,7 +158,8 @@ pub(crate) async fn session(core: &Core, wishes: Wishes) -> u8 {
         over: None,
     };
     repl.connect().await;
-    let input = Input::start(wishes.history, repl.names().await);
+    let history = configured.history_file.map(PathBuf::from).or(wishes.history);
+    let input = Input::start(history, Words { names: repl.names().await, switch, paint });
     match input {
         Ok(mut input) => repl.read_lines(&mut input).await,
         Err(why) => {
@@ -152,10 +182,10 @@ impl Repl<'_> {
             }
         }
         for node in self.nodes.all.iter().filter(|node| node.place != Place::Ready) {
-            say(&node.why(&self.screen.look));
+            say(&node.why(&self.screen.paint.look));
         }
         let there = self.nodes.n_ready();
-        let look = &self.screen.look;
+        let look = &self.screen.paint.look;
         let sign = if there == n { look.glyphs.ok } else { look.glyphs.failed };
         say(&format!("{sign} {there} of {n} nodes; :help shows what can be done"));
     }
@@ -185,7 +215,7 @@ impl Repl<'_> {
                     break;
                 }
             };
-            match words::read(&line) {
+            match words::read(&line, &self.switch) {
                 Line::Quit => break,
                 line => self.obey(line).await,
             }
@@ -195,10 +225,19 @@ impl Repl<'_> {
 
     /// A line; news of nodes are shown above it meanwhile.
     async fn read_line(&mut self, input: &mut Input, names: &str) -> Typed {
-        input.ask(&self.nodes.prompt(&self.screen.look, names));
+        let prompt = match self.format.clone() {
+            None => self.nodes.prompt(&self.screen.paint.look, names),
+            Some(format) => self.own_prompt(&format).await,
+        };
+        input.ask(&prompt);
         let sessions = self.sessions.clone();
         loop {
             tokio::select! {
+                event = next_news(&mut self.news) => {
+                    if let Some(text) = acts::news(&event) {
+                        input.say(&text);
+                    }
+                }
                 typed = input.next() => match typed {
                     Typed::Complete(ask) => self.complete(ask).await,
                     typed => return typed,
@@ -217,10 +256,57 @@ impl Repl<'_> {
         }
     }
 
+    /// The prompt by the format of the configuration or `:set`.
+    async fn own_prompt(&mut self, format: &str) -> String {
+        let active = self.nodes.active();
+        let there = |n: &&usize| self.nodes.all.get(**n).is_some_and(|n| n.place == Place::Ready);
+        let ready = active.iter().filter(there).count();
+        let node = fold(self.core, &self.nodes, &active).await;
+        let (mut user, mut host) = (String::new(), node.clone());
+        if format.contains("{user}") || format.contains("{host}") {
+            let (first, one) = (active.first().copied(), active.len() == 1);
+            if let Some((its_user, its_host)) = self.account(first.unwrap_or(0)).await {
+                user = its_user;
+                host = if one { its_host } else { host };
+            }
+        }
+        let values = [
+            ("node", node),
+            ("user", user),
+            ("host", host),
+            ("pwd", self.nodes.shown_cwd()),
+            ("ready", ready.to_string()),
+            ("active", active.len().to_string()),
+        ];
+        formatted(format, &values)
+    }
+
+    /// User and host of a node. The core knows them; the answer is kept.
+    async fn account(&mut self, n: usize) -> Option<(String, String)> {
+        if let Some(known) = self.accounts.get(&n) {
+            return Some(known.clone());
+        }
+        let node = self.nodes.all.get(n)?.name.clone();
+        let settings = self.targets.settings.clone();
+        let params = ExplainParams { node, settings, ..ExplainParams::default() };
+        let explained = self.core.call::<NodeResolve>(&params).await.ok()?;
+        let account = (explained.user, explained.host);
+        self.accounts.insert(n, account.clone());
+        Some(account)
+    }
+
+    /// Waits for Ctrl-C; a signal that ends us is taken note of.
+    pub(crate) async fn interrupted(&mut self) {
+        tokio::select! {
+            _ = self.signals.interrupt.recv() => {}
+            status = self.signals.end.next() => self.over = Some(status),
+        }
+    }
+
     /// Something happened that no line waits for.
-    fn idle(&mut self, event: SessionEvent, input: Option<&Input>) {
+    pub(crate) fn idle(&mut self, event: SessionEvent, input: Option<&Input>) {
         let news = match event {
-            SessionEvent::State(change) => self.nodes.take(change, &self.screen.look),
+            SessionEvent::State(change) => self.nodes.take(change, &self.screen.paint.look),
             SessionEvent::Data { exec, bytes, .. } => {
                 if let Some((text, _)) = self.completing.get_mut(&exec) {
                     text.extend_from_slice(&bytes);
@@ -252,14 +338,9 @@ impl Repl<'_> {
     async fn complete(&mut self, ask: Ask) {
         let mut there = self.nodes.all.iter().filter(|n| n.active && n.place == Place::Ready);
         let Some(node) = there.next() else { return };
-        let (home, rest) = match ask.prefix.strip_prefix("~/") {
-            Some(rest) => ("~/", rest),
-            None => ("", ask.prefix.as_str()),
-        };
-        let quoted = rest.replace('\'', "'\\''");
         let params = SessionExecParams {
             session: node.session,
-            command: format!("ls -dp -- {home}'{quoted}'* 2>/dev/null | head -n {MOST_PATHS}"),
+            command: completing(&ask),
             state: StateUse::Read,
             timeout_ms: Some(2000),
             window: Some(WINDOW),
@@ -277,7 +358,7 @@ impl Repl<'_> {
         for n in nodes {
             let Some(node) = self.nodes.all.get(*n) else { continue };
             if node.place != Place::Ready {
-                let why = node.why(&self.screen.look);
+                let why = node.why(&self.screen.paint.look);
                 self.screen.line(&why);
                 self.status = 255;
                 continue;
@@ -336,11 +417,44 @@ impl Repl<'_> {
                 self.screen.show(show, &self.nodes);
             }
             SessionEvent::State(change) => {
-                if let Some(news) = self.nodes.take(change, &self.screen.look) {
+                if let Some(news) = self.nodes.take(change, &self.screen.paint.look) {
                     self.screen.line(&news);
                 }
             }
             other => self.idle(other, None),
+        }
+    }
+}
+
+/// The next event that is not a session's.
+async fn next_news(news: &mut Option<mpsc::Receiver<Notification>>) -> Notification {
+    let next = async { news.as_mut()?.recv().await };
+    match next.await {
+        Some(event) => event,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a shell is asked for completions of a path or of a command's name.
+fn completing(ask: &Ask) -> String {
+    let quote = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+    match ask.what {
+        Asked::Path => {
+            let (home, rest) = match ask.prefix.strip_prefix("~/") {
+                Some(rest) => ("~/", rest),
+                None => ("", ask.prefix.as_str()),
+            };
+            let rest = quote(rest);
+            format!("ls -dp -- {home}{rest}* 2>/dev/null | head -n {MOST_PATHS}")
+        }
+        // bash knows functions, aliases and builtins as well; everything else looks along PATH.
+        Asked::Command => {
+            let word = quote(&ask.prefix);
+            format!(
+                "{{ compgen -c -- {word} 2>/dev/null || PATH=\"$PATH\" sh -c 'IFS=:; for d in $PATH; \
+                 do for f in \"$d/$1\"*; do [ -f \"$f\" ] && [ -x \"$f\" ] && printf \"%s\\n\" \
+                 \"${{f##*/}}\"; done; done' sh {word}; }} | sort -u | head -n {MOST_PATHS}"
+            )
         }
     }
 }

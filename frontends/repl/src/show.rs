@@ -3,26 +3,27 @@
 
 use crate::collect::{Collect, Show};
 use crate::nodes::Nodes;
+use crate::paint::{Paint, Role};
 use bssh_client::Core;
 use bssh_protocol::exec::Exit;
 use bssh_protocol::methods::GroupFold;
 use bssh_protocol::node::FoldParams;
 use bssh_protocol::session::SessionExecDone;
-use bssh_term::{Color, Look};
+
 use std::io::Write;
 use std::time::SystemTime;
 
 /// The screen.
 pub(crate) struct Screen {
-    pub look: Look,
+    pub paint: Paint,
     pub timestamps: bool,
     /// The last byte shown was no end of a line.
     open_line: bool,
 }
 
 impl Screen {
-    pub(crate) fn new(look: Look) -> Screen {
-        Screen { look, timestamps: false, open_line: false }
+    pub(crate) fn new(paint: Paint) -> Screen {
+        Screen { paint, timestamps: false, open_line: false }
     }
 
     /// Shows what is to be shown now.
@@ -32,7 +33,7 @@ impl Screen {
             Show::Bytes(bytes) => self.bytes(&bytes),
             Show::Lines(node, lines) => {
                 let name = nodes.all.get(node).map_or("?", |n| n.name.as_str());
-                let head = format!("{}{}: ", self.stamp(), self.look.paint(Color::Header, name));
+                let head = format!("{}{}: ", self.stamp(), self.paint.paint(Role::Node, name));
                 let mut text = Vec::with_capacity(lines.len() + head.len());
                 for line in lines.split_inclusive(|b| *b == b'\n') {
                     text.extend_from_slice(head.as_bytes());
@@ -54,7 +55,7 @@ impl Screen {
             if several {
                 let names = fold(core, nodes, &group).await;
                 let n = if group.len() > 1 { format!(" ({})", group.len()) } else { String::new() };
-                let head = self.look.paint(Color::Header, &format!("---- {names}{n} ----"));
+                let head = self.paint.paint(Role::Node, &format!("---- {names}{n} ----"));
                 self.line(&format!("{}{head}", self.stamp()));
             }
             self.bytes(out);
@@ -70,8 +71,8 @@ impl Screen {
         }
         for (text, group) in ends {
             let names = fold(core, nodes, &group).await;
-            let sign = self.look.glyphs.failed;
-            self.line(&self.look.paint(Color::Failed, &format!("{sign} {names}: {text}")));
+            let sign = self.paint.look.glyphs.failed;
+            self.error(&format!("{sign} {names}: {text}"));
         }
     }
 
@@ -79,6 +80,12 @@ impl Screen {
     pub(crate) fn line(&mut self, text: &str) {
         self.close_line();
         self.write(format!("{text}\n").as_bytes());
+    }
+
+    /// A line of ours about something that is not well.
+    pub(crate) fn error(&mut self, text: &str) {
+        let line = self.paint.paint(Role::Error, text);
+        self.line(&line);
     }
 
     fn close_line(&mut self) {

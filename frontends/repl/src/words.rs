@@ -1,5 +1,7 @@
 //! What a line means. Nothing is looked up here.
 
+use crate::acts::{self, Act};
+use crate::files::{self, Files};
 use std::time::Duration;
 
 /// A line.
@@ -30,6 +32,10 @@ pub(crate) enum Line {
     Reset,
     /// `:shell [NODE]`
     Shell(Option<String>),
+    /// `:upload`, `:download`
+    Files(Files),
+    /// `:forward`, `:gate`, `:agent`
+    Act(Act),
     /// `:bg CMD`
     Background(String),
     /// `:jobs`
@@ -48,6 +54,8 @@ pub(crate) enum Setting {
     Timestamps(bool),
     Output(Output),
     Timeout(Option<Duration>),
+    /// None: the usual one.
+    Prompt(Option<String>),
 }
 
 /// How the output of several nodes is shown.
@@ -69,34 +77,86 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
     ("!status", "how many nodes are there, and why the others are not"),
     ("!reconnect", "connect the lost ones now"),
     (":shell [NODE]", "a terminal on one node; ~. at the start of a line comes back"),
+    (
+        ":upload [-r] HERE… THERE",
+        "files to the active nodes; paths there begin where the shells are",
+    ),
+    (":download [-r] THERE… HERE", "files from the active nodes; from several to HERE/NODE"),
+    (":forward", "forwards: -L|-R|-D SPEC opens, close N closes, nothing lists"),
+    (":gate", "gates of the configuration: prepare|start|stop|check NAME, nothing lists"),
+    (":agent", "the local agent; doctor [NODE] tries it on a node"),
     (":session", "directory and shell of each node"),
     (":reset", "forget the state on the active nodes and begin anew"),
     (":bg CMD", "run in the background of the active nodes"),
     (":jobs", "what was started in the background"),
     (":job N", "what a job has written, and how it ended"),
     (":kill N", "end a job"),
-    (":set [KEY VALUE]", "timestamps on|off, output gather|stream, timeout SECONDS|0"),
+    (":set [KEY VALUE]", SETTINGS),
     (":help", "this"),
     (":quit", "leave"),
 ];
 
+const SETTINGS: &str =
+    "timestamps on|off, output gather|stream, timeout SECONDS|0, prompt FORMAT|default";
+
+/// The names of the commands. `switch` is what begins those about nodes (`!`, unless the
+/// configuration says otherwise).
+pub(crate) fn names(switch: &str) -> impl Iterator<Item = String> {
+    let words = COMMANDS.iter().filter_map(|(name, _)| name.split(' ').next());
+    words.filter(|name| *name != "!EXPR").map(move |name| match name.strip_prefix('!') {
+        Some(rest) => format!("{switch}{rest}"),
+        None => name.to_owned(),
+    })
+}
+
 /// Reads a line.
-pub(crate) fn read(line: &str) -> Line {
+pub(crate) fn read(line: &str, switch: &str) -> Line {
     let line = line.trim();
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();
     match word {
-        "" => Line::Nothing,
-        "exit" | "quit" | "logout" if rest.is_empty() => Line::Quit,
-        "!all" => Line::ActivateAll,
-        "!list" => Line::List,
-        "!status" => Line::Status,
-        "!reconnect" => Line::Reconnect,
-        "!broadcast" => needs(rest, "a command: !broadcast uptime", Line::Broadcast),
-        "!" => Line::Wrong("! needs nodes: !web1, !web[1-3], !all".to_owned()),
-        _ if word.starts_with('!') => Line::Activate(line.trim_start_matches('!').replace(' ', "")),
-        _ if word.starts_with(':') => command(word, rest),
-        _ => Line::Run(line.to_owned()),
+        "" => return Line::Nothing,
+        "exit" | "quit" | "logout" if rest.is_empty() => return Line::Quit,
+        _ if word.starts_with(':') => return command(word, rest),
+        _ => {}
+    }
+    match word.strip_prefix(switch) {
+        Some("all") => Line::ActivateAll,
+        Some("list") => Line::List,
+        Some("status") => Line::Status,
+        Some("reconnect") => Line::Reconnect,
+        Some("broadcast") => needs(rest, "a command: broadcast uptime", Line::Broadcast),
+        Some("") => Line::Wrong(format!("{switch} needs nodes: {switch}web[1-3], {switch}all")),
+        Some(_) => Line::Activate(line.get(switch.len()..).unwrap_or_default().replace(' ', "")),
+        None => Line::Run(line.to_owned()),
+    }
+}
+
+/// Words as a shell splits them: quotes and backslashes keep blanks.
+///
+/// # Errors
+/// A quote that is not closed.
+pub(crate) fn split(text: &str) -> Result<Vec<String>, String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        let so_far = word.get_or_insert_with(String::new);
+        match (quote, c) {
+            (Some(q), c) if c == q => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (None | Some('"'), '\\') => so_far.extend(chars.next()),
+            (None, c) if c.is_whitespace() => {
+                let done = word.take().filter(|w| !w.is_empty());
+                words.extend(done);
+            }
+            (_, c) => so_far.push(c),
+        }
+    }
+    words.extend(word);
+    words.retain(|w| !w.is_empty());
+    match quote {
+        None => Ok(words),
+        Some(q) => Err(format!("a {q} is not closed")),
     }
 }
 
@@ -104,7 +164,17 @@ fn command(word: &str, rest: &str) -> Line {
     match word {
         ":quit" | ":q" | ":exit" => Line::Quit,
         ":help" | ":h" | ":?" => Line::Help,
-        ":session" => Line::Session,
+        ":session" | ":sessions" => Line::Session,
+        ":upload" | ":download" => {
+            let read = split(rest).and_then(|words| files::read(words, word == ":upload"));
+            read.map_or_else(Line::Wrong, Line::Files)
+        }
+        ":forward" | ":gate" | ":agent" => {
+            let read = split(rest).and_then(|words| acts::read(word, &words));
+            read.map_or_else(Line::Wrong, Line::Act)
+        }
+        ":sync" => Line::Wrong("this build has no sync; see :upload and :download".to_owned()),
+        ":timeout" => set(&format!("timeout {rest}")),
         ":reset" => Line::Reset,
         ":shell" => Line::Shell((!rest.is_empty()).then(|| rest.to_owned())),
         ":bg" => needs(rest, "a command: :bg make", Line::Background),
@@ -133,6 +203,12 @@ fn number(rest: &str, line: impl Fn(usize) -> Line) -> Line {
 }
 
 fn set(rest: &str) -> Line {
+    if let Some(format) = rest.strip_prefix("prompt ").map(str::trim) {
+        // Blanks at its end count, so it may be in quotes.
+        let format = format.trim_matches('"');
+        let own = (format != "default").then(|| format.to_owned());
+        return Line::Set(Some(Setting::Prompt(own)));
+    }
     let mut words = rest.split_whitespace();
     let setting = match (words.next(), words.next(), words.next()) {
         (None, ..) => return Line::Set(None),
@@ -145,10 +221,7 @@ fn set(rest: &str) -> Line {
             Ok(seconds) => Setting::Timeout(Some(Duration::from_secs(seconds))),
             Err(_) => return Line::Wrong("timeout: seconds, 0 for none".to_owned()),
         },
-        _ => {
-            let keys = "timestamps on|off, output gather|stream, timeout SECONDS|0";
-            return Line::Wrong(format!("can be set: {keys}"));
-        }
+        _ => return Line::Wrong(format!("can be set: {SETTINGS}")),
     };
     Line::Set(Some(setting))
 }
@@ -173,14 +246,34 @@ mod tests {
             (":set timeout 10s", Line::Set(Some(Setting::Timeout(Some(Duration::from_secs(10)))))),
             (":set timeout 0", Line::Set(Some(Setting::Timeout(None)))),
             (":set", Line::Set(None)),
+            (":timeout 0", Line::Set(Some(Setting::Timeout(None)))),
+            (":set prompt \"{pwd} \"", Line::Set(Some(Setting::Prompt(Some("{pwd} ".to_owned()))))),
             (":job 2", Line::Job(2)),
         ] {
-            assert_eq!(read(line), want, "{line}");
+            assert_eq!(read(line, "!"), want, "{line}");
         }
-        for line in ["!", "!broadcast", ":bg", ":job x", ":set x y", ":upload a b"] {
-            assert!(matches!(read(line), Line::Wrong(_)), "{line}");
+        for line in ["!", "!broadcast", ":bg", ":job x", ":set x y", ":upload a", ":sync a b"] {
+            assert!(matches!(read(line, "!"), Line::Wrong(_)), "{line}");
         }
-        let Line::Wrong(text) = read(":nonsense") else { panic!() };
+        let Line::Wrong(text) = read(":nonsense", "!") else { panic!() };
         assert!(text.contains(":shell") && text.contains(":quit"), "{text}");
+        // Another sign for nodes: then ! belongs to the shell.
+        assert_eq!(read("%all", "%"), Line::ActivateAll);
+        assert_eq!(read("! true", "%"), Line::Run("! true".to_owned()));
+        assert!(names("%").any(|name| name == "%list"));
+    }
+
+    #[test]
+    fn quotes_keep_blanks() {
+        for (text, want) in [
+            ("a  b", Some(vec!["a", "b"])),
+            ("'a b' c", Some(vec!["a b", "c"])),
+            (r#""a \" b" c\ d"#, Some(vec![r#"a " b"#, "c d"])),
+            ("x'y'z", Some(vec!["xyz"])),
+            ("", Some(vec![])),
+            ("'a", None),
+        ] {
+            assert_eq!(split(text).ok(), want.map(|w| w.into_iter().map(str::to_owned).collect()));
+        }
     }
 }

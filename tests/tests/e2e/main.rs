@@ -4,6 +4,8 @@
 //! - `main_job`: one command on many nodes, and every way to show its output.
 //! - `faults`: everything that can be wrong on the way to a node, and with the streams.
 //! - `files`: transfers, and what hostile nodes and cuts make of them.
+//! - `bare`: files to and from a node that has no file server.
+//! - `ways`: files from node to node, over a long way, onto a disk that is full.
 //! - `fs`: an editor's requests about single files.
 //! - `sync`: trees that are kept the same here and on a node.
 //! - `sync_faults`: the same, killed, cut off, lied to, out of room, and far away.
@@ -11,16 +13,22 @@
 //! - `protocol`: programs that speak to the core without our client.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
 //! - `session`: shell state that outlives commands and connections, in every shell.
+//! - `named`: sessions that outlive the command, for programs and agents.
 //! - `repl`: the REPL on a real pseudo-terminal, as a person uses it.
+//! - `repl_acts`: what the REPL does besides lines: files, forwards, gates, settings, completion.
+//! - `repl_faults`: the REPL when daemons, nodes and connections go.
 //! - `jump`: nodes behind a jump host.
 //! - `forwards`: -L, -R and -D, clients that do not read, lost connections.
 //! - `agents`: the local agent on a node.
 //! - `gates`: the gate, with git behind it.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
+//! - `sftp`: `bssh sftp` beside OpenSSH's sftp.
 //! - `shared`: the core that frontends share: one per user, warm connections, strict about its place.
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
 //! - `prompts`: who is asked for a passphrase, and where.
 //! - `terminal`: the person's terminal, in order again whatever happens.
+//! - `terminals`: a terminal on each of several nodes, keys to all of them.
+//! - `tui`: a run on the whole screen, and the screen given back.
 //! - `demo`: the demo, as a newcomer runs it.
 
 #![allow(
@@ -32,6 +40,7 @@
 )]
 
 mod agents;
+mod bare;
 mod demo;
 mod faults;
 mod files;
@@ -41,14 +50,21 @@ mod gates;
 mod jump;
 mod kill;
 mod main_job;
+mod named;
 mod programs;
 mod prompts;
 mod protocol;
 mod pty;
 mod repl;
+mod repl_acts;
+mod repl_faults;
 mod session;
+mod sftp;
 mod shared;
 mod ssh_options;
 mod sync;
 mod sync_faults;
 mod terminal;
+mod terminals;
+mod tui;
+mod ways;

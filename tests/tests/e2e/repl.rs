@@ -7,36 +7,43 @@ use rustix::process::Signal;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-const NODES: &str = "127.0.0.[1-3]";
+pub(crate) const NODES: &str = "127.0.0.[1-3]";
 
 /// Nothing that works takes this long, also on a machine that is busy.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A terminal, read from top to bottom.
-struct Screen {
-    terminal: Terminal,
+pub(crate) struct Screen {
+    pub(crate) terminal: Terminal,
     /// What has been read.
-    shown: String,
-}
-
-fn repl(lab: &Lab, words: &[&str]) -> Screen {
-    let mut command = lab.command(words);
-    command.env("NO_COLOR", "1").env("LC_ALL", "C.UTF-8");
-    Screen { terminal: Terminal::start(&command), shown: String::new() }
+    pub(crate) shown: String,
 }
 
 impl Screen {
-    fn keys(&mut self, keys: &str) {
+    /// On a terminal of its own.
+    pub(crate) fn start(command: &std::process::Command) -> Screen {
+        Screen { terminal: Terminal::start(command), shown: String::new() }
+    }
+}
+
+pub(crate) fn repl(lab: &Lab, words: &[&str]) -> Screen {
+    let mut command = lab.command(words);
+    command.env("NO_COLOR", "1").env("LC_ALL", "C.UTF-8");
+    Screen::start(&command)
+}
+
+impl Screen {
+    pub(crate) fn keys(&mut self, keys: &str) {
         self.terminal.write(keys);
     }
 
-    fn line(&mut self, line: &str) {
+    pub(crate) fn line(&mut self, line: &str) {
         self.keys(&format!("{line}\r"));
     }
 
     /// Reads on until `text` is shown; gives what was read.
     #[track_caller]
-    fn see(&mut self, text: &str) -> String {
+    pub(crate) fn see(&mut self, text: &str) -> String {
         let seen = self.terminal.has(text, DEADLINE);
         assert!(seen, "{text:?} not shown after {:?}", self.terminal.shown());
         let all = self.terminal.shown();
@@ -46,12 +53,12 @@ impl Screen {
         read
     }
 
-    fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.terminal.pid()
     }
 
     #[track_caller]
-    fn end(mut self) -> Option<i32> {
+    pub(crate) fn end(mut self) -> Option<i32> {
         self.terminal.finish(DEADLINE)
     }
 }
@@ -146,7 +153,7 @@ fn ctrl_c_goes_to_the_nodes_and_signals_leave_the_terminal_well() {
 }
 
 /// To the REPL itself, not to its core.
-fn signal(t: &Screen, signal: Signal) {
+pub(crate) fn signal(t: &Screen, signal: Signal) {
     let all = processes::descendants(t.pid());
     let own =
         all.iter().find(|p| p.command.contains("bssh") && !p.command.contains("core --stdio"));

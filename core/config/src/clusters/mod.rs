@@ -122,8 +122,29 @@ pub struct Interactive {
     pub history_file: Option<PathBuf>,
     pub node_switch_prefix: Option<String>,
     pub show_timestamps: Option<bool>,
-    /// What is coloured (`prompt`, `error`, …) to a colour name or `#rrggbb`.
+    /// What is coloured (`prompt`, `node`, `command`, `success`, `error`, `warning`) to a colour
+    /// name or `#rrggbb`.
     pub colors: BTreeMap<String, String>,
+}
+
+impl Interactive {
+    /// What `self` says, and `weaker` where it says nothing.
+    #[must_use]
+    pub fn over(&self, weaker: &Interactive) -> Interactive {
+        let mut colors = weaker.colors.clone();
+        colors.extend(self.colors.clone());
+        Interactive {
+            default_mode: self.default_mode.or(weaker.default_mode),
+            prompt_format: self.prompt_format.clone().or_else(|| weaker.prompt_format.clone()),
+            history_file: self.history_file.clone().or_else(|| weaker.history_file.clone()),
+            node_switch_prefix: self
+                .node_switch_prefix
+                .clone()
+                .or_else(|| weaker.node_switch_prefix.clone()),
+            show_timestamps: self.show_timestamps.or(weaker.show_timestamps),
+            colors,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,13 +173,7 @@ impl Config {
     /// Settings that are understood but change nothing in this version.
     fn without_effect(&self) -> Vec<Error> {
         let usual = Config::default();
-        let set = |i: &Interactive| *i != Interactive::default();
         let rows = [
-            (
-                "interactive",
-                set(&self.interactive) || self.clusters.values().any(|c| set(&c.interactive)),
-                "the REPL has its settings from :set",
-            ),
             (
                 "BSSH_BUFFER_SIZE",
                 self.buffer_size != usual.buffer_size,

@@ -92,7 +92,10 @@ const INTERACTIVE: &[Field<Interactive>] = &[
     Field { name: "default_mode", read: |i, v, r| set(&mut i.default_mode, r.choice(v, MODES)) },
     Field { name: "prompt_format", read: |i, v, r| set(&mut i.prompt_format, r.text(v)) },
     Field { name: "history_file", read: |i, v, r| set(&mut i.history_file, r.path(v)) },
-    Field { name: "node_switch_prefix", read: |i, v, r| set(&mut i.node_switch_prefix, r.text(v)) },
+    Field {
+        name: "node_switch_prefix",
+        read: |i, v, r| set(&mut i.node_switch_prefix, switch_prefix(v, r)),
+    },
     Field { name: "show_timestamps", read: |i, v, r| set(&mut i.show_timestamps, r.flag(v)) },
     Field { name: "colors", read: |i, v, r| i.colors = colors(v, r) },
 ];
@@ -105,6 +108,9 @@ const MODES: &[(&str, InteractiveMode)] =
 
 const COLORS: &[&str] =
     &["default", "black", "red", "green", "yellow", "blue", "magenta", "cyan", "white", "dim"];
+
+/// What has a colour of its own in the REPL.
+const COLORED: &[&str] = &["prompt", "node", "command", "success", "error", "warning"];
 
 /// A thousand times the default; more is a typing error.
 pub(super) const MAX_FANOUT: u64 = 65_536;
@@ -220,6 +226,13 @@ fn colors(v: &Value, r: &mut Reader<'_>) -> BTreeMap<String, String> {
         return colors;
     };
     for (key, value) in entries {
+        if !COLORED.contains(&&*key.text) {
+            let allowed = COLORED.join(", ");
+            let message =
+                format!("unknown key \"{}\", allowed: {allowed}", key.text.escape_debug());
+            r.problem(&Value { line: key.line, column: key.column, kind: Kind::Null }, message);
+            continue;
+        }
         let known = |t: &&str| COLORS.contains(t) || is_rgb(t);
         match value.text().filter(known) {
             Some(color) => drop(colors.insert(key.text.clone(), color.to_owned())),
@@ -227,6 +240,16 @@ fn colors(v: &Value, r: &mut Reader<'_>) -> BTreeMap<String, String> {
         }
     }
     colors
+}
+
+/// What begins a line that is for the REPL: signs no command line begins with.
+fn switch_prefix(v: &Value, r: &mut Reader<'_>) -> Option<String> {
+    let sign = |c: char| c.is_ascii_punctuation() && !":'\"\\$`(){}<>|&;#~/.-_".contains(c);
+    let text = v.text().filter(|t| (1..=4).contains(&t.len()) && t.chars().all(sign));
+    if text.is_none() {
+        r.expected("one to four signs like !, @ or %", v);
+    }
+    text.map(str::to_owned)
 }
 
 fn is_rgb(text: &str) -> bool {

@@ -1,7 +1,7 @@
 # The helper of a session: keeps its directory, signals its commands, hands over what they left,
 # and ends them when the other side is gone (end of file on stdin). POSIX shell only.
 # Given: Z (a nonce), A (a directory to adopt), Y (the shell wanted), V (snapshot: login, plain or
-# none), C (a directory to begin in), O (text of the file o).
+# none), C (a directory to begin in), O (text of the file o), R (the directory of the helper before).
 umask 077
 l() { LC_ALL=C; printf 'D %s\n%s\n' "${#1}" "$1"; }
 S=${Y:-$SHELL}
@@ -49,6 +49,35 @@ sig() { # name, id
   same "$p" "$b" || return 2
   kill -s "$1" -- "-$p" 2>/dev/null || return 1
 }
+# A helper that was killed has left its commands running; one that was not is at it itself.
+L=
+[ -n "$R" ] && [ -d "$R" ] && [ -O "$R" ] && {
+  for f in "$R"/*.pid; do
+    [ -s "$f" ] || continue
+    i=${f##*/}; i=${i%.pid}
+    [ -e "$R/$i.keep" ] || L="$L $i"
+  done
+  ( sleep 3; d=$D; D=$R
+    for x in $L; do sig KILL "$x"; done
+    [ "$d" = "$R" ] && exit
+    for f in "$R"/*.keep "$R"/*.rc; do [ -e "$f" ] && exit; done
+    rm -rf "$R" ) </dev/null >/dev/null 2>&1 &
+}
+# What sessions of more than a week ago have left: results nobody came for.
+( for d in "${D%/*}"/bssh.*; do
+    [ "$d" != "$D" ] && [ -d "$d" ] && [ ! -L "$d" ] && [ -O "$d" ] || continue
+    [ -n "$(find "$d" -prune -mtime +7 2>/dev/null)" ] || continue
+    D=$d
+    for f in "$d"/*.pid; do
+      [ -s "$f" ] || continue
+      i=${f##*/}
+      sig 0 "${i%.pid}" && continue 2
+    done
+    o=
+    { read -r o < "$d/owner"; } 2>/dev/null
+    [ -n "$o" ] && kill -0 "$o" 2>/dev/null && continue
+    rm -rf "$d"
+  done ) </dev/null >/dev/null 2>&1 &
 T= n=0
 sweep() { [ -n "$T" ] && ( cd "$D" && rm -f $T ); T= n=0; }
 while IFS=' ' read -r w a b; do

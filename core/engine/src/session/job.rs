@@ -8,7 +8,9 @@ use crate::engine::Engine;
 use crate::failure::failure;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::Failure;
-use bssh_protocol::session::{JobKill, JobOutput, JobRead, JobRef, JobStart};
+use bssh_protocol::session::{
+    JobEntry, JobKill, JobOutput, JobRead, JobRef, JobStart, SessionJobs, SessionRef,
+};
 use bssh_protocol::stream::Base64Bytes;
 use std::sync::Arc;
 
@@ -21,13 +23,14 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`; an empty command; why the node does not take it, as `disconnected`.
     pub async fn job_start(&self, params: JobStart) -> Result<JobRef, CallError> {
-        let session = self.sessions.get(params.session)?;
+        let (owner, session) = self.session(params.session)?;
+        let engine = owner.as_deref().unwrap_or(self);
         if params.command.trim().is_empty() || params.command.contains('\0') {
             let text = "params.command: no command, or one with a NUL byte";
             return Err(CallError::new(Kind::InvalidParams, text).at("params.command"));
         }
         let job =
-            self.start_job(&session, &params.command).await.map_err(|f| lost(&session, &f))?;
+            engine.start_job(&session, &params.command).await.map_err(|f| lost(&session, &f))?;
         Ok(JobRef { session: session.id, job })
     }
 
@@ -64,8 +67,8 @@ impl Engine {
         // Its starter ends at once.
         while channel.next().await.is_some() {}
         let mut memory = session.memory();
-        let (_, count) = memory.jobs.get_or_insert_with(|| (attached.dir.clone(), 0));
-        *count += 1;
+        let (_, all) = memory.jobs.get_or_insert_with(|| (attached.dir.clone(), Vec::new()));
+        all.push(JobEntry { job: number, command: command.to_owned() });
         Ok(number)
     }
 
@@ -74,7 +77,7 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`; the node is not there, as `disconnected`.
     pub async fn job_read(&self, params: &JobRead) -> Result<JobOutput, CallError> {
-        let session = self.sessions.get(params.session)?;
+        let (_, session) = self.session(params.session)?;
         let attached = session.ready().await.map_err(|f| lost(&session, &f))?;
         // The status first: what is read after it is all there is.
         let file = format!("{}.rc", params.job);
@@ -95,12 +98,22 @@ impl Engine {
         Ok(JobOutput { data: Base64Bytes(data), status })
     }
 
+    /// `session/jobs`.
+    ///
+    /// # Errors
+    /// `handle.unknown`.
+    pub fn session_jobs(&self, params: &SessionRef) -> Result<SessionJobs, CallError> {
+        let (_, session) = self.session(params.session)?;
+        let jobs = session.memory().jobs.as_ref().map(|(_, all)| all.clone());
+        Ok(SessionJobs { jobs: jobs.unwrap_or_default() })
+    }
+
     /// `job/kill`.
     ///
     /// # Errors
     /// As [`Engine::job_read`].
     pub async fn job_kill(&self, params: JobKill) -> Result<(), CallError> {
-        let session = self.sessions.get(params.session)?;
+        let (_, session) = self.session(params.session)?;
         let signal = signal_name(params.signal)?;
         let attached = session.ready().await.map_err(|f| lost(&session, &f))?;
         attached.helper.signal(&signal, params.job).await;

@@ -23,6 +23,8 @@ const PLAIN: Duration = Duration::from_secs(10);
 /// First pause before a lost session is tried again; doubled up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The end of a helper's channel comes before the end of its connection, by so much at most.
+const ALONE: Duration = Duration::from_millis(300);
 /// How long a helper may take to end what runs.
 const GOODBYE: Duration = Duration::from_secs(6);
 /// A state that is larger is not kept; the session goes on without a way back.
@@ -90,6 +92,11 @@ async fn stay(
     let why = tokio::select! {
         error = connection.closed() => failure(&error),
         () = &mut serving => {
+            // With its connection, or alone? Then the commands go on and are not to be ended.
+            if let Ok(error) = tokio::time::timeout(ALONE, connection.closed()).await {
+                return failure(&error);
+            }
+            session.memory().dir = None;
             let lost = "the session's helper on the node has gone";
             return Failure { retryable: true, ..plain(Phase::Exec, "sessionLost", lost) };
         }
@@ -119,15 +126,16 @@ async fn attach(
     let _turn = session.gate.acquire().await;
     let before = session.remembered();
     let adopt = before.adopt.clone().unwrap_or_default();
+    let old = before.dir.clone().unwrap_or_default();
     let mut warnings = Vec::new();
     let wished = match (before.state.is_some(), session.rules.snapshot) {
         (true, _) => "none",
         (false, Snapshot::Login) => "login",
         (false, Snapshot::Plain) => "plain",
     };
-    let started = match start(engine, session, route, (&adopt, wished)).await {
+    let started = match start(engine, session, route, (&adopt, &old, wished)).await {
         Err(failure) if wished == "login" && failure.code == "sessionUnsupported" => {
-            start(engine, session, route, (&adopt, "plain")).await
+            start(engine, session, route, (&adopt, &old, "plain")).await
         }
         started => started,
     };
@@ -135,6 +143,7 @@ async fn attach(
     if wished == "login" && facts.snapshot != "login" {
         warnings.push("the login shell did not start; the environment is a plain one".to_owned());
     }
+    session.memory().dir = Some(facts.dir.clone());
     let attached = Arc::new(Attached::new(helper, connection, &facts));
     // The helper is served beside us from here on.
     let mut serving = Box::pin(serving);
@@ -178,7 +187,7 @@ async fn start(
     engine: &Engine,
     session: &Session,
     route: &Arc<Route>,
-    (adopt, snapshot): (&str, &str),
+    (adopt, before, snapshot): (&str, &str, &str),
 ) -> Result<Started<impl Future<Output = ()> + use<>>, Failure> {
     let ask = engine.ask_for(&session.questions);
     let opened = engine.lanes.open(engine.pool(), route, &ask).await;
@@ -191,6 +200,7 @@ async fn start(
     let start = HelperStart {
         nonce: &nonce(),
         adopt,
+        before,
         shell: session.rules.shell.as_deref().unwrap_or_default(),
         snapshot,
         cwd: session.rules.cwd.as_deref().unwrap_or_default(),

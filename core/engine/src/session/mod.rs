@@ -6,7 +6,7 @@
 //! on the node; nothing is parsed out of what a command prints.
 //!
 //! Reading order: this (the calls), `keep` (a session's life), `remote` (the helper on the node),
-//! `run` (one command), `output`, `job`, `payload` (how things are said to the node), and the
+//! `run` (one command), `shared` (sessions that outlive their link), `output`, `job`, `payload` (how things are said to the node), and the
 //! scripts `helper.sh`, `outer.sh`, `inner.sh`.
 
 mod job;
@@ -15,6 +15,7 @@ mod output;
 mod payload;
 mod remote;
 mod run;
+mod shared;
 
 use crate::engine::{Caller, Engine};
 use crate::plan::{Planner, Route};
@@ -24,7 +25,7 @@ use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::Failure;
 use bssh_protocol::link::Link;
 use bssh_protocol::session::{
-    ExecId, SessionEntry, SessionId, SessionList, SessionNode, SessionOpenParams, SessionReady,
+    ExecId, JobEntry, SessionEntry, SessionId, SessionNode, SessionOpenParams, SessionReady,
     SessionRef, SessionSignal, SessionsOpened, Snapshot,
 };
 use bytes::Bytes;
@@ -44,7 +45,6 @@ const FANOUT: u32 = 64;
 #[derive(Default)]
 pub(crate) struct Sessions {
     open: Mutex<BTreeMap<SessionId, Arc<Session>>>,
-    next: AtomicU64,
 }
 
 /// One session.
@@ -52,6 +52,8 @@ pub(crate) struct Session {
     id: SessionId,
     node: String,
     name: Option<String>,
+    /// It outlives its link, and other links may use it.
+    keep: bool,
     route: Result<Arc<Route>, Failure>,
     link: Link,
     questions: Arc<Questions>,
@@ -86,11 +88,28 @@ struct Memory {
     home: String,
     rev: u64,
     state: Option<Bytes>,
-    running: BTreeMap<ExecId, mpsc::Sender<String>>,
-    /// The directory of the jobs, if there are any, and how many.
-    jobs: Option<(String, u32)>,
+    running: BTreeMap<ExecId, Running>,
+    /// The directory of the last helper.
+    dir: Option<String>,
+    /// The directory of the jobs, if there are any, and what was started.
+    jobs: Option<(String, Vec<JobEntry>)>,
     /// The end of the last command that changes the state.
     last: Option<oneshot::Receiver<()>>,
+}
+
+/// A command that runs or waits.
+struct Running {
+    orders: mpsc::Sender<Order>,
+    /// Of whoever started it.
+    link: Link,
+}
+
+/// What a command is told.
+enum Order {
+    /// A signal's name.
+    Signal(String),
+    /// Nobody waits for it any more.
+    End,
 }
 
 #[derive(Clone)]
@@ -116,6 +135,8 @@ struct Attached {
 struct Before {
     state: Option<Bytes>,
     adopt: Option<String>,
+    /// Where the helper before was.
+    dir: Option<String>,
 }
 
 impl Sessions {
@@ -123,17 +144,12 @@ impl Sessions {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, id: SessionId) -> Result<Arc<Session>, CallError> {
-        let text = || format!("no session {id}");
-        let unknown = || CallError::new(Kind::HandleUnknown, text()).at("params.session");
-        self.open().get(&id).cloned().ok_or_else(unknown)
+    pub(crate) fn has(&self, id: SessionId) -> bool {
+        self.open().contains_key(&id)
     }
 
-    /// Ends all of them.
-    pub(crate) fn close_all(&self) {
-        for session in self.open().values() {
-            session.close();
-        }
+    fn get(&self, id: SessionId) -> Option<Arc<Session>> {
+        self.open().get(&id).cloned()
     }
 }
 
@@ -167,9 +183,10 @@ impl Engine {
         let open = |(node, barrier): (crate::plan::NodePlan, _)| {
             Arc::new(Session {
                 barrier,
-                id: self.sessions.next.fetch_add(1, Relaxed) + 1,
+                id: self.new_id(),
                 node: node.name,
                 name: params.name.clone(),
+                keep: params.keep,
                 route: node.route,
                 link: caller.link.clone(),
                 questions: Engine::asking(caller).clone(),
@@ -193,18 +210,30 @@ impl Engine {
                     rev: 0,
                     state: None,
                     running: BTreeMap::new(),
+                    dir: None,
                     jobs: None,
                     last: None,
                 }),
             })
         };
-        let sessions: Vec<Arc<Session>> = nodes.into_iter().zip(barriers).map(open).collect();
-        self.sessions.open().extend(sessions.iter().map(|s| (s.id, s.clone())));
-        let node = |s: &Arc<Session>| SessionNode { session: s.id, node: s.node.clone() };
-        let opened = SessionsOpened {
-            sessions: sessions.iter().map(node).collect(),
-            warnings: planner.warnings(),
-        };
+        let mut sessions = Vec::new();
+        let mut opened = SessionsOpened { sessions: Vec::new(), warnings: planner.warnings() };
+        for (node, barrier) in nodes.into_iter().zip(barriers) {
+            let name = node.name.clone();
+            let there = params.name.as_deref().filter(|_| params.keep);
+            let there = there.and_then(|own| self.named_session(own, &name));
+            let session = there.unwrap_or_else(|| {
+                let session = open((node, barrier));
+                self.sessions.open().insert(session.id, session.clone());
+                sessions.push(session.clone());
+                session.id
+            });
+            let existing = there.is_some();
+            opened.sessions.push(SessionNode { session, node: name, existing });
+        }
+        if params.keep {
+            self.keep_on(sessions.iter().map(|s| s.id));
+        }
         Ok(PreparedSessions { opened, sessions })
     }
 
@@ -219,6 +248,7 @@ impl Engine {
             self.spawn(async move {
                 keep::keep(engine.clone(), session.clone()).await;
                 engine.sessions.open().remove(&session.id);
+                engine.commons.tell();
             })
             .await;
         }
@@ -229,14 +259,14 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`; a name that is no signal's.
     pub fn session_signal(&self, params: SessionSignal) -> Result<(), CallError> {
-        let session = self.sessions.get(params.session)?;
+        let (_, session) = self.session(params.session)?;
         let signal = signal_name(params.signal)?;
         let memory = session.memory();
         let wanted = |id: &ExecId| params.exec.is_none_or(|exec| exec == *id);
         let meant = memory.running.iter().filter(|(id, _)| wanted(id));
-        for (_, orders) in meant {
+        for (_, running) in meant {
             // One that already has that many on the way needs no more.
-            let _ = orders.try_send(signal.clone());
+            let _ = running.orders.try_send(Order::Signal(signal.clone()));
         }
         match params.exec.filter(|id| !memory.running.contains_key(id)) {
             Some(id) => {
@@ -252,7 +282,7 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`.
     pub fn session_connect(&self, params: &SessionRef) -> Result<(), CallError> {
-        let session = self.sessions.get(params.session)?;
+        let (_, session) = self.session(params.session)?;
         if matches!(session.stage(), Stage::Lost(..)) {
             session.kick.notify_one();
         }
@@ -264,7 +294,7 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`.
     pub fn session_reset(&self, params: &SessionRef) -> Result<(), CallError> {
-        let session = self.sessions.get(params.session)?;
+        let (_, session) = self.session(params.session)?;
         match session.stage() {
             Stage::Ready(..) => session.reset.notify_one(),
             _ => {
@@ -280,7 +310,7 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`.
     pub fn session_close(&self, params: &SessionRef) -> Result<(), CallError> {
-        self.sessions.get(params.session)?.close();
+        self.session(params.session)?.1.close();
         Ok(())
     }
 
@@ -289,12 +319,7 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`.
     pub fn session_info(&self, params: &SessionRef) -> Result<SessionEntry, CallError> {
-        Ok(self.sessions.get(params.session)?.entry())
-    }
-
-    /// `session/list`.
-    pub fn session_list(&self) -> SessionList {
-        SessionList { sessions: self.sessions.open().values().map(|s| s.entry()).collect() }
+        Ok(self.session(params.session)?.1.entry())
     }
 }
 
@@ -354,7 +379,12 @@ impl Session {
     fn remembered(&self) -> Before {
         let memory = self.memory();
         let adopt = memory.jobs.as_ref().map(|(dir, _)| dir.clone());
-        Before { state: memory.state.clone().filter(|_| memory.rev > 0 || adopt.is_some()), adopt }
+        let dir = memory.dir.clone();
+        Before {
+            dir,
+            state: memory.state.clone().filter(|_| memory.rev > 0 || adopt.is_some()),
+            adopt,
+        }
     }
 
     /// Forgets everything but its node.
@@ -416,7 +446,11 @@ impl Session {
             cwd: memory.cwd.clone(),
             rev: memory.rev,
             execs: u32::try_from(memory.running.len()).unwrap_or(u32::MAX),
-            jobs: memory.jobs.as_ref().map_or(0, |(_, n)| *n),
+            jobs: memory
+                .jobs
+                .as_ref()
+                .map_or(0, |(_, all)| u32::try_from(all.len()).unwrap_or(u32::MAX)),
+            kept: self.keep,
             stage: memory.stage.state(),
         }
     }

@@ -20,6 +20,8 @@ pub(super) struct HelperStart<'a> {
     pub nonce: &'a str,
     /// A directory of before, with jobs in it.
     pub adopt: &'a str,
+    /// Where the helper of a connection that was lost has been: what it may have left is ended.
+    pub before: &'a str,
     pub shell: &'a str,
     /// `login`, `plain` or `none`.
     pub snapshot: &'a str,
@@ -32,9 +34,10 @@ impl HelperStart<'_> {
         let inner = code(INNER).replace("@EXCLUDED@", &self.exclude.join(" "));
         let around = code(OUTER).replace("@INNER@", &inner.replace('\'', "'\\''"));
         bootstrap(&format!(
-            "Z={} A={} Y={} V={} C={} O={}\n{}",
+            "Z={} A={} R={} Y={} V={} C={} O={}\n{}",
             self.nonce,
             quote(self.adopt),
+            quote(self.before),
             quote(self.shell),
             self.snapshot,
             quote(self.cwd),

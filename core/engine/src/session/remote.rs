@@ -105,6 +105,11 @@ impl Helper {
         self.stop.notify_one();
     }
 
+    /// Nobody serves it any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.asks.is_closed()
+    }
+
     /// Sends a signal to a command's process group. None: the helper is gone.
     pub(super) async fn signal(&self, name: &str, number: u64) -> Option<Sent> {
         match self.ask(format!("SIG {name} {number}\n").into()).await? {

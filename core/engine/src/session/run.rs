@@ -4,13 +4,13 @@
 use super::output::Output;
 use super::payload::{self, LONGEST_LINE, Start};
 use super::remote::{Left, Sent};
-use super::{Attached, Session, nonce};
+use super::{Attached, Order, Running, Session, nonce};
 use crate::engine::{Caller, Engine};
 use crate::failure::{failure, plain};
 use crate::spool::Spool;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Exit, Failure, Phase};
-use bssh_protocol::link::{StreamReceiver, StreamSender};
+use bssh_protocol::link::{Link, StreamReceiver, StreamSender};
 use bssh_protocol::methods::SessionExecDoneEvent;
 use bssh_protocol::session::{
     ExecId, SessionExecDone, SessionExecParams, SessionExecStarted, StateUse, SyncBarrier,
@@ -20,7 +20,6 @@ use bssh_ssh::{Channel, ChannelEvent, ChannelWriter};
 use futures_util::future::{Either, select};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -40,16 +39,20 @@ const NOT_YET_TRIES: u32 = 40;
 pub struct PreparedExec {
     pub started: SessionExecStarted,
     job: Job,
+    /// The engine the session lives in, if it is another link's.
+    owner: Option<Arc<Engine>>,
 }
 
 struct Job {
     session: Arc<Session>,
+    /// Of whoever wants it.
+    link: Link,
     exec: ExecId,
     params: SessionExecParams,
     /// Standard output and error, until they are carried.
     outputs: Option<(StreamSender, StreamSender)>,
     stdin: Option<StreamReceiver>,
-    orders: mpsc::Receiver<String>,
+    orders: mpsc::Receiver<Order>,
     /// The end of the one before, and our own.
     turn: Option<(Option<oneshot::Receiver<()>>, oneshot::Sender<()>)>,
 }
@@ -64,7 +67,7 @@ impl Engine {
         caller: &Caller,
         params: SessionExecParams,
     ) -> Result<PreparedExec, CallError> {
-        let session = self.sessions.get(params.session)?;
+        let (owner, session) = self.session(params.session)?;
         check(&params)?;
         let link = &caller.link;
         let window = params.window.unwrap_or(WINDOW);
@@ -76,10 +79,10 @@ impl Engine {
             }
             _ => None,
         };
-        let exec = self.sessions.next.fetch_add(1, Relaxed) + 1;
+        let exec = self.new_id();
         let (orders, taken) = mpsc::channel(ORDERS);
         let mut memory = session.memory();
-        memory.running.insert(exec, orders);
+        memory.running.insert(exec, Running { orders, link: link.clone() });
         let turn = (params.state == StateUse::Update).then(|| {
             let (done, waits) = oneshot::channel();
             (memory.last.replace(waits), done)
@@ -93,13 +96,14 @@ impl Engine {
         };
         let stdin = stdin.map(|(_, receiver)| receiver);
         let outputs = Some((stdout, stderr));
-        let job = Job { session, exec, params, outputs, stdin, orders: taken, turn };
-        Ok(PreparedExec { started, job })
+        let link = link.clone();
+        let job = Job { session, link, exec, params, outputs, stdin, orders: taken, turn };
+        Ok(PreparedExec { started, job, owner })
     }
 
     /// Runs a prepared command; its end is an event.
     pub async fn exec_launch(self: Arc<Self>, prepared: PreparedExec) {
-        let engine = self.clone();
+        let engine = prepared.owner.unwrap_or_else(|| self.clone());
         self.spawn(async move { prepared.job.run(&engine).await }).await;
     }
 }
@@ -144,21 +148,13 @@ impl Job {
             let _ = out.finish().await;
             let _ = err.finish().await;
         }
-        let mut news = None;
+        let changed = self.take_over(left).await;
         {
             let mut memory = session.memory();
             memory.running.remove(&self.exec);
-            if let Some((attached, number, Left::State { cwd, is_new })) = left {
-                let new_cwd = self.params.cwd.is_none() && memory.cwd != cwd;
-                if new_cwd {
-                    memory.cwd = cwd;
-                }
-                if new_cwd || is_new {
-                    memory.rev += 1;
-                }
-                if is_new {
-                    news = Some((attached, format!("{number}.st")));
-                }
+            if let Some(cwd) = changed {
+                memory.rev += 1;
+                memory.cwd = cwd;
             }
             told.cwd.clone_from(&memory.cwd);
             told.rev = memory.rev;
@@ -166,20 +162,36 @@ impl Job {
         (told.session, told.exec) = (session.id, self.exec);
         told.duration_ms = crate::run::millis(begun.elapsed());
         // A link that is lost ends the session.
-        let _ = session.link.notify::<SessionExecDoneEvent>(&told).await;
-        if let Some((attached, file)) = news {
-            let before = attached.state_file();
-            attached.set_state_file(&file);
-            if let Some(state) = super::keep::read_all(&attached.helper, &file).await {
-                session.set_state(state, None);
-            }
-            let idle = session.memory().running.is_empty();
-            if idle {
-                attached.helper.remove(&before).await;
-            }
-        }
+        let _ = self.link.notify::<SessionExecDoneEvent>(&told).await;
         // The next one may go.
         drop(self.turn);
+    }
+
+    /// Fetches what the command has left; the directory afterwards if anything has changed. It is
+    /// not told of before it is here: the connection may be lost at any time.
+    async fn take_over(&self, left: Gone) -> Option<String> {
+        let (attached, number, Left::State { cwd, is_new }) = left? else { return None };
+        let session = &self.session;
+        let stays = session.memory().cwd.clone();
+        let cwd = if self.params.cwd.is_none() { cwd } else { stays.clone() };
+        if !is_new {
+            return (cwd != stays).then_some(cwd);
+        }
+        let file = format!("{number}.st");
+        let before = attached.state_file();
+        attached.set_state_file(&file);
+        match super::keep::read_all(&attached.helper, &file).await {
+            Some(state) => session.set_state(state, None),
+            // Lost just now: the session comes back as it was before.
+            None if attached.helper.is_gone() => return None,
+            // Too large to be kept here: it goes on without a way back.
+            None => {}
+        }
+        // Readers may be using the old one.
+        if session.memory().running.len() <= 1 {
+            attached.helper.remove(&before).await;
+        }
+        Some(cwd)
     }
 
     async fn on_node(&mut self, engine: &Engine) -> Result<(Gone, SessionExecDone), Failure> {
@@ -196,8 +208,8 @@ impl Job {
         channel.exec(line.as_bytes()).await.map_err(|e| failure(&e))?;
         let most = self.params.max_output;
         let Some((out, err)) = self.outputs.take() else { return Err(no_exit()) };
-        let out = Output::new(&session.link, out, &nonce, most);
-        let err = Output::new(&session.link, err, &nonce, most);
+        let out = Output::new(&self.link, out, &nonce, most);
+        let err = Output::new(&self.link, err, &nonce, most);
         let writer = channel.writer();
         let mut control = Control { timed_out: false, interrupted: false };
         let end = {
@@ -323,7 +335,7 @@ impl Control {
         attached: &Attached,
         number: u64,
         params: &SessionExecParams,
-        orders: &mut mpsc::Receiver<String>,
+        orders: &mut mpsc::Receiver<Order>,
     ) {
         let limit = params.timeout_ms.filter(|ms| *ms > 0).map(Duration::from_millis);
         let mut time_is_up = pin!(async {
@@ -332,19 +344,22 @@ impl Control {
                 None => std::future::pending().await,
             }
         });
-        loop {
+        self.timed_out = loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(signal) => {
+                    Some(Order::Signal(signal)) => {
                         self.interrupted = true;
                         send(attached, &signal, number).await;
                     }
+                    Some(Order::End) => {
+                        self.interrupted = true;
+                        break false;
+                    }
                     None => time_is_up.as_mut().await,
                 },
-                () = &mut time_is_up => break,
+                () = &mut time_is_up => break true,
             }
-        }
-        self.timed_out = true;
+        };
         send(attached, "TERM", number).await;
         tokio::time::sleep(params.kill_grace_ms.map_or(GRACE, Duration::from_millis)).await;
         send(attached, "KILL", number).await;

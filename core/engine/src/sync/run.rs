@@ -310,6 +310,7 @@ fn add(result: &mut Synced, pair: &Pair, tally: Tally) -> Vec<SyncConflict> {
                 path: PathBytes(path),
                 code: fault.code.to_owned(),
                 message: one_line(&fault.message),
+                here: fault.here,
             });
         }
     }

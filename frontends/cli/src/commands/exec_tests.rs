@@ -94,7 +94,7 @@ async fn status(dir: &Path, die: bool, flags: &[&str]) -> u8 {
     let out = dir.join("out").display().to_string();
     let words = ["bssh", "-H", "x", "--output-dir", &out].into_iter();
     let args = Args::parse_from(words.chain(flags.iter().copied()).chain(["cmd"]));
-    let request = request(&args, Some(&args.words), Terminals::default()).unwrap();
+    let request = request(&args, Some(&args.words), Terminals::default(), "").unwrap();
     exec(&core(die).await, request, &ui).await
 }
 

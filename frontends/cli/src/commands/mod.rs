@@ -28,6 +28,7 @@ pub(crate) use list::list;
 pub(crate) use nodes::nodes;
 pub(crate) use sync::sync;
 pub(crate) use transfer::transfer;
+pub(crate) use watch::Signals;
 
 use crate::last::LastRun;
 use crate::output::Style;
@@ -59,14 +60,14 @@ pub(crate) fn failed(error: &CallError) -> u8 {
 }
 
 /// Says the warnings that came with an answer.
-fn warn(warnings: &[String]) {
+pub(crate) fn warn(warnings: &[String]) {
     for warning in warnings {
         say(&format!("bssh: warning: {warning}"));
     }
 }
 
 /// One JSON object on stdout.
-fn print_json(object: &impl Serialize) -> u8 {
+pub(crate) fn print_json(object: &impl Serialize) -> u8 {
     #[derive(Serialize)]
     struct Versioned<'a, T> {
         schema: u32,
@@ -83,7 +84,7 @@ fn print_json(object: &impl Serialize) -> u8 {
 }
 
 /// Columns padded to the widest cell, two blanks apart; the last column is not padded.
-fn table(rows: &[Vec<String>]) -> String {
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|t| t.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|c| width(c).unwrap_or_default()).collect();

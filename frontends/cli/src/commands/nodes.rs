@@ -1,7 +1,8 @@
 //! `bssh nodes`: node sets for scripts, like nodeset(1).
 
 use super::{failed, warn};
-use crate::args::{Args, NodesVerb};
+use crate::args::Args;
+use crate::verbs::NodesVerb;
 use crate::{exit, print, request, say};
 use bssh_client::Core;
 use bssh_protocol::error::CallError;

@@ -31,6 +31,7 @@ use bssh_client::Channel;
 use bssh_protocol::exec::{ExecNode, ExecStarted, Summary};
 use bssh_term::Look;
 
+pub(crate) use diff::diff;
 pub(crate) use dir::Dir;
 pub(crate) use harmless::harmless;
 pub(crate) use limit::Limit;
@@ -42,7 +43,8 @@ pub(crate) use screen::Screen;
 pub(crate) use sync::SyncLines;
 pub(crate) use transfer::{Bars, TransferLines, bytes_text, rate};
 
-use screen::To;
+pub(crate) use printer::Printer;
+pub(crate) use screen::To;
 
 /// Shows a run in one of the modes.
 pub(crate) trait View {
@@ -130,7 +132,7 @@ pub(crate) fn view(plan: &ViewPlan, style: Style, nodes: &Nodes) -> Box<dyn View
         Mode::Json => Box::new(json::Events::new(nodes)),
         Mode::JsonSummary => Box::new(json::Ending),
         Mode::Ping => Box::new(ping::Ping::new(nodes)),
-        Mode::Silent => Box::new(Silent),
+        Mode::Silent | Mode::Tui => Box::new(Silent),
     }
 }
 

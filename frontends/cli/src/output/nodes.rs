@@ -40,6 +40,10 @@ impl Nodes {
         self.counts.get(step as usize).copied().unwrap_or_default()
     }
 
+    pub(crate) fn step(&self, node: usize) -> Step {
+        self.steps.get(node).copied().unwrap_or(Step::Pending)
+    }
+
     pub(crate) fn in_step(&self, step: Step) -> Vec<usize> {
         (0..self.len()).filter(|i| self.steps.get(*i) == Some(&step)).collect()
     }

@@ -1,20 +1,15 @@
 //! The local terminal of a pty session: raw mode, typed bytes through the escape filter, size
 //! changes, suspension.
 //!
-//! One thread reads stdin with poll(2), so that it can be told to stop; everything else is async.
+//! What is typed comes from [`crate::stdin`].
 
 use super::command_line::LineEditor;
 use super::escape::{Escape, EscapeFilter, HELP};
+use crate::stdin::Stdin;
 use bssh_term::RawMode;
 use bytes::Bytes;
-use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
-use tokio::sync::mpsc;
-
-/// Typed bytes on their way to the filter: a person is slow, a pipe waits.
-const TYPED: usize = 16;
-const CHUNK: usize = 16 * 1024;
 
 /// What the session does next because of something typed.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,15 +30,13 @@ pub(super) enum Typed {
 pub(super) struct Keyboard {
     raw: Option<RawMode>,
     filter: EscapeFilter,
-    typed: mpsc::Receiver<Vec<u8>>,
+    typed: Stdin,
     /// Bytes behind an escape, not filtered yet.
     rest: Vec<u8>,
     /// What has been typed after `~C`.
     line: Option<LineEditor>,
     /// Found behind bytes that had to go first.
     pending: Option<Typed>,
-    /// Closing it wakes the reader thread.
-    _stop: std::os::fd::OwnedFd,
 }
 
 impl Keyboard {
@@ -52,21 +45,9 @@ impl Keyboard {
     /// # Errors
     /// No pipe or thread to be had.
     pub(super) fn open(escape: Option<u8>) -> io::Result<Self> {
-        let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let (sender, typed) = mpsc::channel(TYPED);
-        std::thread::Builder::new()
-            .name("stdin".to_owned())
-            .spawn(move || read_stdin(&stopped, &sender))?;
+        let typed = Stdin::open()?;
         let filter = EscapeFilter::new(escape);
-        Ok(Keyboard {
-            raw: raw_mode(),
-            filter,
-            typed,
-            rest: Vec::new(),
-            line: None,
-            pending: None,
-            _stop: stop,
-        })
+        Ok(Keyboard { raw: raw_mode(), filter, typed, rest: Vec::new(), line: None, pending: None })
     }
 
     /// The next thing to do. Help and suspension are dealt with here.
@@ -76,7 +57,7 @@ impl Keyboard {
                 return typed;
             }
             if self.rest.is_empty() {
-                match self.typed.recv().await {
+                match self.typed.next().await {
                     Some(bytes) => self.rest = bytes,
                     None => return Typed::End,
                 }
@@ -130,29 +111,4 @@ impl Keyboard {
 fn raw_mode() -> Option<RawMode> {
     let stdin = io::stdin();
     stdin.is_terminal().then(|| RawMode::raw(stdin.as_fd()).ok()).flatten()
-}
-
-fn read_stdin(stopped: &impl AsFd, typed: &mpsc::Sender<Vec<u8>>) {
-    let stdin = io::stdin();
-    loop {
-        let mut ready = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
-        match poll(&mut ready, None) {
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(_) => return,
-            Ok(_) => {}
-        }
-        if ready.last().is_some_and(|stop| !stop.revents().is_empty()) {
-            return;
-        }
-        let mut buffer = vec![0_u8; CHUNK];
-        match rustix::io::read(stdin.as_fd(), &mut buffer) {
-            Ok(0) => return,
-            Ok(n) => buffer.truncate(n),
-            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => continue,
-            Err(_) => return,
-        }
-        if typed.blocking_send(buffer).is_err() {
-            return;
-        }
-    }
 }

@@ -1,0 +1,303 @@
+//! `-t` on several nodes: a terminal on each, keys to all active ones, one of them on the screen.
+//!
+//! The screen belongs to the shown node: its bytes reach the terminal unread, as ssh's do. What
+//! the others say is kept (`tape`), so that the screen can be theirs when the person switches.
+//! `prefix` finds our own commands among the keys (Ctrl-], then a letter); `board` is the nodes
+//! and who gets keys; this file is the loop. The terminal is put in order again however it ends.
+
+mod board;
+mod prefix;
+mod tape;
+
+use crate::args::{Args, ExitRule};
+use crate::commands::{Ui, failed};
+use crate::stdin::Stdin;
+use crate::{exit, request, say};
+use board::{Board, Over};
+use bssh_client::Core;
+use bssh_protocol::error::CallError;
+use bssh_protocol::exec::{Action, Ended, Summary, Targets};
+use bssh_protocol::methods::GroupResolve;
+use bssh_protocol::node::ResolveParams;
+use bssh_protocol::pty::{PtyExited, PtyOpenParams};
+use bssh_term::RawMode;
+use bytes::Bytes;
+use futures_util::stream::{BoxStream, SelectAll, StreamExt};
+use prefix::{Prefix, Wish};
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Kept by the core for each terminal: little, for `tape` keeps more.
+const REPLAY: u64 = 64 << 10;
+/// How many nodes are connected to at once.
+const FANOUT: usize = 64;
+
+/// What one terminal does.
+pub(crate) enum Said {
+    Bytes(usize, Bytes),
+    /// None: the core is gone.
+    Ended(usize, Option<PtyExited>),
+}
+
+/// Is this for us? Then with a terminal on both sides.
+///
+/// # Errors
+/// Why it cannot be: no terminal here, or flags that make no sense with one on each node.
+pub(crate) fn is_wanted(args: &Args) -> Result<bool, String> {
+    let here = io::stdin().is_terminal() && io::stdout().is_terminal();
+    match (args.connect.tty, here) {
+        (0, _) => return Ok(false),
+        (1, false) => {
+            return Err("-t needs a terminal here; -tt gives the commands one without".to_owned());
+        }
+        (_, false) => return Ok(false),
+        (_, true) => {}
+    }
+    let (run, o) = (&args.run, &args.output);
+    let given = [
+        (o.json.is_some(), "--json"),
+        (o.gather || o.gather_all, "-b/-B"),
+        (o.diff, "--diff"),
+        (o.live, "--live"),
+        (o.stream, "--stream"),
+        (o.no_prefix, "-N"),
+        (o.tui, "--tui"),
+        (o.output_dir.is_some(), "--output-dir"),
+        (o.max_output.is_some(), "--max-output"),
+        (run.timeout.is_some(), "-u/--timeout"),
+        (run.fail_fast.is_some(), "--fail-fast"),
+        (!run.batch.is_empty(), "--batch"),
+        (run.retry.is_some(), "--retry"),
+        (run.sudo, "--sudo"),
+        (run.no_stdin, "-n"),
+        (args.connect.agent.settings().is_some(), "--agent-*"),
+    ];
+    match given.iter().find(|(given, _)| *given) {
+        Some((_, flag)) => Err(format!("{flag} and -t: a terminal is for a person")),
+        None => Ok(true),
+    }
+}
+
+/// Opens the terminals and carries keys and bytes until all have ended or the person leaves.
+pub(crate) async fn terminals(
+    core: &Core,
+    args: &Args,
+    action: Option<Action>,
+    (ui, term): (&Ui, &str),
+) -> u8 {
+    let Targets { nodes: expr, exclude, settings, .. } = request::targets(args);
+    let params = ResolveParams { expr, exclude, settings: settings.clone() };
+    let nodes = match core.call::<GroupResolve>(&params).await {
+        Ok(found) => found.nodes,
+        Err(error) => return failed(&error),
+    };
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            say(&format!("bssh: cannot listen for signals: {error}"));
+            return exit::GENERAL;
+        }
+    };
+    let command = match action {
+        Some(Action::Command(text)) => Some(text),
+        Some(_) => {
+            say("bssh: with -t a command must be UTF-8");
+            return exit::USAGE;
+        }
+        None => None,
+    };
+    let like = PtyOpenParams {
+        targets: Targets { settings, ..Targets::default() },
+        command,
+        forward_agent: args.connect.agent.forwards(),
+        ..pty_params(term)
+    };
+    let fanout = args.run.fanout.map_or(FANOUT, |n| n as usize);
+    let mut board = Board::new(nodes, ui.style.out);
+    let mut said = SelectAll::new();
+    tokio::select! {
+        () = open_all(core, &like, (&mut board, &mut said), fanout) => {}
+        status = signals.end() => return status,
+    }
+    let left = match board.n_live() {
+        0 => Ok(None),
+        _ => carry(&mut board, &mut said, &mut signals).await,
+    };
+    board.report(core, ui).await;
+    match left {
+        Ok(Some(status)) => status,
+        Ok(None) => status(args, &board),
+        Err(error) => {
+            say(&format!("bssh: the terminal cannot be used: {error}"));
+            exit::GENERAL
+        }
+    }
+}
+
+fn pty_params(term: &str) -> PtyOpenParams {
+    let stdin = io::stdin();
+    let size = bssh_term::size(stdin.as_fd());
+    PtyOpenParams {
+        term: term.to_owned(),
+        cols: size.map_or(80, |s| s.cols),
+        rows: size.map_or(24, |s| s.rows),
+        px_width: size.map_or(0, |s| s.px_width),
+        px_height: size.map_or(0, |s| s.px_height),
+        modes: bssh_term::modes(stdin.as_fd()).unwrap_or_default(),
+        replay: Some(REPLAY),
+        window: Some(REPLAY),
+        ..PtyOpenParams::default()
+    }
+}
+
+/// Connects to all nodes; those that cannot be had are told at once.
+async fn open_all(
+    core: &Core,
+    like: &PtyOpenParams,
+    (board, said): (&mut Board, &mut SelectAll<BoxStream<'static, Said>>),
+    fanout: usize,
+) {
+    let names: Vec<String> = board.names().map(str::to_owned).collect();
+    let open = |(n, name): (usize, String)| async move {
+        let mut params = like.clone();
+        params.targets.nodes = name;
+        (n, core.pty(&params).await)
+    };
+    let opening = futures_util::stream::iter(names.into_iter().enumerate()).map(open);
+    let mut opening = std::pin::pin!(opening.buffer_unordered(fanout.max(1)));
+    while let Some((n, opened)) = opening.next().await {
+        match opened {
+            Ok(mut pty) => {
+                board.opened(n, pty.keys(), pty.handle());
+                let bytes = futures_util::stream::unfold(Some(pty), move |pty| async move {
+                    let mut pty = pty?;
+                    match pty.next().await {
+                        Some(bytes) => Some((Said::Bytes(n, bytes), Some(pty))),
+                        None => Some((Said::Ended(n, pty.exited().await), None)),
+                    }
+                });
+                said.push(bytes.boxed());
+            }
+            Err(error) => refused(board, n, &error),
+        }
+    }
+}
+
+fn refused(board: &mut Board, n: usize, error: &CallError) {
+    say(&format!("bssh: {}", error.message));
+    if let Some(hint) = error.data.as_ref().and_then(|d| d.hint.as_ref()) {
+        say(&format!("hint: {hint}"));
+    }
+    board.failed(n, &error.message);
+}
+
+/// What can happen.
+enum Next {
+    Signal(u8),
+    Resized,
+    Typed(Option<Vec<u8>>),
+    Said(Option<Said>),
+}
+
+/// Gives the status of a signal, or nothing once all have ended or the person has left.
+async fn carry(
+    board: &mut Board,
+    said: &mut SelectAll<BoxStream<'static, Said>>,
+    signals: &mut Signals,
+) -> io::Result<Option<u8>> {
+    let mut stdin = Stdin::open()?;
+    let raw = RawMode::raw(io::stdin())?;
+    let mut prefix = Prefix::default();
+    board.begin();
+    let status = loop {
+        let next = tokio::select! {
+            biased;
+            caught = signals.next() => match caught {
+                Some(status) => Next::Signal(status),
+                None => Next::Resized,
+            },
+            typed = stdin.next() => Next::Typed(typed),
+            () = board.feed() => continue,
+            event = said.next() => Next::Said(event),
+        };
+        match next {
+            Next::Signal(status) => break Some(status),
+            Next::Resized => board.resize(),
+            Next::Typed(None) => break Some(exit::HUNG_UP),
+            Next::Typed(Some(bytes)) => {
+                let mut leave = false;
+                for wish in prefix.read(&bytes) {
+                    leave |= wish == Wish::Leave;
+                    board.obey(wish);
+                }
+                if leave {
+                    break Some(exit::OK);
+                }
+            }
+            Next::Said(Some(Said::Bytes(n, bytes))) => board.bytes(n, &bytes),
+            Next::Said(Some(Said::Ended(n, exited))) => board.ended(n, exited),
+            Next::Said(None) => break None,
+        }
+    };
+    board.leave();
+    drop(raw);
+    Ok(status)
+}
+
+/// By the rule of every run.
+fn status(args: &Args, board: &Board) -> u8 {
+    let rule = match args.run.greatest {
+        true => ExitRule::Max,
+        false => args.run.exit_code.unwrap_or(ExitRule::Default),
+    };
+    let mut summary = Summary { nodes: 0, ..Summary::default() };
+    let ends: Vec<Option<Ended>> = board.ends().map(Over::as_ended).collect();
+    for (end, over) in ends.iter().zip(board.ends()) {
+        summary.nodes += 1;
+        match (over, end) {
+            (Over::Failed(_), _) => summary.unreachable += 1,
+            (_, Some(ended)) if ended.is_ok() => summary.ok += 1,
+            (_, Some(ended)) if ended.failure.is_some() => summary.lost += 1,
+            _ => summary.failed += 1,
+        }
+    }
+    exit::status(rule, &summary, ends.iter().map(Option::as_ref))
+}
+
+/// Signals that end us, and a new size.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+    resize: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            resize: signal(SignalKind::window_change())?,
+        })
+    }
+
+    async fn end(&mut self) -> u8 {
+        loop {
+            if let Some(status) = self.next().await {
+                return status;
+            }
+        }
+    }
+
+    /// None: another size.
+    async fn next(&mut self) -> Option<u8> {
+        tokio::select! {
+            _ = self.interrupt.recv() => Some(exit::INTERRUPTED),
+            _ = self.terminate.recv() => Some(exit::TERMINATED),
+            _ = self.hang_up.recv() => Some(exit::HUNG_UP),
+            _ = self.resize.recv() => None,
+        }
+    }
+}

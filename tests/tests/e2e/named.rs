@@ -1,0 +1,191 @@
+//! `bssh run -S NAME` and `bssh session`: state that outlives the command, for programs and agents.
+
+use bssh_fixtures::processes;
+use bssh_tests::{Lab, Run, Shared, Transcript, until};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+const NODE: &str = "127.0.0.1";
+const SOON: Duration = Duration::from_secs(60);
+
+fn shared() -> Shared {
+    Shared::new(Lab::start())
+}
+
+/// `bssh run -S NAME NODE -- COMMAND`
+#[track_caller]
+fn run(shared: &Shared, name: &str, command: &str) -> Transcript {
+    shared.lab.run(&["run", "-S", name, NODE, "--", command])
+}
+
+#[test]
+fn state_outlives_the_command_that_made_it() {
+    let shared = shared();
+    run(&shared, "dev", "cd /tmp; export WHO=me; f() { echo \"f-$WHO\"; }").expect_status(0);
+    let done = run(&shared, "dev", "f; pwd; echo oops >&2; exit 7").expect_status(7);
+    assert_eq!((done.text().as_str(), done.stderr.as_str()), ("f-me\n/tmp\n", "oops\n"));
+    // Another name is another state; so is another node.
+    assert_eq!(run(&shared, "other", "echo ${WHO-nobody}").expect_status(0).text(), "nobody\n");
+    let words = ["-H", "127.0.0.[1-2]", "run", "-S", "dev", "--", "echo ${WHO-nobody}"];
+    let both = shared.lab.run(&words).expect_status(0).text();
+    assert!(both.contains("127.0.0.1: me\n") && both.contains("127.0.0.2: nobody\n"), "{both}");
+    // Unset stays unset, and what a command breaks is only its own.
+    run(&shared, "dev", "unset WHO; set -e; false; true").expect_status(1);
+    assert_eq!(
+        run(&shared, "dev", "echo ${WHO-gone}; pwd").expect_status(0).text(),
+        "gone\n/tmp\n"
+    );
+    // Lost connections are no matter.
+    shared.lab.sshd.kill_sessions();
+    assert_eq!(run(&shared, "dev", "pwd").expect_status(0).text(), "/tmp\n");
+    let list = shared.lab.run(&["session", "ls"]).expect_status(0).text();
+    assert!(list.lines().any(|l| l.starts_with("dev") && l.ends_with("/tmp")), "{list}");
+    let info = shared.lab.run(&["session", "info", "dev", NODE]).expect_status(0).text();
+    assert!(info.contains("state      ready") && info.contains("/bin/bash"), "{info}");
+    shared.lab.run(&["session", "reset", "dev", NODE]).expect_status(0);
+    assert_ne!(run(&shared, "dev", "pwd").expect_status(0).text(), "/tmp\n");
+    shared.lab.run(&["session", "close", "dev"]).expect_status(0);
+    assert!(until(SOON, || {
+        !shared.lab.run(&["session", "ls"]).expect_status(0).text().contains("dev")
+    }));
+    let gone = shared.lab.run(&["session", "info", "dev"]).expect_status(1);
+    assert!(gone.stderr.contains("no session dev"), "{}", gone.stderr);
+    shared.lab.run(&["session", "close", "other"]).expect_status(0);
+    assert!(until(SOON, || processes::with_text("/bssh.").is_empty()));
+}
+
+#[test]
+fn what_programs_need_to_know_is_told_exactly() {
+    let shared = shared();
+    let json = |words: &[&str], status: i32| -> Value {
+        let done = shared.lab.run(words).expect_status(status);
+        serde_json::from_str(done.text().lines().last().unwrap()).unwrap()
+    };
+    let at = ["run", "-S", "a", NODE];
+    let with = |flags: &[&'static str], command: &'static str| -> Vec<&str> {
+        [flags, &at, &["--", command]].concat()
+    };
+    // An exact count of what was left out.
+    let big = "head -c 100000 /dev/zero | tr '\\0' x; printf ü >&2; cd /; exit 3";
+    let done = json(&with(&["--json=summary", "--max-output", "1000"], big), 3);
+    assert_eq!(done["stdoutBytes"], 100_000);
+    assert_eq!(done["stdoutOmitted"], 99_000);
+    assert_eq!(done["stdout"].as_str().unwrap().len(), 1000);
+    assert_eq!((&done["stderr"], &done["stderrOmitted"]), (&Value::from("ü"), &Value::from(0)));
+    assert_eq!((&done["cwd"], &done["exit"]["status"]), (&Value::from("/"), &Value::from(3)));
+    let text = shared.lab.run(&with(&["--max-output", "1000"], big)).expect_status(3);
+    assert_eq!(text.stdout.len(), 1000);
+    assert!(text.stderr.contains("stdout: 99000 bytes were left out"), "{}", text.stderr);
+    // Events, with bytes that are no text.
+    let events = shared.lab.run(&with(&["--json"], "printf 'a\\377b'; sleep 0.2; echo c"));
+    let events: Vec<Value> =
+        events.expect_status(0).text().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(events[0]["event"], "start");
+    assert_eq!(events[0]["nodes"][0]["existing"], true);
+    assert!(events.iter().any(|e| e["b64"] == "Yf9i"), "{events:?}");
+    assert_eq!(events.last().unwrap()["event"], "done");
+    // Time limits end everything, and keep what was said.
+    let done = json(&with(&["--json=summary", "-u", "1"], "echo begun; sleep 1000.95"), 124);
+    assert_eq!((&done["stdout"], &done["timedOut"]), (&Value::from("begun\n"), &Value::from(true)));
+    assert!(until(SOON, || processes::with_text("sleep 1000.95").is_empty()));
+    // A directory that is not there: nothing is run.
+    let words = ["run", "-S", "a", "--cwd", "/no/such", NODE, "--", "echo ran"];
+    let missing = shared.lab.run(&words).expect_status(126);
+    assert_eq!(missing.text(), "");
+    assert!(missing.stderr.contains("/no/such"), "{}", missing.stderr);
+    // For this command alone.
+    let words =
+        ["run", "-S", "a", "--cwd", "/tmp", "--env", "X=a b", NODE, "--", "pwd; echo \"$X\""];
+    assert_eq!(shared.lab.run(&words).expect_status(0).text(), "/tmp\na b\n");
+    assert_eq!(run(&shared, "a", "pwd; echo ${X-no}").expect_status(0).text(), "/\nno\n");
+    // stdin, byte for byte.
+    let fed = shared.lab.feed(&with(&[], "wc -c; echo end"), &[0xff; 70_000]).expect_status(0);
+    assert_eq!(fed.text().split_whitespace().collect::<Vec<_>>(), ["70000", "end"]);
+    // What makes no sense is refused.
+    shared.lab.run(&with(&["--tui"], "true")).expect_status(2);
+    shared.lab.run(&["run", "-S", "a", NODE]).expect_status(2);
+    shared.lab.run(&["run", NODE, "--", "true"]).expect_status(2);
+    shared.lab.run(&with(&["--persist=no"], "true")).expect_status(2);
+    let nowhere = ["run", "-S", "a", "127.0.0.1:1", "--", "true"];
+    let nowhere = shared.lab.run(&nowhere).expect_status(255);
+    assert!(nowhere.stderr.contains("connection refused"), "{}", nowhere.stderr);
+}
+
+#[test]
+fn readers_run_beside_each_other_and_writers_in_order() {
+    let shared = shared();
+    run(&shared, "p", "X=; export X; cd /tmp").expect_status(0);
+    let begun = Instant::now();
+    let words = ["run", "-S", "p", "--read", NODE, "--", "sleep 2; pwd"];
+    let all: Vec<Run> = (0..8).map(|_| Run::start(shared.lab.command(&words))).collect();
+    for one in all {
+        assert_eq!(one.finish(SOON).expect_status(0).text(), "/tmp\n");
+    }
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(14), "one after the other: {took:?}");
+    let words = ["run", "-S", "p", NODE, "--", "X=${X}x; sleep 0.05"];
+    let all: Vec<Run> = (0..10).map(|_| Run::start(shared.lab.command(&words))).collect();
+    for one in all {
+        one.finish(SOON).expect_status(0);
+    }
+    assert_eq!(run(&shared, "p", "echo $X").expect_status(0).text(), "xxxxxxxxxx\n");
+}
+
+#[test]
+fn a_frontend_that_goes_takes_its_command_along_and_leaves_the_session() {
+    let shared = shared();
+    run(&shared, "k", "cd /tmp; KEPT=1; export KEPT").expect_status(0);
+    let words = ["run", "-S", "k", NODE, "--", "sleep 1000.96"];
+    let n = || {
+        let all = processes::with_text("sleep 1000.96");
+        all.iter().filter(|p| p.command.starts_with("sleep")).count()
+    };
+    for (signal, status) in [(Signal::INT, Some(130)), (Signal::KILL, None)] {
+        let command = Run::start(shared.lab.command(&words));
+        assert!(until(SOON, || n() == 1));
+        command.signal(signal);
+        assert_eq!(command.finish(SOON).status, status);
+        assert!(until(SOON, || n() == 0));
+    }
+    assert_eq!(run(&shared, "k", "pwd; echo $KEPT").expect_status(0).text(), "/tmp\n1\n");
+}
+
+#[test]
+fn jobs_go_on_without_anybody() {
+    let shared = shared();
+    let words = ["run", "-S", "j", "--background", NODE, "--", "echo begun; sleep 1000.97"];
+    let started = shared.lab.run(&words).expect_status(0).text();
+    let job = started.trim().strip_prefix("127.0.0.1 ").unwrap().to_owned();
+    let n = || processes::with_text("sleep 1000.97").len();
+    assert!(until(SOON, || n() > 0));
+    shared.lab.sshd.kill_sessions();
+    let output = || shared.lab.run(&["session", "output", "j", &job]);
+    assert!(until(SOON, || output().text() == "begun\n"));
+    assert_eq!(output().status, Some(75), "it runs");
+    let jobs = shared.lab.run(&["session", "jobs", "j"]).expect_status(0).text();
+    assert!(jobs.contains("sleep 1000.97"), "{jobs}");
+    shared.lab.run(&["session", "kill", "j", &job]).expect_status(0);
+    assert!(until(SOON, || output().status == Some(143)));
+    assert_eq!(n(), 0);
+    shared.lab.run(&["session", "close", "j"]).expect_status(0);
+    shared.lab.run(&["core", "stop"]).expect_status(0);
+    shared.lab.run(&["session", "ls"]).expect_status(1);
+    assert!(until(SOON, || processes::with_text("/bssh.").is_empty()));
+}
+
+#[test]
+fn what_nobody_came_for_is_removed_after_a_week() {
+    let shared = shared();
+    let place = tempfile::Builder::new().prefix("bssh.").tempdir_in("/tmp").unwrap();
+    let fresh = tempfile::Builder::new().prefix("bssh.").tempdir_in("/tmp").unwrap();
+    for dir in [&place, &fresh] {
+        std::fs::write(dir.path().join("1.rc"), "0\n").unwrap();
+    }
+    let mut touch = std::process::Command::new("touch");
+    let old = touch.args(["-d", "8 days ago"]).arg(place.path()).status().unwrap();
+    assert!(old.success());
+    run(&shared, "gc", "true").expect_status(0);
+    assert!(until(SOON, || !place.path().exists()));
+    assert!(fresh.path().exists());
+}
