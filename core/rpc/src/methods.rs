@@ -243,6 +243,7 @@ fn transfers(module: &mut RpcModule<Context>) {
 }
 
 fn fs(module: &mut RpcModule<Context>) {
+    register::<m::FsClose, _, _, _>(module, |c, _, p| async move { c.engine.fs_close(&p).await });
     register::<m::FsStat, _, _, _>(module, |c, _, p| async move {
         let caller = c.caller()?.clone();
         c.engine.fs_stat(&caller, p).await
