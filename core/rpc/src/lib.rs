@@ -14,6 +14,7 @@ mod methods;
 mod passing;
 mod serve;
 mod stdio;
+mod tasks;
 
 pub use bssh_engine::Environment;
 

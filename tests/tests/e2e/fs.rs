@@ -191,25 +191,6 @@ fn a_large_directory_comes_in_pages() {
     });
 }
 
-#[test]
-fn a_closed_nodes_connection_is_gone_and_comes_back() {
-    let lab = Lab::start();
-    let sshd = &lab.sshd;
-    talk(&lab, |link, targets| async move {
-        let at = FsPath { targets: targets.clone(), path: b"/".as_slice().into() };
-        let close = FsClose { targets };
-        assert!(!link.call::<m::FsClose>(&close).await.unwrap().closed, "nothing is kept yet");
-        link.call::<m::FsStat>(&at).await.unwrap();
-        assert!(link.call::<m::FsClose>(&close).await.unwrap().closed);
-        let closes = || {
-            sshd.log().matches("Disconnected from user").count()
-                + sshd.log().matches("Connection closed by").count()
-        };
-        assert!(until(Duration::from_secs(20), || closes() == 1), "{}", sshd.log());
-        link.call::<m::FsStat>(&at).await.unwrap();
-    });
-}
-
 /// Bytes of which no block is like another.
 fn noise(n: usize) -> Vec<u8> {
     bssh_tests::net::noise(n)
@@ -355,5 +336,24 @@ fn copies_are_tasks_between_any_two_places() {
         assert!(core.try_call::<m::FsCopy>(&nowhere).await.is_err());
         let unknown = core.try_call::<m::FsTaskCancel>(&FsTaskRef { task: 9999 }).await;
         assert_eq!(kind(unknown.unwrap_err()), "handle.unknown");
+    });
+}
+
+#[test]
+fn a_closed_nodes_connection_is_gone_and_comes_back() {
+    let lab = Lab::start();
+    let sshd = &lab.sshd;
+    talk(&lab, |link, targets| async move {
+        let at = FsPath { targets: targets.clone(), path: b"/".as_slice().into() };
+        let close = FsClose { targets };
+        assert!(!link.call::<m::FsClose>(&close).await.unwrap().closed, "nothing is kept yet");
+        link.call::<m::FsStat>(&at).await.unwrap();
+        assert!(link.call::<m::FsClose>(&close).await.unwrap().closed);
+        let closes = || {
+            sshd.log().matches("Disconnected from user").count()
+                + sshd.log().matches("Connection closed by").count()
+        };
+        assert!(until(Duration::from_secs(20), || closes() == 1), "{}", sshd.log());
+        link.call::<m::FsStat>(&at).await.unwrap();
     });
 }
