@@ -52,11 +52,11 @@ return function(T)
     { 'a person may take longer than a file operation', function()
       local options = require('bssh.options').get()
       local limit = options.timeout
-      options.timeout = 600
+      options.timeout = 4000
       asked({ text = 'canary-phrase' }, function()
         local hidden = prompt.ui.hidden
         prompt.ui.hidden = function(label)
-          vim.wait(1500)
+          vim.wait(6000)
           return hidden(label)
         end
         local path = T.write('late.txt', 'late\n')

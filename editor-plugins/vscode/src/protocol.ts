@@ -474,6 +474,8 @@ export type Failure = {
 export type FileFault = {
   /** Stable key, e.g. `notFound`, `permission`, `noSpace`, `exists`, `changed`, `unsafeName`. */
   code?: string;
+  /** It went wrong on the core's side, not on the node. */
+  here?: boolean;
   /** One line, lower case, for people. */
   message?: string;
   path?: PathBytes;
@@ -581,6 +583,8 @@ export type FsAttrParams = {
   /** Node set expressions to leave out. */
   exclude?: Array<string>;
   mode?: number | null;
+  /** Of a link itself, not of what it points to. */
+  noFollow?: boolean;
   /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
   nodes?: string;
   /** User and group. */
@@ -615,10 +619,57 @@ export type FsContent = {
   etag: string;
 };
 
+/** `fs/copy`. A directory that is there receives the copy; anything else is the copy's own name. */
+export type FsCopyParams = {
+  /** Read everything back and compare. */
+  checksum?: boolean;
+  /** `to` is the copy's own name, also where a directory of that name is there. */
+  exact?: boolean;
+  from?: FsPlace;
+  overwrite?: Overwrite;
+  /** Keep modes and times exactly. */
+  preserve?: boolean;
+  /** Echoed in `$/progress`. */
+  progressToken?: unknown;
+  recursive?: boolean;
+  /** Go on with what an earlier copy left. */
+  resume?: boolean;
+  to?: FsPlace;
+};
+
 export type FsEntry = {
   /** Of a link: its own. */
   attr: Attr;
+  /** The server's own line about it, as `ls -l` would print. */
+  long?: (PathBytes | null);
   name: PathBytes;
+};
+
+/** Result of `fs/features`: what a node's file server can do. */
+export type FsFeatures = {
+  /** Extensions by name, e.g. `copy-data`. */
+  extensions?: Array<string>;
+  /** Files that may be open at once. */
+  handles?: number;
+  /** Bytes of one read and of one write. */
+  read?: number;
+  /** How long one request takes, in microseconds. */
+  roundTripUs?: number;
+  write?: number;
+};
+
+/** `fs/link`: a second name for the file `path`. */
+export type FsHardLinkParams = {
+  /** A single ssh destination, taken literally (ssh grammar: no ranges, no groups). */
+  destination?: string | null;
+  /** Node set expressions to leave out. */
+  exclude?: Array<string>;
+  /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
+  nodes?: string;
+  path?: PathBytes;
+  settings?: Settings;
+  /** The new name. */
+  to?: PathBytes;
 };
 
 /** `fs/symlink`: makes `path` point to `target`. */
@@ -644,6 +695,8 @@ export type FsListParams = {
   exclude?: Array<string>;
   /** Entries at once. None: 1000. */
   limit?: number | null;
+  /** Also the line the server would show. */
+  long?: boolean;
   /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
   nodes?: string;
   path?: PathBytes;
@@ -677,6 +730,68 @@ export type FsName = {
   path: PathBytes;
 };
 
+/** `fs/openRead`: a file, or a part of one, as a stream. */
+export type FsOpenReadParams = {
+  /** A single ssh destination, taken literally (ssh grammar: no ranges, no groups). */
+  destination?: string | null;
+  /** Node set expressions to leave out. */
+  exclude?: Array<string>;
+  /** At most so many bytes. None: to the end. */
+  length?: number | null;
+  /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
+  nodes?: string;
+  /** Where to begin. */
+  offset?: number;
+  path?: PathBytes;
+  settings?: Settings;
+  /** First credit. None: 4 MiB. */
+  window?: number | null;
+};
+
+/** `fs/openWrite`: a whole file from a stream. */
+export type FsOpenWriteParams = {
+  /** A single ssh destination, taken literally (ssh grammar: no ranges, no groups). */
+  destination?: string | null;
+  /** Node set expressions to leave out. */
+  exclude?: Array<string>;
+  /** Only if the file still has this content; empty: only if it is not there. */
+  ifEtag?: string | null;
+  /** Permission bits. None: those of the file that is there, else the server's choice. */
+  mode?: number | null;
+  /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
+  nodes?: string;
+  path?: PathBytes;
+  settings?: Settings;
+  /** How many bytes will come; another number is a fault. None: as many as there are. */
+  size?: number | null;
+};
+
+/** Result of `fs/openRead`. The stream ends with `stream/end`, or with `stream/reset` if the file cannot be read to its end. Refusing the stream closes the file. */
+export type FsOpened = {
+  attr: Attr;
+  stream: number;
+};
+
+/** Names in the order of the numbers; empty where the node knows none. */
+export type FsOwnerNames = {
+  groups?: Array<PathBytes>;
+  users?: Array<PathBytes>;
+};
+
+/** `fs/owners`: names of users and groups. The path does not matter. */
+export type FsOwnersParams = {
+  /** A single ssh destination, taken literally (ssh grammar: no ranges, no groups). */
+  destination?: string | null;
+  /** Node set expressions to leave out. */
+  exclude?: Array<string>;
+  groups?: Array<number>;
+  /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
+  nodes?: string;
+  path?: PathBytes;
+  settings?: Settings;
+  users?: Array<number>;
+};
+
 /** A path on a node. Relative ones start in the user's home; `~` and `~user` are understood. */
 export type FsPath = {
   /** A single ssh destination, taken literally (ssh grammar: no ranges, no groups). */
@@ -687,6 +802,13 @@ export type FsPath = {
   nodes?: string;
   path?: PathBytes;
   settings?: Settings;
+};
+
+/** One end of a copy. */
+export type FsPlace = {
+  /** Exactly one node. None: here. */
+  node?: (Targets | null);
+  path?: PathBytes;
 };
 
 /** `fs/readSmall`: a whole file in one answer. */
@@ -711,6 +833,8 @@ export type FsRemoveParams = {
   exclude?: Array<string>;
   /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
   nodes?: string;
+  /** Only if it is that: `file` (anything but a directory) or `dir`. None: whatever it is. */
+  only?: string | null;
   path?: PathBytes;
   /** A directory with all that is in it. */
   recursive?: boolean;
@@ -747,6 +871,40 @@ export type FsSpace = {
   total?: number;
 };
 
+/** `fs/taskDone`: the last word on a task. */
+export type FsTaskDone = {
+  /** Of a written file. */
+  attr?: (Attr | null);
+  bytes?: number;
+  errors?: Array<FileFault>;
+  /** Names a written file's content, as `fs/readSmall` does. */
+  etag?: string | null;
+  /** Why it is not complete. `filesFailed`: `errors` has the causes, the rest was done. */
+  failure?: (Failure | null);
+  files?: number;
+  skipped?: number;
+  task?: number;
+};
+
+export type FsTaskEntry = {
+  /** `copy` or `write`. */
+  kind: string;
+  /** Where to. */
+  path: PathBytes;
+  runningMs: number;
+  task: number;
+};
+
+/** `fs/taskList` */
+export type FsTaskList = {
+  tasks: Array<FsTaskEntry>;
+};
+
+/** Result of `fs/copy`, and what names a task. */
+export type FsTaskRef = {
+  task: number;
+};
+
 /** `fs/writeSmall`: a whole file at once. */
 export type FsWriteParams = {
   data?: Base64Bytes;
@@ -762,6 +920,14 @@ export type FsWriteParams = {
   nodes?: string;
   path?: PathBytes;
   settings?: Settings;
+};
+
+/** Result of `fs/openWrite`. `stream/end` gives the file its name, `stream/reset` leaves the old one; `fs/taskDone` says how it went. Until then the old file is whole. */
+export type FsWriting = {
+  stream: number;
+  task: number;
+  /** First credit. */
+  window: number;
 };
 
 export type FsWritten = {
@@ -997,6 +1163,26 @@ export type InitializeResult = {
   session: number;
 };
 
+/** `session/configured`: the configuration's `interactive:` for these targets. */
+export type Interactive = {
+  /** `prompt`, `node`, `command`, `success`, `error` or `warning` to a colour's name or `#rrggbb`. */
+  colors?: {
+    [key: string]: string;
+  };
+  /** `singleNode` or `multiplex`. */
+  defaultMode?: string | null;
+  historyFile?: string | null;
+  nodeSwitchPrefix?: string | null;
+  /** With `{node}`, `{user}`, `{host}`, `{pwd}`, `{ready}` and `{active}`. */
+  promptFormat?: string | null;
+  showTimestamps?: boolean | null;
+};
+
+export type JobEntry = {
+  command?: string;
+  job?: number;
+};
+
 /** `job/kill`. */
 export type JobKill = {
   job?: number;
@@ -1101,6 +1287,9 @@ export type Offer = {
   /** Every major the frontend speaks. */
   majors: Array<number>;
 };
+
+/** What becomes of files that are there already. */
+export type Overwrite = ("replace" | "fail" | "newer");
 
 export type PathBytes = (string | {
   b64: Base64Bytes;
@@ -1393,6 +1582,8 @@ export type SessionEntry = {
   execs: number;
   /** Jobs that were started, ended ones included. */
   jobs: number;
+  /** It outlives its link. */
+  kept?: boolean;
   name?: string | null;
   node: string;
   rev: number;
@@ -1419,6 +1610,8 @@ export type SessionExecDone = {
   stderrBytes?: number;
   /** Bytes of each stream, those that were left out included. */
   stdoutBytes?: number;
+  /** What could not be sent before it, and it ran all the same. */
+  syncFailure?: (Failure | null);
   timedOut?: boolean;
 };
 
@@ -1442,6 +1635,8 @@ export type SessionExecParams = {
   state?: StateUse;
   /** `null` or `stream`. */
   stdin?: Source;
+  /** What happens if the session's syncs cannot send what has changed here. */
+  syncBarrier?: SyncBarrier;
   /** How long it may run, in milliseconds. None or 0: for ever. */
   timeoutMs?: number | null;
   /** First credit of each output stream, in bytes. None: `limits.window`. */
@@ -1456,12 +1651,19 @@ export type SessionExecStarted = {
   stdout: number;
 };
 
+/** `session/jobs`: what was started in the background of a session. */
+export type SessionJobs = {
+  jobs?: Array<JobEntry>;
+};
+
 /** `session/list`: the sessions of this core. */
 export type SessionList = {
   sessions: Array<SessionEntry>;
 };
 
 export type SessionNode = {
+  /** It was there before. */
+  existing?: boolean;
   node: string;
   session: number;
 };
@@ -1478,7 +1680,9 @@ export type SessionOpenParams = {
   exclude?: Array<string>;
   /** How many nodes are connected to at once. None: 64. */
   fanout?: number | null;
-  /** A name for people; need not be unique. */
+  /** Outlives this link, and others of this (shared) core may use it. With a name, the one of that name on the node if it is there. */
+  keep?: boolean;
+  /** A name for people; need not be unique unless it is kept. */
   name?: string | null;
   /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
   nodes?: string;
@@ -1488,6 +1692,8 @@ export type SessionOpenParams = {
   snapshot?: Snapshot;
   /** Do not come back by itself when the connection is lost. */
   stayLost?: boolean;
+  /** Names of the configuration's syncs: what has changed here is on the node before a command runs there. */
+  sync?: Array<string>;
 };
 
 /** A session that takes commands. */
@@ -1689,6 +1895,279 @@ export type Summary = {
 /** What becomes of symbolic links inside directories. Links that are named are followed. */
 export type Symlinks = ("skip" | "follow" | "preserve");
 
+export type SyncAction = ("plan" | "push" | "back" | "run" | "watch");
+
+export type SyncBackup = {
+  path?: PathBytes;
+  /** The local root it is below. */
+  root?: PathBytes;
+  run?: string;
+  size?: number;
+};
+
+/** Result of `sync/restore`. */
+export type SyncBackups = {
+  /** What there is, or what was restored. */
+  backups: Array<SyncBackup>;
+};
+
+/** Whether a command waits for its session's syncs. */
+export type SyncBarrier = ("require" | "warn" | "off");
+
+/** A path both sides have changed. */
+export type SyncConflict = {
+  /** The node's side of it, below the same root. None: only on the node. */
+  copy?: (PathBytes | null);
+  path?: PathBytes;
+  /** The local root it is below. */
+  root?: PathBytes;
+};
+
+/** `sync/conflict`: both sides have changed a path. */
+export type SyncConflictEvent = {
+  /** The node's side of it, below the same root. None: only on the node. */
+  copy?: (PathBytes | null);
+  path?: PathBytes;
+  /** The local root it is below. */
+  root?: PathBytes;
+  sync?: number;
+};
+
+/** Result of `sync/conflicts`. */
+export type SyncConflicts = {
+  conflicts: Array<SyncConflict>;
+};
+
+/** Which deletions are carried over. */
+export type SyncDelete = ("both" | "never" | "push");
+
+/** `sync/round` and `sync/done`: what a round of a watch, or the whole, has done. */
+export type SyncDone = {
+  /** Bytes of files that were carried, either way. */
+  bytes?: number;
+  conflicts?: Array<SyncConflict>;
+  deletedHere?: number;
+  deletedThere?: number;
+  durationMs?: number;
+  /** Why it is not complete. `filesFailed`: `faults` has the causes; `conflicts`: there are some, all else was done. */
+  failure?: (Failure | null);
+  /** What went wrong with single files; the first thousand. */
+  faults?: Array<FileFault>;
+  /** Paths that both sides have. */
+  known?: number;
+  nFaults?: number;
+  notes?: Array<SyncNote>;
+  pulled?: number;
+  pushed?: number;
+  sync?: number;
+};
+
+export type SyncEntry = {
+  action: SyncAction;
+  node: string;
+  runningMs: number;
+  sync: number;
+};
+
+export type SyncLast = {
+  action?: string;
+  /** Empty: all was well. */
+  failure?: string;
+  unixMs?: number;
+};
+
+/** `sync/list`: the syncs under way. */
+export type SyncList = {
+  syncs: Array<SyncEntry>;
+};
+
+/** A path that was left alone, and why. */
+export type SyncNote = {
+  /** `special`, `unsafeLink`, `protected`, `notEmpty`, `keptHere` (deleted on the node only). */
+  code: string;
+  path: PathBytes;
+};
+
+/** What is remembered of one pair of roots. */
+export type SyncPairStatus = {
+  conflicts?: number;
+  /** The process that syncs them now. */
+  heldBy?: number | null;
+  /** Paths that both sides had when they were last the same. */
+  known?: number;
+  /** When and how the last run ended. None: there was none. */
+  last?: (SyncLast | null);
+  local?: PathBytes;
+  node?: string;
+  /** The node has changes that could not be fetched. */
+  pendingBack?: boolean;
+  remote?: PathBytes;
+};
+
+/** Parameters of `sync/start`. */
+export type SyncParams = {
+  action?: SyncAction;
+  /** None: what the configuration says, or `keepBoth`. */
+  conflict?: (SyncPolicy | null);
+  /** None: what the configuration says, or `push`. */
+  delete?: (SyncDelete | null);
+  /** A single ssh destination, taken literally (ssh grammar: no ranges, no groups). */
+  destination?: string | null;
+  /** Change nothing; say what the action would do, as `sync/step` events. */
+  dryRun?: boolean;
+  /** Node set expressions to leave out. */
+  exclude?: Array<string>;
+  /** Delete also where it looks like a mistake: most of a tree, or an empty root. */
+  forceDelete?: boolean;
+  /** The name under `sync:` in the configuration. */
+  id?: string | null;
+  /** Without `id`: the directory here. */
+  local?: (PathBytes | null);
+  /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
+  nodes?: string;
+  /** Without `id`: the directory on the node. */
+  remote?: (PathBytes | null);
+  settings?: Settings;
+  /** What to leave out, besides what the configuration leaves out; as in `transfer/start`. */
+  skip?: Array<PathBytes>;
+};
+
+/** What happens to a file that both sides have changed. */
+export type SyncPolicy = ("keepBoth" | "remoteWins" | "localWins" | "fail");
+
+/** `sync/progress`. */
+export type SyncProgress = {
+  bytes?: number;
+  files?: number;
+  sync?: number;
+  totalBytes?: number;
+  totalFiles?: number;
+};
+
+/** `sync/cancel`. */
+export type SyncRef = {
+  sync: number;
+};
+
+/** `sync/resolve`: one side of a conflict is the right one. What the other had is saved. */
+export type SyncResolveParams = {
+  /** None: what the configuration says, or `keepBoth`. */
+  conflict?: (SyncPolicy | null);
+  /** None: what the configuration says, or `push`. */
+  delete?: (SyncDelete | null);
+  /** A single ssh destination, taken literally (ssh grammar: no ranges, no groups). */
+  destination?: string | null;
+  /** Node set expressions to leave out. */
+  exclude?: Array<string>;
+  /** The name under `sync:` in the configuration. */
+  id?: string | null;
+  /** Without `id`: the directory here. */
+  local?: (PathBytes | null);
+  /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
+  nodes?: string;
+  path?: PathBytes;
+  /** Without `id`: the directory on the node. */
+  remote?: (PathBytes | null);
+  settings?: Settings;
+  /** What to leave out, besides what the configuration leaves out; as in `transfer/start`. */
+  skip?: Array<PathBytes>;
+  take?: SyncTake;
+};
+
+/** `sync/restore`: without a path, lists what could be restored; with one, puts it back here. */
+export type SyncRestoreParams = {
+  /** None: what the configuration says, or `keepBoth`. */
+  conflict?: (SyncPolicy | null);
+  /** None: what the configuration says, or `push`. */
+  delete?: (SyncDelete | null);
+  /** A single ssh destination, taken literally (ssh grammar: no ranges, no groups). */
+  destination?: string | null;
+  /** Node set expressions to leave out. */
+  exclude?: Array<string>;
+  /** The name under `sync:` in the configuration. */
+  id?: string | null;
+  /** Without `id`: the directory here. */
+  local?: (PathBytes | null);
+  /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
+  nodes?: string;
+  path?: (PathBytes | null);
+  /** Without `id`: the directory on the node. */
+  remote?: (PathBytes | null);
+  /** The run whose backup is meant. None: the newest that has the path. */
+  run?: string | null;
+  settings?: Settings;
+  /** What to leave out, besides what the configuration leaves out; as in `transfer/start`. */
+  skip?: Array<PathBytes>;
+};
+
+/** Result of `sync/start`. */
+export type SyncStarted = {
+  /** The node's name. */
+  node: string;
+  sync: number;
+  warnings?: Array<string>;
+};
+
+/** `sync/state`: what a sync is about. */
+export type SyncStateChange = {
+  /** For people: what is wrong, what was noticed. */
+  message?: string | null;
+  /** `connecting`, `comparing`, `carrying`, `watching`, `waiting` (before it is tried again), `deferred` (asked to end, but names are being taken), `note`. */
+  state: string;
+  sync: number;
+};
+
+/** Result of `sync/status`. */
+export type SyncStatus = {
+  pairs: Array<SyncPairStatus>;
+};
+
+/** `sync/step`: what would be done with one path. */
+export type SyncStep = {
+  /** `push`, `pull`, `deleteThere`, `deleteHere`, `conflict`, `agree`, `forget`, `skip`. */
+  action: string;
+  bytes?: number;
+  /** Below the roots. */
+  path: PathBytes;
+  sync: number;
+};
+
+export type SyncTake = "local" | "remote";
+
+/** Which trees are meant: by the configuration's name for them, or by themselves. */
+export type SyncWhat = {
+  /** None: what the configuration says, or `keepBoth`. */
+  conflict?: (SyncPolicy | null);
+  /** None: what the configuration says, or `push`. */
+  delete?: (SyncDelete | null);
+  /** A single ssh destination, taken literally (ssh grammar: no ranges, no groups). */
+  destination?: string | null;
+  /** Node set expressions to leave out. */
+  exclude?: Array<string>;
+  /** The name under `sync:` in the configuration. */
+  id?: string | null;
+  /** Without `id`: the directory here. */
+  local?: (PathBytes | null);
+  /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
+  nodes?: string;
+  /** Without `id`: the directory on the node. */
+  remote?: (PathBytes | null);
+  settings?: Settings;
+  /** What to leave out, besides what the configuration leaves out; as in `transfer/start`. */
+  skip?: Array<PathBytes>;
+};
+
+/** What a request aims at, and the configuration it is read with. Shared by every method that takes targets. */
+export type Targets = {
+  /** A single ssh destination, taken literally (ssh grammar: no ranges, no groups). */
+  destination?: string | null;
+  /** Node set expressions to leave out. */
+  exclude?: Array<string>;
+  /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
+  nodes?: string;
+  settings?: Settings;
+};
+
 /** A count, or a share of the run's nodes. */
 export type Threshold = ({
   nodes: number;
@@ -1715,7 +2194,7 @@ export type TransferEntry = {
   transfer: number;
 };
 
-/** `transfer/file`: what a dry run would do. */
+/** `transfer/file`: what a dry run would do, or what is being done (`tell`). */
 export type TransferFile = {
   /** `file`, `dir`, `link`, `skip` or `delete`. */
   action: string;
@@ -1750,6 +2229,10 @@ export type TransferNode = ({
 
 /** Parameters of `transfer/start`. */
 export type TransferParams = {
+  /** Go on at the end of a file that is there under its own name, as sftp's `reget` does. */
+  append?: boolean;
+  /** Bytes of one request. None: what the node takes. */
+  block?: number | null;
   /** Remove what is in the target directories but not in the sources. */
   delete?: boolean;
   /** A single ssh destination, taken literally (ssh grammar: no ranges, no groups). */
@@ -1767,11 +2250,17 @@ export type TransferParams = {
   from?: Array<PathBytes>;
   /** Make sure that each file is on the receiver's disk before it takes its name. */
   fsync?: boolean;
+  /** At most so many bytes a second for each node. */
+  limit?: number | null;
+  /** Paths are taken as they are: no patterns, no `{node}`. */
+  literal?: boolean;
   /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
   nodes?: string;
   /** Keep modes and times exactly. */
   preserve?: boolean;
   recursive?: boolean;
+  /** Requests of one file on the way. None: by the way's length. */
+  requests?: number | null;
   /** Go on with what an earlier transfer left; files of the same size and time are skipped. Times are kept, so that the next one can tell. */
   resume?: boolean;
   /** Connect attempts after the first one, for retryable failures. */
@@ -1779,11 +2268,17 @@ export type TransferParams = {
   settings?: Settings;
   /** Names or paths to leave out: patterns; one with a slash is for the path below the source, one with a slash at its end for directories only. */
   skip?: Array<PathBytes>;
+  /** The one node the sources of an upload lie on. None: they are here. */
+  source?: (Targets | null);
   /** Give up on a node after so long without a byte or a file, in milliseconds. None: ten minutes; 0: never. */
   stallMs?: number | null;
   symlinks?: Symlinks;
+  /** Say what is done with each directory and file, as `transfer/file` events. */
+  tell?: boolean;
   /** Where to: a directory that is there receives the files, else this is the copy's own name. Downloads from several nodes go to `to/NODE` unless `to` has a `{node}`. */
   to?: PathBytes;
+  /** Permission bits that downloaded files do not get, besides those of the core's own umask. */
+  umask?: number | null;
   /** Read everything back and compare. */
   verify?: boolean;
 };
@@ -1920,6 +2415,10 @@ export interface Methods {
   'session/info': { to: 'core'; params: SessionRef; result: SessionEntry };
   /** The sessions of this core. */
   'session/list': { to: 'core'; params: Empty; result: SessionList };
+  /** What the configuration wishes for a REPL on these targets. */
+  'session/configured': { to: 'core'; params: Targets; result: Interactive };
+  /** What was started in the background of a session. */
+  'session/jobs': { to: 'core'; params: SessionRef; result: SessionJobs };
   /** Starts a command in the background of a session. */
   'job/start': { to: 'core'; params: JobStart; result: JobRef };
   /** Reads what a job has written, and whether it has ended. */
@@ -1932,6 +2431,20 @@ export interface Methods {
   'transfer/cancel': { to: 'core'; params: TransferRef; result: Empty };
   /** The transfers of this core. */
   'transfer/list': { to: 'core'; params: Empty; result: TransferList };
+  /** Starts a sync of two directory trees, and answers at once. */
+  'sync/start': { to: 'core'; params: SyncParams; result: SyncStarted };
+  /** Ends a sync; what is complete stays. */
+  'sync/cancel': { to: 'core'; params: SyncRef; result: Empty };
+  /** The syncs of this core. */
+  'sync/list': { to: 'core'; params: Empty; result: SyncList };
+  /** What is remembered of a sync. */
+  'sync/status': { to: 'core'; params: SyncWhat; result: SyncStatus };
+  /** Paths that both sides have changed and nobody has decided about. */
+  'sync/conflicts': { to: 'core'; params: SyncWhat; result: SyncConflicts };
+  /** Decides a conflict; the next run carries it out. */
+  'sync/resolve': { to: 'core'; params: SyncResolveParams; result: SyncConflicts };
+  /** What was replaced or deleted here, listed or put back. */
+  'sync/restore': { to: 'core'; params: SyncRestoreParams; result: SyncBackups };
   /** Ends the connection that is kept for a node's files. What is under way on it fails. */
   'fs/close': { to: 'core'; params: FsClose; result: FsClosed };
   /** What a path leads to; links are followed. */
@@ -1960,6 +2473,22 @@ export interface Methods {
   'fs/setattr': { to: 'core'; params: FsAttrParams; result: Empty };
   /** Makes a symbolic link. */
   'fs/symlink': { to: 'core'; params: FsLinkParams; result: Empty };
+  /** Gives a file a second name (a hard link). */
+  'fs/link': { to: 'core'; params: FsHardLinkParams; result: Empty };
+  /** What the node's file server can do. The path does not matter. */
+  'fs/features': { to: 'core'; params: FsPath; result: FsFeatures };
+  /** Names of users and groups by their numbers, where the node's file server tells them. */
+  'fs/owners': { to: 'core'; params: FsOwnersParams; result: FsOwnerNames };
+  /** A file as a stream. */
+  'fs/openRead': { to: 'core'; params: FsOpenReadParams; result: FsOpened };
+  /** A file from a stream; it is never seen half-written. */
+  'fs/openWrite': { to: 'core'; params: FsOpenWriteParams; result: FsWriting };
+  /** Copies files between here and a node, or between two nodes. Answers at once. */
+  'fs/copy': { to: 'core'; params: FsCopyParams; result: FsTaskRef };
+  /** Gives up a task; finished files stay. `fs/taskDone` still comes. */
+  'fs/taskCancel': { to: 'core'; params: FsTaskRef; result: Empty };
+  /** The tasks of this core. */
+  'fs/taskList': { to: 'core'; params: Empty; result: FsTaskList };
   /** What starting a gate would do. Touches nothing but the configuration. */
   'gate/prepare': { to: 'core'; params: GateParams; result: GatePlan };
   /** Starts a gate: all its listeners or none. The same plan again changes nothing. */
@@ -2012,6 +2541,20 @@ export interface Events {
   'transfer/file': { to: 'frontend'; params: TransferFile };
   /** The last word on a transfer. */
   'transfer/done': { to: 'frontend'; params: TransferDone };
+  /** What a sync is about. */
+  'sync/state': { to: 'frontend'; params: SyncStateChange };
+  /** What a sync would do with one path. */
+  'sync/step': { to: 'frontend'; params: SyncStep };
+  /** How far a sync has got. */
+  'sync/progress': { to: 'frontend'; params: SyncProgress };
+  /** Both sides have changed a path. */
+  'sync/conflict': { to: 'frontend'; params: SyncConflictEvent };
+  /** A round of a watch has done something. */
+  'sync/round': { to: 'frontend'; params: SyncDone };
+  /** The last word on a sync. */
+  'sync/done': { to: 'frontend'; params: SyncDone };
+  /** The last word on a write or a copy. */
+  'fs/taskDone': { to: 'frontend'; params: FsTaskDone };
   /** A question is no longer open. */
   'auth/promptDone': { to: 'frontend'; params: PromptDone };
   /** A forward, or one of its connections, has changed. */

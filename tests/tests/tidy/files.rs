@@ -66,7 +66,7 @@ fn no_file_of_a_plugin_is_too_long() {
         if n > LONGEST {
             long.push(format!("{path}: {n} lines"));
         }
-        let head = ["/**", "//", "--", "#!"].iter().any(|mark| text.starts_with(mark));
+        let head = ["/**", "//", "--", "#!", "\"\"\""].iter().any(|mark| text.starts_with(mark));
         if !head {
             headless.push(path);
         }

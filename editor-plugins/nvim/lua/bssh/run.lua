@@ -14,8 +14,9 @@ local M = {}
 local active = {}
 --- Runs by buffer.
 local by_buffer = {}
---- The buffer is drawn again at most so often, in milliseconds.
-local REDRAW = 100
+--- The buffer is drawn again at most so often, in milliseconds, and takes at most that part of
+--- the time.
+local REDRAW, SHARE = 100, 10
 
 local function draw(run)
   if run.drawing or not vim.api.nvim_buf_is_valid(run.buffer) then
@@ -24,8 +25,11 @@ local function draw(run)
   run.drawing = true
   vim.defer_fn(function()
     run.drawing = false
-    M.draw(run)
-  end, REDRAW)
+    -- The end draws itself.
+    if not run.done then
+      M.draw(run)
+    end
+  end, math.max(REDRAW, (run.cost or 0) * SHARE))
 end
 
 --- Puts the run's lines into its buffer.
@@ -37,10 +41,13 @@ function M.draw(run)
     if not vim.api.nvim_buf_is_valid(run.buffer) then
       return
     end
+    local begun = vim.loop.now()
     local lines = gather.lines(run, exprs)
     vim.bo[run.buffer].modifiable = true
     vim.api.nvim_buf_set_lines(run.buffer, 0, -1, false, lines)
     vim.bo[run.buffer].modifiable, vim.bo[run.buffer].modified = false, false
+    vim.loop.update_time()
+    run.cost = vim.loop.now() - begun
   end
   local sets = gather.sets(run)
   if #sets == 0 then
