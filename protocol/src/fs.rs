@@ -20,6 +20,23 @@ pub struct FsPath {
     pub path: PathBytes,
 }
 
+/// `fs/close`: ends the connection that is kept for a node's files.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FsClose {
+    /// Exactly one node.
+    #[serde(flatten)]
+    pub targets: Targets,
+}
+
+/// Result of `fs/close`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct FsClosed {
+    /// There was one.
+    #[serde(default)]
+    pub closed: bool,
+}
+
 /// What is known about a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -73,6 +90,9 @@ pub struct FsListParams {
     /// Entries at once. None: 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+    /// Also the line the server would show.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub long: bool,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -89,6 +109,9 @@ pub struct FsEntry {
     pub name: PathBytes,
     /// Of a link: its own.
     pub attr: Attr,
+    /// The server's own line about it, as `ls -l` would print.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub long: Option<PathBytes>,
 }
 
 /// `fs/readSmall`: a whole file in one answer.
@@ -153,6 +176,9 @@ pub struct FsRemoveParams {
     /// A directory with all that is in it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub recursive: bool,
+    /// Only if it is that: `file` (anything but a directory) or `dir`. None: whatever it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -186,6 +212,9 @@ pub struct FsAttrParams {
     /// Access and change; seconds count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times_ms: Option<(u64, u64)>,
+    /// Of a link itself, not of what it points to.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_follow: bool,
 }
 
 /// `fs/symlink`: makes `path` point to `target`.
@@ -195,4 +224,47 @@ pub struct FsLinkParams {
     #[serde(flatten)]
     pub at: FsPath,
     pub target: PathBytes,
+}
+
+/// `fs/link`: a second name for the file `path`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FsHardLinkParams {
+    #[serde(flatten)]
+    pub at: FsPath,
+    /// The new name.
+    pub to: PathBytes,
+}
+
+/// Result of `fs/features`: what a node's file server can do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FsFeatures {
+    /// Extensions by name, e.g. `copy-data`.
+    pub extensions: Vec<String>,
+    /// Bytes of one read and of one write.
+    pub read: u32,
+    pub write: u32,
+    /// Files that may be open at once.
+    pub handles: u32,
+    /// How long one request takes, in microseconds.
+    pub round_trip_us: u64,
+}
+
+/// `fs/owners`: names of users and groups. The path does not matter.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FsOwnersParams {
+    #[serde(flatten)]
+    pub at: FsPath,
+    pub users: Vec<u32>,
+    pub groups: Vec<u32>,
+}
+
+/// Names in the order of the numbers; empty where the node knows none.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FsOwnerNames {
+    pub users: Vec<PathBytes>,
+    pub groups: Vec<PathBytes>,
 }

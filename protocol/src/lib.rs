@@ -18,6 +18,8 @@ pub mod node;
 pub mod pty;
 pub mod session;
 pub mod stream;
+pub mod sync;
+pub mod task;
 pub mod transfer;
 
 pub mod frame;

@@ -7,7 +7,8 @@
 //! [`crate::handshake::LEVEL`] if a release is between.
 
 use crate::{
-    agent, auth, exec, forward, fs, gate, handshake, node, pty, session, stream, transfer,
+    agent, auth, exec, forward, fs, gate, handshake, node, pty, session, stream, sync, task,
+    transfer,
 };
 use schemars::{Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
@@ -233,6 +234,22 @@ protocol! {
         core TransferCancel = "transfer/cancel" (transfer::TransferRef) -> handshake::Empty, since 1;
         /// The transfers of this core.
         core TransferList = "transfer/list" (handshake::Empty) -> transfer::TransferList, since 1;
+        /// Starts a sync of two directory trees, and answers at once.
+        core SyncStart = "sync/start" (sync::SyncParams) -> sync::SyncStarted, since 1;
+        /// Ends a sync; what is complete stays.
+        core SyncCancel = "sync/cancel" (sync::SyncRef) -> handshake::Empty, since 1;
+        /// The syncs of this core.
+        core SyncList = "sync/list" (handshake::Empty) -> sync::SyncList, since 1;
+        /// What is remembered of a sync.
+        core SyncStatus = "sync/status" (sync::SyncWhat) -> sync::SyncStatus, since 1;
+        /// Paths that both sides have changed and nobody has decided about.
+        core SyncConflicts = "sync/conflicts" (sync::SyncWhat) -> sync::SyncConflicts, since 1;
+        /// Decides a conflict; the next run carries it out.
+        core SyncResolve = "sync/resolve" (sync::SyncResolveParams) -> sync::SyncConflicts, since 1;
+        /// What was replaced or deleted here, listed or put back.
+        core SyncRestore = "sync/restore" (sync::SyncRestoreParams) -> sync::SyncBackups, since 1;
+        /// Ends the connection that is kept for a node's files. What is under way on it fails.
+        core FsClose = "fs/close" (fs::FsClose) -> fs::FsClosed, since 1;
         /// What a path leads to; links are followed.
         core FsStat = "fs/stat" (fs::FsPath) -> fs::Attr, since 1;
         /// What a path is itself.
@@ -259,6 +276,22 @@ protocol! {
         core FsSetattr = "fs/setattr" (fs::FsAttrParams) -> handshake::Empty, since 1;
         /// Makes a symbolic link.
         core FsSymlink = "fs/symlink" (fs::FsLinkParams) -> handshake::Empty, since 1;
+        /// Gives a file a second name (a hard link).
+        core FsLink = "fs/link" (fs::FsHardLinkParams) -> handshake::Empty, since 1;
+        /// What the node's file server can do. The path does not matter.
+        core FsFeaturesOf = "fs/features" (fs::FsPath) -> fs::FsFeatures, since 1;
+        /// Names of users and groups by their numbers, where the node's file server tells them.
+        core FsOwners = "fs/owners" (fs::FsOwnersParams) -> fs::FsOwnerNames, since 1;
+        /// A file as a stream.
+        core FsOpenRead = "fs/openRead" (task::FsOpenReadParams) -> task::FsOpened, since 1;
+        /// A file from a stream; it is never seen half-written.
+        core FsOpenWrite = "fs/openWrite" (task::FsOpenWriteParams) -> task::FsWriting, since 1;
+        /// Copies files between here and a node, or between two nodes. Answers at once.
+        core FsCopy = "fs/copy" (task::FsCopyParams) -> task::FsTaskRef, since 1;
+        /// Gives up a task; finished files stay. `fs/taskDone` still comes.
+        core FsTaskCancel = "fs/taskCancel" (task::FsTaskRef) -> handshake::Empty, since 1;
+        /// The tasks of this core.
+        core FsTaskListAll = "fs/taskList" (handshake::Empty) -> task::FsTaskList, since 1;
         /// What starting a gate would do. Touches nothing but the configuration.
         core GatePrepare = "gate/prepare" (gate::GateParams) -> gate::GatePlan, since 1;
         /// Starts a gate: all its listeners or none. The same plan again changes nothing.
@@ -309,6 +342,20 @@ protocol! {
         frontend TransferFileEvent = "transfer/file" (transfer::TransferFile), since 1;
         /// The last word on a transfer.
         frontend TransferDoneEvent = "transfer/done" (transfer::TransferDone), since 1;
+        /// What a sync is about.
+        frontend SyncStateEvent = "sync/state" (sync::SyncStateChange), since 1;
+        /// What a sync would do with one path.
+        frontend SyncStepEvent = "sync/step" (sync::SyncStep), since 1;
+        /// How far a sync has got.
+        frontend SyncProgressEvent = "sync/progress" (sync::SyncProgress), since 1;
+        /// Both sides have changed a path.
+        frontend SyncConflictEvent = "sync/conflict" (sync::SyncConflictEvent), since 1;
+        /// A round of a watch has done something.
+        frontend SyncRoundEvent = "sync/round" (sync::SyncDone), since 1;
+        /// The last word on a sync.
+        frontend SyncDoneEvent = "sync/done" (sync::SyncDone), since 1;
+        /// The last word on a write or a copy.
+        frontend FsTaskDoneEvent = "fs/taskDone" (task::FsTaskDone), since 1;
         /// A question is no longer open.
         frontend PromptDoneEvent = "auth/promptDone" (auth::PromptDone), since 1;
         /// A forward, or one of its connections, has changed.

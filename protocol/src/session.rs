@@ -46,6 +46,10 @@ pub struct SessionOpenParams {
     /// How many nodes are connected to at once. None: 64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fanout: Option<u32>,
+    /// Names of the configuration's syncs: what has changed here is on the node before a command
+    /// runs there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sync: Vec<String>,
 }
 
 /// What a session begins with.
@@ -158,6 +162,9 @@ pub struct SessionExecParams {
     /// `stream/gap` that says exactly what was left out between them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_output: Option<u64>,
+    /// What happens if the session's syncs cannot send what has changed here.
+    #[serde(skip_serializing_if = "SyncBarrier::is_default")]
+    pub sync_barrier: SyncBarrier,
     /// Keep the command out of the node's process list.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,
@@ -175,6 +182,25 @@ pub enum StateUse {
     Update,
     /// Sees it, and leaves it as it is.
     Read,
+}
+
+/// Whether a command waits for its session's syncs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SyncBarrier {
+    /// It does; if something cannot be sent it is not run (`syncFailed`).
+    #[default]
+    Require,
+    /// It does, and runs in any case.
+    Warn,
+    /// Nothing is sent.
+    Off,
+}
+
+impl SyncBarrier {
+    fn is_default(&self) -> bool {
+        *self == SyncBarrier::default()
+    }
 }
 
 /// Result of `session/exec`.
@@ -199,6 +225,9 @@ pub struct SessionExecDone {
     /// not known, and it is not run again), the directory is gone (`cwdMissing`; it was not run).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// What could not be sent before it, and it ran all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync_failure: Option<Failure>,
     /// The session's directory afterwards.
     pub cwd: String,
     /// Changes of the session's state so far.

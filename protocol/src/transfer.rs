@@ -116,6 +116,30 @@ pub struct TransferParams {
     /// minutes; 0: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stall_ms: Option<u64>,
+    /// The one node the sources of an upload lie on. None: they are here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Box<Targets>>,
+    /// Paths are taken as they are: no patterns, no `{node}`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub literal: bool,
+    /// Go on at the end of a file that is there under its own name, as sftp's `reget` does.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub append: bool,
+    /// Say what is done with each directory and file, as `transfer/file` events.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tell: bool,
+    /// At most so many bytes a second for each node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Requests of one file on the way. None: by the way's length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u32>,
+    /// Bytes of one request. None: what the node takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block: Option<u32>,
+    /// Permission bits that downloaded files do not get, besides those of the core's own umask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub umask: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -211,6 +235,9 @@ pub struct FileFault {
     pub code: String,
     /// One line, lower case, for people.
     pub message: String,
+    /// It went wrong on the core's side, not on the node.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub here: bool,
 }
 
 /// `transfer/progress`: the nodes that got on since the last one.
@@ -231,7 +258,7 @@ pub struct NodeProgress {
     pub total_bytes: u64,
 }
 
-/// `transfer/file`: what a dry run would do.
+/// `transfer/file`: what a dry run would do, or what is being done (`tell`).
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct TransferFile {
     pub transfer: TransferId,

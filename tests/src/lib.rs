@@ -14,6 +14,7 @@
 
 mod agent;
 mod cluster;
+mod delay;
 mod driver;
 pub mod net;
 mod peer;
@@ -25,6 +26,7 @@ mod transcript;
 
 pub use agent::{Agent, descriptors};
 pub use cluster::Lab;
+pub use delay::Delay;
 pub use driver::Driver;
 pub use peer::Peer;
 pub use run::{Run, bssh, until};

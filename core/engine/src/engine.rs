@@ -7,7 +7,7 @@ use crate::agent::Agents;
 use crate::commons::Commons;
 use crate::descriptor::is_null;
 use crate::forward::Forwards;
-use crate::fs::{Listings, Reach};
+use crate::fs::{Listings, Reach, Tasks};
 use crate::gate::Gates;
 use crate::lanes::Lanes;
 use crate::plan::{Planner, Route};
@@ -19,6 +19,7 @@ use crate::run::{Order, Parts, Run, has_streams, millis};
 use crate::session::Sessions;
 use crate::sink::{Adopt, Sinks};
 use crate::stdin::{Origin, Spool, Stdin};
+use crate::sync::Syncs;
 use crate::transfer::Transfers;
 use bssh_config::Environment;
 use bssh_config::clusters::Forwarding;
@@ -55,8 +56,10 @@ pub struct Engine {
     pub(crate) ptys: Ptys,
     pub(crate) sessions: Sessions,
     pub(crate) transfers: Transfers,
+    pub(crate) syncs: Syncs,
     pub(crate) reach: Reach,
     pub(crate) listings: Listings,
+    pub(crate) fs_tasks: Tasks,
     pub(crate) agents: Arc<Agents>,
     pub(crate) gates: Gates,
     adopt: Box<Adopt>,
@@ -102,8 +105,10 @@ impl Engine {
             ptys: Ptys::default(),
             sessions: Sessions::default(),
             transfers: Transfers::default(),
+            syncs: Syncs::default(),
             reach: Reach::default(),
             listings: Listings::default(),
+            fs_tasks: Tasks::default(),
             agents: Arc::default(),
             gates: Gates::default(),
             adopt,
@@ -322,6 +327,8 @@ impl Engine {
             engine.sessions.abandon();
         }
         self.transfers.cancel_all();
+        self.syncs.cancel_all();
+        self.fs_tasks.cancel_all();
         self.reach.close_all();
         self.gates.close_all().await;
         for (_, run) in self.runs().iter().filter(|(id, _)| !kept.contains(id)) {

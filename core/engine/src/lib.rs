@@ -3,7 +3,7 @@
 //! Knows neither russh nor JSON: SSH is `bssh_ssh`, the outside is a link of `bssh_protocol`.
 //! The way of a command: [`Engine::prepare`] (`plan`) → `run` (fan-out) → `exec` (one node) →
 //! `pool` (its connection) → `pump` (its bytes) → `failure` or exit. The way of files is
-//! `transfer`, single files are `fs`.
+//! `transfer`, single files are `fs`, trees kept the same are `sync`.
 
 mod agent;
 mod commons;
@@ -30,12 +30,15 @@ mod spool;
 mod stdin;
 mod stock;
 mod sudo;
+mod sync;
 mod transfer;
 
 pub use bssh_config::Environment;
 pub use commons::Commons;
 pub use engine::{Caller, Engine, Prepared};
+pub use fs::{PreparedCopy, PreparedRead, PreparedWrite};
 pub use pty::PreparedPty;
 pub use remarks::{BANNER, Remarks, is_wanted, remark};
 pub use session::{PreparedExec, PreparedSessions};
+pub use sync::PreparedSync;
 pub use transfer::PreparedTransfer;

@@ -44,7 +44,8 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-More subcommands: core (the headless core, for other programs), demo (nodes of its own, to play with).
+More subcommands: core (the headless core, for other programs), demo (nodes of its own, to play with),
+sftp (files of one node, as OpenSSH's sftp; its options are sftp's).
 Without targets the words are read as ssh reads them: bssh user@host command.
 To run a command named like a subcommand, put -- before it: bssh -H a,b -- ping 10.0.0.1
 
@@ -244,9 +245,9 @@ pub(crate) enum Sub {
     },
     /// Connect to the nodes and log in, no more
     Ping,
-    /// Send files to the nodes
+    /// Send files to the nodes, from here or from another node
     #[command(
-        override_usage = "bssh upload [OPTIONS] SRC… HOST:DST\n       bssh -H NODES upload [OPTIONS] SRC… DST"
+        override_usage = "bssh upload [OPTIONS] SRC… HOST:DST\n       bssh upload [OPTIONS] HOST:SRC… HOST:DST\n       bssh -H NODES upload [OPTIONS] SRC… DST"
     )]
     Upload(crate::files::FileArgs),
     /// Fetch files from the nodes (from several: to DST/NODE, or where {node} in DST says)
@@ -254,6 +255,9 @@ pub(crate) enum Sub {
         override_usage = "bssh download [OPTIONS] HOST:SRC… DST\n       bssh -H NODES download [OPTIONS] SRC… DST"
     )]
     Download(crate::files::FileArgs),
+    /// Keep a directory here and one on a node the same
+    #[command(subcommand)]
+    Sync(crate::sync::SyncVerb),
     /// List clusters and groups
     List,
     /// Expand, fold, count, pick from or split a node set
@@ -381,9 +385,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         other => return Err(format!("unknown unit {other:?}; use ms, s, m or h")),
     };
-    let number: f64 = digits.parse().map_err(|_| "not a time; e.g. 10, 1.5s, 2m".to_owned())?;
-    Duration::try_from_secs_f64(number * unit)
-        .map_err(|_| "not a time; e.g. 10, 1.5s, 2m".to_owned())
+    let number = digits.parse::<f64>().map(|n| Duration::try_from_secs_f64(n * unit));
+    number.ok().and_then(Result::ok).ok_or_else(|| "not a time; e.g. 10, 1.5s, 2m".to_owned())
 }
 
 /// `3` or `10%`.

@@ -144,6 +144,7 @@ async fn dispatch(args: &Args, core: &Core, ui: &Ui, term: &str) -> u8 {
         Some(Sub::Download(files)) => {
             return commands::transfer(core, files::request(args, files, false), ui).await;
         }
+        Some(Sub::Sync(verb)) => return commands::sync(core, args, verb, ui).await,
         Some(Sub::List) => return commands::list(core, args).await,
         Some(Sub::Nodes { verb }) => return commands::nodes(core, args, verb).await,
         Some(Sub::Explain { node }) => return commands::explain(core, args, node).await,

@@ -30,6 +30,8 @@ pub(crate) struct Environment {
     pub persist: String,
     /// `XDG_STATE_HOME`, or `.local/state` in the home directory.
     pub state: Option<PathBuf>,
+    /// `HOME`
+    pub home: Option<PathBuf>,
     /// `SHELL`
     pub shell: Option<OsString>,
     /// `BSSH_BACKGROUND`: this is the copy that `-f` made.
@@ -62,6 +64,7 @@ impl Environment {
             state: get("XDG_STATE_HOME")
                 .map(PathBuf::from)
                 .or_else(|| Some(PathBuf::from(get("HOME")?).join(".local/state"))),
+            home: get("HOME").map(PathBuf::from),
             shell: get("SHELL"),
             in_background: get("BSSH_BACKGROUND").is_some(),
         }

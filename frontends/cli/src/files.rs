@@ -1,10 +1,12 @@
 //! `upload` and `download`: what was typed, and what was meant by it.
 //!
-//! Nodes come from the targets flags, or from scp's `host:path`; not from both. Flags of a run
-//! that say nothing about files are refused.
+//! Nodes come from the targets flags, or from scp's `host:path`; not from both. An upload's
+//! sources may lie on another node, as scp spells it: `upload a:path b:path`. Flags of a run that
+//! say nothing about files are refused.
 
 use crate::args::{Args, Json, duration};
 use crate::request;
+use bssh_protocol::exec::Targets;
 use bssh_protocol::transfer::{PathBytes, Symlinks, TransferDirection, TransferParams};
 use clap::{Args as ClapArgs, ValueEnum};
 use std::ffi::OsString;
@@ -41,6 +43,9 @@ pub(crate) struct FileArgs {
     /// Symbolic links inside directories
     #[arg(long, value_name = "WHAT", value_enum, default_value = "follow")]
     pub symlinks: Links,
+    /// Refused: see the message.
+    #[arg(long, hide = true)]
+    pub relay: bool,
     /// Give up on a node after so long without a byte (0: never)
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub stall: Option<Duration>,
@@ -75,29 +80,31 @@ pub(crate) fn request(args: &Args, files: &FileArgs, up: bool) -> Result<FileReq
     let mut targets = request::targets(args);
     let mut paths: Vec<&[u8]> = files.paths.iter().map(|p| p.as_bytes()).collect();
     let mut to = paths.pop().unwrap_or_default();
+    if files.relay {
+        return Err(RELAY.to_owned());
+    }
+    let mut source = None;
     if targets.nodes.is_empty() {
-        let (local, remote): (Vec<&mut &[u8]>, Vec<&mut &[u8]>) = match up {
-            true => (paths.iter_mut().collect(), vec![&mut to]),
-            false => (vec![&mut to], paths.iter_mut().collect()),
-        };
-        if let Some(path) = local.iter().find(|p| host_and_path(p).is_some()) {
-            let path = String::from_utf8_lossy(path);
-            return Err(format!(
-                "{path}: this side is here; a path with a colon needs ./ in front"
-            ));
-        }
-        let mut host: Option<&[u8]> = None;
-        for path in remote {
-            let Some((name, rest)) = host_and_path(path) else {
+        let from = one_host(&mut paths)?;
+        let there = one_host(std::slice::from_mut(&mut to))?;
+        targets.nodes = match (up, from, there) {
+            (true, from, Some(node)) => {
+                source = from.map(|nodes| Box::new(Targets { nodes, ..targets.clone() }));
+                node
+            }
+            (false, Some(node), None) => node,
+            (false, Some(_), Some(_)) => {
+                let to = String::from_utf8_lossy(to);
+                return Err(format!(
+                    "{to}: this side is here; a path with a colon needs ./ in front\nhint: from \
+                     node to node it is `bssh upload HOST:SRC HOST:DST`"
+                ));
+            }
+            (up, ..) => {
                 let hint = if up { "upload SRC HOST:DST" } else { "download HOST:SRC DST" };
                 return Err(format!("no node is named\nhint: bssh {hint}, or -H NODES"));
-            };
-            if host.is_some_and(|other| other != name) {
-                return Err("paths on different hosts\nhint: -H HOST,HOST for several".to_owned());
             }
-            (host, *path) = (Some(name), rest);
-        }
-        targets.nodes = String::from_utf8_lossy(host.unwrap_or_default()).into_owned();
+        };
     }
     let bytes = |p: &&[u8]| PathBytes(p.to_vec());
     let run = &args.run;
@@ -123,13 +130,48 @@ pub(crate) fn request(args: &Args, files: &FileArgs, up: bool) -> Result<FileReq
         retries: run.retry,
         fail_fast: run.fail_fast,
         stall_ms: files.stall.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
+        source,
+        ..TransferParams::default()
     };
     let o = &args.output;
     Ok(FileRequest { params, json: o.json, quiet: o.quiet, verbose: o.verbose > 0 })
 }
 
+/// Why there is no `--relay`.
+const RELAY: &str = "--relay: not supported: a node that passes files on would have to log in to \
+the others, with your keys or your agent on it\nhint: without it every node gets the files from \
+here, many at a time; with HOST:SRC they come from that node, through here";
+
+/// Takes the one host off paths that have it, or says that none has.
+fn one_host(paths: &mut [&[u8]]) -> Result<Option<String>, String> {
+    let hosts: Vec<_> = paths.iter().map(|path| host_and_path(path)).collect();
+    let Some(Some((host, _))) = hosts.first() else {
+        return match paths.iter().zip(&hosts).find(|(_, host)| host.is_some()) {
+            None => Ok(None),
+            Some((path, _)) => Err(format!(
+                "{}: some paths are here and some are not; a path with a colon needs ./ in front",
+                String::from_utf8_lossy(path)
+            )),
+        };
+    };
+    let host = String::from_utf8_lossy(host).into_owned();
+    for (path, found) in paths.iter_mut().zip(&hosts) {
+        match found {
+            Some((name, rest)) if *name == host.as_bytes() => *path = rest,
+            Some(_) => {
+                return Err("paths on different hosts\nhint: -H HOST,HOST for several".to_owned());
+            }
+            None => {
+                let path = String::from_utf8_lossy(path);
+                return Err(format!("{path}: some paths are on {host} and this one is not"));
+            }
+        }
+    }
+    Ok(Some(host))
+}
+
 /// Flags that mean something for commands only.
-fn refuse(args: &Args) -> Result<(), String> {
+pub(crate) fn refuse(args: &Args) -> Result<(), String> {
     let (run, o) = (&args.run, &args.output);
     let given = [
         (run.timeout.is_some(), "-u/--timeout (see --stall)"),
@@ -154,7 +196,7 @@ fn refuse(args: &Args) -> Result<(), String> {
 }
 
 /// scp's `host:path`, `user@host:path`, `[v6]:path`. A slash before the colon makes it a path.
-fn host_and_path(text: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn host_and_path(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = text.iter().position(|b| *b == b'@').map_or(0, |at| at + 1);
     let colon = match text.get(at) {
         Some(b'[') => {
@@ -199,9 +241,14 @@ mod tests {
             let text = |p: &PathBytes| String::from_utf8_lossy(&p.0).into_owned();
             assert_eq!((&*p.targets.nodes, &*text(&p.from[0]), &*text(&p.to)), (nodes, from, to));
         }
+        let p = read("upload -r a:x a:y b,c:z").unwrap();
+        assert_eq!((&*p.source.unwrap().nodes, &*p.targets.nodes, p.from.len()), ("a", "b,c", 2));
+        assert!(read("upload --relay a b:c").unwrap_err().contains("not supported"));
         for line in [
             "upload a b",
-            "upload h:a h:b",
+            "upload a:x b:y c:z",
+            "upload x b:y c:z",
+            "upload b:y x c:z",
             "download a:x b:y .",
             "download a:x b:y",
             "upload -H a x",

@@ -12,6 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Grammar {
     Ssh,
+    /// sftp's own, behind the word.
+    Sftp,
     Cluster,
     /// `-C NAME`: the cluster grammar if the configuration knows a cluster of that name, else
     /// ssh's `-C`.
@@ -25,6 +27,9 @@ pub(crate) fn decide(program: &OsStr, words: &[OsString]) -> Grammar {
     let name = std::path::Path::new(program).file_name().unwrap_or(program);
     if name == "ssh" || words.first().is_some_and(|w| w == "ssh") {
         return Grammar::Ssh;
+    }
+    if words.first().is_some_and(|w| w == "sftp") {
+        return Grammar::Sftp;
     }
     if words.is_empty() {
         return Grammar::Cluster;
@@ -68,17 +73,19 @@ const SUBCOMMANDS: &[&str] = &[
     "man",
     "upload",
     "download",
+    "sync",
     "forward",
     "gate",
     "agent",
     "core",
+    "sftp",
     "run",
     "session",
 ];
 
 /// Subcommands that are reserved and not built yet; `demo` never comes here from an executable
 /// that has it.
-const ABSENT: &[&str] = &["demo", "job", "sync", "sftp", "cache-stats"];
+const ABSENT: &[&str] = &["demo", "job", "cache-stats"];
 
 /// Flags of the cluster grammar that are reserved and not built yet.
 const ABSENT_FLAGS: &[(&str, &str)] = &[
@@ -118,6 +125,9 @@ const LONG_VALUES: &[&str] = &[
     "max-output",
     "color",
     "persist",
+    "agent-keys",
+    "agent-confirm",
+    "agent-sock",
     "skip",
     "symlinks",
     "stall",
@@ -147,7 +157,17 @@ impl Seen {
         if let Some((flag, what)) = &self.absent_flag {
             return Some(format!("{flag}: this build has no {what}"));
         }
-        let word = self.first_word.as_deref().filter(|w| !self.separated && ABSENT.contains(w))?;
+        let word = self.first_word.as_deref().filter(|_| !self.separated)?;
+        if word == "sftp" {
+            return Some(
+                "sftp is for one node, and its options come behind the word\nhint: bssh sftp \
+                 [options] [user@]host[:path]; to run the command sftp on the nodes write `-- sftp …`"
+                    .to_owned(),
+            );
+        }
+        if !ABSENT.contains(&word) {
+            return None;
+        }
         Some(format!(
             "this build has no subcommand {word}\nhint: to run the command {word} on the nodes \
              write `-- {word} …`; to log in to a host of that name, `bssh ssh {word}`"
@@ -292,10 +312,13 @@ mod tests {
             ("ping -H a", Grammar::Cluster),
             ("upload -r x web1:/srv", Grammar::Cluster),
             ("-F cfg download -H a x y", Grammar::Cluster),
+            ("sync run x web1:y", Grammar::Cluster),
             ("-f 3 ping", Grammar::Cluster),
             ("-x host ping", Grammar::Ssh),
             ("nodes expand -- a[1-2]", Grammar::Cluster),
             ("ssh ping", Grammar::Ssh),
+            ("sftp -b x host", Grammar::Sftp),
+            ("-- sftp", Grammar::Ssh),
             ("ssh -H a", Grammar::Ssh),
             // No subcommand, but a host.
             ("-- ping", Grammar::Ssh),
@@ -312,12 +335,15 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused_by_name() {
-        for line in ["-H a -L 1:b:2 ls", "sync x y", "-H a job ls", "-H a sync"] {
+        for line in ["-H a -L 1:b:2 ls", "-H a job ls", "-H a cache-stats"] {
             let got = check("bssh", line);
             assert!(
                 matches!(&got, Grammar::Refused(why) if why.contains("this build has no")),
                 "{line}: {got:?}"
             );
+        }
+        for line in ["-p 22 sftp host", "-H a sftp host"] {
+            assert!(matches!(check("bssh", line), Grammar::Refused(_)), "{line}");
         }
         assert_eq!(check("bssh", "-H a -- sync"), Grammar::Cluster);
         assert_eq!(check("bssh", "-H a ls -t"), Grammar::Cluster);

@@ -1,7 +1,8 @@
 //! The line CLI: ssh grammar and cluster grammar.
 //!
 //! [`main`] decides which grammar a command line is written in (`grammar`) and hands over to
-//! `ssh` (one destination, byte-exact) or `cluster` (many nodes). The walk of a cluster command:
+//! `ssh` (one destination, byte-exact), `sftp` (files of one node, as sftp does) or `cluster`
+//! (many nodes). The walk of a cluster command:
 //! `args` (what was typed) → `request` (what was meant) → `commands` (what is done) → `output`
 //! (what is shown) → `exit` (what the shell gets).
 
@@ -19,9 +20,11 @@ mod output;
 mod persist;
 mod prompt;
 mod request;
+mod sftp;
 mod shared_verbs;
 mod ssh;
 mod stdin;
+mod sync;
 mod terminals;
 mod tui;
 mod verbs;
@@ -106,6 +109,7 @@ async fn choose(grammar: Grammar, words: &[OsString], repl: Repl) -> u8 {
             Some(core) => cluster::run(words, &around, Some(core)).await,
             None => ssh_grammar(words, &around).await,
         },
+        Grammar::Sftp => sftp::run(words.get(1..).unwrap_or_default(), &around).await,
         Grammar::Ssh | Grammar::Refused(_) => ssh_grammar(words, &around).await,
     }
 }

@@ -10,6 +10,8 @@ use crate::run::{Run, Runs, Windows, window_for};
 use crate::service::Frontend;
 use crate::sessions::{Queue, SessionEvent, Sessions};
 use crate::shared::{self, Passing, Persist};
+use crate::sync::Syncs;
+use crate::tasks::Tasks;
 use crate::transfer::{Transfer, Transfers};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::ExecParams;
@@ -134,7 +136,7 @@ enum Carrier {
 /// A core at work.
 pub struct Core {
     link: Link,
-    handles: Handles,
+    pub(crate) handles: Handles,
     lost: watch::Receiver<Option<Lost>>,
     lent: Option<Lent>,
     hello: InitializeResult,
@@ -143,11 +145,13 @@ pub struct Core {
 
 /// What a link owns.
 #[derive(Clone, Default)]
-struct Handles {
+pub(crate) struct Handles {
     runs: Arc<Runs>,
     ptys: Arc<Ptys>,
     sessions: Arc<Queue>,
     transfers: Arc<Transfers>,
+    pub(crate) syncs: Arc<Syncs>,
+    pub(crate) tasks: Arc<Tasks>,
 }
 
 impl Handles {
@@ -156,6 +160,8 @@ impl Handles {
         self.runs.lost(how);
         self.ptys.lost();
         self.transfers.lost(how);
+        self.syncs.lost(how);
+        self.tasks.lost();
         self.sessions.push(SessionEvent::Lost(how.to_owned()), None);
     }
 }
@@ -287,6 +293,8 @@ impl Core {
             ptys: handles.ptys.clone(),
             sessions: handles.sessions.clone(),
             transfers: handles.transfers.clone(),
+            syncs: handles.syncs.clone(),
+            tasks: handles.tasks.clone(),
             events: sender,
             log_file: start.log_file,
         };
@@ -334,7 +342,7 @@ impl Core {
     pub async fn call<M: Method>(&self, params: &M::Params) -> Result<M::Result, CallError> {
         let result = self.link.call::<M>(params).await;
         match result {
-            Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
+            Err(error) if self.is_gone(&error) => Err(self.explain().await),
             result => result,
         }
     }
@@ -360,7 +368,7 @@ impl Core {
             .call_then::<ExecStart, _>(&params, move |started| runs.open(&link, started, windows))
             .await;
         match opened {
-            Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
+            Err(error) if self.is_gone(&error) => Err(self.explain().await),
             opened => opened,
         }
     }
@@ -390,7 +398,7 @@ impl Core {
             .call_then::<TransferStart, _>(params, move |started| transfers.open(&link, started))
             .await;
         match opened {
-            Err(error) if error.code == Kind::Disconnected.code() => Err(self.explain().await),
+            Err(error) if self.is_gone(&error) => Err(self.explain().await),
             opened => opened,
         }
     }
@@ -422,7 +430,12 @@ impl Core {
         self.lost().await
     }
 
-    async fn explain(&self) -> CallError {
+    /// The core itself is gone; a node that is says so with the same code.
+    pub(crate) fn is_gone(&self, error: &CallError) -> bool {
+        error.code == Kind::Disconnected.code() && self.link.has_ended()
+    }
+
+    pub(crate) async fn explain(&self) -> CallError {
         CallError::new(Kind::Disconnected, self.lost().await.to_string())
     }
 }

@@ -22,10 +22,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Reading order: `core` (start, call, end), `child` (the process),
-//! `shared` (the core others use, too), `run` (one command over many
-//! nodes), `sessions` (shell states), `pty` (a terminal), `transfer` (files), `prompter`
-//! (questions to a person).
+//! Reading order: `core` (start, call, end), `child` (the process), `shared` (the core others
+//! use, too), `run` (one command over many nodes), `sessions` (shell states), `pty` (a terminal),
+//! `transfer` and `tasks` (files), `sync` (trees kept the same), `prompter` (questions to a person).
 
 mod child;
 mod core;
@@ -35,6 +34,8 @@ mod run;
 mod service;
 mod sessions;
 mod shared;
+mod sync;
+mod tasks;
 mod transfer;
 
 pub use crate::core::{Core, Error, Start};
@@ -44,4 +45,5 @@ pub use pty::{Pty, PtyHandle};
 pub use run::{Channel, Run, RunEvent, window_for};
 pub use sessions::{SessionEvent, Sessions};
 pub use shared::Persist;
+pub use sync::{Sync, SyncEvent};
 pub use transfer::{Transfer, TransferEvent};

@@ -4,13 +4,16 @@ use crate::prompter::Prompter;
 use crate::pty::Ptys;
 use crate::run::Runs;
 use crate::sessions::{Queue, SessionEvent};
+use crate::sync::Syncs;
+use crate::tasks::Tasks;
 use crate::transfer::Transfers;
 use bssh_protocol::handshake::LogRecord;
 use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service};
 use bssh_protocol::methods::{
-    AuthConfirm, AuthHostKey, AuthPrompt, Event, ExecDoneEvent, ExecNodeEvent, LogRecordEvent,
-    Method, PromptDoneEvent, PtyExitedEvent, SessionExecDoneEvent, SessionStateEvent,
-    TransferDoneEvent, TransferFileEvent, TransferNodeEvent, TransferProgressEvent,
+    AuthConfirm, AuthHostKey, AuthPrompt, Event, ExecDoneEvent, ExecNodeEvent, FsTaskDoneEvent,
+    LogRecordEvent, Method, PromptDoneEvent, PtyExitedEvent, SessionExecDoneEvent,
+    SessionStateEvent, TransferDoneEvent, TransferFileEvent, TransferNodeEvent,
+    TransferProgressEvent,
 };
 use std::io::Write;
 use std::path::PathBuf;
@@ -23,6 +26,8 @@ pub(crate) struct Frontend {
     pub(crate) ptys: Arc<Ptys>,
     pub(crate) sessions: Arc<Queue>,
     pub(crate) transfers: Arc<Transfers>,
+    pub(crate) syncs: Arc<Syncs>,
+    pub(crate) tasks: Arc<Tasks>,
     /// Other events. When nobody takes them, further ones are left out.
     pub(crate) events: mpsc::Sender<Notification>,
     /// Where a shared core's remarks go instead of stderr.
@@ -116,6 +121,11 @@ impl Service for Frontend {
                     self.transfers.done(event);
                 }
             }
+            FsTaskDoneEvent::NAME => {
+                if let Ok(event) = notification.event::<FsTaskDoneEvent>() {
+                    self.tasks.done(event);
+                }
+            }
             PromptDoneEvent::NAME => {
                 if let Ok(event) = notification.event::<PromptDoneEvent>() {
                     self.prompter.done(event.prompt);
@@ -130,7 +140,9 @@ impl Service for Frontend {
                 // Full: whoever is interested sees a gap in the numbers.
                 let _ = self.events.try_send(notification);
             }
-            _ => {}
+            _ => {
+                self.syncs.take(&notification);
+            }
         }
     }
 }

@@ -299,3 +299,35 @@ fn the_configuration_says_what_is_forwarded() {
     let asked = format!("agent:\n  forward: true\n  confirm: always\n  {rules}\n");
     assert!(run(&asked, &[]).contains(fingerprint), "a list needs no consent");
 }
+
+/// More clients than places: some wait, the others are refused at once, and all is well after.
+#[test]
+fn a_crowd_is_served_in_turn_and_the_rest_refused_at_once() {
+    let mut desk = Desk::new(&[]);
+    let limits = "agent: { max_concurrent: 4, queue: 8, queue_wait: 2m }\n";
+    let config = desk.lab.home.write("bssh.yaml", limits).unwrap();
+    let settings = json!({"sshConfig": desk.lab.sshd.ssh_config(), "config": config});
+    let script = "for i in $(seq 40); do (ssh-add -l >/dev/null 2>&1; echo $? >> $0) & done; wait";
+    let answers = desk.lab.home.path().join("answers");
+    let mut params = desk.params(&script.replace("$0", &answers.display().to_string()), &json!({}));
+    params["settings"] = settings;
+    let lines = || std::fs::read_to_string(&answers).unwrap_or_default().lines().count();
+    desk.agent.signal(Signal::STOP);
+    let run = desk.peer.call("exec/start", params.clone())["run"].clone();
+    // Twelve have a place or wait for one; nobody else has to wait to hear "no".
+    assert!(until(SOON, || lines() == 28), "{} answers", lines());
+    let status = desk.status();
+    assert_eq!(
+        (&status["rejected"], &status["reachable"]),
+        (&28.into(), &false.into()),
+        "{status}"
+    );
+    desk.agent.signal(Signal::CONT);
+    let ended = desk.peer.wait_for("exec/node", |p| p["run"] == run && p["state"] == "ended");
+    assert_eq!(ended["params"]["exit"]["status"], 0, "{ended}");
+    let answers = std::fs::read_to_string(&answers).unwrap();
+    assert_eq!(answers.lines().filter(|code| *code == "0").count(), 12, "{answers}");
+    params["action"]["command"] = "ssh-add -l".into();
+    assert_eq!(desk.peer.exec(params)["exit"]["status"], 0);
+    assert!(until(SOON, || desk.status()["live"] == 0), "{}", desk.status());
+}

@@ -3,6 +3,7 @@
 use bssh_fixtures::{SshdOptions, processes};
 use bssh_tests::net::{FLOOD, connect, echo, echoes, flood, free_port, noise, serve, socks5};
 use bssh_tests::{Lab, Peer, Run, descriptors as fds, until};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -166,6 +167,46 @@ fn many_connections_leave_nothing_behind() {
         now <= before
     });
     assert!(back, "{before} descriptors before, {now} after");
+}
+
+/// No descriptors left: who is there goes on, who comes waits, and nothing is lost for good.
+#[test]
+fn a_forward_survives_the_end_of_descriptors() {
+    let lab = Lab::start();
+    let target = serve(echo);
+    let mut peer = Peer::start(&lab.home, &[], &[]);
+    let opened = peer.call(
+        "forward/open",
+        json!({"nodes": "127.0.0.1", "kind": "local", "spec": format!("0:127.0.0.1:{target}"),
+            "settings": {"sshConfig": lab.sshd.ssh_config()}}),
+    );
+    let bound = opened["bound"].as_str().unwrap().to_owned();
+    let port: u16 = bound.rsplit_once(':').unwrap().1.parse().unwrap();
+    let mut early = connect(port);
+    let mut says = |text: &[u8]| {
+        early.write_all(text).unwrap();
+        let mut back = vec![0; text.len()];
+        early.read_exact(&mut back).unwrap();
+        assert_eq!(back, text);
+    };
+    says(b"before");
+    let pid = Pid::from_raw(peer.pid()).unwrap();
+    let before = fds(peer.pid());
+    const HARD: u64 = 1024;
+    let limit = |most: usize| {
+        let most = Some(most as u64);
+        let limits = Rlimit { current: most, maximum: Some(HARD) };
+        prlimit(Some(pid), Resource::Nofile, limits).unwrap();
+    };
+    limit(before + 3);
+    let crowd: Vec<TcpStream> = (0..20).map(|_| connect(port)).collect();
+    peer.wait_for("event/forward", |p| p["state"] == "acceptFailed");
+    says(b"still there");
+    drop(crowd);
+    limit(1024);
+    echoes(connect(port), b"after").unwrap();
+    says(b"to the end");
+    assert!(until(SOON, || fds(peer.pid()) <= before), "{before} before, {}", fds(peer.pid()));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use bssh_protocol::error::CallError;
 use bssh_protocol::exec::{Settings, Targets};
 use bssh_protocol::fs::{
-    FsAttrParams, FsLinkParams, FsListParams, FsMakeParams, FsPath, FsReadParams, FsRemoveParams,
-    FsRenameParams, FsWriteParams,
+    FsAttrParams, FsClose, FsLinkParams, FsListParams, FsMakeParams, FsPath, FsReadParams,
+    FsRemoveParams, FsRenameParams, FsWriteParams,
 };
 use bssh_protocol::handshake::{
     ClientCapabilities, ClientInfo, Empty, InitializeParams, MAJOR, Offer,
@@ -12,7 +12,10 @@ use bssh_protocol::handshake::{
 use bssh_protocol::link::{Answering, Link, Notification, Options, Reply, Request, Service};
 use bssh_protocol::methods as m;
 use bssh_protocol::stream::Base64Bytes;
-use bssh_tests::{Lab, bssh};
+use bssh_protocol::task::{
+    FS_WINDOW, FsCopyParams, FsOpenReadParams, FsOpenWriteParams, FsPlace, FsTaskRef, Overwrite,
+};
+use bssh_tests::{Driver, Lab, bssh, until};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -106,10 +109,8 @@ fn an_editor_reads_writes_and_keeps_house() {
             assert_eq!(fs::read(&a).unwrap(), b"two");
             assert_eq!(fs::metadata(&a).unwrap().mode() & 0o777, 0o751);
             let small = FsReadParams { at: at(&a), max_bytes: Some(2) };
-            assert_eq!(
-                kind(link.call::<m::FsReadSmall>(&small).await.unwrap_err()),
-                "limit.exceeded"
-            );
+            let large = link.call::<m::FsReadSmall>(&small).await.unwrap_err();
+            assert_eq!(kind(large), "limit.exceeded");
             // Names, links, attributes.
             let rename = |to: &Path, overwrite| FsRenameParams {
                 at: at(&b),
@@ -123,8 +124,8 @@ fn an_editor_reads_writes_and_keeps_house() {
             let attrs = FsAttrParams {
                 at: at(&a),
                 mode: Some(0o600),
-                owner: None,
                 times_ms: Some((1_000_000, 2_000_000)),
+                ..Default::default()
             };
             link.call::<m::FsSetattr>(&attrs).await.unwrap();
             let to_a = FsLinkParams { at: at(&root.join("link")), target: b"a"[..].into() };
@@ -144,7 +145,8 @@ fn an_editor_reads_writes_and_keeps_house() {
             link.call::<m::FsMkdir>(&make).await.unwrap();
             let make = FsMakeParams { parents: false, ..make };
             assert_eq!(kind(link.call::<m::FsMkdir>(&make).await.unwrap_err()), "fs.exists");
-            let remove = |path: &Path, recursive| FsRemoveParams { at: at(path), recursive };
+            let remove =
+                |path: &Path, recursive| FsRemoveParams { at: at(path), recursive, only: None };
             let full = link.call::<m::FsRemove>(&remove(&root.join("x"), false)).await;
             assert_eq!(kind(full.unwrap_err()), "fs.notEmpty");
             let removed = link.call::<m::FsRemove>(&remove(&root.join("x"), true)).await.unwrap();
@@ -169,7 +171,7 @@ fn a_large_directory_comes_in_pages() {
     talk(&lab, |link, targets| async move {
         let path = root.as_os_str().as_encoded_bytes().into();
         let mut params =
-            FsListParams { at: FsPath { targets, path }, cursor: None, limit: Some(100) };
+            FsListParams { at: FsPath { targets, path }, limit: Some(100), ..Default::default() };
         let mut names = Vec::new();
         let mut pages = 0;
         loop {
@@ -186,5 +188,172 @@ fn a_large_directory_comes_in_pages() {
         assert_eq!((&names[7][..], &names[250][..]), (&b"f007"[..], &b"\xff"[..]));
         let late = link.call::<m::FsList>(&params).await.unwrap_err();
         assert_eq!(kind(late), "handle.unknown");
+    });
+}
+
+/// Bytes of which no block is like another.
+fn noise(n: usize) -> Vec<u8> {
+    bssh_tests::net::noise(n)
+}
+
+fn run<F: Future<Output = ()>>(conversation: F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(conversation);
+}
+
+#[test]
+fn a_large_file_comes_and_goes_as_a_stream() {
+    let lab = Lab::start();
+    let root = lab.home.path().join("work");
+    fs::create_dir(&root).unwrap();
+    let content = noise(9_000_001);
+    fs::write(root.join("big"), &content).unwrap();
+    run(async {
+        let core = Driver::start(&lab.home, &lab.sshd.ssh_config()).await;
+        let at = |name: &str| FsPath {
+            targets: core.targets("127.0.0.1"),
+            path: root.join(name).as_os_str().as_encoded_bytes().into(),
+        };
+        let read = FsOpenReadParams { at: at("big"), window: Some(1 << 20), ..Default::default() };
+        let opened = core.call::<m::FsOpenRead>(&read).await;
+        assert_eq!(opened.attr.size, Some(9_000_001));
+        assert!(core.rest(opened.stream, 1 << 20).await == content);
+        let part = FsOpenReadParams { offset: 5_000_000, length: Some(100_000), ..read };
+        let opened = core.call::<m::FsOpenRead>(&part).await;
+        assert!(core.rest(opened.stream, 1 << 20).await == content[5_000_000..5_100_000]);
+        let proc = FsOpenReadParams {
+            at: FsPath { path: b"/proc/version"[..].into(), ..at("") },
+            ..Default::default()
+        };
+        let opened = core.call::<m::FsOpenRead>(&proc).await;
+        assert!(core.rest(opened.stream, FS_WINDOW).await.starts_with(b"Linux"));
+        // Written whole, with a mode; then only over what it was.
+        let write = FsOpenWriteParams {
+            at: at("copy"),
+            size: Some(9_000_001),
+            mode: Some(0o640),
+            if_etag: Some(String::new()),
+        };
+        let writing = core.call::<m::FsOpenWrite>(&write).await;
+        let mut sender = core.link.sender(writing.stream, writing.window);
+        for piece in content.chunks(70_000) {
+            sender.write(piece.to_vec().into()).await.unwrap();
+            assert!(!root.join("copy").exists(), "it is not there before its end");
+        }
+        let listed = core.call::<m::FsTaskListAll>(&Empty {}).await;
+        assert_eq!((listed.tasks.len(), &*listed.tasks[0].kind), (1, "write"));
+        sender.finish().await.unwrap();
+        let done = core.event::<m::FsTaskDoneEvent>(|d| d.task == writing.task).await;
+        assert!(done.failure.is_none() && done.bytes == 9_000_001, "{done:?}");
+        assert!(fs::read(root.join("copy")).unwrap() == content);
+        assert_eq!(fs::metadata(root.join("copy")).unwrap().mode() & 0o777, 0o640);
+        let taken = core.try_call::<m::FsOpenWrite>(&write).await.unwrap_err();
+        assert_eq!(kind(taken), "fs.conflict");
+        // Given up in three ways, the old file stays and nothing else does.
+        let again = FsOpenWriteParams { if_etag: done.etag, size: None, ..write };
+        for way in 0..3 {
+            let again = FsOpenWriteParams { size: (way == 2).then_some(5), ..again.clone() };
+            let writing = core.call::<m::FsOpenWrite>(&again).await;
+            let mut sender = core.link.sender(writing.stream, writing.window);
+            sender.write("abc".into()).await.unwrap();
+            match way {
+                0 => drop(sender),
+                1 => {
+                    let task = FsTaskRef { task: writing.task };
+                    core.call::<m::FsTaskCancel>(&task).await;
+                }
+                _ => sender.finish().await.unwrap(),
+            }
+            let done = core.event::<m::FsTaskDoneEvent>(|d| d.task == writing.task).await;
+            assert!(done.failure.is_some(), "{way}");
+        }
+        assert!(fs::read(root.join("copy")).unwrap() == content);
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 2);
+        core.close().await;
+    });
+}
+
+#[test]
+fn copies_are_tasks_between_any_two_places() {
+    let lab = Lab::start();
+    let home = lab.home.path();
+    for (name, text) in [("src/a", "1"), ("src/sub/b", "2"), ("one", "one"), ("old", "old")] {
+        lab.home.write(name, text).unwrap();
+    }
+    fs::write(home.join("src/big"), noise(3_000_000)).unwrap();
+    fs::set_permissions(home.join("src/a"), fs::Permissions::from_mode(0o4750)).unwrap();
+    std::os::unix::fs::symlink("a", home.join("src/link")).unwrap();
+    run(async {
+        let core = Driver::start(&lab.home, &lab.sshd.ssh_config()).await;
+        let path = |name: &str| home.join(name).as_os_str().as_encoded_bytes().into();
+        let here = |name: &str| FsPlace { node: None, path: path(name) };
+        let on =
+            |node: &str, name: &str| FsPlace { node: Some(core.targets(node)), path: path(name) };
+        let copy = |from: FsPlace, to: FsPlace| FsCopyParams {
+            from,
+            to,
+            recursive: true,
+            preserve: true,
+            checksum: true,
+            progress_token: Some("p".into()),
+            ..Default::default()
+        };
+        let core = &core;
+        let done = |params: FsCopyParams| async move {
+            let task = core.call::<m::FsCopy>(&params).await.task;
+            core.event::<m::FsTaskDoneEvent>(move |d| d.task == task).await
+        };
+        for (from, to, name) in [
+            (here("src"), on("127.0.0.1", "up"), "up"),
+            (on("127.0.0.1", "src"), here("down"), "down"),
+            (on("127.0.0.1", "src"), on("127.0.0.2", "across"), "across"),
+            (on("127.0.0.1", "src"), on("127.0.0.1", "within"), "within"),
+        ] {
+            let done = done(copy(from, to)).await;
+            assert!(done.failure.is_none(), "{name}: {done:?}");
+            assert_eq!((done.files, done.bytes), (4, 3_000_003), "{name}");
+            let read = |file: &str| fs::read(home.join(name).join(file)).unwrap();
+            assert!(
+                read("big") == noise(3_000_000) && read("sub/b") == b"2" && read("link") == b"1"
+            );
+            // A node that is fetched from gives us no setuid files.
+            let bits = if name == "down" { 0o750 } else { 0o4750 };
+            let mode = fs::metadata(home.join(name).join("a")).unwrap().mode();
+            assert_eq!(mode & 0o7777, bits, "{name}");
+        }
+        assert!(!core.events::<m::ProgressEvent>().is_empty());
+        // One file on one node: the node copies by itself.
+        let one = copy(on("127.0.0.1", "one"), on("127.0.0.1", "two"));
+        assert!(done(one.clone()).await.failure.is_none());
+        assert_eq!(fs::read(home.join("two")).unwrap(), b"one");
+        for to in [on("127.0.0.1", "old"), on("127.0.0.2", "old")] {
+            let fail = FsCopyParams { to, overwrite: Overwrite::Fail, ..one.clone() };
+            let refused = done(fail).await;
+            assert!(refused.failure.is_some(), "{refused:?}");
+            assert_eq!(fs::read(home.join("old")).unwrap(), b"old");
+        }
+        let nowhere = FsCopyParams { to: here("x"), from: here("one"), ..one };
+        assert!(core.try_call::<m::FsCopy>(&nowhere).await.is_err());
+        let unknown = core.try_call::<m::FsTaskCancel>(&FsTaskRef { task: 9999 }).await;
+        assert_eq!(kind(unknown.unwrap_err()), "handle.unknown");
+    });
+}
+
+#[test]
+fn a_closed_nodes_connection_is_gone_and_comes_back() {
+    let lab = Lab::start();
+    let sshd = &lab.sshd;
+    talk(&lab, |link, targets| async move {
+        let at = FsPath { targets: targets.clone(), path: b"/".as_slice().into() };
+        let close = FsClose { targets };
+        assert!(!link.call::<m::FsClose>(&close).await.unwrap().closed, "nothing is kept yet");
+        link.call::<m::FsStat>(&at).await.unwrap();
+        assert!(link.call::<m::FsClose>(&close).await.unwrap().closed);
+        let closes = || {
+            sshd.log().matches("Disconnected from user").count()
+                + sshd.log().matches("Connection closed by").count()
+        };
+        assert!(until(Duration::from_secs(20), || closes() == 1), "{}", sshd.log());
+        link.call::<m::FsStat>(&at).await.unwrap();
     });
 }

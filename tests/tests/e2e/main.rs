@@ -4,7 +4,11 @@
 //! - `main_job`: one command on many nodes, and every way to show its output.
 //! - `faults`: everything that can be wrong on the way to a node, and with the streams.
 //! - `files`: transfers, and what hostile nodes and cuts make of them.
+//! - `bare`: files to and from a node that has no file server.
+//! - `ways`: files from node to node, over a long way, onto a disk that is full.
 //! - `fs`: an editor's requests about single files.
+//! - `sync`: trees that are kept the same here and on a node.
+//! - `sync_faults`: the same, killed, cut off, lied to, out of room, and far away.
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
@@ -18,6 +22,7 @@
 //! - `agents`: the local agent on a node.
 //! - `gates`: the gate, with git behind it.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
+//! - `sftp`: `bssh sftp` beside OpenSSH's sftp.
 //! - `shared`: the core that frontends share: one per user, warm connections, strict about its place.
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
 //! - `prompts`: who is asked for a passphrase, and where.
@@ -35,6 +40,7 @@
 )]
 
 mod agents;
+mod bare;
 mod demo;
 mod faults;
 mod files;
@@ -53,8 +59,12 @@ mod repl;
 mod repl_acts;
 mod repl_faults;
 mod session;
+mod sftp;
 mod shared;
 mod ssh_options;
+mod sync;
+mod sync_faults;
 mod terminal;
 mod terminals;
 mod tui;
+mod ways;

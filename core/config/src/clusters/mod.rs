@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 
 use self::agent::Agent;
 use self::gates::Gate;
+use self::sync::Sync;
 use crate::error::Error;
 use crate::node::NodeOverrides;
 
@@ -23,6 +24,7 @@ mod overrides;
 mod places;
 mod reader;
 mod schema;
+pub mod sync;
 mod variables;
 
 pub(crate) use nearest::nearest;
@@ -55,6 +57,7 @@ pub struct Config {
     pub forwarding: Forwarding,
     pub agent: Arc<Agent>,
     pub gates: IndexMap<String, Gate>,
+    pub sync: IndexMap<String, Sync>,
     pub interactive: Interactive,
     pub core: Core,
     pub ssh_config_cache: Cache,
@@ -208,6 +211,7 @@ impl Default for Config {
             forwarding: Forwarding::default(),
             agent: Arc::default(),
             gates: IndexMap::new(),
+            sync: IndexMap::new(),
             interactive: Interactive::default(),
             core: Core::default(),
             ssh_config_cache: Cache { enabled: true, size: 100, ttl: Duration::from_secs(300) },

@@ -98,13 +98,17 @@ impl Agents {
     }
 }
 
+/// An agent that does not list its keys within this time is as good as gone.
+const STATUS: Duration = Duration::from_secs(5);
+
 impl Engine {
     /// `agent/status`: the agent here, and what has been forwarded.
     pub async fn agent_status(&self, params: &AgentStatusParams) -> AgentStatus {
         let usual = self.env().var("SSH_AUTH_SOCK").map(PathBuf::from);
         let rules = Rules::new(params.agent.as_ref(), &Arc::default(), None, usual);
         let agents = &self.agents;
-        let keys = list(&rules, agents).await;
+        let asked = tokio::time::timeout(STATUS, list(&rules, agents)).await;
+        let keys = asked.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
         let count = |n: &AtomicU64| n.load(Relaxed);
         let now = |n: &AtomicI64| u64::try_from(n.load(Relaxed)).unwrap_or_default();
         let (opened, live) = (count(&agents.opened), now(&agents.live));

@@ -3,21 +3,28 @@
 //! Each is a few requests to the node's file server; whole trees are [`crate::transfer`]. Listings
 //! that do not fit one page are kept for a while, a few at a time.
 
+mod ahead;
 mod reach;
 mod small;
+mod stream;
+mod task;
 
 pub(crate) use reach::Reach;
+pub use stream::{PreparedRead, PreparedWrite};
+pub use task::PreparedCopy;
+pub(crate) use task::Tasks;
 
 use crate::engine::{Caller, Engine};
 use crate::transfer::{Fault, remote};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::fs::{
-    Attr, FsAttrParams, FsEntry, FsLinkParams, FsListParams, FsListing, FsMakeParams, FsName,
-    FsPath, FsRemoveParams, FsRemoved, FsRenameParams, FsSpace,
+    Attr, FsAttrParams, FsEntry, FsFeatures, FsHardLinkParams, FsLinkParams, FsListParams,
+    FsListing, FsMakeParams, FsName, FsOwnerNames, FsOwnersParams, FsPath, FsRemoveParams,
+    FsRemoved, FsRenameParams, FsSpace,
 };
 use bssh_protocol::handshake::Empty;
 use bssh_protocol::transfer::PathBytes;
-use bssh_ssh::sftp::{Attrs, Entry, FileKind, Sftp};
+use bssh_ssh::sftp::{Attrs, Entry, FileKind, Sftp, SftpError};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -107,9 +114,8 @@ impl Engine {
                 (self.new_id(), 0, Arc::new(entries))
             }
         };
-        let page = entries.iter().skip(from).take(limit);
-        let page = page.map(|e| FsEntry { name: e.name[..].into(), attr: attr(&e.attrs) });
-        let page: Vec<_> = page.collect();
+        let page: Vec<&Entry> = entries.iter().skip(from).take(limit).collect();
+        let page: Vec<_> = page.into_iter().map(|e| entry(e, params.long)).collect();
         let next = from + page.len();
         let more = next < entries.len();
         self.listings.keep(id, more.then_some(entries));
@@ -152,7 +158,18 @@ impl Engine {
         p: FsRemoveParams,
     ) -> Result<FsRemoved, CallError> {
         let (sftp, path) = self.fs_at(caller, &p.at).await?;
-        let kind = sftp.lstat(&path).await.map_err(error)?.kind();
+        let kind = match p.only.as_deref() {
+            None => sftp.lstat(&path).await.map_err(error)?.kind(),
+            Some("dir") if !p.recursive => {
+                sftp.remove_dir(&path).await.map_err(error)?;
+                return Ok(FsRemoved { removed: 1 });
+            }
+            Some("file") if !p.recursive => FileKind::File,
+            Some(_) => {
+                let text = "params.only: expected file or dir, and not with `recursive`";
+                return Err(CallError::new(Kind::InvalidParams, text).at("params.only"));
+            }
+        };
         let removed = match (kind, p.recursive) {
             (FileKind::Dir, false) => match sftp.remove_dir(&path).await {
                 Ok(()) => 1,
@@ -204,7 +221,11 @@ impl Engine {
             mode: p.mode.map(|mode| mode & 0o7777),
             times: p.times_ms.map(|(access, change)| (seconds(access), seconds(change))),
         };
-        sftp.set_stat(&path, &attrs).await.map_err(error)?;
+        let set = match p.no_follow {
+            true => sftp.set_lstat(&path, &attrs).await,
+            false => sftp.set_stat(&path, &attrs).await,
+        };
+        set.map_err(error)?;
         Ok(Empty {})
     }
 
@@ -216,6 +237,48 @@ impl Engine {
         let (sftp, path) = self.fs_at(caller, &p.at).await?;
         sftp.symlink(&p.target.0, &path).await.map_err(error)?;
         Ok(Empty {})
+    }
+
+    /// `fs/link`.
+    ///
+    /// # Errors
+    /// As [`Engine::fs_stat`].
+    pub async fn fs_link(&self, caller: &Caller, p: FsHardLinkParams) -> Result<Empty, CallError> {
+        let (sftp, path) = self.fs_at(caller, &p.at).await?;
+        let to = remote::absolute(&sftp, &p.to.0).await.map_err(failed)?;
+        sftp.hard_link(&path, &to).await.map_err(error)?;
+        Ok(Empty {})
+    }
+
+    /// `fs/features`.
+    ///
+    /// # Errors
+    /// As [`Engine::fs_stat`].
+    pub async fn fs_features(&self, caller: &Caller, at: FsPath) -> Result<FsFeatures, CallError> {
+        let sftp = self.reach(caller, &at.targets).await?;
+        let limits = sftp.limits();
+        Ok(FsFeatures {
+            extensions: sftp.extensions().map(|e| String::from_utf8_lossy(e).into()).collect(),
+            read: limits.read,
+            write: limits.write,
+            handles: limits.handles,
+            round_trip_us: u64::try_from(sftp.round_trip().as_micros()).unwrap_or(u64::MAX),
+        })
+    }
+
+    /// `fs/owners`.
+    ///
+    /// # Errors
+    /// As [`Engine::fs_stat`]; `fs.unsupported`.
+    pub async fn fs_owners(
+        &self,
+        caller: &Caller,
+        p: FsOwnersParams,
+    ) -> Result<FsOwnerNames, CallError> {
+        let sftp = self.reach(caller, &p.at.targets).await?;
+        let (users, groups) = sftp.owners(&p.users, &p.groups).await.map_err(error)?;
+        let names = |names: Vec<bytes::Bytes>| names.iter().map(|name| name[..].into()).collect();
+        Ok(FsOwnerNames { users: names(users), groups: names(groups) })
     }
 
     /// The node's file server, and the path as it takes it.
@@ -262,6 +325,11 @@ async fn make_dir(sftp: &Sftp, path: &[u8], attrs: &Attrs) -> Result<(), CallErr
     }
 }
 
+fn entry(entry: &Entry, long: bool) -> FsEntry {
+    let long = (long && !entry.long.is_empty()).then(|| entry.long[..].into());
+    FsEntry { name: entry.name[..].into(), attr: attr(&entry.attrs), long }
+}
+
 fn attr(attrs: &Attrs) -> Attr {
     let kind = match attrs.kind() {
         FileKind::File => "file",
@@ -281,7 +349,7 @@ fn attr(attrs: &Attrs) -> Attr {
     }
 }
 
-fn error(error: bssh_ssh::sftp::SftpError) -> CallError {
+fn error(error: SftpError) -> CallError {
     failed(error.into())
 }
 

@@ -6,6 +6,7 @@ use crate::pool::Lease;
 use crate::transfer::open;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Failure, Phase, Targets};
+use bssh_protocol::fs::{FsClose, FsClosed};
 use bssh_ssh::sftp::Sftp;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,8 +30,25 @@ impl Reach {
         self.slots().clear();
     }
 
+    /// The file server that is open on this very connection.
+    pub(crate) fn shared(&self, key: &str, lease: &Arc<Lease>) -> Option<Sftp> {
+        let slot = self.slots().get(key).cloned()?;
+        let kept = slot.try_lock().ok()?;
+        let (known, sftp) = kept.as_ref()?;
+        (Arc::ptr_eq(known, lease) && !sftp.has_ended()).then(|| sftp.clone())
+    }
+
     fn slots(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets a node's slot; true if there was a connection in it.
+    async fn close(&self, key: &str) -> bool {
+        let slot = self.slots().remove(key);
+        match slot {
+            Some(slot) => slot.lock().await.take().is_some(),
+            None => false,
+        }
     }
 
     fn slot(&self, key: &str) -> Slot {
@@ -44,6 +62,15 @@ impl Reach {
 }
 
 impl Engine {
+    /// `fs/close`: ends the connection that is kept for a node's files.
+    ///
+    /// # Errors
+    /// The node cannot be resolved.
+    pub async fn fs_close(&self, p: &FsClose) -> Result<FsClosed, CallError> {
+        let (route, _) = self.one_route(&p.targets)?;
+        Ok(FsClosed { closed: self.reach.close(&route.bulk().key).await })
+    }
+
     /// The file server of a request's one node.
     pub(super) async fn reach(
         &self,

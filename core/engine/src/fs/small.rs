@@ -1,5 +1,6 @@
 //! Whole files in one request, with the content's own name (its hash) to tell changes by.
 
+use super::stream::etag_of;
 use super::{attr, error, failed, fs_error};
 use crate::engine::{Caller, Engine};
 use crate::transfer::{join, remote, split};
@@ -9,7 +10,7 @@ use bssh_protocol::stream::Base64Bytes;
 use bssh_ssh::sftp::{Attrs, Block, FileKind, RemoteFile, Sftp, flags};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use ring::digest::{SHA256, digest};
+use ring::digest::{Digest, SHA256, digest};
 
 /// Largest file in one answer, if nothing else is said.
 const SMALL: u64 = 1 << 20;
@@ -42,30 +43,50 @@ impl Engine {
         caller: &Caller,
         p: FsWriteParams,
     ) -> Result<FsWritten, CallError> {
-        let (sftp, mut path) = self.fs_at(caller, &p.at).await?;
-        let mut old = remote::lstat(&sftp, &path).await.map_err(failed)?;
-        if old.is_some_and(|a| a.kind() == FileKind::Link) {
-            path = sftp.real_path(&path).await.map_err(error)?.to_vec();
-            old = remote::stat(&sftp, &path).await.map_err(failed)?;
-        }
-        if let Some(kind) = old.map(|a| a.kind()).filter(|k| *k != FileKind::File) {
-            return Err(fs_error(
-                "fs.exists",
-                format!("no file, but another thing ({kind:?}) is there"),
-            ));
-        }
-        if let Some(wanted) = &p.if_etag {
-            unchanged(&sftp, &path, (wanted, old.is_some())).await?;
-        }
-        let part = join(split(&path).0, format!(".bssh-fs-{:x}.tmp", self.new_id()).as_bytes());
-        let mode = p.mode.or(old.and_then(|a| a.mode)).map(|mode| mode & 0o7777);
-        let attrs = write(&sftp, (&part, &path), &p.data.0, (mode, old.is_some())).await;
+        let (sftp, path) = self.fs_at(caller, &p.at).await?;
+        let target = target(&sftp, path, p.if_etag.as_deref()).await?;
+        let part = target.beside(self.new_id());
+        let attrs = write(&sftp, (&part, &target), &p.data.0, p.mode).await;
         if attrs.is_err() {
             // The cause is what matters.
             let _ = sftp.remove(&part).await;
         }
         Ok(FsWritten { attr: attr(&attrs?), etag: etag(&p.data.0) })
     }
+}
+
+/// A file that is to be written, and what is there.
+pub(super) struct Target {
+    pub path: Vec<u8>,
+    pub old: Option<Attrs>,
+}
+
+impl Target {
+    /// A name nobody has, in the same directory.
+    pub(super) fn beside(&self, id: u64) -> Vec<u8> {
+        join(split(&self.path).0, format!(".bssh-fs-{id:x}.tmp").as_bytes())
+    }
+}
+
+/// Where the file really is (a link is followed), if it may be written.
+pub(super) async fn target(
+    sftp: &Sftp,
+    mut path: Vec<u8>,
+    if_etag: Option<&str>,
+) -> Result<Target, CallError> {
+    let mut old = remote::lstat(sftp, &path).await.map_err(failed)?;
+    if old.is_some_and(|a| a.kind() == FileKind::Link) {
+        path = sftp.real_path(&path).await.map_err(error)?.to_vec();
+        old = remote::stat(sftp, &path).await.map_err(failed)?;
+    }
+    if let Some(kind) = old.map(|a| a.kind()).filter(|k| *k != FileKind::File) {
+        let text = format!("no file, but another thing ({kind:?}) is there");
+        return Err(fs_error("fs.exists", text));
+    }
+    if let Some(wanted) = if_etag {
+        unchanged(sftp, &path, (wanted, old.is_some())).await?;
+    }
+    Ok(Target { path, old })
 }
 
 async fn unchanged(
@@ -78,7 +99,7 @@ async fn unchanged(
         (true, true) => conflict("the file is there already"),
         (true, false) => Ok(()),
         (false, false) => conflict("the file is gone"),
-        (false, true) => match etag(&read(sftp, path, LARGEST).await?.0) == wanted {
+        (false, true) => match etag_of(sftp, path).await? == wanted {
             true => Ok(()),
             false => conflict("the file was changed by somebody else"),
         },
@@ -108,9 +129,9 @@ async fn read(sftp: &Sftp, path: &[u8], most: u64) -> Result<(Bytes, Attrs), Cal
 
 async fn write(
     sftp: &Sftp,
-    (part, path): (&[u8], &[u8]),
+    (part, target): (&[u8], &Target),
     data: &[u8],
-    (mode, replace): (Option<u32>, bool),
+    mode: Option<u32>,
 ) -> Result<Attrs, CallError> {
     let how = flags::WRITE | flags::CREATE | flags::EXCLUSIVE;
     let file = sftp.open_file(part, how, &Attrs::default()).await.map_err(error)?;
@@ -118,16 +139,29 @@ async fn write(
     let blocks = data.chunks(size.max(1)).enumerate();
     let blocks = blocks.map(|(n, chunk)| block(&file, (n * size) as u64, chunk));
     try_join_all(blocks).await.map_err(error)?;
+    commit(sftp, &file, (part, target), mode).await
+}
+
+/// Gives a file that is complete its mode and its name.
+pub(super) async fn commit(
+    sftp: &Sftp,
+    file: &RemoteFile,
+    (part, target): (&[u8], &Target),
+    mode: Option<u32>,
+) -> Result<Attrs, CallError> {
+    let mode = mode.or(target.old.and_then(|a| a.mode)).map(|mode| mode & 0o7777);
     if mode.is_some() {
         file.set_stat(&Attrs { mode, ..Attrs::default() }).await.map_err(error)?;
     }
     let attrs = file.stat().await.map_err(error)?;
     file.close().await.map_err(error)?;
-    match sftp.rename(part, path).await {
+    match sftp.rename(part, &target.path).await {
         // Without posix-rename the old file has to go first.
-        Err(e) if replace && !e.is_fatal() && !sftp.has("posix-rename@openssh.com") => {
-            sftp.remove(path).await.map_err(error)?;
-            sftp.rename(part, path).await.map_err(error)?;
+        Err(e)
+            if target.old.is_some() && !e.is_fatal() && !sftp.has("posix-rename@openssh.com") =>
+        {
+            sftp.remove(&target.path).await.map_err(error)?;
+            sftp.rename(part, &target.path).await.map_err(error)?;
         }
         done => done.map_err(error)?,
     }
@@ -141,6 +175,9 @@ async fn block(file: &RemoteFile, at: u64, chunk: &[u8]) -> Result<(), bssh_ssh:
 }
 
 fn etag(data: &[u8]) -> String {
-    let hash = digest(&SHA256, data);
+    etag_text(&digest(&SHA256, data))
+}
+
+pub(super) fn etag_text(hash: &Digest) -> String {
     hash.as_ref().iter().take(16).map(|b| format!("{b:02x}")).collect()
 }

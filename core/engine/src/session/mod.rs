@@ -20,6 +20,7 @@ mod shared;
 use crate::engine::{Caller, Engine};
 use crate::plan::{Planner, Route};
 use crate::questions::Questions;
+use crate::sync::Barrier;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::Failure;
 use bssh_protocol::link::Link;
@@ -28,6 +29,7 @@ use bssh_protocol::session::{
     SessionRef, SessionSignal, SessionsOpened, Snapshot,
 };
 use bytes::Bytes;
+pub(crate) use payload::{bootstrap, quote};
 use remote::{Facts, Helper};
 pub use run::PreparedExec;
 use std::collections::BTreeMap;
@@ -65,6 +67,8 @@ pub(crate) struct Session {
     changed: watch::Sender<u64>,
     /// Numbers of commands in its directory.
     numbers: AtomicU64,
+    /// What is sent before each command.
+    barrier: Option<Arc<Barrier>>,
     memory: Mutex<Memory>,
 }
 
@@ -174,8 +178,11 @@ impl Engine {
         let nodes = planner.nodes(&params.targets)?;
         let fanout = params.fanout.unwrap_or(FANOUT).max(1) as usize;
         let gate = Arc::new(Semaphore::new(fanout));
-        let open = |node: crate::plan::NodePlan| {
+        let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+        let barriers = self.barriers(caller, (&params.sync, &params.targets.settings), &names)?;
+        let open = |(node, barrier): (crate::plan::NodePlan, _)| {
             Arc::new(Session {
+                barrier,
                 id: self.new_id(),
                 node: node.name,
                 name: params.name.clone(),
@@ -211,12 +218,12 @@ impl Engine {
         };
         let mut sessions = Vec::new();
         let mut opened = SessionsOpened { sessions: Vec::new(), warnings: planner.warnings() };
-        for node in nodes {
+        for (node, barrier) in nodes.into_iter().zip(barriers) {
             let name = node.name.clone();
             let there = params.name.as_deref().filter(|_| params.keep);
             let there = there.and_then(|own| self.named_session(own, &name));
             let session = there.unwrap_or_else(|| {
-                let session = open(node);
+                let session = open((node, barrier));
                 self.sessions.open().insert(session.id, session.clone());
                 sessions.push(session.clone());
                 session.id
@@ -233,6 +240,10 @@ impl Engine {
     /// Connects prepared sessions; events follow.
     pub async fn sessions_launch(self: Arc<Self>, prepared: PreparedSessions) {
         for session in prepared.sessions {
+            if let Some(barrier) = session.barrier.clone() {
+                let session = session.clone();
+                self.spawn(async move { barrier.rest(session.closed()).await }).await;
+            }
             let engine = self.clone();
             self.spawn(async move {
                 keep::keep(engine.clone(), session.clone()).await;

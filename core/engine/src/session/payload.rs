@@ -112,7 +112,7 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 /// One word for sh.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
@@ -122,7 +122,7 @@ fn code(script: &str) -> String {
 }
 
 /// sh code as a command line for any login shell.
-pub(super) fn bootstrap(code: &str) -> String {
+pub(crate) fn bootstrap(code: &str) -> String {
     let mut line =
         "exec /bin/sh -c 'P=;for a do P=$P$a;done;eval \"$(printf %b \"$P\")\"' sh '".to_owned();
     let mut length = 0;

@@ -13,7 +13,7 @@ use bssh_protocol::exec::{Exit, Failure, Phase};
 use bssh_protocol::link::{Link, StreamReceiver, StreamSender};
 use bssh_protocol::methods::SessionExecDoneEvent;
 use bssh_protocol::session::{
-    ExecId, SessionExecDone, SessionExecParams, SessionExecStarted, StateUse,
+    ExecId, SessionExecDone, SessionExecParams, SessionExecStarted, StateUse, SyncBarrier,
 };
 use bssh_protocol::stream::{Source, WINDOW};
 use bssh_ssh::{Channel, ChannelEvent, ChannelWriter};
@@ -197,6 +197,7 @@ impl Job {
     async fn on_node(&mut self, engine: &Engine) -> Result<(Gone, SessionExecDone), Failure> {
         let session = self.session.clone();
         let attached = session.ready().await?;
+        let unsent = self.barrier(engine).await?;
         let number = session.number();
         let nonce = nonce();
         let route = session.route.as_ref().map_err(Clone::clone)?;
@@ -221,6 +222,7 @@ impl Job {
             }
         };
         let mut told = SessionExecDone {
+            sync_failure: unsent,
             timed_out: control.timed_out,
             interrupted: control.interrupted,
             detached_output: end.detached,
@@ -245,6 +247,16 @@ impl Job {
             _ => told.exit = end.exit,
         }
         Ok((left.map(|left| (attached, number, left)), told))
+    }
+
+    /// What has changed here is on the node first. Ok: nothing, or what was not sent all the same.
+    async fn barrier(&self, engine: &Engine) -> Result<Option<Failure>, Failure> {
+        let Some(barrier) = &self.session.barrier else { return Ok(None) };
+        match self.params.sync_barrier {
+            SyncBarrier::Off => Ok(None),
+            SyncBarrier::Require => barrier.pass(engine).await.map(|()| None),
+            SyncBarrier::Warn => Ok(barrier.pass(engine).await.err()),
+        }
     }
 
     fn directory(&self) -> String {

@@ -50,6 +50,7 @@ impl Count {
                 path: path.into(),
                 code: fault.code.to_owned(),
                 message: crate::failure::one_line(&fault.message),
+                here: fault.here,
             });
         }
     }

@@ -6,8 +6,8 @@
 
 use super::fault::Fault;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, fchmod, fstat, futimens, mkdirat,
-    openat, renameat, statat, symlinkat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, fchmod, fstat, futimens, linkat,
+    mkdirat, openat, readlinkat, renameat, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -108,6 +108,21 @@ impl LocalDir {
         }
     }
 
+    /// A regular file, to read.
+    pub(crate) fn open(&self, name: &[u8]) -> Result<File, Fault> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file: File = openat(&self.0, inside(name)?, flags, Mode::empty())?.into();
+        match FileType::from_raw_mode(fstat(&file)?.st_mode) {
+            FileType::RegularFile => Ok(file),
+            _ => Err(Fault::new("link", "something else is where a file should be")),
+        }
+    }
+
+    /// What a link says.
+    pub(crate) fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, Fault> {
+        Ok(readlinkat(&self.0, inside(name)?, Vec::new())?.into_bytes())
+    }
+
     /// What is there, if anything; links are not followed.
     pub(crate) fn stat(&self, name: &[u8]) -> Result<Option<Stat>, Fault> {
         match statat(&self.0, inside(name)?, AtFlags::SYMLINK_NOFOLLOW) {
@@ -120,6 +135,21 @@ impl LocalDir {
     /// Gives a file its name; what had it is replaced.
     pub(crate) fn rename(&self, from: &[u8], to: &[u8]) -> Result<(), Fault> {
         Ok(renameat(&self.0, inside(from)?, &self.0, inside(to)?)?)
+    }
+
+    /// The same from one directory to another.
+    pub(crate) fn rename_to(&self, from: &[u8], dir: &LocalDir, to: &[u8]) -> Result<(), Fault> {
+        Ok(renameat(&self.0, inside(from)?, &dir.0, inside(to)?)?)
+    }
+
+    /// Gives a file or link one more name, in another directory.
+    pub(crate) fn link_to(&self, from: &[u8], dir: &LocalDir, to: &[u8]) -> Result<(), Fault> {
+        Ok(linkat(&self.0, inside(from)?, &dir.0, inside(to)?, AtFlags::empty())?)
+    }
+
+    /// Removes an empty directory.
+    pub(crate) fn remove_dir(&self, name: &[u8]) -> Result<(), Fault> {
+        Ok(unlinkat(&self.0, inside(name)?, AtFlags::REMOVEDIR)?)
     }
 
     /// Makes a link, over a file or link that is there.

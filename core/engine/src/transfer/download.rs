@@ -3,10 +3,11 @@
 //! What waits to be done is a stack, so that it holds one directory's names at each depth and no
 //! more. Links are made last, when nothing is written through them any more.
 
-use super::disk::LocalDir;
+use super::disk::{Disk, LocalDir};
 use super::fault::Fault;
 use super::fetch::{Wanted, fetch};
 use super::node::Job;
+use super::options::Options;
 use super::remote;
 use super::tree::{DEEPEST, join, last_name};
 use super::upload::noted;
@@ -67,7 +68,11 @@ struct Outcome {
 pub(crate) async fn download(job: &Job) -> Result<(), Fault> {
     let mut found = Vec::new();
     for source in &job.options.sources_for(&job.name) {
-        match remote::expand(&job.sftp, source).await {
+        let paths = match job.options.expands() {
+            true => remote::expand(&job.sftp, source).await,
+            false => Ok(vec![source.clone()]),
+        };
+        match paths {
             Ok(paths) => found.extend(paths),
             Err(fault) => noted(job, source, Err(fault))?,
         }
@@ -105,35 +110,7 @@ async fn root(
     to: &Path,
     sources: Vec<(Vec<u8>, Attrs)>,
 ) -> Result<(Option<Arc<LocalDir>>, Vec<Work>), Fault> {
-    let several = sources.len() > 1 || job.options.into_dir;
-    let (make, dry) = (job.options.into_dir, job.options.dry_run);
-    let path = to.to_path_buf();
-    let (root, own_name) = job
-        .disk
-        .run(move || {
-            if make && !dry {
-                std::fs::create_dir_all(&path)?;
-            }
-            if path.is_dir() {
-                return Ok((Some(Arc::new(LocalDir::at(&path)?)), None));
-            }
-            if make {
-                return Ok((None, None));
-            }
-            if several {
-                return Err(Fault::new("notFound", "there is no such directory"));
-            }
-            // The user's own link to a file is meant to be written through.
-            let path = path.canonicalize().unwrap_or(path);
-            let name = last_name(path.as_os_str().as_bytes());
-            if name.is_empty() {
-                return Err(Fault::new("notFound", "there is no such directory"));
-            }
-            let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-            let parent = LocalDir::at(parent.unwrap_or(Path::new(".")))?;
-            Ok((Some(Arc::new(parent)), Some(name)))
-        })
-        .await?;
+    let (root, own_name) = root_dir(&job.disk, &job.options, to, sources.len() > 1).await?;
     let mut works = Vec::new();
     for (path, attrs) in sources {
         let is_dir = attrs.kind() == FileKind::Dir;
@@ -162,6 +139,44 @@ async fn root(
     }
     works.reverse();
     Ok((root, works))
+}
+
+/// The directory that downloads go below, and the copy's own name if it has one. None: there is no
+/// directory yet, in a dry run.
+pub(crate) async fn root_dir(
+    disk: &Disk,
+    options: &Options,
+    to: &Path,
+    several: bool,
+) -> Result<(Option<Arc<LocalDir>>, Option<Vec<u8>>), Fault> {
+    let several = several || options.into_dir;
+    let exact = options.exact;
+    let (make, dry) = (options.into_dir, options.dry_run);
+    let path = to.to_path_buf();
+    disk.run(move || {
+        if make && !dry {
+            std::fs::create_dir_all(&path)?;
+        }
+        if path.is_dir() && !exact {
+            return Ok((Some(Arc::new(LocalDir::at(&path)?)), None));
+        }
+        if make {
+            return Ok((None, None));
+        }
+        if several {
+            return Err(Fault::new("notFound", "there is no such directory"));
+        }
+        // The user's own link to a file is meant to be written through.
+        let path = path.canonicalize().unwrap_or(path);
+        let name = last_name(path.as_os_str().as_bytes());
+        if name.is_empty() {
+            return Err(Fault::new("notFound", "there is no such directory"));
+        }
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+        let parent = LocalDir::at(parent.unwrap_or(Path::new(".")))?;
+        Ok((Some(Arc::new(parent)), Some(name)))
+    })
+    .await
 }
 
 fn expect(job: &Job, attrs: &Attrs) {
@@ -195,6 +210,7 @@ fn one(job: &Job, work: Work) -> BoxFuture<'_, Result<Outcome, Fault>> {
                     job.would("file", &found.local, attrs.size.unwrap_or(0)).await;
                     return Ok(Outcome::default());
                 };
+                job.tell("file", &found.local, attrs.size.unwrap_or(0)).await;
                 let wanted = Wanted { path, attrs, dir, name: found.name };
                 let fetched = fetch(job, &wanted).await;
                 noted(job, &wanted.path, fetched)?;
@@ -213,19 +229,24 @@ async fn dir(job: &Job, found: &Found) -> Result<Outcome, Fault> {
     if found.depth > DEEPEST {
         return Err(Fault::new("loop", "directories are too deep"));
     }
-    let mode = found.attrs.mode.unwrap_or(0o755) & 0o777;
+    let preserve = job.options.preserve;
+    let mask = job.options.umask.filter(|_| !preserve);
+    let mode = found.attrs.mode.unwrap_or(0o755) & 0o777 & !mask.unwrap_or(0);
     let (parent, name) = (found.dir.clone(), found.name.clone());
     let dry = job.options.dry_run;
-    if dry {
+    if dry || job.options.tell {
         job.would("dir", &found.local, 0).await;
     }
-    let here = match parent {
-        None => None,
-        Some(parent) if name.is_empty() => Some(parent),
+    let (here, new) = match parent {
+        None => (None, false),
+        Some(parent) if name.is_empty() => (Some(parent), false),
         Some(parent) => {
             let make = move || match dry {
-                true => Ok(parent.dir(&name).ok().map(Arc::new)),
-                false => Ok(Some(Arc::new(parent.make_dir(&name, mode | 0o700)?.0))),
+                true => Ok((parent.dir(&name).ok().map(Arc::new), false)),
+                false => {
+                    let (dir, new) = parent.make_dir(&name, mode | 0o700)?;
+                    Ok((Some(Arc::new(dir)), new))
+                }
             };
             job.disk.run(make).await?
         }
@@ -239,8 +260,9 @@ async fn dir(job: &Job, found: &Found) -> Result<Outcome, Fault> {
     }
     job.count.add(&job.count.dirs, 1);
     let mut outcome = Outcome::default();
-    if job.options.preserve || mode & 0o700 != 0o700 {
-        outcome.dir = Some((found.local.clone(), found.attrs));
+    if preserve || (new && mask.is_some()) || mode & 0o700 != 0o700 {
+        let attrs = Attrs { mode: Some(mode), ..found.attrs };
+        outcome.dir = Some((found.local.clone(), attrs));
     }
     for entry in entries.into_iter().rev() {
         let path = join(&found.path, &entry.name);
@@ -271,6 +293,7 @@ async fn sort(
     if found.attrs.kind() == FileKind::Link {
         match job.options.symlinks {
             Symlinks::Skip => {
+                job.tell("skip", &found.local, 0).await;
                 job.count.add(&job.count.skipped, 1);
                 return Ok(());
             }
@@ -285,7 +308,7 @@ async fn sort(
     match kind {
         FileKind::Dir => {
             if entry.attrs.kind() == FileKind::Link {
-                found.above = along(job, &found).await?;
+                found.above = remote::along(&job.sftp, &found.path, found.above.to_vec()).await?;
             }
             outcome.more.push(Work::Dir(found));
         }
@@ -303,22 +326,6 @@ async fn sort(
         }
     }
     Ok(())
-}
-
-/// The way through a link to a directory, unless it leads to where we have come from.
-async fn along(job: &Job, found: &Found) -> Result<Arc<Vec<Bytes>>, Fault> {
-    let to = job.sftp.real_path(&found.path).await?;
-    let from = job.sftp.real_path(super::send::split(&found.path).0).await?;
-    let mut within = to.to_vec();
-    if !within.ends_with(b"/") {
-        within.push(b'/');
-    }
-    let mut above = found.above.to_vec();
-    above.push(from);
-    if above.iter().any(|path| *path == to || path.starts_with(&within)) {
-        return Err(Fault::new("loop", "a directory that contains itself"));
-    }
-    Ok(Arc::new(above))
 }
 
 /// Removes here what is not there.

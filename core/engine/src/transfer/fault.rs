@@ -10,11 +10,13 @@ pub(crate) struct Fault {
     pub message: String,
     /// The node cannot go on.
     pub fatal: bool,
+    /// It went wrong here, not on the node.
+    pub here: bool,
 }
 
 impl Fault {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Fault {
-        Fault { code, message: message.into(), fatal: false }
+        Fault { code, message: message.into(), fatal: false, here: false }
     }
 
     /// The other side cannot be trusted or reached any more.
@@ -47,7 +49,7 @@ impl From<SftpError> for Fault {
             SftpError::Lost(_) => ("transportLost", true),
             SftpError::Unsupported(_) => ("unsupported", false),
         };
-        Fault { code, message: error.to_string(), fatal }
+        Fault { code, message: error.to_string(), fatal, here: false }
     }
 }
 
@@ -69,7 +71,8 @@ impl From<io::Error> for Fault {
         let text = text.split(" (os error").next().unwrap_or_default();
         let mut letters = text.chars();
         let first = letters.next().map(|c| c.to_ascii_lowercase());
-        Fault::new(code, first.into_iter().chain(letters).collect::<String>())
+        let text: String = first.into_iter().chain(letters).collect();
+        Fault { here: true, ..Fault::new(code, text) }
     }
 }
 

@@ -7,9 +7,12 @@ use super::crowd::Row;
 use super::disk::{LocalDir, settle};
 use super::fault::Fault;
 use super::node::Job;
+use super::origin::far_block;
 use super::send::{UNSURE, part_name};
+use bssh_protocol::task::Overwrite;
 use bssh_ssh::sftp::{Attrs, RemoteFile, flags};
 use bytes::Bytes;
+use futures_util::stream::{FuturesOrdered, StreamExt};
 use rustix::fs::{FileType, Stat};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -73,7 +76,12 @@ pub(crate) async fn fetch(job: &Job, wanted: &Wanted) -> Result<(), Fault> {
     };
     let filled = match size {
         0 => unsaid(job, &remote, &local).await,
-        _ => fill(job, &remote, &local, (plan.offset, size)).await,
+        _ if job.options.append => in_order(job, &remote, &local, (plan.offset, size)).await,
+        _ => {
+            let stripes = stripes(job, wanted, &remote, size - plan.offset.min(size)).await;
+            let files: Vec<&RemoteFile> = std::iter::once(&remote).chain(&stripes).collect();
+            fill(job, &files, &local, (plan.offset, size)).await
+        }
     };
     let name = wanted.name.clone();
     let fsync = job.options.fsync;
@@ -104,6 +112,8 @@ async fn prepare(
 ) -> Result<Option<(Arc<File>, Plan)>, Fault> {
     let (dir, name, attrs) = (wanted.dir.clone(), wanted.name.clone(), wanted.attrs);
     let (preserve, keeps, resume) = (job.options.preserve, job.keeps(), job.options.resume);
+    let (append, overwrite) = (job.options.append, job.options.overwrite);
+    let umask = job.options.umask;
     let temporary = job.temporary_name();
     let node = job.name.clone();
     job.disk
@@ -125,21 +135,37 @@ async fn prepare(
             if resume && old.as_ref().is_some_and(same) {
                 return Ok(None);
             }
+            let change = attrs.times.map_or(0, |(_, change)| i64::from(change));
+            match (overwrite, &old) {
+                (Overwrite::Fail, Some(_)) => {
+                    return Err(Fault::new("exists", "it is there already"));
+                }
+                (Overwrite::Newer, Some(old)) if old.st_mtime >= change => return Ok(None),
+                _ => {}
+            }
             let said = attrs.mode.unwrap_or(0o644) & 0o777;
             let mode = match (preserve, &old) {
                 (true, _) => Some(said),
                 (false, Some(old)) => Some(old.st_mode & 0o7777),
-                (false, None) => None,
+                (false, None) => umask.map(|mask| (said | 0o200) & !mask),
             };
             let times = attrs.times.filter(|_| keeps);
             // Writable for us, as scp makes them.
             let first = if preserve { 0o600 } else { said | 0o200 };
+            if let (true, Some(old)) = (append, &old) {
+                let offset = u64::try_from(old.st_size).unwrap_or(0);
+                if size > 0 && offset > size {
+                    return Err(Fault::new("larger", "local file is larger than remote"));
+                }
+                let file = Arc::new(dir.reopen(&name, first)?);
+                let part = Part { dir, name, keep: true };
+                return Ok(Some((file, Plan { part, offset, mode, times })));
+            }
             if !resume {
                 let file = Arc::new(dir.create(&temporary, first)?);
                 let part = Part { dir, name: temporary, keep: false };
                 return Ok(Some((file, Plan { part, offset: 0, mode, times })));
             }
-            let change = attrs.times.map_or(0, |(_, change)| change);
             // It stays: the next transfer goes on with it.
             let name = part_name(&name, &format!("{node} {size} {change}"));
             let file = dir.reopen(&name, first)?;
@@ -157,21 +183,70 @@ async fn prepare(
         })
 }
 
+/// The same file over other channels. One that is not the same any more is not used.
+async fn stripes(job: &Job, wanted: &Wanted, remote: &RemoteFile, left: u64) -> Vec<RemoteFile> {
+    let lanes = job.lanes(left).await;
+    if lanes.is_empty() {
+        return Vec::new();
+    }
+    let Ok(known) = remote.stat().await else { return Vec::new() };
+    let opening = lanes.iter().map(|lane| async {
+        let file = lane.open_file(&wanted.path, flags::READ, &Attrs::default()).await.ok()?;
+        let same = file.stat().await.is_ok_and(|now| {
+            (now.size, now.owner, now.mode) == (known.size, known.owner, known.mode)
+                && now.times.map(|(_, change)| change) == known.times.map(|(_, change)| change)
+        });
+        same.then_some(file)
+    });
+    futures_util::future::join_all(opening).await.into_iter().flatten().collect()
+}
+
 async fn fill(
+    job: &Job,
+    files: &[&RemoteFile],
+    local: &Arc<File>,
+    (offset, size): (u64, u64),
+) -> Result<(), Fault> {
+    let block = job.read_block();
+    let mut row = Row::new(job.depth);
+    let mut at = offset;
+    for file in files.iter().cycle() {
+        if at >= size {
+            break;
+        }
+        let length = u32::try_from(block.min(size - at)).unwrap_or(0);
+        row.add(read_block(job, file, local, (at, length))).await?;
+        at += u64::from(length);
+    }
+    row.finish().await
+}
+
+/// As [`fill`], but nothing is written before what is in front of it: the file is right as far
+/// as it goes at any time.
+async fn in_order(
     job: &Job,
     remote: &RemoteFile,
     local: &Arc<File>,
     (offset, size): (u64, u64),
 ) -> Result<(), Fault> {
-    let block = u64::from(job.sftp.limits().read);
-    let mut row = Row::new(job.depth);
-    let mut at = offset;
-    while at < size {
-        let length = u32::try_from(block.min(size - at)).unwrap_or(0);
-        row.add(read_block(job, remote, local, (at, length))).await?;
-        at += u64::from(length);
+    let (mut running, mut asked, mut at) = (FuturesOrdered::new(), offset, offset);
+    loop {
+        while running.len() < job.depth && asked < size {
+            let length = u32::try_from(job.read_block().min(size - asked)).unwrap_or(0);
+            let start = asked;
+            running.push_back(async move {
+                let permit = job.budget(length as usize).await?;
+                Ok::<_, Fault>((far_block(remote, start, length).await?, permit))
+            });
+            asked += u64::from(length);
+        }
+        let Some(block) = running.next().await else { return Ok(()) };
+        let (pieces, _permit) = block?;
+        let got: usize = pieces.iter().map(Bytes::len).sum();
+        write(job, local, pieces, at).await?;
+        job.count.add(&job.count.bytes, got as u64);
+        at += got as u64;
     }
-    row.finish().await
 }
 
 /// One block, asked for again where the server sent less of it.

@@ -2,9 +2,12 @@
 //!
 //! The way of an upload: [`Engine::transfer_prepare`] (`options`, `tree` of what there is) →
 //! `run` (fan-out) → `node` (one node) → `upload` → `send` (one file). A download: → `download` →
-//! `fetch`. `remote` and `disk` are the two sides' directories, `fault` is why a file failed,
+//! `fetch`. `origin` is what a file is read from, `across` finds sources on another node. `remote`
+//! and `disk` are the two sides' directories, `fault` is why a file failed,
 //! `count` what was done.
 
+mod across;
+mod bare;
 mod count;
 mod crowd;
 mod disk;
@@ -13,6 +16,7 @@ mod fault;
 mod fetch;
 mod node;
 mod options;
+mod origin;
 mod pattern;
 pub(crate) mod remote;
 mod run;
@@ -21,19 +25,24 @@ mod tree;
 mod upload;
 mod verify;
 
+pub(crate) use disk::{Disk, LocalDir, settle};
 pub(crate) use fault::Fault;
 pub(crate) use node::open;
+pub(crate) use origin::far_block;
+pub(crate) use pattern::Skip;
 pub(crate) use send::split;
-pub(crate) use tree::join;
+pub(crate) use tree::{DEEPEST, join};
 
 use crate::engine::{Caller, Engine, affordable};
-use crate::plan::Planner;
+use crate::plan::{NodePlan, Planner};
 use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::exec::Targets;
+use bssh_protocol::task::{FsCopyParams, FsTaskEntry, TaskId};
 use bssh_protocol::transfer::{
-    TransferEntry, TransferId, TransferList, TransferParams, TransferStarted,
+    TransferDirection, TransferEntry, TransferId, TransferList, TransferParams, TransferStarted,
 };
 use options::Options;
-use run::{Parts, TransferRun};
+use run::{Parts, TransferRun, Voice};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,11 +59,35 @@ pub struct PreparedTransfer {
     run: Arc<TransferRun>,
 }
 
+/// `fs/copy`, its ends resolved.
+pub(crate) struct CopyPlan {
+    pub id: TaskId,
+    pub from: Option<NodePlan>,
+    pub to: Option<NodePlan>,
+    pub params: FsCopyParams,
+}
+
 impl Transfers {
     pub(crate) fn cancel_all(&self) {
         for run in self.open().values() {
             run.cancel();
         }
+    }
+
+    /// Gives up a copy; false if there is none of that name.
+    pub(crate) fn cancel_task(&self, id: TaskId) -> bool {
+        let run = self.open().get(&id).filter(|run| run.is_task()).cloned();
+        run.as_ref().map(|run| run.cancel()).is_some()
+    }
+
+    /// Transfers that are tasks.
+    pub(crate) fn tasks(&self) -> Vec<FsTaskEntry> {
+        let entry = |run: &Arc<TransferRun>| {
+            let path = run.task_path()?.into();
+            let running_ms = crate::run::millis(run.begun.elapsed());
+            Some(FsTaskEntry { task: run.id, kind: "copy".to_owned(), path, running_ms })
+        };
+        self.open().values().filter_map(entry).collect()
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<TransferId, Arc<TransferRun>>> {
@@ -70,7 +103,7 @@ impl Engine {
     pub fn transfer_prepare(
         &self,
         caller: &Caller,
-        params: TransferParams,
+        mut params: TransferParams,
     ) -> Result<PreparedTransfer, CallError> {
         let literal = params.targets.destination.is_some();
         let planner = Planner::new(self.env(), &params.targets.settings, !literal)?;
@@ -80,9 +113,18 @@ impl Engine {
         let mut warnings = planner.warnings();
         let fanout = affordable(fanout.min(nodes.len()), &mut warnings);
         let (retries, fail_fast) = (params.retries.unwrap_or(0), params.fail_fast);
+        let source = match params.source.take() {
+            None => None,
+            Some(_) if params.direction == TransferDirection::Download => {
+                let text = "params.source: only for an upload";
+                return Err(CallError::new(Kind::InvalidParams, text).at("params.source"));
+            }
+            Some(source) => Some(self.one_node(&source)?),
+        };
         let run = TransferRun::new(Parts {
             id: self.new_id(),
-            link: caller.link.clone(),
+            voice: Voice::Transfer(caller.link.clone()),
+            source,
             options: Options::new(params, nodes.len())?,
             questions: Engine::asking(caller).clone(),
             nodes,
@@ -93,6 +135,71 @@ impl Engine {
         let nodes = run.nodes.iter().map(|n| n.name.clone()).collect();
         let started = TransferStarted { transfer: run.id, nodes, warnings };
         self.transfers.open().insert(run.id, run.clone());
+        Ok(PreparedTransfer { started, run })
+    }
+
+    /// The one node these targets name.
+    pub(crate) fn one_node(&self, targets: &Targets) -> Result<NodePlan, CallError> {
+        let planner = Planner::new(self.env(), &targets.settings, targets.destination.is_none())?;
+        let mut nodes = planner.nodes(targets)?;
+        match (nodes.pop(), nodes.len()) {
+            (Some(node), 0) => Ok(node),
+            _ => {
+                Err(CallError::new(Kind::InvalidParams, "the source is one node")
+                    .at("params.source"))
+            }
+        }
+    }
+
+    /// `fs/copy`: the same as a task.
+    ///
+    /// # Errors
+    /// What is wrong with the request.
+    pub(crate) fn copy_prepare(
+        &self,
+        caller: &Caller,
+        plan: CopyPlan,
+    ) -> Result<PreparedTransfer, CallError> {
+        let CopyPlan { id, from, to, params } = plan;
+        let (direction, source, node) = match (from, to) {
+            (source, Some(node)) => (TransferDirection::Upload, source, node),
+            (Some(node), None) => (TransferDirection::Download, None, node),
+            (None, None) => {
+                let text = "params.to: at least one end is a node";
+                return Err(CallError::new(Kind::InvalidParams, text).at("params.to"));
+            }
+        };
+        let voice = Voice::Task {
+            link: caller.link.clone(),
+            token: params.progress_token.clone(),
+            path: params.to.path.0.clone(),
+        };
+        let wanted = TransferParams {
+            direction,
+            from: vec![params.from.path],
+            to: params.to.path,
+            recursive: params.recursive,
+            resume: params.resume,
+            preserve: params.preserve,
+            verify: params.checksum,
+            literal: true,
+            ..TransferParams::default()
+        };
+        let mut options = Options::new(wanted, 1)?;
+        (options.overwrite, options.exact) = (params.overwrite, params.exact);
+        let run = TransferRun::new(Parts {
+            id,
+            voice,
+            source,
+            options,
+            questions: Engine::asking(caller).clone(),
+            nodes: vec![node],
+            fanout: 1,
+            retries: 0,
+            fail_fast: None,
+        });
+        let started = TransferStarted { transfer: id, nodes: Vec::new(), warnings: Vec::new() };
+        self.transfers.open().insert(id, run.clone());
         Ok(PreparedTransfer { started, run })
     }
 
@@ -126,6 +233,8 @@ impl Engine {
             ended: run.n_ended.load(Ordering::Relaxed),
             running_ms: crate::run::millis(run.begun.elapsed()),
         };
-        TransferList { transfers: self.transfers.open().values().map(entry).collect() }
+        let open = self.transfers.open();
+        let transfers = open.values().filter(|run| !run.is_task()).map(entry);
+        TransferList { transfers: transfers.collect() }
     }
 }

@@ -3,6 +3,7 @@
 //! Whatever goes wrong with one file is a fault of that file; what goes wrong with the node is its
 //! failure. Temporary files of a transfer that is given up are removed as far as the node lets us.
 
+use super::bare::Bare;
 use super::count::Count;
 use super::disk::Disk;
 use super::fault::Fault;
@@ -21,7 +22,7 @@ use bssh_ssh::sftp::Sftp;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 
 /// Files from here on are sent through several channels where the way is long.
 pub(crate) const LARGE: u64 = 16 << 20;
@@ -45,8 +46,11 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Everything a node's transfer works with.
 pub(crate) struct Job {
     pub sftp: Sftp,
-    /// More channels for large files.
-    pub lanes: Vec<Sftp>,
+    /// More channels for large files, opened for the first one.
+    lanes: OnceCell<Vec<Sftp>>,
+    lease: Arc<Lease>,
+    /// The file server of the node the sources lie on, if they are not here.
+    pub source: Option<Sftp>,
     pub disk: Disk,
     pub count: Arc<Count>,
     pub options: Arc<Options>,
@@ -58,7 +62,25 @@ pub(crate) struct Job {
     pub depth: usize,
     on_the_way: Semaphore,
     most: usize,
+    throttle: Option<Throttle>,
     next: AtomicU64,
+}
+
+/// At most so many bytes a second.
+struct Throttle {
+    rate: u64,
+    /// When the next block may go.
+    next: Mutex<Instant>,
+}
+
+impl Throttle {
+    async fn wait(&self, bytes: usize) {
+        let mut next = self.next.lock().await;
+        let now = (*next).max(Instant::now());
+        let takes = bytes as f64 / self.rate.max(1) as f64;
+        *next = now + Duration::from_secs_f64(takes);
+        tokio::time::sleep_until(now.into()).await;
+    }
 }
 
 impl Job {
@@ -66,6 +88,9 @@ impl Job {
     pub(crate) async fn budget(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Fault> {
         let wanted = u32::try_from(bytes.clamp(1, self.most)).unwrap_or(u32::MAX);
         let permit = self.on_the_way.acquire_many(wanted).await;
+        if let Some(throttle) = &self.throttle {
+            throttle.wait(bytes).await;
+        }
         permit.map_err(|_| Fault::fatal("internal", "the core is ending"))
     }
 
@@ -84,6 +109,38 @@ impl Job {
     pub(crate) fn files_at_once(&self) -> usize {
         let handles = self.sftp.limits().handles as usize;
         handles.saturating_sub(8).clamp(1, 96)
+    }
+
+    /// Channels beside the first one for a file of this size: where the way is long, one channel's
+    /// window is the limit. A server that allows fewer sessions is slower, and that is all.
+    pub(crate) async fn lanes(&self, size: u64) -> &[Sftp] {
+        if size < LARGE || self.sftp.round_trip() < FAR {
+            return &[];
+        }
+        let opening = || async {
+            let opening = (0..LANES).map(|_| open(&self.lease));
+            futures_util::future::join_all(opening).await.into_iter().flatten().collect()
+        };
+        self.lanes.get_or_init(opening).await
+    }
+
+    /// Bytes of one read.
+    pub(crate) fn read_block(&self) -> u64 {
+        let most = self.sftp.limits().read;
+        u64::from(self.options.block.map_or(most, |block| block.min(most)))
+    }
+
+    /// Bytes of one write.
+    pub(crate) fn write_block(&self) -> u64 {
+        let most = self.sftp.limits().write;
+        u64::from(self.options.block.map_or(most, |block| block.min(most)))
+    }
+
+    /// Says what is being done, if somebody wants to know.
+    pub(crate) async fn tell(&self, action: &str, path: &[u8], bytes: u64) {
+        if self.options.tell {
+            self.would(action, path, bytes).await;
+        }
     }
 
     /// Says what a dry run would do.
@@ -125,39 +182,69 @@ async fn on_route(
     let started = async {
         let (lease, reused) = lease(run, engine, (index, node), route).await?;
         run.tell(index, node, TransferState::Connected(connected(&lease, route, reused))).await;
-        let sftp = open(&lease).await?;
-        Ok::<_, Failure>((lease, sftp))
+        let sftp = match engine.reach.shared(&route.key, &lease) {
+            Some(sftp) => Some(sftp),
+            None => match open(&lease).await {
+                Err(failure) if failure.code == "noSftp" => None,
+                opened => Some(opened?),
+            },
+        };
+        let source = run.source(engine).await?;
+        Ok::<_, Failure>((lease, sftp, source))
     };
     let cancelled = || plain(Phase::Dial, "cancelled", "cancelled while connecting");
     let started = tokio::select! {
         started = started => started,
         () = run.stopped() => Err(cancelled()),
     };
-    let (lease, sftp) = match started {
+    let (lease, sftp, source) = match started {
         Ok(started) => started,
         Err(failure) => return failed(failure),
     };
     let begun = Instant::now();
     let count = run.count(index);
-    let job = job(run, &lease, sftp, (index, node), count.clone()).await;
+    let Some(sftp) = sftp else {
+        let bare = Bare::new(run, &lease, (index, &node.name));
+        let result = give_up_in_time(run, &count, bare.carry()).await;
+        return ended(&lease, &count, result, begun).await;
+    };
+    let job = job(run, &lease, (sftp, source), (index, node), count.clone());
     let carried = async {
         match job.options.direction {
             TransferDirection::Upload => upload::upload(&job, run).await,
             TransferDirection::Download => download::download(&job).await,
         }
     };
-    let result = tokio::select! {
-        result = carried => result,
+    let result = give_up_in_time(run, &count, carried).await;
+    tidy(&job).await;
+    ended(&lease, &count, result, begun).await
+}
+
+/// Does the work until it is over, cancelled or at a standstill.
+async fn give_up_in_time(
+    run: &TransferRun,
+    count: &Count,
+    work: impl Future<Output = Result<(), Fault>>,
+) -> Result<(), Fault> {
+    tokio::select! {
+        result = work => result,
         () = run.stopped() => Err(Fault::fatal("cancelled", "cancelled during the transfer")),
-        limit = stalled(&count, job.options.stall) => {
+        limit = stalled(count, run.options.stall) => {
             let text = format!("nothing arrived for {} s", limit.as_secs_f64());
             Err(Fault::fatal("stalled", text))
         }
-    };
-    tidy(&job).await;
+    }
+}
+
+async fn ended(
+    lease: &Lease,
+    count: &Count,
+    result: Result<(), Fault>,
+    begun: Instant,
+) -> Transferred {
     let ended = Transferred { duration_ms: millis(begun.elapsed()), ..count.transferred() };
     match result {
-        Err(fault) => Transferred { failure: Some(of_node(&lease, fault).await), ..ended },
+        Err(fault) => Transferred { failure: Some(of_node(lease, fault).await), ..ended },
         Ok(()) if ended.n_faults > 0 => Transferred { failure: Some(of_files(&ended)), ..ended },
         Ok(()) => ended,
     }
@@ -207,31 +294,31 @@ pub(crate) async fn open(lease: &Lease) -> Result<Sftp, Failure> {
     }
 }
 
-async fn job(
+fn job(
     run: &Arc<TransferRun>,
-    lease: &Lease,
-    sftp: Sftp,
+    lease: &Arc<Lease>,
+    (sftp, source): (Sftp, Option<Sftp>),
     (index, node): (u32, &NodePlan),
     count: Arc<Count>,
 ) -> Job {
-    let far = sftp.round_trip() > FAR;
-    let mut lanes = Vec::new();
-    let up = run.options.direction == TransferDirection::Upload;
-    if far && up && run.has_large(&node.name).await {
-        let opening = (0..LANES).map(|_| open(lease));
-        // A server that allows fewer sessions is slower, and that is all.
-        lanes = futures_util::future::join_all(opening).await.into_iter().flatten().collect();
-    }
-    let rtt = u64::try_from(sftp.round_trip().as_micros()).unwrap_or(u64::MAX);
+    // A block's way begins at the node it is read on.
+    let way = sftp.round_trip() + source.as_ref().map_or(Duration::ZERO, Sftp::round_trip);
+    let rtt = u64::try_from(way.as_micros()).unwrap_or(u64::MAX);
     let wanted = rtt.saturating_mul(FAST / 1_000_000).clamp(LEAST_ON_THE_WAY, MOST_ON_THE_WAY);
     let share = ALL_ON_THE_WAY / run.at_once().max(1);
     let most = wanted.min(share).max(512 << 10);
     let block = u64::from(sftp.limits().read.max(sftp.limits().write));
     let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let block = run.options.block.map_or(block, |b| block.min(b.into())).max(1);
+    let depth = most.div_ceil(usize::try_from(block).unwrap_or(1)).clamp(2, 512);
+    let throttle = |rate| Throttle { rate, next: Mutex::new(Instant::now()) };
     Job {
-        depth: most.div_ceil(usize::try_from(block).unwrap_or(1).max(1)).clamp(2, 512),
+        depth: run.options.requests.unwrap_or(depth),
         sftp,
-        lanes,
+        lanes: OnceCell::new(),
+        lease: lease.clone(),
+        source,
+        throttle: run.options.limit.map(throttle),
         disk: run.disk.clone(),
         count,
         options: run.options.clone(),

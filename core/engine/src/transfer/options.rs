@@ -1,8 +1,9 @@
 //! What a transfer was asked to do, checked once.
 
 use super::pattern::Skip;
-use super::tree::join;
+use super::tree::{Reading, join};
 use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::task::Overwrite;
 use bssh_protocol::transfer::{Symlinks, TransferDirection, TransferParams};
 use std::time::Duration;
 
@@ -24,6 +25,19 @@ pub(crate) struct Options {
     pub skip: Skip,
     pub symlinks: Symlinks,
     pub stall: Option<Duration>,
+    literal: bool,
+    /// Files that are there are gone on with, under their own name.
+    pub append: bool,
+    /// The frontend is told of each file.
+    pub tell: bool,
+    /// Bytes a second, for each node.
+    pub limit: Option<u64>,
+    pub requests: Option<usize>,
+    pub block: Option<u32>,
+    pub umask: Option<u32>,
+    pub overwrite: Overwrite,
+    /// `to` is the copy's own name, also where a directory is there.
+    pub exact: bool,
     /// Each node has a directory of its own below `to`, made if it is not there.
     pub into_dir: bool,
 }
@@ -54,7 +68,13 @@ impl Options {
         if params.delete && !params.recursive {
             return Err(bad("delete", "only with `recursive`"));
         }
-        let named = has_node(&to);
+        if params.append && (params.resume || params.verify) {
+            return Err(bad("append", "not with `resume` or `verify`"));
+        }
+        if params.limit == Some(0) || params.requests == Some(0) || params.block == Some(0) {
+            return Err(bad("limit", "expected more than nothing"));
+        }
+        let named = !params.literal && has_node(&to);
         let into_dir = params.direction == TransferDirection::Download && n_nodes > 1 && !named;
         if into_dir {
             to = join(&to, NODE);
@@ -77,21 +97,52 @@ impl Options {
                 Some(0) => None,
                 Some(ms) => Some(Duration::from_millis(ms)),
             },
+            literal: params.literal && !into_dir,
+            append: params.append,
+            tell: params.tell,
+            limit: params.limit,
+            requests: params.requests.map(|n| n as usize),
+            block: params.block,
+            umask: params.umask,
+            overwrite: Overwrite::Replace,
+            exact: false,
             into_dir,
         })
     }
 
     /// The sources are the same for every node.
     pub(crate) fn is_shared(&self) -> bool {
-        !self.from.iter().any(|path| has_node(path))
+        self.literal || !self.from.iter().any(|path| has_node(path))
+    }
+
+    /// A source may be a pattern.
+    pub(crate) fn expands(&self) -> bool {
+        !self.literal
+    }
+
+    /// How the sources of an upload are read.
+    pub(crate) fn reading(&self) -> Reading<'_> {
+        Reading {
+            recursive: self.recursive,
+            symlinks: self.symlinks,
+            skip: &self.skip,
+            expands: self.expands(),
+            exact_modes: self.preserve,
+        }
     }
 
     pub(crate) fn sources_for(&self, node: &str) -> Vec<Vec<u8>> {
-        self.from.iter().map(|path| for_node(path, node)).collect()
+        match self.literal {
+            true => self.from.clone(),
+            false => self.from.iter().map(|path| for_node(path, node)).collect(),
+        }
     }
 
     pub(crate) fn to_for(&self, node: &str) -> Vec<u8> {
-        for_node(&self.to, node)
+        match self.literal {
+            true => self.to.clone(),
+            false => for_node(&self.to, node),
+        }
     }
 }
 

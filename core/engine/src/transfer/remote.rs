@@ -4,8 +4,10 @@ use super::fault::Fault;
 use super::pattern;
 use super::tree::{DEEPEST, join};
 use bssh_ssh::sftp::{Attrs, Entry, FileKind, Sftp, SftpError, Status};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// Names one directory may have: a server that never stops must not fill our memory.
 const MOST_NAMES: usize = 1_000_000;
@@ -108,6 +110,25 @@ pub(crate) async fn expand(sftp: &Sftp, source: &[u8]) -> Result<Vec<Vec<u8>>, F
         return Err(Fault::new("notFound", "nothing fits the pattern"));
     }
     Ok(found)
+}
+
+/// The way through a link to a directory, unless it leads to where we have come from.
+pub(crate) async fn along(
+    sftp: &Sftp,
+    path: &[u8],
+    mut above: Vec<Bytes>,
+) -> Result<Arc<Vec<Bytes>>, Fault> {
+    let to = sftp.real_path(path).await?;
+    let from = sftp.real_path(super::send::split(path).0).await?;
+    let mut within = to.to_vec();
+    if !within.ends_with(b"/") {
+        within.push(b'/');
+    }
+    above.push(from);
+    if above.iter().any(|path| *path == to || path.starts_with(&within)) {
+        return Err(Fault::new("loop", "a directory that contains itself"));
+    }
+    Ok(Arc::new(above))
 }
 
 /// Removes a file, or a directory with everything in it; says how many.

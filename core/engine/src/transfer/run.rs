@@ -3,24 +3,31 @@
 //! All its nodes live in one task, at most `fanout` of them at once. Now and then the frontend is
 //! told how far they have got.
 
+use super::across;
 use super::count::Count;
 use super::disk::Disk;
 use super::fault::Fault;
 use super::node;
-use super::tree::{Reading, Tree};
+use super::tree::Tree;
 use crate::engine::Engine;
+use crate::failure::failure;
 use crate::plan::NodePlan;
+use crate::pool::Lease;
 use crate::questions::Questions;
 use crate::run::{Share, millis};
 use bssh_protocol::exec::{Failure, Phase, Summary, Threshold};
+use bssh_protocol::handshake::{Progress, ProgressParams};
 use bssh_protocol::link::Link;
 use bssh_protocol::methods::{
-    TransferDoneEvent, TransferFileEvent, TransferNodeEvent, TransferProgressEvent,
+    FsTaskDoneEvent, ProgressEvent, TransferDoneEvent, TransferFileEvent, TransferNodeEvent,
+    TransferProgressEvent,
 };
+use bssh_protocol::task::{FsTaskDone, ProgressToken};
 use bssh_protocol::transfer::{
     NodeProgress, TransferDone, TransferFile, TransferId, TransferNode, TransferProgress,
     TransferState, Transferred,
 };
+use bssh_ssh::sftp::Sftp;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
@@ -46,7 +53,10 @@ pub(crate) struct TransferRun {
     pub nonce: String,
     pub begun: Instant,
     pub n_ended: AtomicU32,
-    link: Link,
+    /// The node the sources lie on, if they are not here.
+    source: Option<NodePlan>,
+    source_lease: OnceCell<Arc<Lease>>,
+    voice: Voice,
     counts: Vec<Arc<Count>>,
     fanout: usize,
     fail_fast: Option<Threshold>,
@@ -55,10 +65,19 @@ pub(crate) struct TransferRun {
     stop: watch::Sender<bool>,
 }
 
+/// How a transfer speaks to its frontend.
+pub(crate) enum Voice {
+    /// `transfer/*` events.
+    Transfer(Link),
+    /// A task: `$/progress` with this token, if there is one, and `fs/taskDone`.
+    Task { link: Link, token: Option<ProgressToken>, path: Vec<u8> },
+}
+
 /// What a transfer is made of, decided by the engine.
 pub(crate) struct Parts {
     pub id: TransferId,
-    pub link: Link,
+    pub voice: Voice,
+    pub source: Option<NodePlan>,
     pub nodes: Vec<NodePlan>,
     pub options: Options,
     pub questions: Arc<Questions>,
@@ -81,7 +100,9 @@ impl TransferRun {
             nonce: format!("{:08x}", RandomState::new().build_hasher().finish() & 0xffff_ffff),
             begun: Instant::now(),
             n_ended: AtomicU32::new(0),
-            link: parts.link,
+            source: parts.source,
+            source_lease: OnceCell::new(),
+            voice: parts.voice,
             fanout: parts.fanout.max(1),
             fail_fast: parts.fail_fast,
             tree: OnceCell::new(),
@@ -111,42 +132,72 @@ impl TransferRun {
         self.fanout.min(self.nodes.len()) as u64
     }
 
-    /// What is uploaded to this node.
-    pub(crate) async fn tree(&self, node: &str) -> Result<Arc<Tree>, Fault> {
-        match self.options.is_shared() {
-            true => self.tree.get_or_try_init(|| self.read(node)).await.cloned(),
-            false => self.read(node).await,
+    pub(crate) fn is_task(&self) -> bool {
+        matches!(self.voice, Voice::Task { .. })
+    }
+
+    /// Where a task's copy goes.
+    pub(crate) fn task_path(&self) -> Option<&[u8]> {
+        match &self.voice {
+            Voice::Task { path, .. } => Some(path),
+            Voice::Transfer(_) => None,
         }
     }
 
-    async fn read(&self, node: &str) -> Result<Arc<Tree>, Fault> {
-        let (options, sources) = (self.options.clone(), self.options.sources_for(node));
-        let reading = move || {
-            let skip = &options.skip;
-            let (recursive, symlinks) = (options.recursive, options.symlinks);
-            Ok(Arc::new(Tree::read(&sources, &Reading { recursive, symlinks, skip })))
-        };
-        self.disk.run(reading).await
+    /// The node the sources lie on.
+    pub(crate) fn source_name(&self) -> Option<&str> {
+        self.source.as_ref().map(|node| node.name.as_str())
     }
 
-    /// Something to upload is worth more than one channel.
-    pub(crate) async fn has_large(&self, node: &str) -> bool {
-        let tree = self.tree(node).await;
-        tree.is_ok_and(|tree| tree.items.iter().any(|item| item.size >= node::LARGE))
+    /// A conversation with the file server of the node the sources lie on, if they are not here.
+    pub(crate) async fn source(&self, engine: &Engine) -> Result<Option<Sftp>, Failure> {
+        let Some(node) = &self.source else { return Ok(None) };
+        let named = |failure: Failure| Failure {
+            message: format!("the source {}: {}", node.name, failure.message),
+            hop: failure.hop.or_else(|| Some(node.name.clone())),
+            ..failure
+        };
+        let leasing = async {
+            let route = node.route.as_ref().map_err(Failure::clone)?.bulk();
+            let ask = engine.ask_for(&self.questions);
+            let leased = engine.pool().lease(&route, &ask).await;
+            leased.map(|(lease, _)| lease).map_err(|error| failure(&error))
+        };
+        let lease = self.source_lease.get_or_try_init(|| leasing).await.map_err(named)?;
+        node::open(lease).await.map(Some).map_err(named)
+    }
+
+    /// What is uploaded to this node.
+    pub(crate) async fn tree(&self, node: &str, source: Option<&Sftp>) -> Result<Arc<Tree>, Fault> {
+        match self.options.is_shared() {
+            true => self.tree.get_or_try_init(|| self.read(node, source)).await.cloned(),
+            false => self.read(node, source).await,
+        }
+    }
+
+    async fn read(&self, node: &str, source: Option<&Sftp>) -> Result<Arc<Tree>, Fault> {
+        let (options, sources) = (self.options.clone(), self.options.sources_for(node));
+        if let Some(sftp) = source {
+            return across::tree(sftp, &sources, &options.reading()).await.map(Arc::new);
+        }
+        let reading = move || Ok(Arc::new(Tree::read(&sources, &options.reading())));
+        self.disk.run(reading).await
     }
 
     /// Tells the frontend about a node.
     pub(crate) async fn tell(&self, index: u32, node: &NodePlan, state: TransferState) {
+        let Voice::Transfer(link) = &self.voice else { return };
         let event = TransferNode { transfer: self.id, index, node: node.name.clone(), state };
         // A link that is lost ends the transfer.
-        let _ = self.link.notify::<TransferNodeEvent>(&event).await;
+        let _ = link.notify::<TransferNodeEvent>(&event).await;
     }
 
     /// Tells what a dry run would do.
     pub(crate) async fn would(&self, index: u32, action: &str, path: &[u8], bytes: u64) {
+        let Voice::Transfer(link) = &self.voice else { return };
         let (transfer, action) = (self.id, action.to_owned());
         let event = TransferFile { transfer, index, action, path: path.into(), bytes };
-        let _ = self.link.notify::<TransferFileEvent>(&event).await;
+        let _ = link.notify::<TransferFileEvent>(&event).await;
     }
 
     /// Does everything and says how it ended.
@@ -180,15 +231,29 @@ impl TransferRun {
         }
         drop(running);
         self.tell_progress(&mut told).await;
+        let Voice::Transfer(link) = &self.voice else { return };
         let summary = Summary { duration_ms: millis(self.begun.elapsed()), ..tally.summary };
         let (files, bytes) = (tally.files, tally.bytes);
         let done = TransferDone { transfer: self.id, summary, files, bytes };
-        let _ = self.link.notify::<TransferDoneEvent>(&done).await;
+        let _ = link.notify::<TransferDoneEvent>(&done).await;
     }
 
     async fn ended(&self, index: u32, node: &NodePlan, tally: &mut Tally, ended: Transferred) {
         tally.count(&ended);
         self.n_ended.fetch_add(1, Ordering::Relaxed);
+        if let Voice::Task { link, .. } = &self.voice {
+            let done = FsTaskDone {
+                task: self.id,
+                files: ended.files,
+                bytes: ended.bytes,
+                skipped: ended.skipped,
+                failure: ended.failure,
+                errors: ended.faults,
+                ..FsTaskDone::default()
+            };
+            let _ = link.notify::<FsTaskDoneEvent>(&done).await;
+            return;
+        }
         self.tell(index, node, TransferState::Ended(ended)).await;
     }
 
@@ -201,9 +266,24 @@ impl TransferRun {
                 nodes.push(now);
             }
         }
-        if !nodes.is_empty() {
-            let event = TransferProgress { transfer: self.id, nodes };
-            let _ = self.link.notify::<TransferProgressEvent>(&event).await;
+        match (&self.voice, nodes.first()) {
+            (_, None) | (Voice::Task { token: None, .. }, _) => {}
+            (Voice::Transfer(link), _) => {
+                let event = TransferProgress { transfer: self.id, nodes };
+                let _ = link.notify::<TransferProgressEvent>(&event).await;
+            }
+            (Voice::Task { link, token: Some(token), .. }, Some(node)) => {
+                let value = Progress {
+                    kind: "report".to_owned(),
+                    done: Some(node.bytes),
+                    total: Some(node.total_bytes),
+                    unit: Some("bytes".to_owned()),
+                    ..Progress::default()
+                };
+                let _ = link
+                    .notify::<ProgressEvent>(&ProgressParams { token: token.clone(), value })
+                    .await;
+            }
         }
     }
 }

@@ -6,13 +6,12 @@
 use super::crowd::Row;
 use super::fault::Fault;
 use super::node::Job;
+use super::origin::{self, Origin};
 use super::remote;
 use super::tree::{Item, join};
-use bssh_ssh::sftp::{Attrs, Block, FileKind, RemoteFile, SftpError, Status, flags};
+use bssh_protocol::task::Overwrite;
+use bssh_ssh::sftp::{Attrs, FileKind, RemoteFile, SftpError, Status, flags};
 use ring::digest;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
 /// Blocks on the way may not have arrived in order: what an earlier transfer left counts only up
 /// to here before its end, which is more than may have been on the way.
@@ -36,8 +35,21 @@ pub(crate) async fn send(job: &Job, item: &Item, target: &[u8], fresh: bool) -> 
         job.count.add(&job.count.skipped, 1);
         return Ok(());
     }
+    match (job.options.overwrite, &old) {
+        (Overwrite::Fail, Some(_)) => return Err(Fault::new("exists", "it is there already")),
+        (Overwrite::Newer, Some(old))
+            if old.times.is_some_and(|(_, change)| change >= item.times.1) =>
+        {
+            job.count.add(&job.count.skipped, 1);
+            return Ok(());
+        }
+        _ => {}
+    }
+    if let (true, Some(old)) = (job.options.append, &old) {
+        return append(job, item, &target, old).await;
+    }
     let (file, part, offset) = open(job, item, &target).await?;
-    let small = item.size <= u64::from(job.sftp.limits().write) && offset == 0;
+    let small = item.size <= job.write_block() && offset == 0;
     let done = match small {
         true => fill_small(job, item, &file, old.as_ref()).await,
         false => match fill(job, item, &file, (&part, offset)).await {
@@ -114,6 +126,37 @@ pub(crate) fn part_name(name: &[u8], state: &str) -> Vec<u8> {
     format!(".bssh-{hex}.part").into_bytes()
 }
 
+/// Goes on at the end of a file that is there. Blocks leave in order, so that what is there at
+/// any time is right as far as it goes.
+async fn append(job: &Job, item: &Item, target: &[u8], old: &Attrs) -> Result<(), Fault> {
+    let there = old.size.unwrap_or(0);
+    if there >= item.size {
+        return Err(Fault::new("exists", "destination file same size or larger"));
+    }
+    let file = job.sftp.open_file(target, flags::WRITE, &Attrs::default()).await?;
+    job.count.add(&job.count.resumed, there);
+    let origin = origin::open(job, item).await?;
+    let (mut row, mut at) = (Row::new(job.depth), there);
+    while at < item.size {
+        let length = usize::try_from(job.write_block().min(item.size - at)).unwrap_or(0);
+        let permit = job.budget(length).await?;
+        let data = origin.block(job, at, length).await?;
+        let (file, start) = (&file, at);
+        row.add(async move {
+            file.write(start, data).await?;
+            drop(permit);
+            job.count.add(&job.count.bytes, length as u64);
+            Ok(())
+        })
+        .await?;
+        at += length as u64;
+    }
+    row.finish().await?;
+    finish(job, item, &file, Some(old)).await?;
+    job.count.add(&job.count.files, 1);
+    Ok(())
+}
+
 async fn fill(
     job: &Job,
     item: &Item,
@@ -123,25 +166,22 @@ async fn fill(
     if item.size == offset {
         return Ok(());
     }
-    let path = item.path.clone();
-    let local = Arc::new(job.disk.run(move || Ok(File::open(path)?)).await?);
-    // At a distance one channel's window is the limit: several share a large file.
-    let mut stripes = Vec::new();
-    if item.size >= super::node::LARGE && !job.options.resume {
-        for lane in &job.lanes {
-            stripes.push(lane.open_file(part, flags::WRITE, &Attrs::default()).await?);
-        }
+    let origin = origin::open(job, item).await?;
+    let (none, mut stripes) = (Attrs::default(), Vec::new());
+    for lane in job.lanes(item.size - offset).await {
+        stripes.push(lane.open_file(part, flags::WRITE, &none));
     }
+    let stripes = futures_util::future::try_join_all(stripes).await?;
     let files: Vec<&RemoteFile> = std::iter::once(file).chain(&stripes).collect();
-    let block = u64::from(job.sftp.limits().write);
-    let mut row = Row::new(job.depth * files.len());
+    let block = job.write_block();
+    let mut row = Row::new(job.depth);
     let mut at = offset;
     for file in files.iter().cycle() {
         if at >= item.size {
             break;
         }
         let length = usize::try_from(block.min(item.size - at)).unwrap_or(0);
-        row.add(send_block(job, &local, file, (at, length))).await?;
+        row.add(send_block(job, &origin, file, (at, length))).await?;
         at += length as u64;
     }
     row.finish().await?;
@@ -153,13 +193,12 @@ async fn fill(
 
 async fn send_block(
     job: &Job,
-    local: &Arc<File>,
+    origin: &Origin,
     file: &RemoteFile,
     (at, length): (u64, usize),
 ) -> Result<(), Fault> {
     let _permit = job.budget(length).await?;
-    let local = local.clone();
-    let data = job.disk.run(move || read_at(&local, at, length)).await?;
+    let data = origin.block(job, at, length).await?;
     file.write(at, data).await?;
     job.count.add(&job.count.bytes, length as u64);
     Ok(())
@@ -172,9 +211,9 @@ async fn fill_small(
     file: &RemoteFile,
     old: Option<&Attrs>,
 ) -> Result<(), Fault> {
-    let (path, length) = (item.path.clone(), usize::try_from(item.size).unwrap_or(0));
+    let length = usize::try_from(item.size).unwrap_or(0);
     let permit = job.budget(length).await?;
-    let opened = job.disk.run(move || read_at(&File::open(path)?, 0, length)).await?;
+    let opened = origin::whole(job, item, length).await?;
     let writing = async {
         match length {
             0 => Ok(()),
@@ -188,17 +227,6 @@ async fn fill_small(
     drop(permit);
     job.count.add(&job.count.bytes, item.size);
     Ok(())
-}
-
-fn read_at(file: &File, at: u64, length: usize) -> Result<Block, Fault> {
-    let mut block = Block::new(length);
-    match file.read_exact_at(block.resize(length), at) {
-        Ok(()) => Ok(block),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Err(Fault::new("changed", "it became shorter while it was read"))
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Mode, times, disk; in one go, as the server does them in order.

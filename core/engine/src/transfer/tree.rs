@@ -22,6 +22,8 @@ pub(crate) struct Tree {
     pub files: u64,
     pub bytes: u64,
     pub skipped: u64,
+    /// Links that are left out: their root and the path below it.
+    pub left_out: Vec<(usize, Vec<u8>)>,
 }
 
 /// One source.
@@ -68,6 +70,10 @@ pub(crate) struct Reading<'a> {
     pub recursive: bool,
     pub symlinks: Symlinks,
     pub skip: &'a Skip,
+    /// Sources may be patterns.
+    pub expands: bool,
+    /// Modes are kept with the bits beyond permissions (setuid and its like).
+    pub exact_modes: bool,
 }
 
 /// Directories inside each other; more is a mistake or an attack.
@@ -78,7 +84,11 @@ impl Tree {
     pub(crate) fn read(sources: &[Vec<u8>], reading: &Reading<'_>) -> Tree {
         let mut tree = Tree::default();
         for source in sources {
-            for path in tree.expand(source) {
+            let paths = match reading.expands {
+                true => tree.expand(source),
+                false => vec![PathBuf::from(OsStr::from_bytes(source))],
+            };
+            for path in paths {
                 tree.root(path, reading);
             }
         }
@@ -163,7 +173,7 @@ impl Tree {
             what,
             path: at.path.clone(),
             size: meta.len(),
-            mode: meta.mode() & 0o777,
+            mode: meta.mode() & if reading.exact_modes { 0o7777 } else { 0o777 },
             times: (second(meta.atime()), second(meta.mtime())),
             changed_ns: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
         });
@@ -193,6 +203,7 @@ impl Tree {
             let meta = match (path.symlink_metadata(), reading.symlinks) {
                 (Ok(meta), Symlinks::Skip) if meta.is_symlink() => {
                     self.skipped += 1;
+                    self.left_out.push((at.root, child));
                     continue;
                 }
                 (Ok(meta), Symlinks::Follow) if meta.is_symlink() => path.metadata(),
@@ -260,12 +271,18 @@ mod tests {
         ] {
             let tree = Tree::read(
                 std::slice::from_ref(&source),
-                &Reading { recursive: true, symlinks, skip },
+                &Reading { recursive: true, symlinks, skip, expands: true, exact_modes: false },
             );
             assert_eq!(names(&tree), want, "{symlinks:?}");
             assert_eq!(tree.faults.len(), n_faults, "{symlinks:?} {:?}", tree.faults);
         }
-        let reading = Reading { recursive: false, symlinks: Symlinks::Follow, skip: &none };
+        let reading = Reading {
+            recursive: false,
+            symlinks: Symlinks::Follow,
+            skip: &none,
+            expands: true,
+            exact_modes: false,
+        };
         let pattern = join(&source, b"?");
         let tree = Tree::read(&[pattern], &reading);
         assert_eq!((tree.roots.len(), tree.faults.len()), (1, 1), "g, and d which is a directory");

@@ -11,6 +11,7 @@ use super::tree::{Item, Tree, What, join};
 use bssh_ssh::sftp::{Attrs, FileKind};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeSet, HashSet};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -31,7 +32,7 @@ struct Upload<'a> {
 
 /// Sends everything.
 pub(crate) async fn upload(job: &Job, run: &TransferRun) -> Result<(), Fault> {
-    let tree = run.tree(&job.name).await?;
+    let tree = run.tree(&job.name, job.source.as_ref()).await?;
     job.count.total_files.store(tree.files, Relaxed);
     job.count.total_bytes.store(tree.bytes, Relaxed);
     job.count.add(&job.count.skipped, tree.skipped);
@@ -51,6 +52,10 @@ pub(crate) async fn upload(job: &Job, run: &TransferRun) -> Result<(), Fault> {
     if job.options.dry_run {
         return upload.tell().await;
     }
+    for (root, inner) in upload.tree.left_out.iter().filter(|_| job.options.tell) {
+        let place = upload.places.get(*root).map(Vec::as_slice).unwrap_or_default();
+        job.tell("skip", &join(place, inner), 0).await;
+    }
     upload.make_dirs().await?;
     upload.send_files().await?;
     upload.send_links().await?;
@@ -63,8 +68,21 @@ pub(crate) async fn upload(job: &Job, run: &TransferRun) -> Result<(), Fault> {
 /// Where each source goes: into a directory that is there, or under the name that was given.
 async fn places(job: &Job, tree: &Tree) -> Result<Vec<Vec<u8>>, Fault> {
     let wanted = job.options.to_for(&job.name);
-    let to = remote::absolute(&job.sftp, &wanted).await?;
+    let to = match job.options.expands() {
+        true => remote::absolute(&job.sftp, &wanted).await?,
+        false => wanted,
+    };
     let there = remote::stat(&job.sftp, &to).await?.map(|attrs| attrs.kind());
+    let there = there.filter(|kind| !(job.options.exact && *kind == FileKind::Dir));
+    place(tree, &to, there)
+}
+
+/// The same, once it is known what is there.
+pub(crate) fn place(
+    tree: &Tree,
+    to: &[u8],
+    there: Option<FileKind>,
+) -> Result<Vec<Vec<u8>>, Fault> {
     let is_dir = there == Some(FileKind::Dir);
     let needs_dir = tree.roots.len() > 1 || (to.ends_with(b"/") && !only_dirs(tree));
     if needs_dir && !is_dir {
@@ -76,7 +94,7 @@ async fn places(job: &Job, tree: &Tree) -> Result<Vec<Vec<u8>>, Fault> {
     if !is_dir && there.is_some() && tree.roots.iter().any(|root| root.is_dir) {
         return Err(Fault::new("notDirectory", "is no directory"));
     }
-    let place = |name: &[u8]| if is_dir { join(&to, name) } else { to.clone() };
+    let place = |name: &[u8]| if is_dir { join(to, name) } else { to.to_vec() };
     Ok(tree.roots.iter().map(|root| place(&root.name)).collect())
 }
 
@@ -147,6 +165,7 @@ impl Upload<'_> {
                 let Some((path, made)) = making.next().await else { break };
                 match made {
                     Ok(new) => {
+                        job.tell("dir", &path, 0).await;
                         job.count.add(&job.count.dirs, 1);
                         if new {
                             self.fresh.insert(path);
@@ -175,6 +194,7 @@ impl Upload<'_> {
     }
 
     async fn send_file(&self, item: &Item, target: Vec<u8>) -> Result<(), Fault> {
+        self.job.tell("file", &target, item.size).await;
         let sent = send(self.job, item, &target, self.is_fresh(&target)).await;
         noted(self.job, &target, sent)
     }
@@ -184,14 +204,20 @@ impl Upload<'_> {
         for item in &self.tree.items {
             let target = self.target(item);
             if let (What::Link(text), false) = (&item.what, self.is_lost(&target)) {
-                crowd.add(self.send_one_link(text, target)).await?;
+                crowd.add(self.send_one_link(item, text, target)).await?;
             }
         }
         crowd.finish().await
     }
 
-    async fn send_one_link(&self, text: &[u8], target: Vec<u8>) -> Result<(), Fault> {
-        let sent = send_link(self.job, text, &target).await;
+    async fn send_one_link(&self, item: &Item, text: &[u8], target: Vec<u8>) -> Result<(), Fault> {
+        let sent = match &self.job.source {
+            None => send_link(self.job, text, &target).await,
+            Some(source) => match source.read_link(item.path.as_os_str().as_bytes()).await {
+                Ok(text) => send_link(self.job, &text, &target).await,
+                Err(error) => Err(Fault::from(error)),
+            },
+        };
         if sent.is_ok() {
             self.job.count.add(&self.job.count.links, 1);
         }

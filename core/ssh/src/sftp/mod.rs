@@ -154,6 +154,11 @@ impl Sftp {
         self.facts.extensions.contains_key(extension.as_bytes())
     }
 
+    /// Every extension the server offers.
+    pub fn extensions(&self) -> impl Iterator<Item = &[u8]> {
+        self.facts.extensions.keys().map(Vec::as_slice)
+    }
+
     async fn ask_limits(&self) -> Result<Limits, SftpError> {
         let reply = self.ask(Request::extended("limits@openssh.com")).await?;
         let mut fields = match reply.kind {

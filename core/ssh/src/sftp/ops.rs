@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Entry {
     pub name: Bytes,
     pub attrs: Attrs,
+    /// The server's line for people, as of `ls -l`.
+    pub long: Bytes,
 }
 
 /// How much room there is (`statvfs@openssh.com`), in bytes and inodes.
@@ -194,6 +196,30 @@ impl Sftp {
         })())
     }
 
+    /// Names of users and groups by their numbers, in the same order; empty where the server
+    /// knows none.
+    ///
+    /// # Errors
+    /// As [`Sftp::open_file`]; unsupported.
+    pub async fn owners(
+        &self,
+        users: &[u32],
+        groups: &[u32],
+    ) -> Result<(Vec<Bytes>, Vec<Bytes>), SftpError> {
+        const NAME: &str = "users-groups-by-id@openssh.com";
+        self.needs(NAME, "way to name users and groups")?;
+        let numbers = |ids: &[u32]| ids.iter().flat_map(|id| id.to_be_bytes()).collect::<Vec<_>>();
+        let request = Request::extended(NAME).string(&numbers(users)).string(&numbers(groups));
+        let reply = self.ask(request).await?;
+        let mut fields = self.expect(reply, kind::EXTENDED_REPLY)?;
+        let mut names = |n: usize| {
+            let mut list = fields.list()?;
+            (0..n).map(|_| list.string()).collect::<Result<Vec<_>, Broken>>()
+        };
+        let read = names(users.len()).and_then(|u| Ok((u, names(groups.len())?)));
+        self.check(read)
+    }
+
     fn needs(&self, extension: &str, what: &'static str) -> Result<(), SftpError> {
         match self.has(extension) {
             true => Ok(()),
@@ -343,10 +369,8 @@ impl RemoteFile {
         let mut entries = Vec::new();
         for _ in 0..count {
             let entry = (|| {
-                let name = fields.string()?;
-                // `ls -l`, for people.
-                let _ = fields.string()?;
-                Ok(Entry { name, attrs: fields.attrs()? })
+                let (name, long) = (fields.string()?, fields.string()?);
+                Ok(Entry { name, attrs: fields.attrs()?, long })
             })();
             entries.push(self.sftp.check(entry)?);
         }

@@ -370,6 +370,11 @@ impl Fields {
         Ok(self.0.split_to(length))
     }
 
+    /// A string that holds fields of its own.
+    pub(super) fn list(&mut self) -> Result<Fields, Broken> {
+        self.string().map(Fields)
+    }
+
     pub(super) fn attrs(&mut self) -> Result<Attrs, Broken> {
         let flags = self.u32()?;
         let mut attrs = Attrs::default();

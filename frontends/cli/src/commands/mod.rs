@@ -14,6 +14,7 @@ mod hold;
 mod list;
 mod nodes;
 pub(crate) mod shared;
+mod sync;
 mod transfer;
 mod watch;
 
@@ -25,6 +26,7 @@ pub(crate) use forward::forward;
 pub(crate) use gate::gate;
 pub(crate) use list::list;
 pub(crate) use nodes::nodes;
+pub(crate) use sync::sync;
 pub(crate) use transfer::transfer;
 pub(crate) use watch::Signals;
 

@@ -22,6 +22,7 @@ mod progress;
 mod report;
 mod screen;
 mod stream;
+mod sync;
 mod transfer;
 mod trie;
 
@@ -39,6 +40,7 @@ pub(crate) use ping::describe;
 pub(crate) use progress::progress_line;
 pub(crate) use report::{Report, status_lines, summary_line};
 pub(crate) use screen::Screen;
+pub(crate) use sync::SyncLines;
 pub(crate) use transfer::{Bars, TransferLines, bytes_text, rate};
 
 pub(crate) use printer::Printer;

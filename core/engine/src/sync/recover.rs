@@ -1,0 +1,193 @@
+//! What a run that was killed had begun: finished where that is safe, undone where it is not.
+//!
+//! Doing nothing would be safe as well, because a name is taken at once or not at all and the
+//! next comparison sees what is there; this saves sending the file again.
+
+use super::apply::lock;
+use super::backup::{self, How};
+use super::ends::Ends;
+use super::journal::{Intent, Place, Record};
+use super::listing::described;
+use super::model::{Entry, Hash, LocalStat, Rel, RemoteStat, Thing};
+use super::store::Store;
+use super::{filter, names, remote_hash, scan, sides};
+use crate::transfer::{Fault, LocalDir, remote, split};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// What becomes of an intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// The name is taken now.
+    Finish,
+    /// The temporary file goes.
+    Undo,
+    /// The name was taken; only the base does not know.
+    Taken,
+    /// There is nothing left to do.
+    Over,
+}
+
+/// `temp` and `target` are the hashes of what is there.
+fn fate(intent: &Intent, temp: Option<Hash>, target: Option<Hash>) -> Fate {
+    let is_copy = filter::is_copy(split(&intent.path).1);
+    match temp {
+        None if target == Some(intent.new) && !is_copy => Fate::Taken,
+        None => Fate::Over,
+        // A conflict copy is made anew, with its record.
+        Some(_) if is_copy => Fate::Undo,
+        Some(hash) if hash == intent.new && target == intent.old => Fate::Finish,
+        Some(_) => Fate::Undo,
+    }
+}
+
+/// Deals with every intent that is open.
+///
+/// # Errors
+/// What ends the conversation with the node; the store cannot be written.
+pub(crate) async fn recover(ends: &Ends, store: &Arc<Mutex<Store>>) -> Result<usize, Fault> {
+    let intents = lock(store).intents.clone();
+    if intents.is_empty() {
+        return Ok(0);
+    }
+    let (far, near): (Vec<Intent>, Vec<Intent>) =
+        intents.iter().cloned().partition(|i| i.place == Place::Remote);
+    let run = ends.run.clone();
+    let mut taken = ends.on_disk(move |here| recover_near(here, &run, near)).await?;
+    taken.extend(recover_far(ends, &far).await?);
+    let base = lock(store).base.clone();
+    let record = |intent: &Intent| {
+        // Void, unless the name was taken: nothing has changed for the base.
+        let known = || base.get(&intent.path).cloned();
+        let entry = taken.get(&intent.path).cloned().or_else(known);
+        Record::Done(intent.path.clone(), entry)
+    };
+    let records = intents.iter().map(record).collect();
+    let store = store.clone();
+    ends.disk.run(move || Ok(lock(&store).done(records)?)).await?;
+    Ok(intents.len())
+}
+
+/// What the base learns: the content, and nothing that would spare looking at it again.
+fn learned(intent: &Intent, size: u64, exec: bool) -> (Rel, Entry) {
+    let entry = Entry {
+        thing: Thing::File { hash: intent.new, exec },
+        local: LocalStat { size, ..LocalStat::default() },
+        remote: RemoteStat { size, ..RemoteStat::default() },
+        racy_local: true,
+        racy_remote: true,
+    };
+    (intent.path.clone(), entry)
+}
+
+fn recover_near(
+    here: &LocalDir,
+    run: &str,
+    intents: Vec<Intent>,
+) -> Result<BTreeMap<Rel, Entry>, Fault> {
+    let mut taken = BTreeMap::new();
+    for intent in intents {
+        let hash = |path: &Rel| scan::hash(here, path).ok();
+        let (temp, target) = (hash(&intent.temp), hash(&intent.path));
+        let fate = fate(&intent, temp.map(|(hash, _)| hash), target.map(|(hash, _)| hash));
+        let (dir, name) = split(&intent.path);
+        let Ok(dir) = here.walk(dir) else { continue };
+        let temp_name = split(&intent.temp).1;
+        let stat = match fate {
+            Fate::Finish => {
+                if dir.stat(name)?.is_some() {
+                    backup::keep(here, run, &intent.path, How::Link)?;
+                }
+                dir.rename(temp_name, name)?;
+                temp
+            }
+            Fate::Undo => {
+                dir.remove(temp_name)?;
+                None
+            }
+            Fate::Taken => target,
+            Fate::Over => None,
+        };
+        taken.extend(stat.map(|(_, s)| learned(&intent, s.size, s.mode & 0o100 != 0)));
+    }
+    Ok(taken)
+}
+
+async fn recover_far(ends: &Ends, intents: &[Intent]) -> Result<BTreeMap<Rel, Entry>, Fault> {
+    let mut there = BTreeMap::new();
+    for path in intents.iter().flat_map(|i| [&i.temp, &i.path]) {
+        if let Some(attrs) = remote::lstat(&ends.sftp, &ends.far(path)).await? {
+            there.insert(path.clone(), described(&attrs));
+        }
+    }
+    let paths: Vec<Rel> = there.keys().cloned().collect();
+    let mut hashes = match paths.is_empty() {
+        true => BTreeMap::new(),
+        false => remote_hash::hashes(&ends.lease.connection, &ends.there, &paths).await,
+    };
+    for (path, stat) in &there {
+        if !hashes.contains_key(path)
+            && let Ok(hash) = sides::fetch_hash(ends, path, stat.size).await
+        {
+            hashes.insert(path.clone(), hash);
+        }
+    }
+    let mut taken = BTreeMap::new();
+    for intent in intents {
+        let hash = |path: &Rel| hashes.get(path).copied();
+        let (temp, path) = (ends.far(&intent.temp), ends.far(&intent.path));
+        let stat = match fate(intent, hash(&intent.temp), hash(&intent.path)) {
+            Fate::Finish => {
+                let replaces = there.contains_key(&intent.path);
+                names::rename_there(ends, (&temp, &path), replaces).await?;
+                there.get(&intent.temp)
+            }
+            Fate::Undo => {
+                ends.sftp.remove(&temp).await?;
+                None
+            }
+            Fate::Taken => there.get(&intent.path),
+            Fate::Over => None,
+        };
+        taken.extend(stat.map(|s| learned(intent, s.size, s.mode & 0o100 != 0)));
+    }
+    Ok(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_moment_a_run_can_be_killed_at() {
+        let (old, new, other) = ([1; 32], [2; 32], [3; 32]);
+        let intent = |path: &str, old| Intent {
+            path: path.as_bytes().to_vec(),
+            place: Place::Local,
+            temp: b".bssh-s.tmp".to_vec(),
+            old,
+            new,
+        };
+        for (before, temp, target, want) in [
+            // Killed after the intent, before the name was taken.
+            (Some(old), Some(new), Some(old), Fate::Finish),
+            (None, Some(new), None, Fate::Finish),
+            // After it was taken.
+            (Some(old), None, Some(new), Fate::Taken),
+            (None, None, Some(new), Fate::Taken),
+            // Somebody has written to the name since.
+            (Some(old), Some(new), Some(other), Fate::Undo),
+            (None, Some(new), Some(other), Fate::Undo),
+            (Some(old), Some(new), None, Fate::Undo),
+            // The temporary file did not reach the disk whole.
+            (Some(old), Some(other), Some(old), Fate::Undo),
+            (Some(old), None, Some(old), Fate::Over),
+            (None, None, None, Fate::Over),
+        ] {
+            assert_eq!(fate(&intent("f", before), temp, target), want, "{before:?} {temp:?}");
+        }
+        let copy = intent("f.conflict-remote-20260101T000000Z-01020304", None);
+        assert_eq!(fate(&copy, Some(new), None), Fate::Undo);
+        assert_eq!(fate(&copy, None, Some(new)), Fate::Over);
+    }
+}

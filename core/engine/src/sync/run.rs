@@ -1,0 +1,377 @@
+//! A sync from `sync/start` to `sync/done`: its pairs one after the other, tried again when the
+//! connection is lost, with a word now and then about how far it has got.
+
+use super::apply::{Tally, lock};
+use super::ends::{Count, Stop};
+use super::journal::{LastRun, Record};
+use super::model::Rel;
+use super::open::{Opened, With, open};
+use super::options::{Options, Pair};
+use super::round::{Wanted, round};
+use super::watch;
+use crate::engine::Engine;
+use crate::failure::{failure, one_line, plain};
+use crate::questions::Questions;
+use crate::run::millis;
+use crate::transfer::Fault;
+use bssh_protocol::exec::{Failure, Phase};
+use bssh_protocol::link::Link;
+use bssh_protocol::methods::{
+    Event, SyncConflictEvent as ConflictEvent, SyncDoneEvent, SyncProgressEvent, SyncRoundEvent,
+    SyncStateEvent, SyncStepEvent,
+};
+use bssh_protocol::sync::{
+    SyncAction, SyncConflict, SyncConflictEvent, SyncDone, SyncId, SyncNote, SyncProgress,
+    SyncStateChange, SyncStep, Synced,
+};
+use bssh_protocol::transfer::{FileFault, PathBytes};
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::time::MissedTickBehavior;
+
+/// Pauses before a sync whose connection was lost is tried again; after the last it is given up.
+const PAUSES: [Duration; 3] =
+    [Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
+/// How often the frontend is told how far it has got.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+/// Faults and notes that are kept; the others are counted.
+const MOST_KEPT: usize = 1000;
+
+/// One sync.
+pub(crate) struct SyncRun {
+    pub id: SyncId,
+    pub options: Options,
+    pub wanted: Wanted,
+    pub questions: Arc<Questions>,
+    pub begun: Instant,
+    pub told: Told,
+    pub stop: Arc<Stop>,
+    pub count: Arc<Count>,
+    /// Temporary files on the node that could not be removed, because it was gone.
+    pub left: Mutex<BTreeSet<Rel>>,
+}
+
+/// Where a sync tells of itself; none: its result is all that is wanted. A link that is lost ends
+/// it.
+pub(crate) struct Told {
+    pub link: Option<Link>,
+    pub sync: SyncId,
+}
+
+impl Told {
+    async fn tell<E: Event>(&self, event: &E::Params) {
+        if let Some(link) = &self.link {
+            let _ = link.notify::<E>(event).await;
+        }
+    }
+
+    pub(crate) async fn state(&self, state: &str, message: Option<String>) {
+        let message = message.map(|text| one_line(&text));
+        let event = SyncStateChange { sync: self.sync, state: state.to_owned(), message };
+        self.tell::<SyncStateEvent>(&event).await;
+    }
+
+    pub(crate) async fn step(&self, action: &str, path: &[u8], bytes: u64) {
+        let (sync, action) = (self.sync, action.to_owned());
+        let event = SyncStep { sync, action, path: path.into(), bytes };
+        self.tell::<SyncStepEvent>(&event).await;
+    }
+
+    async fn conflict(&self, conflict: SyncConflict) {
+        let event = SyncConflictEvent { sync: self.sync, conflict };
+        self.tell::<ConflictEvent>(&event).await;
+    }
+
+    pub(crate) async fn round(&self, result: Synced) {
+        let event = SyncDone { sync: self.sync, result };
+        self.tell::<SyncRoundEvent>(&event).await;
+    }
+}
+
+impl SyncRun {
+    /// Ends it: what is half there goes, names that are being taken are taken.
+    pub(crate) async fn cancel(&self) {
+        self.stop.stop();
+        if self.count.committing.load(Relaxed) > 0 {
+            let text = "files are being put in place; a moment";
+            self.told.state("deferred", Some(text.to_owned())).await;
+        }
+    }
+
+    /// Does everything and says how it ended.
+    pub(crate) async fn drive(self: Arc<Self>, engine: &Engine) {
+        let mut result = Synced::default();
+        let ended = {
+            let all = self.pairs(engine, &mut result);
+            let telling = self.tell_progress();
+            tokio::select! {
+                ended = all => ended,
+                () = telling => Ok(()),
+            }
+        };
+        result.bytes = self.count.bytes.load(Relaxed);
+        result.duration_ms = millis(self.begun.elapsed());
+        result.failure = match ended {
+            Err(failure) => Some(failure),
+            Ok(()) => incomplete(&result),
+        };
+        let event = SyncDone { sync: self.id, result };
+        self.told.tell::<SyncDoneEvent>(&event).await;
+    }
+
+    async fn pairs(&self, engine: &Engine, result: &mut Synced) -> Result<(), Failure> {
+        if self.wanted.action == SyncAction::Watch {
+            return watch::watch(self, engine, result).await;
+        }
+        for pair in &self.options.pairs {
+            self.pair(engine, pair, result).await?;
+        }
+        Ok(())
+    }
+
+    /// One pair, tried again as long as the connection is what failed.
+    async fn pair(&self, engine: &Engine, pair: &Pair, result: &mut Synced) -> Result<(), Failure> {
+        let mut pauses = PAUSES.iter();
+        self.left().clear();
+        let mut was_there = false;
+        loop {
+            let failure = match self.attempt(engine, pair, (result, &mut was_there)).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            let again = was_there && failure.retryable && !self.stop.is_stopped();
+            let Some(pause) = pauses.next().filter(|_| again) else { return Err(failure) };
+            self.pause(&failure, *pause).await;
+        }
+    }
+
+    /// Waits before another try.
+    pub(crate) async fn pause(&self, failure: &Failure, pause: Duration) {
+        let pause = jittered(pause);
+        let text = format!("{}; again in {:.0} s", failure.message, pause.as_secs_f64());
+        self.told.state("waiting", Some(text)).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.stop.stopped() => {}
+        }
+    }
+
+    fn left(&self) -> MutexGuard<'_, BTreeSet<Rel>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn attempt(
+        &self,
+        engine: &Engine,
+        pair: &Pair,
+        (result, was_there): (&mut Synced, &mut bool),
+    ) -> Result<(), Failure> {
+        let opened = self.open(engine, pair).await?;
+        *was_there = true;
+        // What the try before could not remove goes with what this one leaves.
+        self.left().iter().for_each(|temp| opened.ends.unnamed(temp));
+        let done = self.one_round(&opened, pair, self.wanted, result).await;
+        opened.close().await;
+        *self.left() = opened.ends.left_over();
+        done
+    }
+
+    /// A round while the lease is kept; adds to the result what it has done.
+    pub(crate) async fn one_round(
+        &self,
+        opened: &Opened,
+        pair: &Pair,
+        wanted: Wanted,
+        result: &mut Synced,
+    ) -> Result<(), Failure> {
+        let (tally, done) = tokio::select! {
+            done = round(opened, &self.options, wanted, &self.told) => done,
+            fault = opened.stay() => (Tally::default(), Err(fault)),
+        };
+        let conflicts = add(result, pair, tally);
+        for conflict in conflicts {
+            self.told.conflict(conflict).await;
+        }
+        result.known = lock(&opened.store).base.len() as u64;
+        let failure = match done {
+            Ok(()) => None,
+            Err(fault) => Some(of(opened, fault).await),
+        };
+        if !wanted.dry_run {
+            self.remember(opened, wanted, failure.as_ref()).await?;
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// A connection, and everything else a pair needs.
+    pub(crate) async fn open(&self, engine: &Engine, pair: &Pair) -> Result<Opened, Failure> {
+        self.told.state("connecting", None).await;
+        let route = self.options.route.bulk();
+        let ask = engine.ask_for(&self.questions);
+        let opening = async {
+            let (lease, _) =
+                engine.pool().lease(&route, &ask).await.map_err(|error| failure(&error))?;
+            let sftp = crate::transfer::open(&lease).await?;
+            let (options, wanted) = (&self.options, self.wanted);
+            let (count, stop) = (self.count.clone(), self.stop.clone());
+            let with = With { options, pair, wanted, lease, sftp, count, stop };
+            open(with).await.map_err(|fault| failure_of(&fault))
+        };
+        let opened = tokio::select! {
+            opened = opening => opened?,
+            () = self.stop.stopped() => return Err(plain(Phase::Dial, "cancelled", "cancelled")),
+        };
+        for note in &opened.notes {
+            self.told.state("note", Some(note.clone())).await;
+        }
+        Ok(opened)
+    }
+
+    async fn remember(
+        &self,
+        opened: &Opened,
+        wanted: Wanted,
+        failure: Option<&Failure>,
+    ) -> Result<(), Failure> {
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let action = match wanted.action {
+            SyncAction::Plan => "plan",
+            SyncAction::Push => "push",
+            SyncAction::Back => "back",
+            SyncAction::Run => "run",
+            SyncAction::Watch => "watch",
+        };
+        let before = lock(&opened.store).last.pending_back;
+        let last = LastRun {
+            unix_ms: millis(now),
+            action: action.to_owned(),
+            failure: failure.map(|f| f.message.clone()).unwrap_or_default(),
+            pending_back: match wanted.action {
+                SyncAction::Push => before,
+                _ => failure.is_some(),
+            },
+        };
+        let store = opened.store.clone();
+        let written =
+            opened.ends.disk.run(move || Ok(lock(&store).done(vec![Record::Last(last)])?));
+        written.await.map_err(|fault| failure_of(&fault))
+    }
+
+    /// Never ends.
+    async fn tell_progress(&self) {
+        let mut ticks = tokio::time::interval(TELL_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut said = SyncProgress { sync: self.id, ..SyncProgress::default() };
+        loop {
+            ticks.tick().await;
+            let now = SyncProgress {
+                sync: self.id,
+                files: self.count.files.load(Relaxed),
+                bytes: self.count.bytes.load(Relaxed),
+                total_files: self.count.total_files.load(Relaxed),
+                total_bytes: self.count.total_bytes.load(Relaxed),
+            };
+            if now != said {
+                said = now;
+                self.told.tell::<SyncProgressEvent>(&now).await;
+            }
+        }
+    }
+}
+
+/// Four fifths to six fifths of a pause.
+fn jittered(pause: Duration) -> Duration {
+    let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.subsec_nanos());
+    pause * 4 / 5 + pause * (nanos / 64 % 1000) / 2500
+}
+
+/// Adds what was done; gives the conflicts.
+fn add(result: &mut Synced, pair: &Pair, tally: Tally) -> Vec<SyncConflict> {
+    result.pushed += tally.pushed;
+    result.pulled += tally.pulled;
+    result.deleted_there += tally.deleted_there;
+    result.deleted_here += tally.deleted_here;
+    let root = PathBytes(pair.local.as_os_str().as_bytes().to_vec());
+    let conflict = |(path, copy): (Rel, Option<Rel>)| SyncConflict {
+        root: root.clone(),
+        path: PathBytes(path),
+        copy: copy.map(PathBytes),
+    };
+    let conflicts: Vec<SyncConflict> = tally.conflicts.into_iter().map(conflict).collect();
+    result.conflicts.extend(conflicts.iter().cloned());
+    result.conflicts.truncate(MOST_KEPT);
+    for (path, fault) in tally.faults {
+        result.n_faults += 1;
+        if result.faults.len() < MOST_KEPT {
+            result.faults.push(FileFault {
+                path: PathBytes(path),
+                code: fault.code.to_owned(),
+                message: one_line(&fault.message),
+                here: fault.here,
+            });
+        }
+    }
+    let note =
+        |(path, code): (Rel, &str)| SyncNote { path: PathBytes(path), code: code.to_owned() };
+    result.notes.extend(tally.notes.into_iter().map(note));
+    result.notes.truncate(MOST_KEPT);
+    conflicts
+}
+
+/// Why a sync that came to its end is not complete.
+pub(crate) fn incomplete(result: &Synced) -> Option<Failure> {
+    if result.n_faults > 0 {
+        let text = match result.n_faults {
+            1 => "1 file failed".to_owned(),
+            n => format!("{n} files failed"),
+        };
+        return Some(plain(Phase::Transfer, "filesFailed", text));
+    }
+    let text = match result.conflicts.len() {
+        0 => return None,
+        1 => "1 file was changed on both sides".to_owned(),
+        n => format!("{n} files were changed on both sides"),
+    };
+    let hint = "bssh sync conflicts lists them, bssh sync resolve decides".to_owned();
+    Some(Failure { hint: Some(hint), ..plain(Phase::Transfer, "conflicts", text) })
+}
+
+/// A fault as the failure of the sync.
+fn failure_of(fault: &Fault) -> Failure {
+    let retryable = matches!(fault.code, "transportLost" | "timeout");
+    let hint = match fault.code {
+        "syncHalted" => Some("if that is meant, --force-delete goes on"),
+        "syncLocked" => Some("wait for it, or end that process"),
+        "syncTooLarge" => Some("leave more out (ignore), or raise max_bytes or max_files"),
+        _ => None,
+    };
+    let hint = hint.map(str::to_owned);
+    Failure { retryable, hint, ..plain(Phase::Transfer, fault.code, fault.message.clone()) }
+}
+
+/// The same, where the connection knows better.
+async fn of(opened: &Opened, fault: Fault) -> Failure {
+    let connection = &opened.ends.lease.connection;
+    if fault.code == "transportLost" && connection.is_closed() {
+        let why = failure(&connection.closed().await);
+        return Failure { phase: Phase::Transfer, retryable: true, ..why };
+    }
+    failure_of(&fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_what_was_promised() {
+        assert_eq!(PAUSES.map(|p| p.as_secs()), [2, 4, 8]);
+        for pause in PAUSES {
+            let real = jittered(pause);
+            assert!(real >= pause * 4 / 5 && real <= pause * 6 / 5, "{real:?}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! A watch: rounds again and again. A local change goes to the node at once; what the node has
+//! changed is found by looking, now and then.
+//!
+//! On Linux the system tells of local changes (inotify); where it does not, or has no room for so
+//! many directories, the regular look finds them a little later.
+
+use super::open::Opened;
+use super::options::Pair;
+use super::round::Wanted;
+use super::run::{SyncRun, incomplete};
+use crate::engine::Engine;
+use crate::run::millis;
+use bssh_protocol::exec::Failure;
+use bssh_protocol::sync::{SyncAction, Synced};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Changes come in bursts; this long after the first one they are looked at together.
+const SETTLE: Duration = Duration::from_millis(50);
+/// The longest pause before a lost node is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Watches all pairs until it is ended or cannot go on.
+pub(crate) async fn watch(
+    run: &SyncRun,
+    engine: &Engine,
+    result: &mut Synced,
+) -> Result<(), Failure> {
+    let mut pause = Duration::from_secs(2);
+    let mut was_there = false;
+    loop {
+        let failure = match all(run, engine, (result, &mut was_there)).await {
+            Ok(()) => return Ok(()),
+            Err(failure) => failure,
+        };
+        if run.stop.is_stopped() && failure.code != "cancelled" {
+            return Ok(());
+        }
+        if !was_there || !failure.retryable || run.stop.is_stopped() {
+            return Err(failure);
+        }
+        run.pause(&failure, pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn all(
+    run: &SyncRun,
+    engine: &Engine,
+    (result, was_there): (&mut Synced, &mut bool),
+) -> Result<(), Failure> {
+    let mut open = Vec::new();
+    let mut ended = Ok(());
+    for pair in &run.options.pairs {
+        match run.open(engine, pair).await {
+            Ok(opened) => open.push((pair, opened)),
+            Err(failure) => {
+                ended = Err(failure);
+                break;
+            }
+        }
+    }
+    if ended.is_ok() {
+        *was_there = true;
+        ended = rounds(run, &open, result).await;
+    }
+    for (_, opened) in &open {
+        opened.close().await;
+    }
+    ended
+}
+
+async fn rounds(
+    run: &SyncRun,
+    open: &[(&Pair, Opened)],
+    result: &mut Synced,
+) -> Result<(), Failure> {
+    let roots: Vec<&Path> = open.iter().map(|(pair, _)| pair.local.as_path()).collect();
+    let mut changes = Changes::new(&roots);
+    let mut action = SyncAction::Run;
+    loop {
+        // Changes from here on are for the next round.
+        changes.forget(&roots);
+        for (pair, opened) in open {
+            let begun = Instant::now();
+            let wanted = Wanted { action, ..run.wanted };
+            let mut one = Synced::default();
+            let done = run.one_round(opened, pair, wanted, &mut one).await;
+            one.duration_ms = millis(begun.elapsed());
+            merge(result, &one);
+            one.failure = match &done {
+                Ok(()) => incomplete(&one),
+                Err(failure) => Some(failure.clone()),
+            };
+            let did = one.pushed + one.pulled + one.deleted_there + one.deleted_here;
+            if did > 0 || one.failure.is_some() {
+                run.told.round(one).await;
+            }
+            match done {
+                // Somebody has to look at it; nothing is done until it is in order again.
+                Err(failure) if failure.code == "syncHalted" || failure.code == "conflicts" => {}
+                done => done?,
+            }
+        }
+        run.told.state("watching", None).await;
+        action = tokio::select! {
+            () = run.stop.stopped() => return Ok(()),
+            () = changes.next() => SyncAction::Push,
+            () = tokio::time::sleep(run.options.interval) => SyncAction::Run,
+        };
+        if action == SyncAction::Push {
+            tokio::time::sleep(SETTLE).await;
+        }
+    }
+}
+
+fn merge(all: &mut Synced, one: &Synced) {
+    all.pushed += one.pushed;
+    all.pulled += one.pulled;
+    all.deleted_there += one.deleted_there;
+    all.deleted_here += one.deleted_here;
+    all.known = one.known;
+}
+
+/// Local changes, as the system tells of them.
+struct Changes {
+    #[cfg(target_os = "linux")]
+    notify: Option<linux::Notify>,
+}
+
+impl Changes {
+    fn new(roots: &[&Path]) -> Changes {
+        #[cfg(target_os = "linux")]
+        return Changes { notify: linux::Notify::new(roots).ok() };
+        #[cfg(not(target_os = "linux"))]
+        Changes {}
+    }
+
+    /// What has happened until now is known; new directories are watched as well.
+    fn forget(&mut self, roots: &[&Path]) {
+        #[cfg(target_os = "linux")]
+        if let Some(notify) = &mut self.notify
+            && notify.forget(roots).is_err()
+        {
+            self.notify = None;
+        }
+    }
+
+    /// Resolves at the next change. Never, where the system does not tell.
+    async fn next(&mut self) {
+        #[cfg(target_os = "linux")]
+        if let Some(notify) = &self.notify
+            && notify.next().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::{Path, PathBuf};
+    use rustix::fs::inotify;
+    use std::io;
+    use tokio::net::unix::pipe::Receiver;
+
+    /// Directories that are watched; more are left to the regular look.
+    const MOST: usize = 65_536;
+
+    /// What an event has before its name: watch, mask, cookie, length of the name.
+    const HEAD: usize = 16;
+
+    /// An inotify instance; its events are read like a pipe's bytes.
+    pub(super) struct Notify {
+        events: Receiver,
+    }
+
+    impl Notify {
+        pub(super) fn new(roots: &[&Path]) -> io::Result<Notify> {
+            let fd = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
+            let notify = Notify { events: Receiver::from_owned_fd_unchecked(fd)? };
+            notify.add(roots)?;
+            Ok(notify)
+        }
+
+        /// Watches every directory below the roots; one that is watched already stays so.
+        fn add(&self, roots: &[&Path]) -> io::Result<()> {
+            use inotify::WatchFlags as W;
+            let flags = W::CREATE
+                | W::CLOSE_WRITE
+                | W::DELETE
+                | W::MOVED_FROM
+                | W::MOVED_TO
+                | W::ATTRIB
+                | W::ONLYDIR
+                | W::DONT_FOLLOW;
+            let mut open: Vec<PathBuf> = roots.iter().map(|root| root.to_path_buf()).collect();
+            let mut n = 0;
+            while let Some(dir) = open.pop() {
+                if dir.file_name().is_some_and(|name| name == ".bssh-sync") {
+                    continue;
+                }
+                n += 1;
+                if n > MOST {
+                    return Ok(());
+                }
+                match inotify::add_watch(&self.events, &dir, flags) {
+                    Ok(_) => {}
+                    Err(rustix::io::Errno::NOENT | rustix::io::Errno::ACCESS) => continue,
+                    Err(errno) => return Err(errno.into()),
+                }
+                for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+                    if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                        open.push(entry.path());
+                    }
+                }
+            }
+            Ok(())
+        }
+
+        pub(super) fn forget(&mut self, roots: &[&Path]) -> io::Result<()> {
+            self.add(roots)?;
+            self.drain();
+            Ok(())
+        }
+
+        /// Takes what is there; true if it concerns somebody.
+        fn drain(&self) -> bool {
+            let mut buffer = [0; 64 * 1024];
+            let mut found = false;
+            while let Ok(n) = self.events.try_read(&mut buffer) {
+                if n == 0 {
+                    break;
+                }
+                found |= names(buffer.get(..n).unwrap_or_default());
+            }
+            found
+        }
+
+        pub(super) async fn next(&self) -> io::Result<()> {
+            loop {
+                self.events.readable().await?;
+                if self.drain() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Some event is about something else than our own temporary files.
+    fn names(mut events: &[u8]) -> bool {
+        while let Some((head, rest)) = events.split_first_chunk::<HEAD>() {
+            let [.., a, b, c, d] = *head;
+            let length = u32::from_ne_bytes([a, b, c, d]) as usize;
+            let Some((name, rest)) = rest.split_at_checked(length) else { return true };
+            if !name.starts_with(b".bssh-") {
+                return true;
+            }
+            events = rest;
+        }
+        false
+    }
+}

@@ -1,0 +1,346 @@
+//! `bssh sync`: start one, show how it gets on and how it ended; or ask what it remembers.
+//!
+//! Ctrl-C ends a sync: what is half there goes, and files that are being put in place are waited
+//! for. A second one says so and waits as well.
+
+use super::watch::Signals;
+use super::{Ui, failed, print_json, table, warn};
+use crate::args::{Args, ExitRule, Json};
+use crate::output::{Bars, SyncLines, bytes_text, cause, harmless};
+use crate::sync::{SyncRequest, SyncVerb, request};
+use crate::{exit, print, say};
+use bssh_client::{Core, Sync, SyncEvent};
+use bssh_protocol::exec::{Ended, Phase, Summary};
+use bssh_protocol::methods::{SyncConflicts, SyncResolve, SyncRestore, SyncStatus};
+use bssh_protocol::sync::{
+    SyncBackup, SyncBackups, SyncConflict, SyncPairStatus, SyncParams, Synced,
+};
+use bssh_protocol::transfer::{NodeProgress, PathBytes};
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+/// How long the core may take to end a sync that is given up: longer than files that are being
+/// put in place are waited for.
+const CANCEL_GRACE: Duration = Duration::from_secs(14);
+/// A sync that is faster shows no progress.
+const PROGRESS_AFTER: Duration = Duration::from_millis(300);
+const PROGRESS_EVERY: Duration = Duration::from_millis(150);
+
+/// Does what was asked, and returns the exit status.
+pub(crate) async fn sync(core: &Core, args: &Args, verb: &SyncVerb, ui: &Ui) -> u8 {
+    let request = match request(args, verb) {
+        Ok(request) => request,
+        Err(why) => {
+            say(&format!("bssh: {why}"));
+            return exit::USAGE;
+        }
+    };
+    let json = args.output.json;
+    let shown = match request {
+        SyncRequest::Start(params) => return start(core, &params, args, ui).await,
+        SyncRequest::Status(what) => core
+            .call::<SyncStatus>(&what)
+            .await
+            .map(|status| shown(json, &status, || status.pairs.iter().map(pair).collect())),
+        SyncRequest::Conflicts(what) => core.call::<SyncConflicts>(&what).await.map(|found| {
+            shown(json, &found, || found.conflicts.iter().map(conflict_line).collect())
+        }),
+        SyncRequest::Resolve(params) => core.call::<SyncResolve>(&params).await.map(|found| {
+            let status = shown(json, &found, String::new);
+            if status == exit::OK && json.is_none() && !args.output.quiet {
+                say("decided; the next `bssh sync run` carries it out");
+            }
+            status
+        }),
+        SyncRequest::Restore(params) => core.call::<SyncRestore>(&params).await.map(|found| {
+            shown(json, &found, || match params.path {
+                None => backups(&found),
+                Some(_) => String::new(),
+            })
+        }),
+    };
+    shown.unwrap_or_else(|error| failed(&error))
+}
+
+fn shown(json: Option<Json>, object: &impl serde::Serialize, text: impl FnOnce() -> String) -> u8 {
+    match json {
+        Some(_) => print_json(object),
+        None => print(&text()),
+    }
+}
+
+/// A path as a terminal may show it.
+fn plain(path: &PathBytes) -> String {
+    let mut text = Vec::new();
+    harmless(&path.0, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn conflict_line(conflict: &SyncConflict) -> String {
+    match &conflict.copy {
+        Some(copy) => format!("{}  {}\n", plain(&conflict.path), plain(copy)),
+        None => format!("{}\n", plain(&conflict.path)),
+    }
+}
+
+fn backups(found: &SyncBackups) -> String {
+    let row = |b: &SyncBackup| vec![b.run.clone(), bytes_text(b.size), plain(&b.path)];
+    table(&found.backups.iter().map(row).collect::<Vec<_>>())
+}
+
+fn pair(status: &SyncPairStatus) -> String {
+    let mut text = format!(
+        "{}  {}:{}\n  {} files and directories on both sides, {} open conflicts\n",
+        plain(&status.local),
+        status.node,
+        plain(&status.remote),
+        status.known,
+        status.conflicts
+    );
+    match &status.last {
+        None => text.push_str("  never synced\n"),
+        Some(last) => {
+            let ago = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+            let ago = ago.saturating_sub(Duration::from_millis(last.unix_ms)).as_secs();
+            let how = if last.failure.is_empty() { "ok" } else { &last.failure };
+            text.push_str(&format!("  last {} {} ago: {how}\n", last.action, age(ago)));
+        }
+    }
+    if status.pending_back {
+        text.push_str("  the node has changes that could not be fetched; bssh sync back does it\n");
+    }
+    if let Some(pid) = status.held_by {
+        text.push_str(&format!("  being synced now by process {pid}\n"));
+    }
+    text
+}
+
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+async fn start(core: &Core, params: &SyncParams, args: &Args, ui: &Ui) -> u8 {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            say(&format!("bssh: cannot listen for signals: {error}"));
+            return exit::GENERAL;
+        }
+    };
+    let started = tokio::select! {
+        started = core.sync(params) => started,
+        signal = signals.next() => return signal.status(),
+    };
+    let sync = match started {
+        Ok(sync) => sync,
+        Err(error) => return failed(&error),
+    };
+    if !args.output.quiet {
+        warn(&sync.started.warnings);
+    }
+    let node = sync.started.node.clone();
+    let (done, ended_by) = follow(sync, args, &mut signals, ui).await;
+    let result = match done {
+        Ok(result) => result,
+        Err(how) => {
+            say(&format!("bssh: {how}"));
+            return ended_by.unwrap_or(exit::GENERAL);
+        }
+    };
+    let quiet = args.output.quiet || args.output.json.is_some();
+    if args.output.json.is_none() {
+        report(&node, &result);
+    }
+    if !quiet && ui.style.err_terminal && !params.dry_run {
+        say(&summary(&result));
+    }
+    ended_by.unwrap_or_else(|| status(&result))
+}
+
+/// As for a run with one node.
+fn status(result: &Synced) -> u8 {
+    let mut summary = Summary { nodes: 1, ..Summary::default() };
+    let counter = match &result.failure {
+        None => &mut summary.ok,
+        Some(failure) => match (&failure.phase, failure.code.as_str()) {
+            (_, "cancelled") => &mut summary.cancelled,
+            (_, "transportLost") => &mut summary.lost,
+            (Phase::Transfer, _) => &mut summary.failed,
+            (Phase::Auth, _) => &mut summary.denied,
+            (Phase::Channel | Phase::Exec, _) => &mut summary.lost,
+            _ => &mut summary.unreachable,
+        },
+    };
+    *counter = 1;
+    let ended = Ended { failure: result.failure.clone(), ..Ended::default() };
+    exit::status(ExitRule::Default, &summary, std::iter::once(Some(&ended)))
+}
+
+async fn follow(
+    mut sync: Sync,
+    args: &Args,
+    signals: &mut Signals,
+    ui: &Ui,
+) -> (Result<Synced, String>, Option<u8>) {
+    let mut bars = Bars::new(vec![sync.started.node.clone()], ui.style);
+    let mut lines = SyncLines::new(args.output.json, ui.style.out_terminal);
+    let mut ticks = interval_at(Instant::now() + PROGRESS_AFTER, PROGRESS_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let quiet = args.output.quiet;
+    let shows = ui.style.err_terminal && !quiet && args.output.json != Some(Json::Events);
+    let mut ended_by = None;
+    let mut give_up: Option<Instant> = None;
+    let mut carries = false;
+    lines.start(&sync.started);
+    let done = loop {
+        let event = tokio::select! {
+            event = sync.next() => event,
+            signal = signals.next() => {
+                bars.hide();
+                if ended_by.replace(signal.status()).is_none() {
+                    give_up = Some(Instant::now() + CANCEL_GRACE);
+                    // A core that does not answer is given up at the deadline.
+                    let _ = timeout(CANCEL_GRACE, sync.cancel()).await;
+                } else {
+                    say("bssh: ending; files that are being put in place are waited for");
+                }
+                continue;
+            }
+            _ = ticks.tick(), if shows && carries => {
+                if ui.prompter.is_open() { bars.hide() } else { bars.draw() }
+                continue;
+            }
+            () = tokio::time::sleep_until(give_up.unwrap_or_else(Instant::now)), if give_up.is_some() => {
+                break Err("the core did not end the sync".to_owned());
+            }
+        };
+        let Some(event) = event else { break Err("the sync ended early".to_owned()) };
+        lines.event(&event);
+        match event {
+            SyncEvent::Progress(p) => {
+                carries |= p.total_files > 0;
+                let (files, bytes) = (p.files, p.bytes);
+                let (total_files, total_bytes) = (p.total_files, p.total_bytes);
+                bars.note(&[NodeProgress { index: 0, files, bytes, total_files, total_bytes }]);
+            }
+            SyncEvent::State(change) => {
+                carries &= change.state != "watching";
+                if let (Some(text), false) = (change.message, quiet) {
+                    bars.hide();
+                    say(&format!("bssh: {}: {text}", sync.started.node));
+                }
+            }
+            SyncEvent::Round(result) => {
+                bars.hide();
+                if args.output.json.is_none() {
+                    report(&sync.started.node, &result);
+                    if !quiet {
+                        say(&summary(&result));
+                    }
+                }
+            }
+            SyncEvent::Step(_) | SyncEvent::Conflict(_) => {}
+            SyncEvent::Done(result) => break Ok(result),
+            SyncEvent::Lost(how) => break Err(how),
+        }
+        if lines.is_full() && lines.flush() != exit::OK {
+            ended_by = Some(exit::OUTPUT_CLOSED);
+            give_up = Some(Instant::now() + CANCEL_GRACE);
+            let _ = timeout(CANCEL_GRACE, sync.cancel()).await;
+        }
+    };
+    bars.hide();
+    if let Ok(result) = &done {
+        lines.last(result);
+    }
+    let flushed = lines.flush();
+    if flushed != exit::OK {
+        ended_by.get_or_insert(flushed);
+    }
+    (done, ended_by)
+}
+
+/// What went wrong, file by file.
+fn report(node: &str, result: &Synced) {
+    for fault in &result.faults {
+        say(&format!("bssh: {node}: {}: {}", plain(&fault.path), fault.message));
+    }
+    let untold = result.n_faults.saturating_sub(result.faults.len() as u64);
+    if untold > 0 {
+        say(&format!("bssh: {node}: {untold} more files failed"));
+    }
+    for conflict in &result.conflicts {
+        let path = plain(&conflict.path);
+        match &conflict.copy {
+            Some(copy) => say(&format!(
+                "bssh: {path}: changed on both sides; the node's is here as {}",
+                plain(copy)
+            )),
+            None => say(&format!("bssh: {path}: differs on both sides, nothing was done with it")),
+        }
+    }
+    for note in &result.notes {
+        let why = match note.code.as_str() {
+            "special" => "is no file, directory or link",
+            "unsafeLink" => "is a link that leads outside of what is synced",
+            "protected" => "is protected and stays as it is here",
+            "notEmpty" => "stays on the other side, because something else is in it",
+            "keptHere" => "was deleted on the node and stays here",
+            other => other,
+        };
+        say(&format!("bssh: {}: {why}", plain(&note.path)));
+    }
+    let Some(failure) = &result.failure else { return };
+    if !matches!(failure.code.as_str(), "filesFailed") {
+        let end = Ended { failure: result.failure.clone(), ..Ended::default() };
+        say(&format!("bssh: {node}: {}", cause(node, &end).unwrap_or_default()));
+        if let Some(hint) = &failure.hint {
+            say(&format!("hint: {hint}"));
+        }
+    }
+}
+
+fn summary(result: &Synced) -> String {
+    let parts = [
+        (result.pushed, "sent"),
+        (result.pulled, "fetched"),
+        (result.deleted_there, "deleted on the node"),
+        (result.deleted_here, "deleted here"),
+    ];
+    let did: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let did = if did.is_empty() { "nothing to do".to_owned() } else { did.join(", ") };
+    let seconds = Duration::from_millis(result.duration_ms).as_secs_f64();
+    format!("{did}; {} in {seconds:.1} s", bytes_text(result.bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bssh_protocol::exec::Failure;
+
+    #[test]
+    fn ends_become_statuses() {
+        let with = |phase, code: &str| Synced {
+            failure: Some(Failure { phase, code: code.to_owned(), ..Failure::default() }),
+            ..Synced::default()
+        };
+        for (result, want) in [
+            (Synced::default(), 0),
+            (with(Phase::Transfer, "conflicts"), 5),
+            (with(Phase::Transfer, "syncHalted"), 5),
+            (with(Phase::Dial, "refused"), 3),
+            (with(Phase::Auth, "authFailed"), 4),
+            (with(Phase::Transfer, "transportLost"), 10),
+        ] {
+            assert_eq!(status(&result), want, "{:?}", result.failure);
+        }
+        let result = Synced { pushed: 3, deleted_there: 1, bytes: 2048, ..Synced::default() };
+        assert_eq!(summary(&result), "3 sent, 1 deleted on the node; 2.0 KiB in 0.0 s");
+    }
+}

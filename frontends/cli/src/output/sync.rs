@@ -1,0 +1,108 @@
+//! How syncs look on stdout: lines of `--json`, and of a plan.
+
+use super::harmless::harmless;
+use crate::args::Json;
+use crate::print;
+use bssh_client::SyncEvent;
+use bssh_protocol::sync::{SyncStarted, SyncStep, Synced};
+use serde::Serialize;
+use std::io::Write;
+
+/// Bytes of lines that may wait.
+const FULL: usize = 64 * 1024;
+
+/// Lines on stdout.
+pub(crate) struct SyncLines {
+    json: Option<Json>,
+    terminal: bool,
+    text: Vec<u8>,
+}
+
+#[derive(Serialize)]
+struct Tagged<T> {
+    schema: u32,
+    event: &'static str,
+    #[serde(flatten)]
+    rest: T,
+}
+
+impl SyncLines {
+    pub(crate) fn new(json: Option<Json>, terminal: bool) -> Self {
+        SyncLines { json, terminal, text: Vec::new() }
+    }
+
+    pub(crate) fn start(&mut self, started: &SyncStarted) {
+        if self.json == Some(Json::Events) {
+            self.put("start", started);
+        }
+    }
+
+    pub(crate) fn event(&mut self, event: &SyncEvent) {
+        match (event, self.json) {
+            (SyncEvent::Step(step), None) => self.step(step),
+            (_, None | Some(Json::Summary)) => {}
+            (SyncEvent::State(state), _) => self.put("state", state),
+            (SyncEvent::Step(step), _) => self.put("step", step),
+            (SyncEvent::Progress(progress), _) => self.put("progress", progress),
+            (SyncEvent::Conflict(conflict), _) => self.put("conflict", conflict),
+            (SyncEvent::Round(result), _) => self.put("round", result),
+            (SyncEvent::Done(_) | SyncEvent::Lost(_), _) => {}
+        }
+    }
+
+    /// The end, as its last object.
+    pub(crate) fn last(&mut self, result: &Synced) {
+        match self.json {
+            None => {}
+            Some(Json::Events) => self.put("done", result),
+            Some(Json::Summary) => self.put("summary", result),
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        // Events are wanted at once.
+        self.text.len() > FULL || (self.json == Some(Json::Events) && !self.text.is_empty())
+    }
+
+    /// The status of stdout.
+    pub(crate) fn flush(&mut self) -> u8 {
+        let text = std::mem::take(&mut self.text);
+        if text.is_empty() {
+            return crate::exit::OK;
+        }
+        match String::from_utf8(text) {
+            Ok(text) => print(&text),
+            Err(bytes) => match std::io::stdout().lock().write_all(bytes.as_bytes()) {
+                Ok(()) => crate::exit::OK,
+                Err(_) => crate::exit::OUTPUT_CLOSED,
+            },
+        }
+    }
+
+    /// `push path`, in words of a shell's user.
+    fn step(&mut self, step: &SyncStep) {
+        let action = match step.action.as_str() {
+            "push" => "push",
+            "pull" => "pull",
+            "deleteThere" => "delete-there",
+            "deleteHere" => "delete-here",
+            "conflict" => "conflict",
+            "skip" => "skip",
+            // Nothing that anybody would see.
+            _ => return,
+        };
+        self.text.extend_from_slice(format!("{action} ").as_bytes());
+        match self.terminal {
+            true => harmless(&step.path.0, &mut self.text),
+            false => self.text.extend_from_slice(&step.path.0),
+        }
+        self.text.push(b'\n');
+    }
+
+    fn put(&mut self, event: &'static str, rest: impl Serialize) {
+        let object = Tagged { schema: 1, event, rest };
+        // Our own types can be written.
+        let line = serde_json::to_string(&object).map(|text| text + "\n").unwrap_or_default();
+        self.text.extend_from_slice(line.as_bytes());
+    }
+}

@@ -1,0 +1,64 @@
+//! A long way: a port in front of another one, where every byte arrives later.
+//!
+//! Bytes are read at once and sent on when their time has come, so that the way is long and not
+//! narrow.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// A port that is far from the other one. Its threads end with their connections and the test.
+pub struct Delay {
+    port: u16,
+}
+
+impl Delay {
+    /// Everything to and from `to` takes this long each way.
+    pub fn start(to: u16, one_way: Duration) -> Delay {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        std::thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                let Ok(far) = TcpStream::connect(("127.0.0.1", to)) else { continue };
+                for (from, to) in [(&near, &far), (&far, &near)] {
+                    let (from, to) = (from.try_clone(), to.try_clone());
+                    carry(from.expect("a clone"), to.expect("a clone"), one_way);
+                }
+            }
+        });
+        Delay { port }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+fn carry(mut from: TcpStream, to: TcpStream, one_way: Duration) {
+    let (send, later) = channel();
+    to.set_nodelay(true).expect("a socket");
+    std::thread::spawn(move || deliver(&later, to));
+    std::thread::spawn(move || {
+        let mut block = vec![0; 256 * 1024];
+        while let Ok(n) = from.read(&mut block) {
+            let bytes = block[..n].to_vec();
+            if send.send((Instant::now() + one_way, bytes)).is_err() || n == 0 {
+                return;
+            }
+        }
+    });
+}
+
+fn deliver(later: &Receiver<(Instant, Vec<u8>)>, mut to: TcpStream) {
+    while let Ok((when, bytes)) = later.recv() {
+        while let Some(left) = when.checked_duration_since(Instant::now()) {
+            std::thread::park_timeout(left);
+        }
+        if bytes.is_empty() || to.write_all(&bytes).is_err() {
+            break;
+        }
+    }
+    // The other side may have closed it already.
+    let _ = to.shutdown(Shutdown::Write);
+}

@@ -1,0 +1,127 @@
+//! Files on other ways: from node to node, over a long way, onto a disk that is full.
+
+use super::files::{looks, noise, tree};
+use bssh_fixtures::{Behaviour, EmbeddedNodes, Home, Lies, SshdOptions, delayed};
+use bssh_tests::{Lab, Run};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::time::Duration;
+
+/// A program that may write no file beyond 100 KiB, and is told so instead of killed.
+const LIMITED: &str = "trap '' XFSZ; ulimit -f 200; exec";
+
+#[test]
+fn a_disk_that_is_full_keeps_the_old_file_and_takes_the_others() {
+    let home = Home::new().unwrap();
+    let server = ["/usr/lib/openssh/sftp-server", "/usr/libexec/sftp-server"];
+    let server = server.iter().find(|p| Path::new(p).exists()).expect("openssh-sftp-server");
+    let script = home.write("limited", format!("#!/bin/sh\n{LIMITED} {server}\n")).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let extra = vec![format!("Subsystem sftp {}", script.display())];
+    let lab = Lab::with(&SshdOptions { no_sftp: true, extra, ..SshdOptions::default() });
+    let home = lab.home.path();
+    for name in ["src/a", "src/big", "src/z", "dst/src/big"] {
+        lab.home.write(name, name).unwrap();
+    }
+    fs::write(home.join("src/big"), noise(1_500_000)).unwrap();
+    fs::create_dir(home.join("here")).unwrap();
+    lab.home.write("here/src/big", "dst/src/big").unwrap();
+    let at = |name: &str| format!("127.0.0.1:{}/{name}", home.display());
+    let up = lab.command(&["upload", "-r", "src", &at("dst")]);
+    // The node's server may read what it may not write: the limit is ours this time.
+    let down = lab.command(&["download", "-r", &at("src"), "here"]);
+    let mut limited = lab.home.command("sh");
+    limited.arg("-c").arg(format!("{LIMITED} \"$0\" \"$@\"")).arg(down.get_program());
+    limited.args(down.get_args());
+    for (command, target) in [(up, "dst/src"), (limited, "here/src")] {
+        let done = Run::start(command).finish(Duration::from_secs(120)).expect_status(5);
+        assert!(done.stderr.contains("big") && !done.stderr.contains("src/a"), "{}", done.stderr);
+        let left: Vec<_> = looks(&home.join(target), false).into_keys().collect();
+        let want: [&[u8]; 4] = [b"", b"a", b"big", b"z"];
+        assert_eq!(left, want, "{target}");
+        assert_eq!(fs::read(home.join(target).join("big")).unwrap(), b"dst/src/big");
+    }
+}
+
+#[test]
+fn files_go_from_node_to_node_as_scp_spells_it() {
+    let lab = Lab::start();
+    let home = lab.home.path();
+    let source = home.join("source");
+    tree(&source);
+    let at = |n: u8, name: &str| format!("127.0.0.{n}:{}/{name}", home.display());
+    let words = ["upload", "-r", "--preserve", "--symlinks", "preserve", "--verify"];
+    let from = at(1, "source");
+    lab.run(&[&words[..], &[&from, &at(2, "copy")]].concat()).expect_status(0);
+    assert!(looks(&home.join("copy"), true) == looks(&source, true));
+    // To several at once, a pattern of the source, and what is there receives it.
+    fs::create_dir(home.join("in")).unwrap();
+    let to = format!("127.0.0.2,127.0.0.3:{}/in", home.display());
+    lab.run(&["upload", &at(1, "source/pl*"), &to]).expect_status(0);
+    assert!(home.join("in/plain").exists());
+    // What is missing and what is a loop: each is named.
+    symlink("..", source.join("dir/up")).unwrap();
+    let done = lab.run(&["upload", "-r", &from, &at(2, "again")]).expect_status(5);
+    assert!(done.stderr.contains("contains itself"), "{}", done.stderr);
+    assert!(home.join("again/dir/big").exists());
+    let done = lab.run(&["upload", &at(1, "none"), &at(2, "x")]).expect_status(5);
+    assert!(done.stderr.contains("no such file"), "{}", done.stderr);
+    let done = lab.run(&["upload", "--relay", "x", &at(2, "x")]).expect_status(2);
+    assert!(done.stderr.contains("--relay: not supported"), "{}", done.stderr);
+}
+
+#[test]
+fn a_source_that_lies_or_is_lost_harms_nobody() {
+    for (what, behaviour, code) in [
+        (
+            "up",
+            Behaviour {
+                lies: Some(Lies {
+                    names: vec![(b"../evil".to_vec(), 0o100_644)],
+                    ..Lies::default()
+                }),
+                ..Behaviour::default()
+            },
+            "unsafeName",
+        ),
+        (
+            "endless",
+            Behaviour {
+                lies: Some(Lies { endless: true, ..Lies::default() }),
+                ..Behaviour::default()
+            },
+            "tooManyFiles",
+        ),
+    ] {
+        let nodes = EmbeddedNodes::with(vec![behaviour, Behaviour::default()]).unwrap();
+        let home = Home::new().unwrap();
+        let target = home.path().join("target");
+        let to = format!("demo2:{}", target.display());
+        let done = Lab::on_nodes(&nodes, &["--json", "upload", "-r", "demo1:x", &to]);
+        let ended = &done.endings()["demo2"];
+        assert_eq!(ended.event["failure"]["code"], code, "{what}: {}", ended.event);
+        assert!(!home.path().join("evil").exists());
+    }
+}
+
+#[test]
+fn a_large_file_over_a_long_way_is_whole_and_shares_the_way() {
+    let lab = Lab::start();
+    let home = lab.home.path();
+    let node = std::net::SocketAddr::from(([127, 0, 0, 1], lab.sshd.port()));
+    let port = delayed(node, Duration::from_millis(10)).unwrap().to_string();
+    let content = noise(40_000_003);
+    fs::write(home.join("big"), &content).unwrap();
+    let far = format!("127.0.0.1:{}", home.display());
+    let words = ["-p", &port, "upload", "--preserve", "--verify", "big", &format!("{far}/up")];
+    lab.run(&words).expect_status(0);
+    let words = ["-p", &port, "download", "--preserve", &format!("{far}/big"), "down"];
+    lab.run(&words).expect_status(0);
+    for name in ["up", "down"] {
+        assert!(fs::read(home.join(name)).unwrap() == content, "{name}");
+    }
+    // One channel for the file itself and seven to share it, each way.
+    let channels = lab.sshd.log().matches("subsystem 'sftp'").count();
+    assert_eq!(channels, 2 * 8, "{}", lab.sshd.log());
+}
