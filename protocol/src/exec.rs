@@ -105,6 +105,9 @@ pub struct ExecParams {
     /// What the nodes may do with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<crate::agent::AgentSettings>,
+    /// `core`: the run belongs to no link, and what its streams say is recorded.
+    #[serde(skip_serializing_if = "crate::job::Lifetime::is_default")]
+    pub lifetime: crate::job::Lifetime,
 }
 
 /// What a run does on each node.

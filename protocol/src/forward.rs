@@ -99,6 +99,15 @@ pub struct ForwardEntry {
     pub error: Option<String>,
 }
 
+/// Parameters of `forward/list`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ForwardListParams {
+    /// Those of other links, too, and those that outlived theirs.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+}
+
 /// `forward/configured`
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

@@ -185,6 +185,36 @@ pub struct StatsResult {
     pub buffered_bytes: u64,
     /// Tasks alive.
     pub tasks: u64,
+    /// Frontends attached.
+    pub links: u64,
+    pub forwards: u64,
+    pub ptys: u64,
+    pub transfers: u64,
+    pub sessions: u64,
+    /// Connections made since the core began.
+    pub connections_made: u64,
+    /// How often one that was kept was used again.
+    pub connections_reused: u64,
+    /// Runs that are over, and how their nodes ended.
+    pub runs_over: u64,
+    pub nodes_ok: u64,
+    pub nodes_failed: u64,
+    pub nodes_unreachable: u64,
+}
+
+/// Parameters of `journal/read`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct JournalParams {
+    /// At most so many of the newest lines.
+    pub last: u32,
+}
+
+/// Result of `journal/read`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct JournalLines {
+    /// JSON objects, oldest first.
+    pub lines: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]

@@ -8,12 +8,14 @@ pub mod methods;
 
 pub mod agent;
 pub mod auth;
+pub mod connection;
 pub mod error;
 pub mod exec;
 pub mod forward;
 pub mod fs;
 pub mod gate;
 pub mod handshake;
+pub mod job;
 pub mod node;
 pub mod pty;
 pub mod session;

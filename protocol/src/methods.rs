@@ -7,8 +7,8 @@
 //! [`crate::handshake::LEVEL`] if a release is between.
 
 use crate::{
-    agent, auth, exec, forward, fs, gate, handshake, node, pty, session, stream, sync, task,
-    transfer,
+    agent, auth, connection, exec, forward, fs, gate, handshake, job, node, pty, session, stream,
+    sync, task, transfer,
 };
 use schemars::{Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
@@ -148,6 +148,8 @@ protocol! {
         core CoreInfo = "core/info" (handshake::Empty) -> handshake::InfoResult, since 1;
         /// What the core holds right now.
         core CoreStats = "core/stats" (handshake::Empty) -> handshake::StatsResult, since 1;
+        /// The newest lines of the audit journal of this user's shared cores.
+        core JournalRead = "journal/read" (handshake::JournalParams) -> handshake::JournalLines, since 1;
         /// Ends the whole core.
         core CoreShutdown = "core/shutdown" (handshake::ShutdownParams) -> handshake::Empty, since 1;
         /// A node set expression to its nodes. Touches no network.
@@ -176,8 +178,8 @@ protocol! {
         core ForwardOpen = "forward/open" (forward::ForwardParams) -> forward::ForwardOpened, since 1;
         /// Closes a forward.
         core ForwardClose = "forward/close" (forward::ForwardRef) -> handshake::Empty, since 1;
-        /// The forwards this link owns.
-        core ForwardList = "forward/list" (handshake::Empty) -> forward::ForwardList, since 1;
+        /// The forwards this link owns, or all of the core's.
+        core ForwardList = "forward/list" (forward::ForwardListParams) -> forward::ForwardList, since 1;
         /// The forwards the configuration names.
         core ForwardConfigured = "forward/configured" (forward::ConfiguredParams) -> forward::Configured, since 1;
         /// The open connections of a forward.
@@ -186,6 +188,10 @@ protocol! {
         core ForwardKick = "forward/kick" (forward::KickParams) -> handshake::Empty, since 1;
         /// One connection from the node to somewhere (ssh's -W).
         core ForwardDial = "forward/dial" (forward::DialParams) -> forward::Dialed, since 1;
+        /// Connections along the way this link would take to a node.
+        core ConnectionCheck = "connection/check" (connection::ConnectionParams) -> connection::ConnectionState, since 1;
+        /// Ends them; answers with what was there.
+        core ConnectionCloseAll = "connection/close" (connection::ConnectionClose) -> connection::ConnectionState, since 1;
         /// Starts a shell or a command with a terminal on one node.
         core PtyOpen = "pty/open" (pty::PtyOpenParams) -> pty::PtyOpened, since 1;
         /// Types something. Only for a link that owns the input; data frames are the fast path.
@@ -228,6 +234,16 @@ protocol! {
         core JobReadOutput = "job/read" (session::JobRead) -> session::JobOutput, since 1;
         /// Sends a signal to the process group of a job.
         core JobKillGroup = "job/kill" (session::JobKill) -> handshake::Empty, since 1;
+        /// Everything that runs in this core, and what is over and not forgotten yet.
+        core JobListAll = "job/list" (handshake::Empty) -> job::JobList, since 1;
+        /// Returns when a job is over.
+        core JobWaitFor = "job/wait" (job::JobHandle) -> job::JobEntry, since 1;
+        /// Ends a job, whatever it is.
+        core JobCancel = "job/cancel" (job::JobHandle) -> handshake::Empty, since 1;
+        /// A recorded run, as if this link had started it: what was kept of it, then live.
+        core JobAttachTo = "job/attach" (job::JobAttach) -> exec::ExecStarted, since 1;
+        /// The nodes of a run by how they ended.
+        core JobNodesOf = "job/nodes" (job::JobNodes) -> node::NodeNames, since 1;
         /// Starts a transfer of files to or from one node or thousands, and answers at once.
         core TransferStart = "transfer/start" (transfer::TransferParams) -> transfer::TransferStarted, since 1;
         /// Gives up a transfer; finished files stay.

@@ -38,6 +38,16 @@ impl Lab {
         Run::start(self.command(words)).finish(DEADLINE)
     }
 
+    /// Runs words whose first one is a subcommand, with this lab's configuration as the usual one.
+    #[track_caller]
+    pub fn run_bare<S: AsRef<OsStr>>(&self, words: &[S]) -> Transcript {
+        let text = std::fs::read_to_string(self.sshd.ssh_config()).expect("the client's file");
+        self.home.write(".ssh/config", text).expect("a home that can be written to");
+        let mut command = self.home.command(bssh());
+        command.args(words);
+        Run::start(command).finish(DEADLINE)
+    }
+
     /// Runs to the end with this on stdin.
     #[track_caller]
     pub fn feed<S: AsRef<OsStr>>(&self, words: &[S], stdin: &[u8]) -> Transcript {

@@ -18,6 +18,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::Child;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -29,7 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub struct Driver {
     pub link: Link,
     seen: Arc<Seen>,
-    child: Child,
+    /// None: a core that others use, too.
+    child: Option<Child>,
     task: JoinHandle<()>,
     ssh_config: String,
 }
@@ -63,6 +65,22 @@ impl Driver {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a core");
         let reader = child.stdout.take().expect("piped");
         let writer = child.stdin.take().expect("piped");
+        Driver::over(reader, writer, Some(child), ssh_config).await
+    }
+
+    /// Attaches to a core that listens there.
+    pub async fn attach(socket: &Path, ssh_config: &Path) -> Driver {
+        let stream = tokio::net::UnixStream::connect(socket).await.expect("a core that listens");
+        let (reader, writer) = stream.into_split();
+        Driver::over(reader, writer, None, ssh_config).await
+    }
+
+    async fn over(
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        writer: impl AsyncWrite + Send + Unpin + 'static,
+        child: Option<Child>,
+        ssh_config: &Path,
+    ) -> Driver {
         let seen = Arc::new(Seen::default());
         let (link, task) = Link::start(reader, writer, Collect(seen.clone()), Options::frontend());
         let task = tokio::spawn(async move { drop(task.await) });
@@ -171,14 +189,16 @@ impl Driver {
 
     /// The core's process id.
     pub fn pid(&self) -> i32 {
-        i32::try_from(self.child.id().expect("it runs")).expect("a pid")
+        i32::try_from(self.child.as_ref().and_then(Child::id).expect("it runs")).expect("a pid")
     }
 
     /// Closes the link and waits until the core has ended.
     pub async fn close(mut self) {
         self.link.close();
-        let ended = tokio::time::timeout(DEADLINE, self.child.wait()).await;
-        assert!(ended.expect("the core ends with its link").expect("our child").success());
+        if let Some(child) = &mut self.child {
+            let ended = tokio::time::timeout(DEADLINE, child.wait()).await;
+            assert!(ended.expect("the core ends with its link").expect("our child").success());
+        }
         self.task.abort();
     }
 }

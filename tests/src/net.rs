@@ -88,3 +88,14 @@ pub fn noise(n: usize) -> Vec<u8> {
     };
     std::iter::repeat_with(&mut next).flatten().take(n).collect()
 }
+
+/// An SSH server says its version there.
+pub fn greets(address: &str) -> bool {
+    use std::io::Read;
+    let Ok(mut stream) = std::net::TcpStream::connect(address) else { return false };
+    let limit = Some(std::time::Duration::from_secs(10));
+    let mut start = [0; 4];
+    stream.set_read_timeout(limit).is_ok()
+        && stream.read_exact(&mut start).is_ok()
+        && &start == b"SSH-"
+}

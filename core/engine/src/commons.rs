@@ -5,10 +5,13 @@
 //! in its engine until it is over.
 
 use crate::engine::Engine;
+use crate::jobs::Jobs;
+use crate::journal::Journal;
 use crate::pool::Pool;
 use bssh_config::Environment;
 use bssh_protocol::handshake::{ClientInfo, LinkEntry, LinkList};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -19,6 +22,8 @@ pub struct Commons {
     /// The core's own environment, for links that bring none.
     pub(crate) env: Environment,
     pub(crate) pool: Pool,
+    pub(crate) jobs: Jobs,
+    pub(crate) journal: Journal,
     /// The next number of a handle: unique in the core, never reused.
     next: AtomicU64,
     links: Mutex<BTreeMap<u64, Member>>,
@@ -35,11 +40,23 @@ struct Member {
 }
 
 impl Commons {
-    /// `linger`: how long a connection nobody uses is kept.
-    pub fn new(env: Environment, linger: Duration) -> Arc<Self> {
+    /// The core of one frontend.
+    pub fn single(env: Environment) -> Arc<Self> {
+        Commons::new(env, Duration::ZERO, None)
+    }
+
+    /// A core others may use; `linger`: how long a connection nobody uses is kept.
+    pub fn shared(env: Environment, linger: Duration) -> Arc<Self> {
+        let journal = Journal::place(&env);
+        Commons::new(env, linger, Some(journal))
+    }
+
+    fn new(env: Environment, linger: Duration, journal: Option<PathBuf>) -> Arc<Self> {
         Arc::new(Commons {
             env,
+            journal: Journal::new(journal),
             pool: Pool::lingering(linger),
+            jobs: Jobs::default(),
             next: AtomicU64::new(1),
             links: Mutex::default(),
             changed: Notify::new(),
@@ -100,6 +117,11 @@ impl Commons {
     /// Frontends attached besides this link.
     pub fn others(&self, own: u64) -> usize {
         self.links().iter().filter(|(link, member)| **link != own && member.attached).count()
+    }
+
+    /// Frontends that are there.
+    pub(crate) fn attached(&self) -> usize {
+        self.links().values().filter(|member| member.attached).count()
     }
 
     /// Nobody is here and nothing goes on.

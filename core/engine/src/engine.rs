@@ -14,8 +14,9 @@ use crate::plan::{Planner, Route};
 use crate::pool::Pool;
 use crate::pty::Ptys;
 use crate::questions::{AskAbout, Questions};
+use crate::record::Record;
 use crate::remarks::Remarks;
-use crate::run::{Order, Parts, Run, has_streams, millis};
+use crate::run::{Order, Outlet, Parts, Run, has_streams, millis};
 use crate::session::Sessions;
 use crate::sink::{Adopt, Sinks};
 use crate::stdin::{Origin, Spool, Stdin};
@@ -27,7 +28,8 @@ use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{
     CancelRun, ExecParams, ExecStarted, ResizeRun, RunEntry, RunId, RunList, SignalRun, Targets,
 };
-use bssh_protocol::handshake::{ClientEnvironment, StatsResult};
+use bssh_protocol::handshake::ClientEnvironment;
+use bssh_protocol::job::Lifetime;
 use bssh_protocol::link::Link;
 use bssh_protocol::stream::{Source, StreamId, WINDOW};
 use bssh_ssh::ask::Ask;
@@ -38,6 +40,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Descriptors a core needs besides those of its connections.
@@ -49,6 +52,8 @@ pub struct Engine {
     pub(crate) commons: Arc<Commons>,
     /// The frontend's environment, if it brought one.
     theirs: OnceLock<Environment>,
+    /// What kind of frontend it is.
+    kind: OnceLock<String>,
     /// Where remarks about its work go.
     pub(crate) remarks: Arc<Remarks>,
     pub(crate) forwards: Forwards,
@@ -64,7 +69,8 @@ pub struct Engine {
     pub(crate) gates: Gates,
     adopt: Box<Adopt>,
     /// What goes on when the link is gone.
-    kept: Mutex<BTreeSet<u64>>,
+    pub(crate) kept: Mutex<BTreeSet<u64>>,
+    pub(crate) gone: watch::Sender<bool>,
     runs: Mutex<BTreeMap<RunId, Arc<Run>>>,
     tasks: tokio::sync::Mutex<JoinSet<()>>,
 }
@@ -99,6 +105,7 @@ impl Engine {
         Arc::new(Engine {
             commons,
             theirs: OnceLock::new(),
+            kind: OnceLock::new(),
             remarks: Arc::default(),
             forwards: Forwards::default(),
             lanes: Lanes::default(),
@@ -113,6 +120,7 @@ impl Engine {
             gates: Gates::default(),
             adopt,
             kept: Mutex::default(),
+            gone: watch::channel(false).0,
             runs: Mutex::default(),
             tasks: tokio::sync::Mutex::default(),
         })
@@ -134,6 +142,16 @@ impl Engine {
             borrowed: true,
             ..own.clone()
         });
+    }
+
+    /// What kind of frontend it works for: `cli`, `repl`, `editor`, ….
+    pub fn set_kind(&self, kind: &str) {
+        // A link shakes hands once.
+        let _ = self.kind.set(kind.to_owned());
+    }
+
+    fn kind(&self) -> &str {
+        self.kind.get().map_or("", String::as_str)
     }
 
     /// What the engine has in common with those of other links.
@@ -166,7 +184,10 @@ impl Engine {
         let mut warnings = planner.warnings();
         let run = Run::new(Parts {
             id: self.new_id(),
-            link: caller.link.clone(),
+            to: match params.lifetime {
+                Lifetime::Connection => Outlet::Link(caller.link.clone()),
+                Lifetime::Core => Outlet::Record(Record::new()),
+            },
             timeout: match params.timeout_ms {
                 Some(0) => None,
                 Some(ms) => Some(Duration::from_millis(ms)),
@@ -187,6 +208,9 @@ impl Engine {
             stdin: stream,
             warnings,
         };
+        if run.params.lifetime == Lifetime::Core {
+            self.kept().insert(run.id);
+        }
         self.runs().insert(run.id, run.clone());
         Ok(Prepared { started, run, spool })
     }
@@ -194,6 +218,7 @@ impl Engine {
     /// Starts a prepared run; events follow.
     pub async fn launch(self: Arc<Self>, prepared: Prepared) {
         let Prepared { run, spool, .. } = prepared;
+        self.commons.journal.begun(&run, self.kind(), &self.env().user);
         let engine = self.clone();
         self.spawn(async move {
             // stdin may end long before its nodes, or never: only they end the run.
@@ -205,7 +230,12 @@ impl Engine {
             };
             tokio::select! {
                 biased;
-                () = run.clone().drive(engine.clone()) => {}
+                summary = run.clone().drive(engine.clone()) => {
+                    let kept = engine.is_kept(run.id);
+                    engine.commons.journal.over(&run, &summary);
+                    engine.commons.jobs.keep(&run, kept, summary.clone());
+                    run.done(summary).await;
+                }
                 () = filling => {}
             }
             engine.runs().remove(&run.id);
@@ -255,70 +285,9 @@ impl Engine {
         RunList { runs: self.runs().values().map(entry).collect() }
     }
 
-    /// `core/stats`.
-    pub fn stats(&self, caller: &Caller) -> StatsResult {
-        let (streams, buffered) = caller.link.load();
-        let (connections, idle) = self.pool().open();
-        StatsResult {
-            connections: connections as u64,
-            idle: idle as u64,
-            streams: streams as u64,
-            runs: self.commons.engines().iter().map(|e| e.runs().len() as u64).sum(),
-            buffered_bytes: buffered as u64,
-            tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64,
-        }
-    }
-
-    /// `link/close`: these jobs go on without their link.
-    ///
-    /// # Errors
-    /// `handle.unknown`; a run whose output nobody would keep.
-    pub fn keep(&self, jobs: &[u64]) -> Result<(), CallError> {
-        for job in jobs {
-            let known = self.forwards.has(*job) || self.ptys.has(*job) || self.sessions.has(*job);
-            if !known && !self.runs().contains_key(job) {
-                let text = format!("no job {job} that can be kept");
-                return Err(CallError::new(Kind::HandleUnknown, text).at("params.keep"));
-            }
-        }
-        self.kept().extend(jobs);
-        Ok(())
-    }
-
-    /// These go on without their link.
-    pub(crate) fn keep_on(&self, jobs: impl Iterator<Item = u64>) {
-        self.kept().extend(jobs);
-    }
-
-    fn kept(&self) -> MutexGuard<'_, BTreeSet<u64>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns when nothing that was kept goes on any more.
-    pub async fn rested(&self) {
-        loop {
-            let changed = self.commons.changed();
-            self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|job| {
-                self.forwards.has(*job)
-                    || self.ptys.has(*job)
-                    || self.sessions.has(*job)
-                    || self.runs().contains_key(job)
-            });
-            if self.kept().is_empty() {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    /// Ends what was kept, too.
-    pub async fn give_up(&self) {
-        self.kept().clear();
-        self.leave().await;
-    }
-
     /// The link is gone: ends its work, and what runs on the nodes; but not what is kept.
     pub async fn leave(&self) {
+        self.gone.send_replace(true);
         let kept = self.kept().clone();
         self.forwards.close_but(&kept);
         self.ptys.close_but(&kept);
@@ -326,7 +295,7 @@ impl Engine {
         for engine in self.commons.engines() {
             engine.sessions.abandon();
         }
-        self.transfers.cancel_all();
+        self.transfers.cancel_but(&kept);
         self.syncs.cancel_all();
         self.fs_tasks.cancel_all();
         self.reach.close_all();
@@ -401,7 +370,7 @@ impl Engine {
     fn run(&self, id: RunId) -> Result<Arc<Run>, CallError> {
         let unknown =
             || CallError::new(Kind::HandleUnknown, format!("no run {id}")).at("params.run");
-        self.runs().get(&id).cloned().ok_or_else(unknown)
+        self.any_run(id).ok_or_else(unknown)
     }
 
     /// A descriptor of the frontend.
@@ -409,7 +378,7 @@ impl Engine {
         (self.adopt)(number)
     }
 
-    fn runs(&self) -> MutexGuard<'_, BTreeMap<RunId, Arc<Run>>> {
+    pub(crate) fn runs(&self) -> MutexGuard<'_, BTreeMap<RunId, Arc<Run>>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

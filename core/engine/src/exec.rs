@@ -142,7 +142,7 @@ async fn start(
         let stream = lease.connection.open_tcp(host, *port, ("127.0.0.1", 0)).await?;
         let _resident = lease.load.reside();
         run.set_executing(index);
-        let (stdout, _) = run.sinks.node(&run.link);
+        let (stdout, _) = run.sinks.node(&run.to, index);
         let executing = NodeState::Executing { stdout: stdout.id(), stderr: None };
         run.tell(index, node, executing).await;
         return Ok(pump::dial(stream, run.stdin.open().await, stdout).await);
@@ -156,7 +156,7 @@ async fn start(
         tracing::warn!("{}: the node does not allow agent forwarding", node.name);
     }
     run.set_executing(index);
-    let (stdout, stderr) = run.sinks.node(&run.link);
+    let (stdout, stderr) = run.sinks.node(&run.to, index);
     let executing = NodeState::Executing {
         stdout: stdout.id(),
         stderr: stderr.as_ref().and_then(crate::sink::Out::id),

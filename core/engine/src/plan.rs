@@ -5,6 +5,7 @@
 //! defaults. A node whose plan cannot be made is a failure of that node, not of the request.
 
 use crate::failure;
+use crate::identity::identity;
 use bssh_config::clusters::agent::Agent;
 use bssh_config::ssh_config::{
     self, AddressFamily, Ask, ConfigFile, HostOptions, JumpHost, Request, SshConfig, StrictHostKeys,
@@ -16,8 +17,6 @@ use bssh_ssh::plan::{
     AddToAgent, Address, Algorithms, AuthRules, Children, ConnectPlan, Family, HostKeyPolicy,
     HostKeyRules, Keepalive, Timeouts, UpdateKeys,
 };
-use std::fmt::Write;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -232,7 +231,7 @@ impl Planner {
             plan.user,
             plan.address.host,
             plan.address.port,
-            self.identity(&plan),
+            identity(&plan, &self.env, options.control_path.as_deref()),
         );
         Arc::new(Route {
             key,
@@ -261,29 +260,6 @@ impl Planner {
         }
         keys.children.clone_from(&self.children);
         plan.children.clone_from(&self.children);
-    }
-
-    /// Two plans with the same identity may share a connection: everything that decides where it
-    /// leads, who it is logged in as and how that was done.
-    fn identity(&self, plan: &ConnectPlan) -> u64 {
-        let mut hash = Hashing(DefaultHasher::new());
-        // A hasher takes all it is given.
-        let _ = write!(hash, "{plan:?}");
-        (&self.env.home, self.env.var("SSH_AUTH_SOCK")).hash(&mut hash.0);
-        if plan.proxy_command.is_some() || plan.host_keys.command.is_some() {
-            self.children.hash(&mut hash.0);
-        }
-        hash.0.finish()
-    }
-}
-
-/// Text that is only hashed.
-struct Hashing(DefaultHasher);
-
-impl Write for Hashing {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.write(text.as_bytes());
-        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use bssh_ssh::error::{Error, ErrorKind, Phase};
 use bssh_ssh::{Connection, Via, connect};
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as Flight, Notify};
@@ -23,6 +23,8 @@ pub(crate) struct Pool {
     routes: Mutex<HashMap<String, Arc<Flight<Weak<Lease>>>>>,
     /// Connections nobody uses at the moment.
     stock: Arc<Stock>,
+    made: AtomicU64,
+    reused: AtomicU64,
 }
 
 /// A connection in use, and the hop it goes through. Dropping the last one closes it.
@@ -37,6 +39,8 @@ pub(crate) struct Lease {
     /// Keeps the hop's connection.
     hop: Option<Hop>,
     key: String,
+    /// It ends with its last user.
+    retired: AtomicBool,
     /// Where it goes when nobody holds it any more.
     stock: Arc<Stock>,
 }
@@ -110,7 +114,8 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // An agent that was forwarded was one link's: its connection serves nobody else.
         let armed = self.agent.get_mut().unwrap_or_else(PoisonError::into_inner).is_some();
-        if !armed && !self.connection.is_closed() {
+        let over = armed || *self.retired.get_mut();
+        if !over && !self.connection.is_closed() {
             self.stock.put(&self.key, self.connection.clone(), self.hop.take());
         }
     }
@@ -123,7 +128,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 impl Pool {
     /// A pool that keeps connections nobody uses for as long.
     pub(crate) fn lingering(linger: Duration) -> Pool {
-        Pool { routes: Mutex::default(), stock: Stock::new(linger) }
+        let (made, reused) = (AtomicU64::new(0), AtomicU64::new(0));
+        Pool { routes: Mutex::default(), stock: Stock::new(linger), made, reused }
     }
 
     /// Connections outlive their users.
@@ -173,8 +179,15 @@ impl Pool {
         ask: &AskFor,
     ) -> Result<(Arc<Lease>, bool), Error> {
         match self.stock.take(&route.key).await {
-            Some((connection, hop)) => Ok((self.new_lease(route, connection, hop), true)),
-            None => self.dialed(route, ask).await.map(|lease| (lease, false)),
+            Some((connection, hop)) => {
+                self.reused.fetch_add(1, Ordering::Relaxed);
+                Ok((self.new_lease(route, connection, hop), true))
+            }
+            None => {
+                let lease = self.dialed(route, ask).await?;
+                self.made.fetch_add(1, Ordering::Relaxed);
+                Ok((lease, false))
+            }
         }
     }
 
@@ -225,15 +238,18 @@ impl Pool {
     }
 
     fn new_lease(&self, route: &Route, connection: Connection, hop: Option<Hop>) -> Arc<Lease> {
-        Arc::new(Lease {
+        let lease = Arc::new(Lease {
             connection,
             guarded: AtomicBool::new(false),
             load: Load::default(),
             agent: Mutex::default(),
             hop,
             key: route.key.clone(),
+            retired: AtomicBool::new(false),
             stock: self.stock.clone(),
-        })
+        });
+        self.stock.note(&route.key, &lease);
+        lease
     }
 
     /// [`Pool::lease`] in a box: a hop may have hops.
@@ -245,11 +261,35 @@ impl Pool {
         Box::pin(self.lease(hop, ask))
     }
 
+    /// Connections made so far, and how often one that was kept was used again.
+    pub(crate) fn made(&self) -> (u64, u64) {
+        (self.made.load(Ordering::Relaxed), self.reused.load(Ordering::Relaxed))
+    }
+
     /// Connections that are open: in use, and waiting for somebody.
     pub(crate) fn open(&self) -> (usize, usize) {
         let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         let used = routes.values().filter(|f| f.try_lock().is_ok_and(|w| w.strong_count() > 0));
         (used.count(), self.stock.len())
+    }
+
+    /// Connections along a route: in use, and waiting for somebody.
+    pub(crate) fn along(&self, key: &str) -> (usize, usize) {
+        let (leases, idle) = self.stock.along(key);
+        (leases.len(), idle)
+    }
+
+    /// Nobody new gets a connection along this route that is there now; gives those in use.
+    pub(crate) fn retire(&self, key: &str) -> Vec<Connection> {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.remove(key);
+        drop(routes);
+        let leases = self.stock.retire(key);
+        let retire = |lease: &Arc<Lease>| {
+            lease.retired.store(true, Ordering::Release);
+            lease.connection.clone()
+        };
+        leases.iter().map(retire).collect()
     }
 
     /// Forgets a route that nobody holds any more.

@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::exec;
 use crate::plan::NodePlan;
 use crate::questions::Questions;
+use crate::record::Record;
 use crate::sink::Sinks;
 use crate::stdin::Stdin;
 use bssh_protocol::exec::{
@@ -19,7 +20,7 @@ use bssh_protocol::methods::{ExecDoneEvent, ExecNodeEvent};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, broadcast, watch};
 
@@ -30,7 +31,7 @@ const ORDERS: usize = 32;
 /// One run.
 pub(crate) struct Run {
     pub id: RunId,
-    pub link: Link,
+    pub to: Outlet,
     pub nodes: Vec<NodePlan>,
     pub params: ExecParams,
     /// How long a command may run.
@@ -45,6 +46,8 @@ pub(crate) struct Run {
     pub secret: OnceCell<Option<bssh_protocol::auth::Secret>>,
     pub begun: Instant,
     pub n_ended: AtomicU32,
+    /// How each node ended.
+    ends: Mutex<Vec<Option<Class>>>,
     /// Nodes whose command runs: they end themselves when cancelled.
     executing: Mutex<HashSet<u32>>,
     stop: watch::Sender<Stop>,
@@ -66,10 +69,38 @@ pub(crate) enum Order {
     Resize { cols: u32, rows: u32, px_width: u32, px_height: u32 },
 }
 
+/// Who is told what becomes of a run.
+pub(crate) enum Outlet {
+    Link(Link),
+    /// Nobody in particular; whoever asks later.
+    Record(Arc<Record>),
+}
+
+/// How a node ended, for those who want to go on with some of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    Ok,
+    Failed,
+    Unreachable,
+}
+
+impl Class {
+    fn of(ended: &Ended) -> Class {
+        let phase = ended.failure.as_ref().map(|failure| &failure.phase);
+        match phase {
+            Some(Phase::Resolve | Phase::Dial | Phase::Handshake | Phase::HostKey) => {
+                Class::Unreachable
+            }
+            _ if ended.is_ok() => Class::Ok,
+            _ => Class::Failed,
+        }
+    }
+}
+
 /// What a run is made of, decided by the engine.
 pub(crate) struct Parts {
     pub id: RunId,
-    pub link: Link,
+    pub to: Outlet,
     pub nodes: Vec<NodePlan>,
     pub params: ExecParams,
     pub timeout: Option<Duration>,
@@ -87,7 +118,8 @@ impl Run {
         let (orders, _) = broadcast::channel(ORDERS);
         Arc::new(Run {
             id: parts.id,
-            link: parts.link,
+            to: parts.to,
+            ends: Mutex::new(vec![None; parts.nodes.len()]),
             nodes: parts.nodes,
             params: parts.params,
             timeout: parts.timeout,
@@ -145,12 +177,15 @@ impl Run {
     /// Tells the frontend about a node.
     pub(crate) async fn tell(&self, index: u32, node: &NodePlan, state: NodeState) {
         let event = ExecNode { run: self.id, index, node: node.name.clone(), state };
-        // A link that is lost ends the run.
-        let _ = self.link.notify::<ExecNodeEvent>(&event).await;
+        match &self.to {
+            // A link that is lost ends the run.
+            Outlet::Link(link) => drop(link.notify::<ExecNodeEvent>(&event).await),
+            Outlet::Record(record) => record.node(event),
+        }
     }
 
     /// Runs everything and says how it ended.
-    pub(crate) async fn drive(self: Arc<Self>, engine: Arc<Engine>) {
+    pub(crate) async fn drive(self: Arc<Self>, engine: Arc<Engine>) -> Summary {
         let mut tally = Tally::new(&self);
         let mut waiting =
             self.nodes.iter().zip(0..u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
@@ -185,8 +220,22 @@ impl Run {
             }
         }
         drop(running);
-        let summary = Summary { duration_ms: millis(self.begun.elapsed()), ..tally.summary };
-        let _ = self.link.notify::<ExecDoneEvent>(&ExecDone { run: self.id, summary }).await;
+        Summary { duration_ms: millis(self.begun.elapsed()), ..tally.summary }
+    }
+
+    /// Says that it is over.
+    pub(crate) async fn done(&self, summary: Summary) {
+        match &self.to {
+            Outlet::Link(link) => {
+                drop(link.notify::<ExecDoneEvent>(&ExecDone { run: self.id, summary }).await);
+            }
+            Outlet::Record(record) => record.done(summary),
+        }
+    }
+
+    /// How each node ended so far.
+    pub(crate) fn ends(&self) -> MutexGuard<'_, Vec<Option<Class>>> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn pause(&self) {
@@ -200,6 +249,9 @@ impl Run {
 
     async fn ended(&self, index: u32, node: &NodePlan, tally: &mut Tally, ended: Ended) {
         tally.count(&ended);
+        if let Some(end) = self.ends().get_mut(index as usize) {
+            *end = Some(Class::of(&ended));
+        }
         self.n_ended.fetch_add(1, Ordering::Relaxed);
         self.tell(index, node, NodeState::Ended(ended)).await;
     }
@@ -230,24 +282,29 @@ impl Tally {
     }
 
     fn count(&mut self, ended: &Ended) {
-        let s = &mut self.summary;
-        let counter = match (&ended.failure, &ended.exit) {
-            (None, None | Some(Exit::Status(0))) => &mut s.ok,
-            (None, Some(_)) => &mut s.failed,
-            (Some(f), _) => match (&f.phase, f.code.as_str()) {
-                (_, "cancelled") => &mut s.cancelled,
-                (Phase::Exec, "timeout") => &mut s.failed,
-                (Phase::Resolve | Phase::Dial | Phase::Handshake | Phase::HostKey, _) => {
-                    &mut s.unreachable
-                }
-                (Phase::Auth, _) => &mut s.denied,
-                _ => &mut s.lost,
-            },
-        };
-        *counter += 1;
+        count(&mut self.summary, ended);
+        let s = &self.summary;
         let bad = s.failed + s.unreachable + s.denied + s.lost;
         self.give_up |= self.limit.is_some_and(|limit| bad as usize >= limit);
     }
+}
+
+/// Counts the end of a node.
+pub(crate) fn count(s: &mut Summary, ended: &Ended) {
+    let counter = match (&ended.failure, &ended.exit) {
+        (None, None | Some(Exit::Status(0))) => &mut s.ok,
+        (None, Some(_)) => &mut s.failed,
+        (Some(f), _) => match (&f.phase, f.code.as_str()) {
+            (_, "cancelled") => &mut s.cancelled,
+            (Phase::Exec, "timeout") => &mut s.failed,
+            (Phase::Resolve | Phase::Dial | Phase::Handshake | Phase::HostKey, _) => {
+                &mut s.unreachable
+            }
+            (Phase::Auth, _) => &mut s.denied,
+            _ => &mut s.lost,
+        },
+    };
+    *counter += 1;
 }
 
 /// Milliseconds for the wire.

@@ -2,13 +2,16 @@
 
 use crate::descriptor::{Gone, Writer};
 use crate::engine::Engine;
+use crate::record::Record;
+use crate::run::Outlet;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::ExecParams;
-use bssh_protocol::link::{Link, StreamSender};
+use bssh_protocol::link::StreamSender;
 use bssh_protocol::stream::{Sink, StreamId};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// Opens descriptors by number: the core's entry point knows which were inherited.
 pub(crate) type Adopt = dyn Fn(i32) -> std::io::Result<OwnedFd> + Send + Sync;
@@ -32,6 +35,7 @@ enum Target {
 /// One node's end of a sink.
 pub(crate) enum Out {
     Stream(StreamSender),
+    Record { record: Arc<Record>, index: u32, stderr: bool },
     Write(Writer),
     Discard,
 }
@@ -57,17 +61,20 @@ impl Sinks {
     }
 
     /// One node's ends: stdout, and stderr unless it is merged.
-    pub(crate) fn node(&self, link: &Link) -> (Out, Option<Out>) {
-        let stdout = self.out(&self.stdout, link);
+    pub(crate) fn node(&self, to: &Outlet, index: u32) -> (Out, Option<Out>) {
+        let stdout = self.out(&self.stdout, to, (index, false));
         match self.stderr {
             Target::Merge => (stdout, None),
-            _ => (stdout, Some(self.out(&self.stderr, link))),
+            _ => (stdout, Some(self.out(&self.stderr, to, (index, true)))),
         }
     }
 
-    fn out(&self, target: &Target, link: &Link) -> Out {
+    fn out(&self, target: &Target, to: &Outlet, (index, stderr): (u32, bool)) -> Out {
         match target {
-            Target::Stream => Out::Stream(link.new_sender(self.window)),
+            Target::Stream => match to {
+                Outlet::Link(link) => Out::Stream(link.new_sender(self.window)),
+                Outlet::Record(record) => Out::Record { record: record.clone(), index, stderr },
+            },
             Target::Write(writer) => Out::Write(writer.clone()),
             Target::Discard | Target::Merge => Out::Discard,
         }
@@ -124,6 +131,10 @@ impl Out {
     pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), Gone> {
         match self {
             Out::Stream(sender) => sender.write(bytes).await.map_err(|_| Gone),
+            Out::Record { record, index, stderr } => {
+                record.output(*index, *stderr, &bytes);
+                Ok(())
+            }
             Out::Write(writer) => writer.write(bytes).await,
             Out::Discard => Ok(()),
         }
@@ -139,7 +150,7 @@ impl Out {
             Out::Write(writer) => {
                 let _ = writer.flush().await;
             }
-            Out::Discard => {}
+            Out::Discard | Out::Record { .. } => {}
         }
     }
 }

@@ -4,10 +4,10 @@
 //! A child core keeps none. One that was idle for a while is asked whether it still works before
 //! it is given out; one that does not answer is closed, and the command dials anew.
 
-use crate::pool::Hop;
+use crate::pool::{Hop, Lease};
 use bssh_ssh::Connection;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// Idle for longer, a connection is tried before it is used: the machine may have slept, or have
@@ -23,6 +23,8 @@ const IN_ALL: usize = 4096;
 /// What is kept.
 pub(crate) struct Stock {
     linger: Duration,
+    /// What is in use, for those who ask.
+    used: Mutex<HashMap<String, Vec<Weak<Lease>>>>,
     idle: Mutex<HashMap<String, Vec<Idle>>>,
 }
 
@@ -34,7 +36,7 @@ struct Idle {
 
 impl Stock {
     pub(crate) fn new(linger: Duration) -> Arc<Stock> {
-        Arc::new(Stock { linger, idle: Mutex::default() })
+        Arc::new(Stock { linger, used: Mutex::default(), idle: Mutex::default() })
     }
 
     pub(crate) fn lingers(&self) -> bool {
@@ -43,6 +45,34 @@ impl Stock {
 
     fn idle(&self) -> MutexGuard<'_, HashMap<String, Vec<Idle>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn used(&self) -> MutexGuard<'_, HashMap<String, Vec<Weak<Lease>>>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection is in use. Only kept where somebody may ask later.
+    pub(crate) fn note(&self, key: &str, lease: &Arc<Lease>) {
+        if self.lingers() {
+            let mut used = self.used();
+            let along = used.entry(key.to_owned()).or_default();
+            along.retain(|lease| lease.strong_count() > 0);
+            along.push(Arc::downgrade(lease));
+        }
+    }
+
+    /// What is in use along a route, and how many wait.
+    pub(crate) fn along(&self, key: &str) -> (Vec<Arc<Lease>>, usize) {
+        let used = self.used().get(key).cloned().unwrap_or_default();
+        let idle = self.idle().get(key).map_or(0, Vec::len);
+        (used.iter().filter_map(Weak::upgrade).collect(), idle)
+    }
+
+    /// Closes what waits along a route, and gives what is in use.
+    pub(crate) fn retire(&self, key: &str) -> Vec<Arc<Lease>> {
+        let idle = self.idle().remove(key);
+        drop(idle);
+        self.along(key).0
     }
 
     /// Keeps a connection, or closes it.
@@ -93,6 +123,7 @@ impl Stock {
 
     /// Closes what is over or was not used for long enough; when the next one is due.
     pub(crate) fn sweep(&self, now: Instant) -> Option<Instant> {
+        self.used().retain(|_, along| along.iter().any(|lease| lease.strong_count() > 0));
         let mut over = Vec::new();
         let mut all = self.idle();
         all.retain(|_, kept| {

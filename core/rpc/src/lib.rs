@@ -5,6 +5,7 @@
 //! frontend that comes there; `methods` says which method calls what; `log` writes remarks to stderr. Every descriptor a
 //! frontend lends is adopted in `inherit`, the only unsafe code of the workspace.
 
+mod across;
 mod claim;
 mod daemon;
 mod house;

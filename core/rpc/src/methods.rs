@@ -1,5 +1,6 @@
 //! Which method calls what. A handler is a few lines: the engine does the work.
 
+use crate::across;
 use crate::house::{Ending, House};
 use crate::log;
 use bssh_engine::{Caller, Engine};
@@ -20,7 +21,7 @@ pub(crate) struct Context {
     /// Set by `initialize`.
     caller: OnceLock<Caller>,
     /// The link's number.
-    number: u64,
+    pub(crate) number: u64,
     house: Arc<House>,
 }
 
@@ -50,6 +51,7 @@ pub(crate) fn service(engine: &Arc<Engine>, number: u64, house: Arc<House>) -> R
     connections(&mut module);
     agent(&mut module);
     gate(&mut module);
+    across::register_all(&mut module);
     Router::new(module)
 }
 
@@ -69,9 +71,6 @@ fn core(module: &mut RpcModule<Context>) {
         call.then(async move { link.close() });
         Ok(Empty {})
     });
-    register::<m::LinkListAll, _, _, _>(module, |c, _, _| async move {
-        Ok(c.engine.commons().list(c.number))
-    });
     register::<m::LogSetLevel, _, _, _>(module, |c, _, p| async move { set_log_level(&c, &p) });
     register::<m::RpcDiscover, _, _, _>(module, |_, _, _| async move { Ok(schema::openrpc()) });
     register::<m::CorePing, _, _, _>(module, |_, _, _| async move {
@@ -88,10 +87,6 @@ fn core(module: &mut RpcModule<Context>) {
             idle_ms: c.house.idle.map(millis),
         })
     });
-    register::<m::CoreStats, _, _, _>(
-        module,
-        |c, _, _| async move { Ok(c.engine.stats(c.caller()?)) },
-    );
 }
 
 fn nodes(module: &mut RpcModule<Context>) {
@@ -135,7 +130,7 @@ fn forwards(module: &mut RpcModule<Context>) {
     });
     register::<m::ForwardList, _, _, _>(
         module,
-        |c, _, _| async move { Ok(c.engine.forward_list()) },
+        |c, _, p| async move { Ok(c.engine.forward_list(&p)) },
     );
 }
 
@@ -148,22 +143,22 @@ fn ptys(module: &mut RpcModule<Context>) {
         Ok(opened)
     });
     register::<m::PtyWriteInput, _, _, _>(module, |c, _, p| async move {
-        c.engine.pty_write(p).await.map(|()| Empty {})
+        c.engine.pty_write(c.caller()?, p).await.map(|()| Empty {})
     });
     register::<m::PtyResizeTo, _, _, _>(module, |c, _, p| async move {
         c.engine.pty_resize(&p).await.map(|()| Empty {})
     });
     register::<m::PtyAttachView, _, _, _>(module, |c, call, p| async move {
-        let attached = c.engine.pty_attach(&p)?;
-        call.then(c.engine.clone().pty_begin(p.pty, attached.output));
+        let attached = c.engine.pty_attach(c.caller()?, &p)?;
+        call.then(c.engine.clone().pty_begin(call.link.clone(), p.pty, attached.output));
         Ok(attached)
     });
     register::<m::PtyDetach, _, _, _>(module, |c, _, p| async move {
-        c.engine.pty_detach(&p).map(|()| Empty {})
+        c.engine.pty_detach(c.caller()?, &p).map(|()| Empty {})
     });
     register::<m::PtyTakeInput, _, _, _>(module, |c, call, p| async move {
-        let input = c.engine.pty_take_input(&p)?;
-        call.then(c.engine.clone().pty_begin(p.pty, p.output));
+        let input = c.engine.pty_take_input(c.caller()?, &p)?;
+        call.then(c.engine.clone().pty_begin(call.link.clone(), p.pty, p.output));
         Ok(input)
     });
     register::<m::PtyClose, _, _, _>(module, |c, _, p| async move {
@@ -202,10 +197,6 @@ fn sessions(module: &mut RpcModule<Context>) {
         c.engine.session_close(&p).map(|()| Empty {})
     });
     register::<m::SessionInfo, _, _, _>(module, |c, _, p| async move { c.engine.session_info(&p) });
-    register::<m::SessionListAll, _, _, _>(
-        module,
-        |c, _, _| async move { Ok(c.engine.session_list()) },
-    );
     register::<m::JobStartIn, _, _, _>(
         module,
         |c, _, p| async move { c.engine.job_start(p).await },
@@ -400,6 +391,7 @@ fn initialize(
     if let Some(environment) = params.environment {
         context.engine.set_environment(environment);
     }
+    context.engine.set_kind(&params.client.kind);
     context.engine.commons().introduce(context.number, params.client);
     call.greeted(params.strict);
     Ok(InitializeResult {

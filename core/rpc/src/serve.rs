@@ -49,7 +49,7 @@ pub(crate) async fn serve(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let _ignored = signal(SignalKind::hangup())?;
-    let commons = Commons::new(environment, wishes.linger);
+    let commons = Commons::shared(environment, wishes.linger);
     let house = House::shared(claim.socket().to_owned(), wishes.idle);
     let mut links = JoinSet::new();
     let numbers = AtomicU64::new(1);

@@ -11,7 +11,6 @@ use rustix::fs::{FileType, fstat};
 use rustix::io::fcntl_dupfd_cloexec;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
@@ -33,7 +32,7 @@ pub(crate) async fn serve(environment: Environment) -> io::Result<()> {
     }
     let mut terminate = signal(SignalKind::terminate())?;
     // A child's connections end with it.
-    let commons = Commons::new(environment, Duration::ZERO);
+    let commons = Commons::single(environment);
     let engine = Engine::new(commons.clone(), Box::new(inherit::adopt));
     commons.join(ONLY, &engine);
     let house = House::single();

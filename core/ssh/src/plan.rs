@@ -31,7 +31,7 @@ pub struct ConnectPlan {
 }
 
 /// The surroundings of programs started in somebody's name.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct Children {
     pub cwd: PathBuf,
     pub vars: BTreeMap<String, String>,

@@ -6,7 +6,7 @@
 
 use crate::agent_args::AgentArgs;
 use crate::named::{RunIn, SessionVerb};
-use crate::shared_verbs::SharedVerb;
+use crate::shared_verbs::{SharedArgs, SharedVerb};
 use crate::verbs::{AgentVerb, ForwardVerb, GateVerb, NodesVerb};
 use bssh_protocol::exec::Threshold;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -110,10 +110,8 @@ pub(crate) struct ConnectArgs {
     /// Give up connecting after this long (10, 1.5s, 2m)
     #[arg(long, value_name = "TIME", value_parser = duration, global = true)]
     pub connect_timeout: Option<Duration>,
-    /// Keep a shared core and its connections for this long after the command (10m, yes: for ever,
-    /// no: a core of its own) [BSSH_PERSIST, core.persist]
-    #[arg(long, value_name = "TIME", value_parser = crate::persist::parse, global = true)]
-    pub persist: Option<bssh_client::Persist>,
+    #[command(flatten)]
+    pub shared: SharedArgs,
     /// A terminal on each node, keys to all of them (Ctrl-] ? shows what can be done); without a
     /// command the login shell. Twice: also where there is no terminal here
     #[arg(short = 't', action = clap::ArgAction::Count, global = true)]

@@ -6,7 +6,8 @@ use crate::last::LastRun;
 use crate::output::Style;
 use crate::request::{self, Mode, Terminals};
 use crate::shared_verbs::SharedVerb;
-use crate::{Around, Interactive, exit, files, named, persist, print, say, terminals, tui};
+use crate::verbs::ForwardVerb;
+use crate::{Around, Interactive, exit, files, last, named, persist, print, say, terminals, tui};
 use bssh_client::{Core, Persist, Start};
 use bssh_protocol::handshake::ClientInfo;
 use bssh_protocol::methods::GroupList;
@@ -21,6 +22,10 @@ use std::time::Duration;
 /// How long a core may take to end after its last answer.
 const LEAVE: Duration = Duration::from_secs(2);
 
+/// How long a shared core stays that was started for a detached job, after its end: long enough
+/// to ask for its output.
+const DETACHED: Persist = Persist::For(Some(Duration::from_secs(3600)));
+
 /// Runs a command of the cluster grammar, with a core that was started already or a new one.
 pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>) -> u8 {
     let mut args = match parse(words) {
@@ -30,6 +35,10 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
     let last = around.environment.state.as_deref().map(LastRun::new);
     for expr in args.exprs_mut() {
         *expr = last.as_ref().map_or_else(|| expr.clone(), |last| last.expand(expr));
+    }
+    if args.connect.shared.detach && !can_go_on_alone(&args) {
+        say("bssh: --detach is for commands, pings, transfers and forwards");
+        return exit::USAGE;
     }
     match &args.subcommand {
         Some(Sub::Completions { shell }) => return completions(*shell),
@@ -63,10 +72,27 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
         },
     };
     let ui = ui(&args, around, last);
-    let status = dispatch(&args, &core, &ui, &around.environment.term).await;
+    let status = match job_sets(&mut args, &core, around).await {
+        Ok(()) => dispatch(&args, &core, &ui, &around.environment.term).await,
+        Err(status) => status,
+    };
     // The status is known; a core that hangs must not hold it back.
     let _ = tokio::time::timeout(LEAVE, core.close()).await;
     status
+}
+
+/// A shared core can finish it without us.
+fn can_go_on_alone(args: &Args) -> bool {
+    matches!(
+        &args.subcommand,
+        None | Some(
+            Sub::Exec { .. }
+                | Sub::Ping
+                | Sub::Upload(_)
+                | Sub::Download(_)
+                | Sub::Forward { verb: ForwardVerb::Add { .. } }
+        )
+    )
 }
 
 /// What is asked of the shared core needs one that runs, and never a child.
@@ -74,7 +100,29 @@ async fn shared(verb: &SharedVerb, args: &Args, around: &Around) -> u8 {
     let json = args.output.json.is_some();
     match verb {
         SharedVerb::Core { verb } => commands::shared::core(verb, json, starting(around)).await,
+        SharedVerb::Log { last } => match start(args, around).await {
+            Ok(core) => commands::shared::log(&core, *last, json).await,
+            Err(status) => status,
+        },
+        SharedVerb::Job { verb } => {
+            let core = match commands::shared::running(starting(around)).await {
+                Ok(core) => core,
+                Err(status) => return status,
+            };
+            let ui = ui(args, around, None);
+            let terminals = Terminals { stdin: true, stdout: ui.style.out_terminal };
+            let how = request::how(args, terminals);
+            commands::job::job(&core, verb, how, &ui).await
+        }
     }
+}
+
+/// Puts the nodes of jobs (`@job:3.failed`) in their places.
+async fn job_sets(args: &mut Args, core: &Core, around: &Around) -> Result<(), u8> {
+    for expr in args.exprs_mut().filter(|expr| expr.contains("@job:")) {
+        *expr = last::expand_jobs(expr, core, around.environment.state.as_deref()).await?;
+    }
+    Ok(())
 }
 
 /// What needs the shared core: a command in a session (started if need be), or a look at them.
@@ -177,6 +225,7 @@ async fn dispatch(args: &Args, core: &Core, ui: &Ui, term: &str) -> u8 {
     let terminals =
         Terminals { stdin: std::io::stdin().is_terminal(), stdout: ui.style.out_terminal };
     match request::request(args, words.map(Vec::as_slice), terminals, term) {
+        Ok(request) if args.connect.shared.detach => commands::job::detach(core, request).await,
         Ok(request) if request.view.mode == Mode::Tui => tui::tui(core, request, ui).await,
         Ok(request) => commands::exec(core, request, ui).await,
         Err(why) => wrong(&why),
@@ -223,7 +272,16 @@ fn wanted(args: &Args, around: &Around) -> Result<Option<Persist>, u8> {
         say(&format!("bssh: {why}"));
         exit::USAGE
     });
-    Ok(args.connect.persist.or(said?))
+    let wanted = args.connect.shared.persist.or(said?);
+    match wanted {
+        // A job without a core would have no home.
+        None | Some(Persist::IfThere) if args.connect.shared.detach => Ok(Some(DETACHED)),
+        Some(Persist::Never) if args.connect.shared.detach => {
+            say("bssh: --detach needs a shared core, which --persist or BSSH_PERSIST rules out");
+            Err(exit::USAGE)
+        }
+        wanted => Ok(wanted),
+    }
 }
 
 fn starting(around: &Around) -> Start {

@@ -71,6 +71,8 @@ pub(crate) struct FileRequest {
     pub json: Option<Json>,
     pub quiet: bool,
     pub verbose: bool,
+    /// The shared core goes on alone.
+    pub detach: bool,
 }
 
 /// # Errors
@@ -134,7 +136,8 @@ pub(crate) fn request(args: &Args, files: &FileArgs, up: bool) -> Result<FileReq
         ..TransferParams::default()
     };
     let o = &args.output;
-    Ok(FileRequest { params, json: o.json, quiet: o.quiet, verbose: o.verbose > 0 })
+    let detach = args.connect.shared.detach;
+    Ok(FileRequest { params, json: o.json, quiet: o.quiet, verbose: o.verbose > 0, detach })
 }
 
 /// Why there is no `--relay`.

@@ -78,6 +78,8 @@ const SUBCOMMANDS: &[&str] = &[
     "gate",
     "agent",
     "core",
+    "job",
+    "log",
     "sftp",
     "run",
     "session",
@@ -85,7 +87,7 @@ const SUBCOMMANDS: &[&str] = &[
 
 /// Subcommands that are reserved and not built yet; `demo` never comes here from an executable
 /// that has it.
-const ABSENT: &[&str] = &["demo", "job", "cache-stats"];
+const ABSENT: &[&str] = &["demo", "cache-stats"];
 
 /// Flags of the cluster grammar that are reserved and not built yet.
 const ABSENT_FLAGS: &[(&str, &str)] = &[

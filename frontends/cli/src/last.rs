@@ -4,7 +4,11 @@
 //! the state directory, one node a line. In an expression `@failed` becomes `^FILE`, which is
 //! what the core can read.
 
+use crate::{exit, say};
+use bssh_client::Core;
 use bssh_protocol::exec::{Ended, Phase};
+use bssh_protocol::job::JobNodes;
+use bssh_protocol::methods::JobNodesOf;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -75,6 +79,40 @@ impl LastRun {
         }
         Ok(())
     }
+}
+
+/// Replaces `@job:ID` and `@job:ID.ok|failed|unreachable` in an expression by the nodes of that
+/// job, in a file the core can read.
+///
+/// # Errors
+/// The status, after saying what is wrong.
+pub(crate) async fn expand_jobs(
+    expr: &str,
+    core: &Core,
+    state: Option<&Path>,
+) -> Result<String, u8> {
+    let mut out = String::new();
+    let mut rest = expr;
+    while let Some((before, after)) = rest.split_once("@job:") {
+        let name = after.split(SEPARATORS).next().unwrap_or_default();
+        let (job, which) = name.split_once('.').unwrap_or((name, ""));
+        let wrong = |why: String| {
+            say(&format!("bssh: @job:{name}: {why}"));
+            exit::USAGE
+        };
+        let job = job.parse().map_err(|_| wrong("want the number of a job".to_owned()))?;
+        let params = JobNodes { job, which: which.to_owned() };
+        let nodes = core.call::<JobNodesOf>(&params).await.map_err(|e| wrong(e.to_string()))?;
+        let dir = state.ok_or_else(|| wrong("there is no home to keep it in".to_owned()))?;
+        let dir = dir.join("bssh/last");
+        let file = dir.join(format!("job-{name}"));
+        let text: String = nodes.nodes.iter().map(|node| format!("{node}\n")).collect();
+        let kept = fs::create_dir_all(&dir).and_then(|()| fs::write(&file, text));
+        kept.map_err(|e| wrong(format!("{}: {e}", file.display())))?;
+        out.push_str(&format!("{before}^{}", file.display()));
+        rest = after.get(name.len()..).unwrap_or_default();
+    }
+    Ok(out + rest)
 }
 
 /// What may stand between names.

@@ -103,11 +103,19 @@ pub(crate) fn request(
         agent: args.connect.agent.settings(),
         ..ExecParams::default()
     };
-    let rule = match run.greatest {
+    Ok(Request { params, view, rule: rule(args) })
+}
+
+/// How a run that goes on already is shown, and what its end is for the shell.
+pub(crate) fn how(args: &Args, terminals: Terminals) -> (ViewPlan, ExitRule) {
+    (view(args, true, terminals), rule(args))
+}
+
+fn rule(args: &Args) -> ExitRule {
+    match args.run.greatest {
         true => ExitRule::Max,
-        false => run.exit_code.unwrap_or(ExitRule::Default),
-    };
-    Ok(Request { params, view, rule })
+        false => args.run.exit_code.unwrap_or(ExitRule::Default),
+    }
 }
 
 /// A terminal for a command where there is none here (`-tt`).

@@ -9,17 +9,18 @@ use crate::pty::{Pty, Ptys};
 use crate::run::{Run, Runs, Windows, window_for};
 use crate::service::Frontend;
 use crate::sessions::{Queue, SessionEvent, Sessions};
-use crate::shared::{self, Passing, Persist};
+use crate::shared;
 use crate::sync::Syncs;
 use crate::tasks::Tasks;
 use crate::transfer::{Transfer, Transfers};
 use bssh_protocol::error::{CallError, Kind};
-use bssh_protocol::exec::ExecParams;
+use bssh_protocol::exec::{ExecParams, ExecStarted};
 use bssh_protocol::handshake::{
     ClientCapabilities, ClientInfo, InitializeParams, InitializeResult, LEVEL, MAJOR, Offer,
 };
+use bssh_protocol::job::JobAttach;
 use bssh_protocol::link::{Link, LinkTask, Notification, Options};
-use bssh_protocol::methods::{ExecStart, Initialize, Method, TransferStart};
+use bssh_protocol::methods::{ExecStart, Initialize, JobAttachTo, Method, TransferStart};
 use bssh_protocol::pty::PtyOpenParams;
 use bssh_protocol::stream::{Sink, Source};
 use bssh_protocol::transfer::TransferParams;
@@ -28,14 +29,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 
 /// How long what a dead core has written may take to be read.
 const DRAIN: Duration = Duration::from_secs(1);
-/// How long a shared core that is there may take to shake hands; then a child is started.
-const ANSWER: Duration = Duration::from_secs(1);
 /// Events that wait to be taken.
 const EVENTS: usize = 1024;
 /// The fanout of a run that names none.
@@ -65,7 +63,7 @@ pub struct Start {
 }
 
 impl Start {
-    fn again(&self) -> Start {
+    pub(crate) fn again(&self) -> Start {
         Start {
             program: self.program.clone(),
             log_level: self.log_level.clone(),
@@ -125,7 +123,7 @@ pub enum Error {
 }
 
 /// What a link to a core is made of.
-enum Carrier {
+pub(crate) enum Carrier {
     Child(Child),
     /// The user's shared core, which must be told our surroundings.
     Shared,
@@ -138,7 +136,7 @@ pub struct Core {
     link: Link,
     pub(crate) handles: Handles,
     lost: watch::Receiver<Option<Lost>>,
-    lent: Option<Lent>,
+    pub(crate) lent: Option<Lent>,
     hello: InitializeResult,
     events: Mutex<Option<mpsc::Receiver<Notification>>>,
 }
@@ -184,69 +182,6 @@ impl Core {
         Ok(core)
     }
 
-    /// The core a frontend should use: the user's shared one if it is wanted and there, else a
-    /// child. The shared one is told our environment, and uses our own stdin, stdout and stderr
-    /// if they are lent. [`Core::is_shared`] tells which it is.
-    ///
-    /// # Errors
-    /// As [`Core::start`]; and why there is no shared core, if one was to be started.
-    pub async fn obtain(start: Start, persist: Persist) -> Result<Core, Error> {
-        // A core that was named is wanted, and no other.
-        if persist == Persist::Never || start.program.is_some() {
-            return Core::start(start).await;
-        }
-        match (shared::find().await, persist) {
-            (Ok(Some(socket)), _) => match Core::attach_shared(socket, &start, ANSWER).await {
-                // One that hangs must not hang us.
-                Err(Error::Silent(_) | Error::Ended(_)) if persist == Persist::IfThere => {}
-                attached => return attached,
-            },
-            (Err(why), Persist::For(_)) => return Err(Error::Shared(why)),
-            (Ok(None), Persist::For(stay)) => {
-                let program = own_program()?;
-                shared::start(&program, stay).await.map_err(Error::Shared)?;
-                let found = shared::find().await.map_err(Error::Shared)?;
-                let socket = found.ok_or_else(|| Error::Shared("it has gone".to_owned()))?;
-                return Core::attach_shared(socket, &start, start.timeout).await;
-            }
-            _ => {}
-        }
-        Core::start(start).await
-    }
-
-    /// The user's shared core, if one runs.
-    ///
-    /// # Errors
-    /// As [`Core::obtain`].
-    pub async fn running(start: Start) -> Result<Option<Core>, Error> {
-        match shared::find().await.map_err(Error::Shared)? {
-            Some(socket) => Core::attach_shared(socket, &start, start.timeout).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    async fn attach_shared(
-        socket: UnixStream,
-        start: &Start,
-        timeout: Duration,
-    ) -> Result<Core, Error> {
-        let ends = || {
-            let socket = socket.into_std()?;
-            let descriptors = match start.lend_stdio {
-                true => Some(child::copies()?),
-                false => None,
-            };
-            let reader = UnixStream::from_std(socket.try_clone()?)?;
-            Ok((reader, Passing { socket: UnixStream::from_std(socket)?, descriptors }))
-        };
-        let (reader, writer) = ends().map_err(|e: std::io::Error| Error::Shared(e.to_string()))?;
-        let start = Start { timeout, ..start.again() };
-        let lent = start.lend_stdio.then_some(shared::LENT);
-        let mut core = Core::shake_hands(reader, writer, Carrier::Shared, start).await?;
-        core.lent = lent;
-        Ok(core)
-    }
-
     /// Others may use this core, and it outlives us.
     pub fn is_shared(&self) -> bool {
         self.hello.capabilities.shared
@@ -264,7 +199,7 @@ impl Core {
         Core::shake_hands(reader, writer, Carrier::Given, start).await
     }
 
-    async fn shake_hands(
+    pub(crate) async fn shake_hands(
         reader: impl AsyncRead + Send + Unpin + 'static,
         writer: impl AsyncWrite + Send + Unpin + 'static,
         carrier: Carrier,
@@ -373,6 +308,27 @@ impl Core {
         }
     }
 
+    /// Starts a run without following it; for one that outlives this link.
+    ///
+    /// # Errors
+    /// As [`Core::exec`].
+    pub async fn launch(&self, mut params: ExecParams) -> Result<ExecStarted, CallError> {
+        self.lend(&mut params);
+        self.call::<ExecStart>(&params).await
+    }
+
+    /// Follows a recorded run as if it had been started here; dropping it ends nothing.
+    ///
+    /// # Errors
+    /// `handle.unknown`; a run whose output went to another frontend.
+    pub async fn attach_job(&self, mut params: JobAttach) -> Result<Run, CallError> {
+        let output = *params.window.get_or_insert_with(|| window_for(FANOUT));
+        let windows = Windows { output, stdin: self.hello.limits.window };
+        let (link, runs) = (self.link.clone(), self.handles.runs.clone());
+        let seen = move |started| runs.open(&link, started, windows).watched();
+        self.link.call_then::<JobAttachTo, _>(&params, seen).await
+    }
+
     /// The sessions of this link. One consumer at a time takes their events.
     pub fn sessions(&self) -> Sessions {
         Sessions::new(self.link.clone(), self.handles.sessions.clone())
@@ -441,7 +397,7 @@ impl Drop for Core {
     }
 }
 
-fn own_program() -> Result<PathBuf, Error> {
+pub(crate) fn own_program() -> Result<PathBuf, Error> {
     std::env::current_exe().map_err(|source| {
         let program = PathBuf::from("of this executable");
         Error::Spawn { program, source }

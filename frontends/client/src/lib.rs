@@ -22,12 +22,13 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Reading order: `core` (start, call, end), `child` (the process), `shared` (the core others
-//! use, too), `run` (one command over many nodes), `sessions` (shell states), `pty` (a terminal),
+//! Reading order: `core` (start, call, end), `child` (the process), `obtain` and `shared` (the
+//! core others use, too), `run` (one command over many nodes), `sessions` (shell states), `pty` (a terminal),
 //! `transfer` and `tasks` (files), `sync` (trees kept the same), `prompter` (questions to a person).
 
 mod child;
 mod core;
+mod obtain;
 mod prompter;
 mod pty;
 mod run;

@@ -59,6 +59,8 @@ pub struct Run {
     queue: Arc<Queue>,
     stdin: Option<StreamSender>,
     over: bool,
+    /// It ends when it is dropped.
+    owned: bool,
 }
 
 /// The runs of a link.
@@ -109,6 +111,12 @@ impl Run {
         None
     }
 
+    /// Somebody else's run, which goes on when we look away.
+    pub(crate) fn watched(mut self) -> Run {
+        self.owned = false;
+        self
+    }
+
     /// The sending end of stdin, once, if the run was started with `stdin: stream`.
     pub fn stdin(&mut self) -> Option<StreamSender> {
         self.stdin.take()
@@ -148,7 +156,7 @@ impl Drop for Run {
     fn drop(&mut self) {
         let run = self.started.run;
         let known = lock(&self.runs.open).remove(&run).is_some();
-        if known && !self.over {
+        if known && !self.over && self.owned {
             self.link.ask::<ExecCancel>(&CancelRun { run, nodes: Vec::new() });
         }
     }
@@ -169,7 +177,15 @@ impl Runs {
         });
         lock(&self.open).insert(started.run, queue.clone());
         let stdin = started.stdin.map(|id| link.sender(id, windows.stdin));
-        Run { started, link: link.clone(), runs: self.clone(), queue, stdin, over: false }
+        Run {
+            started,
+            link: link.clone(),
+            runs: self.clone(),
+            queue,
+            stdin,
+            over: false,
+            owned: true,
+        }
     }
 
     pub(crate) fn node(&self, link: &Link, event: ExecNode) {

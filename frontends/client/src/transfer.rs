@@ -71,6 +71,12 @@ impl Transfer {
         None
     }
 
+    /// Looks away; it goes on as long as the link, or longer if that keeps it.
+    pub fn leave(mut self) -> TransferId {
+        self.over = true;
+        self.started.transfer
+    }
+
     /// Gives up what is under way; `Done` still comes.
     ///
     /// # Errors

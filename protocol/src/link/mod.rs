@@ -293,6 +293,11 @@ impl Link {
         self.shared.closing.notify_one();
     }
 
+    /// Both are the same link.
+    pub fn is(&self, other: &Link) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// The link is over: nothing can be sent any more.
     pub fn has_ended(&self) -> bool {
         self.shared.ended.load(Relaxed)

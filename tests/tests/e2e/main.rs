@@ -22,8 +22,11 @@
 //! - `agents`: the local agent on a node.
 //! - `gates`: the gate, with git behind it.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
+//! - `jobs`: detached runs, read and waited for by others; warm connections of ssh's own flags.
 //! - `sftp`: `bssh sftp` beside OpenSSH's sftp.
 //! - `shared`: the core that frontends share: one per user, warm connections, strict about its place.
+//! - `shared_life`: the shared core killed, asked by two terminals, told secrets; its journal.
+//! - `shared_views`: several frontends at once: one terminal for two, and one that hangs.
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
 //! - `prompts`: who is asked for a passphrase, and where.
 //! - `terminal`: the person's terminal, in order again whatever happens.
@@ -47,6 +50,7 @@ mod files;
 mod forwards;
 mod fs;
 mod gates;
+mod jobs;
 mod jump;
 mod kill;
 mod main_job;
@@ -61,6 +65,8 @@ mod repl_faults;
 mod session;
 mod sftp;
 mod shared;
+mod shared_life;
+mod shared_views;
 mod ssh_options;
 mod sync;
 mod sync_faults;

@@ -79,11 +79,6 @@ impl Keyword {
         self
     }
 
-    const fn without_effect(mut self) -> Keyword {
-        self.class = Class::Ignored;
-        self
-    }
-
     const fn refused(mut self, when: fn(&[String]) -> bool) -> Keyword {
         self.class = Class::Refused(when);
         self
@@ -241,8 +236,7 @@ pub(super) static KEYWORDS: [Keyword; 103] = [
     computed("canonicalizehostname", CANONICALIZE, "false", "Complete names with CanonicalDomains before matching again."),
     applied("checkhostip", YES_NO, "no", |o, v| o.check_host_ip = set::yes(v), "Check the address in known_hosts too."),
     applied("compression", COMPRESSION, "no", |o, v| o.compression = set::yes(v), "Compress."),
-    applied("controlmaster", MASTER, "false", set::control_master, "Share the connection with later commands; not shared, auto opens a connection of its own.")
-        .warned(|v| matches!(v.first().map(String::as_str), Some("true" | "ask"))),
+    applied("controlmaster", MASTER, "false", set::control_master, "With ControlPath: the connection is the shared core's; ask is as yes, auto or no."),
     ignored("enablesshkeysign", YES_NO, "no", "Only for HostbasedAuthentication."),
     applied("clearallforwardings", YES_NO, "no", |o, v| o.clear_all_forwardings = set::yes(v), "Forget all forwards set so far."),
     applied("exitonforwardfailure", YES_NO, "no", |o, v| o.exit_on_forward_failure = set::yes(v), "End when a forward cannot be set up."),
@@ -290,7 +284,7 @@ pub(super) static KEYWORDS: [Keyword; 103] = [
     applied("bindaddress", TEXT, "", |o, v| o.bind_address = set::some(v), "Local address to connect from."),
     applied("bindinterface", TEXT, "", |o, v| o.bind_interface = set::some(v), "Local interface to connect from."),
     applied("ciphers", Kind::Algorithms(&CIPHERS), "", |o, v| o.ciphers = Some(v.to_vec()), "Ciphers, in order of preference."),
-    applied("controlpath", TEXT, "", |o, v| o.control_path = set::path(v), "Socket of the shared connection; not used.").without_effect(),
+    applied("controlpath", TEXT, "", |o, v| o.control_path = set::path(v), "Keeps shared connections apart by name, no socket is made; none: no shared core."),
     applied("hostkeyalgorithms", Kind::Algorithms(&KEYS), "", |o, v| o.host_key_algorithms = Some(v.to_vec()), "Host key algorithms, in order of preference."),
     applied("hostkeyalias", TEXT, "", set::host_key_alias, "Name to look the host key up under."),
     ignored("hostbasedacceptedalgorithms", Kind::Algorithms(&KEYS), "", "Only for HostbasedAuthentication."),
@@ -329,7 +323,7 @@ pub(super) static KEYWORDS: [Keyword; 103] = [
     applied("connecttimeout", TIME, "none", set::connect_timeout, "Time to connect in."),
     ignored("tunneldevice", Kind::Parse(special::tunnel_device), "any:any", "Only for Tunnel."),
     ignored("canonicalizepermittedcnames", Kind::Parse(special::permitted_cnames), "none", "CNAMEs to follow; not supported, names are completed but aliases not followed.").refused(is_on),
-    applied("controlpersist", Kind::Parse(special::control_persist), "no", set::control_persist, "How long the shared connection stays; not used.").without_effect(),
+    applied("controlpersist", Kind::Parse(special::control_persist), "no", set::control_persist, "How long a shared core started for it, and its connections, stay."),
     applied("escapechar", Kind::Parse(special::escape_char), "~", set::escape_char, "Escape character of terminals."),
     ignored("ipqos", Kind::Parse(special::ip_qos), "lowdelay throughput", "Traffic class."),
     applied("rekeylimit", Kind::Parse(special::rekey_limit), "0 0", set::rekey_limit, "Bytes and time after which keys are changed."),

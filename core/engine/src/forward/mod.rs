@@ -27,8 +27,8 @@ use crate::plan::Route;
 use acl::Acl;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::forward::{
-    Connections, ForwardEntry, ForwardEvent, ForwardId, ForwardKind, ForwardList, ForwardOpened,
-    ForwardParams, KickParams,
+    Connections, ForwardEntry, ForwardEvent, ForwardId, ForwardKind, ForwardList,
+    ForwardListParams, ForwardOpened, ForwardParams, KickParams,
 };
 use bssh_protocol::link::Link;
 use bssh_protocol::methods::ForwardStateEvent;
@@ -174,6 +174,7 @@ impl Engine {
             work,
             tasks: [serving.abort_handle(), telling.abort_handle()],
         };
+        self.commons.journal.note("forward", id, &format!("{} {bound}", route.plan.node));
         self.forwards.open().insert(id, forward);
         Ok(ForwardOpened { forward: id, bound })
     }
@@ -183,9 +184,10 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`.
     pub fn forward_close(&self, id: ForwardId) -> Result<(), CallError> {
-        let closed = self.forwards.open().remove(&id).map(drop).ok_or_else(|| unknown(id));
+        let of = |engine: &Engine| engine.forwards.open().remove(&id);
+        let closed = of(self).or_else(|| self.commons.engines().iter().find_map(|e| of(e)));
         self.commons.tell();
-        closed
+        closed.map(drop).ok_or_else(|| unknown(id))
     }
 
     /// `forward/connections`.
@@ -214,7 +216,7 @@ impl Engine {
     }
 
     /// `forward/list`.
-    pub fn forward_list(&self) -> ForwardList {
+    pub fn forward_list(&self, params: &ForwardListParams) -> ForwardList {
         let entry = |(id, f): (&ForwardId, &Forward)| {
             let traffic = &f.work.traffic;
             let (bytes_in, bytes_out) = traffic.bytes();
@@ -236,10 +238,17 @@ impl Engine {
                 error,
             }
         };
-        // One whose connection is lost for good has no task any more.
-        let mut open = self.forwards.open();
-        open.retain(|_, f| !f.is_over());
-        ForwardList { forwards: open.iter().map(entry).collect() }
+        let of = |engine: &Engine| -> Vec<ForwardEntry> {
+            // One whose connection is lost for good has no task any more.
+            let mut open = engine.forwards.open();
+            open.retain(|_, f| !f.is_over());
+            open.iter().map(entry).collect()
+        };
+        let forwards = match params.all {
+            true => self.commons.engines().iter().flat_map(|engine| of(engine)).collect(),
+            false => of(self),
+        };
+        ForwardList { forwards }
     }
 }
 

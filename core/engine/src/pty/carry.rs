@@ -48,6 +48,7 @@ pub(super) async fn carry(pty: &Pty, mut channel: Channel, seat: &Seat) {
         }
     }
     pty.tape.close();
+    let watched = pty.links();
     let mut views = std::mem::take(&mut *pty.tasks());
     let all = async { while views.join_next().await.is_some() {} };
     // The others are reset when their tasks are dropped.
@@ -62,6 +63,9 @@ pub(super) async fn carry(pty: &Pty, mut channel: Channel, seat: &Seat) {
         duration_ms: crate::run::millis(pty.begun.elapsed()),
     };
     let _ = pty.link.notify::<PtyExitedEvent>(&event).await;
+    for view in watched.iter().filter(|view| !view.link.is(&pty.link)) {
+        view.link.try_notify::<PtyExitedEvent>(&event);
+    }
 }
 
 async fn read(pty: &Pty, channel: &mut Channel, seat: &Seat) -> End {

@@ -37,7 +37,10 @@ use view::View;
 /// The most a pty keeps for later views, in bytes.
 const MOST_REPLAY: u64 = 16 << 20;
 
-/// Every pty of the core.
+/// A view, among those of its pty.
+type ViewId = u64;
+
+/// Every pty of a link.
 #[derive(Default)]
 pub(crate) struct Ptys {
     open: Mutex<BTreeMap<PtyId, Arc<Pty>>>,
@@ -65,8 +68,10 @@ pub(crate) struct Pty {
 struct Desk {
     cols: u32,
     rows: u32,
-    views: BTreeMap<StreamId, Arc<View>>,
-    owner: Option<StreamId>,
+    views: BTreeMap<ViewId, Arc<View>>,
+    /// The view numbered last.
+    last: ViewId,
+    owner: Option<ViewId>,
     /// The task that reads the owner's input.
     input: Option<tokio::task::AbortHandle>,
     ended: bool,
@@ -75,12 +80,6 @@ struct Desk {
 impl Ptys {
     fn open(&self) -> MutexGuard<'_, BTreeMap<PtyId, Arc<Pty>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn get(&self, id: PtyId) -> Result<Arc<Pty>, CallError> {
-        let unknown =
-            || CallError::new(Kind::HandleUnknown, format!("no pty {id}")).at("params.pty");
-        self.open().get(&id).cloned().ok_or_else(unknown)
     }
 
     pub(crate) fn has(&self, id: PtyId) -> bool {
@@ -136,8 +135,8 @@ impl Engine {
             closing: Notify::new(),
             begun: Instant::now(),
         });
-        let output = pty.show(params.window.unwrap_or(PTY_WINDOW), 0);
-        let input = pty.take_input(output);
+        let (view, output) = pty.show(&caller.link, params.window.unwrap_or(PTY_WINDOW), 0);
+        let input = pty.take_input(view, &caller.link);
         let opened = PtyOpened {
             pty: id,
             node: pty.node.clone(),
@@ -145,6 +144,7 @@ impl Engine {
             input,
             warnings: planner.warnings(),
         };
+        self.commons.journal.note("pty", id, &pty.node);
         self.ptys.open().insert(id, pty.clone());
         Ok(PreparedPty { opened, pty, channel, seat })
     }
@@ -152,7 +152,7 @@ impl Engine {
     /// Carries the bytes of a pty until it ends; run it once the answer is on its way.
     pub async fn pty_launch(self: Arc<Self>, prepared: PreparedPty) {
         let PreparedPty { opened, pty, channel, seat } = prepared;
-        if let Ok(view) = pty.view(opened.output) {
+        if let Ok((_, view)) = pty.view(&pty.link, opened.output) {
             view.begin();
         }
         let engine = self.clone();
@@ -202,11 +202,11 @@ impl Engine {
     /// `pty/write`.
     ///
     /// # Errors
-    /// `handle.unknown`; `handle.notOwner` when no view owns the input.
-    pub async fn pty_write(&self, params: PtyWrite) -> Result<(), CallError> {
-        let pty = self.ptys.get(params.pty)?;
-        if pty.desk().owner.is_none() {
-            let text = "no view owns the input; take it with pty/takeInput";
+    /// `handle.unknown`; `handle.notOwner` when no view of this link owns the input.
+    pub async fn pty_write(&self, caller: &Caller, params: PtyWrite) -> Result<(), CallError> {
+        let pty = self.pty(params.pty)?;
+        if !pty.desk().owner_is(&caller.link) {
+            let text = "no view of this link owns the input; take it with pty/takeInput";
             return Err(CallError::new(Kind::HandleNotOwner, text).at("params.pty"));
         }
         let bytes = match (params.data, params.text) {
@@ -226,7 +226,7 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`.
     pub async fn pty_resize(&self, params: &PtyResize) -> Result<(), CallError> {
-        let pty = self.ptys.get(params.pty)?;
+        let pty = self.pty(params.pty)?;
         let (cols, rows) = (params.cols, params.rows);
         {
             let mut desk = pty.desk();
@@ -241,7 +241,9 @@ impl Engine {
         };
         // A channel that has ended says so when it is read.
         let _ = pty.writer.window_change(&size).await;
-        let _ = pty.link.notify::<PtyResizedEvent>(&PtyResized { pty: pty.id, cols, rows }).await;
+        for view in pty.links() {
+            view.link.try_notify::<PtyResizedEvent>(&PtyResized { pty: pty.id, cols, rows });
+        }
         Ok(())
     }
 
@@ -249,8 +251,12 @@ impl Engine {
     ///
     /// # Errors
     /// `handle.unknown`; `replay.expired`.
-    pub fn pty_attach(&self, params: &PtyAttach) -> Result<PtyAttached, CallError> {
-        let pty = self.ptys.get(params.pty)?;
+    pub fn pty_attach(
+        &self,
+        caller: &Caller,
+        params: &PtyAttach,
+    ) -> Result<PtyAttached, CallError> {
+        let pty = self.pty(params.pty)?;
         let (start, end) = pty.tape.range();
         let at = match params.from {
             PtyFrom::Replay => start,
@@ -267,8 +273,9 @@ impl Engine {
                 _ => at,
             },
         };
-        let output = pty.show(params.window.unwrap_or(PTY_WINDOW), at);
-        let input = (!params.read_only).then(|| pty.take_input(output));
+        let link = &caller.link;
+        let (view, output) = pty.show(link, params.window.unwrap_or(PTY_WINDOW), at);
+        let input = (!params.read_only).then(|| pty.take_input(view, link));
         let (cols, rows) = {
             let desk = pty.desk();
             (desk.cols, desk.rows)
@@ -280,9 +287,9 @@ impl Engine {
     ///
     /// # Errors
     /// `handle.unknown`.
-    pub fn pty_detach(&self, params: &PtyView) -> Result<(), CallError> {
-        let pty = self.ptys.get(params.pty)?;
-        pty.view(params.output)?.leave();
+    pub fn pty_detach(&self, caller: &Caller, params: &PtyView) -> Result<(), CallError> {
+        let pty = self.pty(params.pty)?;
+        pty.view(&caller.link, params.output)?.1.leave();
         Ok(())
     }
 
@@ -290,22 +297,21 @@ impl Engine {
     ///
     /// # Errors
     /// `handle.unknown`.
-    pub fn pty_take_input(&self, params: &PtyView) -> Result<PtyInput, CallError> {
-        let pty = self.ptys.get(params.pty)?;
-        pty.view(params.output)?;
-        Ok(PtyInput { input: pty.take_input(params.output) })
+    pub fn pty_take_input(&self, caller: &Caller, params: &PtyView) -> Result<PtyInput, CallError> {
+        let pty = self.pty(params.pty)?;
+        let (view, _) = pty.view(&caller.link, params.output)?;
+        Ok(PtyInput { input: pty.take_input(view, &caller.link) })
     }
 
     /// Lets a view send, and tells whether it owns the input; run it once the answer is on its
     /// way.
-    pub async fn pty_begin(self: Arc<Self>, id: PtyId, output: StreamId) {
-        let Ok(pty) = self.ptys.get(id) else { return };
-        if let Ok(view) = pty.view(output) {
-            view.begin();
-        }
-        let is_owner = pty.desk().owner == Some(output);
+    pub async fn pty_begin(self: Arc<Self>, link: Link, id: PtyId, output: StreamId) {
+        let Ok(pty) = self.pty(id) else { return };
+        let Ok((view, shown)) = pty.view(&link, output) else { return };
+        shown.begin();
+        let is_owner = pty.desk().owner == Some(view);
         if is_owner {
-            pty.tell_owner().await;
+            pty.tell_owner();
         }
     }
 
@@ -314,13 +320,27 @@ impl Engine {
     /// # Errors
     /// `handle.unknown`.
     pub fn pty_close(&self, params: &PtyRef) -> Result<(), CallError> {
-        self.ptys.get(params.pty)?.closing.notify_one();
+        self.pty(params.pty)?.closing.notify_one();
         Ok(())
     }
 
     /// `pty/list`.
     pub fn pty_list(&self) -> PtyList {
-        PtyList { ptys: self.ptys.open().values().map(|pty| pty.entry()).collect() }
+        PtyList { ptys: self.commons.engines().iter().flat_map(|e| e.own_ptys()).collect() }
+    }
+
+    /// A pty of this link, or of another one of the core.
+    fn pty(&self, id: PtyId) -> Result<Arc<Pty>, CallError> {
+        let own = self.ptys.open().get(&id).cloned();
+        let engines = || self.commons.engines();
+        let any = || engines().iter().find_map(|e| e.ptys.open().get(&id).cloned());
+        let text = || format!("no pty {id}");
+        let unknown = || CallError::new(Kind::HandleUnknown, text()).at("params.pty");
+        own.or_else(any).ok_or_else(unknown)
+    }
+
+    pub(crate) fn own_ptys(&self) -> Vec<PtyEntry> {
+        self.ptys.open().values().map(|pty| pty.entry()).collect()
     }
 }
 
@@ -333,16 +353,38 @@ impl Pty {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn view(&self, output: StreamId) -> Result<Arc<View>, CallError> {
-        let text = || format!("pty {} has no view {output}", self.id);
+    /// A view by its link's name for it.
+    fn view(&self, link: &Link, output: StreamId) -> Result<(ViewId, Arc<View>), CallError> {
+        let text = || format!("pty {} has no view {output} on this link", self.id);
         let unknown = || CallError::new(Kind::HandleUnknown, text()).at("params.output");
-        self.desk().views.get(&output).cloned().ok_or_else(unknown)
+        let desk = self.desk();
+        let mut views = desk.views.iter();
+        let found = views.find(|(_, view)| view.output == output && view.link.is(link));
+        found.map(|(id, view)| (*id, view.clone())).ok_or_else(unknown)
     }
 
-    async fn tell_owner(&self) {
-        let event = PtyInputOwner { pty: self.id, output: self.desk().owner };
-        // A link that is lost ends the pty.
-        let _ = self.link.notify::<PtyInputOwnerEvent>(&event).await;
+    /// One view of each link.
+    fn links(&self) -> Vec<Arc<View>> {
+        let mut links: Vec<Arc<View>> = Vec::new();
+        for view in self.desk().views.values() {
+            if !links.iter().any(|known| known.link.is(&view.link)) {
+                links.push(view.clone());
+            }
+        }
+        links
+    }
+
+    /// Tells every link which of its views types, if any. One that does not read misses it.
+    fn tell_owner(&self) {
+        let owner = {
+            let desk = self.desk();
+            desk.owner.and_then(|owner| desk.views.get(&owner).cloned())
+        };
+        for view in self.links() {
+            let own = owner.as_ref().filter(|owner| owner.link.is(&view.link));
+            let event = PtyInputOwner { pty: self.id, output: own.map(|owner| owner.output) };
+            view.link.try_notify::<PtyInputOwnerEvent>(&event);
+        }
     }
 
     fn entry(&self) -> PtyEntry {
@@ -355,7 +397,7 @@ impl Pty {
             cols: desk.cols,
             rows: desk.rows,
             views: u32::try_from(desk.views.len()).unwrap_or(u32::MAX),
-            owner: desk.owner,
+            owner: desk.owner.and_then(|owner| desk.views.get(&owner)).map(|view| view.output),
             bytes: end,
             kept: end - start,
             running_ms: crate::run::millis(self.begun.elapsed()),

@@ -1,7 +1,7 @@
 //! Views of a pty: each sends what is on the tape at its reader's speed; one of them types.
 
 use super::tape::Piece;
-use super::{Desk, Pty};
+use super::{Desk, Pty, ViewId};
 use bssh_protocol::error::CallError;
 use bssh_protocol::link::{Link, StreamReceiver, StreamSender};
 use bssh_protocol::methods::StreamGapEvent;
@@ -16,6 +16,9 @@ const PIECE: usize = 32 * 1024;
 
 /// One view.
 pub(super) struct View {
+    /// Whose view it is, and the stream it sends on.
+    pub(super) link: Link,
+    pub(super) output: StreamId,
     /// Offset of the next byte it needs.
     at: AtomicU64,
     /// The answer that names it is on its way.
@@ -37,20 +40,31 @@ impl View {
 
 impl Pty {
     /// One more view, from this offset; it sends once it is told to [`View::begin`].
-    pub(super) fn show(self: &Arc<Self>, window: u64, at: u64) -> StreamId {
-        let sender = self.link.new_sender(window);
+    pub(super) fn show(self: &Arc<Self>, link: &Link, window: u64, at: u64) -> (ViewId, StreamId) {
+        let sender = link.new_sender(window);
         let output = sender.id();
-        let view =
-            Arc::new(View { at: AtomicU64::new(at), begun: Notify::new(), leaving: Notify::new() });
-        self.desk().views.insert(output, view.clone());
-        let (pty, link) = (self.clone(), self.link.clone());
+        let view = Arc::new(View {
+            link: link.clone(),
+            output,
+            at: AtomicU64::new(at),
+            begun: Notify::new(),
+            leaving: Notify::new(),
+        });
+        let id = {
+            let mut desk = self.desk();
+            desk.last += 1;
+            let id = desk.last;
+            desk.views.insert(id, view.clone());
+            id
+        };
+        let pty = self.clone();
         let mut tasks = self.tasks();
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
             let mut sender = sender;
             view.begun.notified().await;
             let sent = tokio::select! {
-                sent = send(&pty, &link, &mut sender, &view) => sent,
+                sent = send(&pty, id, &mut sender, &view) => sent,
                 () = view.leaving.notified() => Ok(()),
             };
             match sent {
@@ -58,31 +72,35 @@ impl Pty {
                 Ok(()) => drop(sender.finish().await),
                 Err(_) => drop(sender),
             }
-            pty.left(output).await;
+            pty.left(id);
         });
-        output
+        (id, output)
     }
 
     /// Makes a view the one that types, and gives its input stream. The one before is refused.
-    pub(super) fn take_input(self: &Arc<Self>, output: StreamId) -> StreamId {
-        let input = self.link.new_stream_id();
-        let mut receiver = self.link.receiver(input, WINDOW);
+    pub(super) fn take_input(self: &Arc<Self>, id: ViewId, link: &Link) -> StreamId {
+        let input = link.new_stream_id();
+        let mut receiver = link.receiver(input, WINDOW);
         let pty = self.clone();
-        let reader = self.tasks().spawn(async move { pty.listen(&mut receiver).await });
+        let reader = self.tasks().spawn(async move { pty.listen(id, &mut receiver).await });
         let mut desk = self.desk();
         if let Some(before) = desk.input.replace(reader) {
             before.abort();
         }
-        desk.owner = Some(output);
-        let at = desk.views.get(&output).map(|v| v.at.load(Relaxed));
+        desk.owner = Some(id);
+        let at = desk.views.get(&id).map(|v| v.at.load(Relaxed));
         drop(desk);
         self.tape.set_owner(at);
         input
     }
 
-    async fn listen(&self, receiver: &mut StreamReceiver) {
-        while let Some(Ok(bytes)) = receiver.next().await {
-            self.typed(bytes).await;
+    async fn listen(&self, id: ViewId, receiver: &mut StreamReceiver) {
+        while let Some(read) = receiver.next().await {
+            match read {
+                Ok(bytes) => self.typed(bytes).await,
+                // Its link is gone; whether the pty is, too, is not decided here.
+                Err(_) => return self.left(id),
+            }
         }
         // End of file, as for a shell whose terminal has gone.
         let _ = self.writer.eof().await;
@@ -98,11 +116,11 @@ impl Pty {
     }
 
     /// A view is over; if it was the one that types, nobody is now.
-    async fn left(&self, output: StreamId) {
+    fn left(&self, id: ViewId) {
         let was_owner = {
             let mut desk = self.desk();
-            desk.views.remove(&output);
-            let was_owner = desk.owner == Some(output);
+            desk.views.remove(&id);
+            let was_owner = desk.owner == Some(id);
             if was_owner {
                 desk.give_up();
             }
@@ -110,12 +128,18 @@ impl Pty {
         };
         if was_owner {
             self.tape.set_owner(None);
-            self.tell_owner().await;
+            self.tell_owner();
         }
     }
 }
 
 impl Desk {
+    /// A view of this link types.
+    pub(super) fn owner_is(&self, link: &Link) -> bool {
+        let owner = self.owner.and_then(|owner| self.views.get(&owner));
+        owner.is_some_and(|view| view.link.is(link))
+    }
+
     /// Nobody types any more.
     pub(super) fn give_up(&mut self) {
         self.owner = None;
@@ -127,7 +151,7 @@ impl Desk {
 
 async fn send(
     pty: &Pty,
-    link: &Link,
+    id: ViewId,
     sender: &mut StreamSender,
     view: &View,
 ) -> Result<(), CallError> {
@@ -142,7 +166,7 @@ async fn send(
             Piece::Nothing => continue,
             Piece::Gone(to) => {
                 let gap = StreamGap { stream: sender.id(), from: at, to };
-                link.notify::<StreamGapEvent>(&gap).await?;
+                view.link.notify::<StreamGapEvent>(&gap).await?;
                 to
             }
             Piece::Bytes(bytes) => {
@@ -153,7 +177,7 @@ async fn send(
         };
         view.at.store(next, Relaxed);
         let desk = pty.desk();
-        if desk.owner == Some(sender.id()) {
+        if desk.owner == Some(id) {
             drop(desk);
             pty.tape.set_owner(Some(next));
         }

@@ -224,6 +224,7 @@ impl Engine {
             let there = there.and_then(|own| self.named_session(own, &name));
             let session = there.unwrap_or_else(|| {
                 let session = open((node, barrier));
+                self.commons.journal.note("session", session.id, &session.node);
                 self.sessions.open().insert(session.id, session.clone());
                 sessions.push(session.clone());
                 session.id

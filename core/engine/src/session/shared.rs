@@ -6,7 +6,7 @@
 use super::{Order, Session, Sessions};
 use crate::engine::Engine;
 use bssh_protocol::error::{CallError, Kind};
-use bssh_protocol::session::{SessionId, SessionList};
+use bssh_protocol::session::{SessionEntry, SessionId, SessionList};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -48,6 +48,10 @@ impl Engine {
             sessions.extend(seen.map(|s| (s.id, s.entry())));
         }
         SessionList { sessions: sessions.into_values().collect() }
+    }
+
+    pub(crate) fn own_sessions(&self) -> Vec<SessionEntry> {
+        self.sessions.open().values().map(|session| session.entry()).collect()
     }
 
     /// A session of this link, or a kept one of another; with the engine it lives in, if that is

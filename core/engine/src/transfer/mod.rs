@@ -43,7 +43,8 @@ use bssh_protocol::transfer::{
 };
 use options::Options;
 use run::{Parts, TransferRun, Voice};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -68,8 +69,13 @@ pub(crate) struct CopyPlan {
 }
 
 impl Transfers {
-    pub(crate) fn cancel_all(&self) {
-        for run in self.open().values() {
+    pub(crate) fn has(&self, id: TransferId) -> bool {
+        self.open().contains_key(&id)
+    }
+
+    /// Gives up all but these.
+    pub(crate) fn cancel_but(&self, kept: &BTreeSet<u64>) {
+        for (_, run) in self.open().iter().filter(|(id, _)| !kept.contains(id)) {
             run.cancel();
         }
     }
@@ -105,6 +111,7 @@ impl Engine {
         caller: &Caller,
         mut params: TransferParams,
     ) -> Result<PreparedTransfer, CallError> {
+        self.settle(&mut params);
         let literal = params.targets.destination.is_some();
         let planner = Planner::new(self.env(), &params.targets.settings, !literal)?;
         let nodes = planner.nodes(&params.targets)?;
@@ -134,6 +141,7 @@ impl Engine {
         });
         let nodes = run.nodes.iter().map(|n| n.name.clone()).collect();
         let started = TransferStarted { transfer: run.id, nodes, warnings };
+        self.commons.journal.note("transfer", run.id, &format!("{} nodes", run.nodes.len()));
         self.transfers.open().insert(run.id, run.clone());
         Ok(PreparedTransfer { started, run })
     }
@@ -209,8 +217,22 @@ impl Engine {
         self.spawn(async move {
             run.clone().drive(&engine).await;
             engine.transfers.open().remove(&run.id);
+            engine.commons.tell();
         })
         .await;
+    }
+
+    /// Relative local paths are the frontend's.
+    fn settle(&self, params: &mut TransferParams) {
+        let env = self.env();
+        let local = match params.direction {
+            TransferDirection::Upload => params.from.as_mut_slice(),
+            TransferDirection::Download => std::slice::from_mut(&mut params.to),
+        };
+        for path in local.iter_mut().filter(|_| env.borrowed) {
+            let whole = env.here(std::ffi::OsStr::from_bytes(&path.0));
+            path.0 = whole.into_os_string().into_vec();
+        }
     }
 
     /// `transfer/cancel`.

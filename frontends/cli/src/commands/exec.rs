@@ -2,9 +2,10 @@
 
 use super::watch::{Signals, Watch};
 use super::{Ui, failed, warn};
-use crate::request::{Mode, Request};
+use crate::args::ExitRule;
+use crate::request::{Mode, Request, ViewPlan};
 use crate::{exit, say};
-use bssh_client::Core;
+use bssh_client::{Core, Run};
 use std::time::Duration;
 
 /// How long a cancelled run may take to show what it has.
@@ -30,15 +31,35 @@ pub(crate) async fn exec(core: &Core, request: Request, ui: &Ui) -> u8 {
     if !request.view.quiet {
         warn(&run.started.warnings);
     }
-    let mut watch = match Watch::new(core, run, &request.view, ui) {
+    follow(core, run, (&request.view, request.rule), (ui, &mut signals)).await
+}
+
+/// Shows somebody else's run to its end.
+pub(super) async fn watch(core: &Core, run: Run, how: (&ViewPlan, ExitRule), ui: &Ui) -> u8 {
+    match Signals::new() {
+        Ok(mut signals) => follow(core, run, how, (ui, &mut signals)).await,
+        Err(error) => {
+            say(&format!("bssh: cannot listen for signals: {error}"));
+            exit::GENERAL
+        }
+    }
+}
+
+async fn follow(
+    core: &Core,
+    run: Run,
+    (view, rule): (&ViewPlan, ExitRule),
+    (ui, signals): (&Ui, &mut Signals),
+) -> u8 {
+    let mut watch = match Watch::new(core, run, view, ui) {
         Ok(watch) => watch,
         Err(why) => {
             say(&format!("bssh: {why}"));
             return exit::GENERAL;
         }
     };
-    let over = watch.follow(&mut signals).await;
-    let json = matches!(request.view.mode, Mode::Json | Mode::JsonSummary);
+    let over = watch.follow(signals).await;
+    let json = matches!(view.mode, Mode::Json | Mode::JsonSummary);
     let finished = tokio::select! {
         finished = watch.finish(&over, json) => finished,
         signal = signals.next() => Err(signal.status()),
@@ -47,7 +68,7 @@ pub(crate) async fn exec(core: &Core, request: Request, ui: &Ui) -> u8 {
     };
     let kept = ui.last.as_ref().map_or(Ok(()), |last| last.save(watch.ends()));
     // Only @failed and its like suffer, and only when they are used.
-    if let (Err(error), true) = (kept, request.view.verbose) {
+    if let (Err(error), true) = (kept, view.verbose) {
         say(&format!("bssh: the nodes of this run are not kept: {error}"));
     }
     match (finished, over.ended_by, over.result) {
@@ -55,7 +76,7 @@ pub(crate) async fn exec(core: &Core, request: Request, ui: &Ui) -> u8 {
         (_, _, Err(_)) => exit::GENERAL,
         (_, _, Ok(summary)) => {
             let ends = watch.ends().map(|(_, ended)| ended);
-            let status = exit::status(request.rule, &summary, ends);
+            let status = exit::status(rule, &summary, ends);
             // Results that could not be written are no success.
             if watch.is_incomplete() { status.max(exit::GENERAL) } else { status }
         }

@@ -11,10 +11,11 @@ use bssh_protocol::auth::Secret;
 use bssh_protocol::error::CallError;
 use bssh_protocol::exec::Targets;
 use bssh_protocol::forward::{
-    ConfiguredParams, ForwardEvent, ForwardKind, ForwardParams, SocksLogin,
+    ConfiguredParams, ForwardEvent, ForwardKind, ForwardListParams, ForwardParams, ForwardRef,
+    SocksLogin,
 };
 use bssh_protocol::methods::{
-    ForwardConfigured, ForwardList, ForwardOpen, ForwardStateEvent, GroupResolve,
+    ForwardClose, ForwardConfigured, ForwardList, ForwardOpen, ForwardStateEvent, GroupResolve,
 };
 use bssh_protocol::node::ResolveParams;
 use std::path::Path;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 /// Opens forwards and keeps them.
 pub(crate) async fn forward(core: &Core, args: &Args, verb: &ForwardVerb) -> u8 {
     let ForwardVerb::Add { local, remote, dynamic, allow, socks_login, watch } = verb else {
-        return needs_shared_core("forwards");
+        return of_shared_core(core, args, verb).await;
     };
     let mut specs = Vec::new();
     for (kind, list) in [
@@ -53,10 +54,32 @@ pub(crate) async fn forward(core: &Core, args: &Args, verb: &ForwardVerb) -> u8 
         Ok(_) => {}
         Err(error) => return failed(&error),
     }
-    if let Err(error) = show(core, args).await {
+    if args.connect.shared.detach {
+        return match core.call::<ForwardList>(&Default::default()).await {
+            Ok(list) => {
+                super::job::keep(core, list.forwards.iter().map(|f| f.forward).collect()).await
+            }
+            Err(error) => failed(&error),
+        };
+    }
+    if let Err(error) = show(core, args, false).await {
         return failed(&error);
     }
     hold::<ForwardStateEvent>(core, args.output.json.is_some(), line).await
+}
+
+/// What was opened by others, or has outlived who opened it.
+async fn of_shared_core(core: &Core, args: &Args, verb: &ForwardVerb) -> u8 {
+    if !core.is_shared() {
+        return needs_shared_core("forwards");
+    }
+    let done = match verb {
+        ForwardVerb::Close { forward } => {
+            core.call::<ForwardClose>(&ForwardRef { forward: *forward }).await.map(drop)
+        }
+        _ => show(core, args, true).await,
+    };
+    done.map_or_else(|error| failed(&error), |()| exit::OK)
 }
 
 async fn open_all(
@@ -146,8 +169,8 @@ fn login(path: &Path) -> Result<SocksLogin, String> {
     }
 }
 
-async fn show(core: &Core, args: &Args) -> Result<(), CallError> {
-    let list = core.call::<ForwardList>(&Default::default()).await?;
+async fn show(core: &Core, args: &Args, all: bool) -> Result<(), CallError> {
+    let list = core.call::<ForwardList>(&ForwardListParams { all }).await?;
     if args.output.json.is_some() {
         print_json(&list);
         return Ok(());
@@ -158,7 +181,9 @@ async fn show(core: &Core, args: &Args) -> Result<(), CallError> {
             ForwardKind::Remote => "-R",
             ForwardKind::Dynamic => "-D",
         };
-        vec![f.node.clone(), kind.to_owned(), f.bound.clone(), f.spec.clone()]
+        let number = all.then(|| f.forward.to_string());
+        let rest = [f.node.clone(), kind.to_owned(), f.bound.clone(), f.spec.clone()];
+        number.into_iter().chain(rest).collect()
     };
     print(&table(&list.forwards.iter().map(row).collect::<Vec<_>>()));
     Ok(())

@@ -9,7 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 /// A command for a core that outlives this process.
 pub(super) fn needs_shared_core(what: &str) -> u8 {
     say(&format!(
-        "bssh: {what} live in the process that opened them; this build has no shared core"
+        "bssh: {what} live in the process that opened them, and no shared core runs\n\
+         hint: --detach leaves them to the shared core"
     ));
     exit::USAGE
 }

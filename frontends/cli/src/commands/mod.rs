@@ -11,6 +11,7 @@ mod fold;
 mod forward;
 mod gate;
 mod hold;
+pub(crate) mod job;
 mod list;
 mod nodes;
 pub(crate) mod shared;

@@ -54,6 +54,9 @@ pub(crate) async fn transfer(core: &Core, request: Result<FileRequest, String>, 
     if !request.quiet {
         warn(&transfer.started.warnings);
     }
+    if request.detach {
+        return super::job::keep(core, vec![transfer.leave()]).await;
+    }
     let names = transfer.started.nodes.clone();
     let mut ends: Vec<Option<Transferred>> = vec![None; names.len()];
     let over = follow(transfer, &request, &mut signals, (&mut ends, ui)).await;

@@ -5,6 +5,7 @@
 //! command. Most flags are shorthand for an `ssh_config` line and become one; the table
 //! [`FLAGS`] says which. What bssh does not have is refused here or by the core, never ignored.
 
+use super::control::Control;
 use bssh_protocol::exec::Settings;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -44,6 +45,8 @@ pub(super) enum Mode {
     Version,
     /// `-Q what`
     Query(String),
+    /// `-O what`
+    Control(Control),
 }
 
 /// What a flag does. Most of ssh's flags overrule an earlier `-o`, and the last one counts; a few
@@ -92,18 +95,18 @@ const FLAGS: &[(u8, Flag, &str)] = &[
     (b'k', Flag::Lines(&["GSSAPIDelegateCredentials=no"]), "No effect: there is no Kerberos."),
     (b'L', Flag::Forward("LocalForward"), "Forward a local port or socket."),
     (b'l', Flag::First("User"), "Log in as this user."),
-    (b'M', Flag::Own { value: false }, "Refused: connections are not shared."),
+    (b'M', Flag::Own { value: false }, "This host's connection is the shared core's (with -S or ControlPath)."),
     (b'm', Flag::Last("MACs"), "MACs."),
     (b'N', Flag::Own { value: false }, "No command and no shell, only forwards."),
     (b'n', Flag::Lines(&["StdinNull=yes"]), "Read nothing from stdin."),
-    (b'O', Flag::Refused { value: true }, "Refused: there is no shared connection to control, each bssh has its own."),
+    (b'O', Flag::Own { value: true }, "check, exit, stop, forward or cancel: the shared connection to the host; not proxy."),
     (b'o', Flag::Own { value: true }, "A line of ssh_config."),
     (b'P', Flag::First("Tag"), "A tag for Match tagged, as in OpenSSH 9.4."),
     (b'p', Flag::First("Port"), "The port to connect to."),
     (b'Q', Flag::Own { value: true }, "List algorithms."),
     (b'q', Flag::Own { value: false }, "Quiet."),
     (b'R', Flag::Forward("RemoteForward"), "Forward a port or socket of the node; without a target, SOCKS."),
-    (b'S', Flag::Last("ControlPath"), "Accepted; connections are not shared."),
+    (b'S', Flag::Last("ControlPath"), "Keeps shared connections apart by this name; none: no shared core."),
     (b's', Flag::Lines(&["SessionType=subsystem"]), "The command is the name of a subsystem."),
     (b'T', Flag::Own { value: false }, "No terminal."),
     (b't', Flag::Own { value: false }, "A terminal; twice: also without a local one."),
@@ -120,7 +123,7 @@ const FLAGS: &[(u8, Flag, &str)] = &[
 /// The usage line, for errors.
 pub(super) const USAGE: &str = "usage: bssh [-46AaCfGgkNnqsTtVvx] [-B interface] [-b address] [-c ciphers] \
 [-D [bind:]port] [-E log] [-e escape] [-F config] [-i identity] [-J jump] [-L forward] [-l user] \
-[-m macs] [-o option] [-P tag] [-p port] [-Q query] [-R forward] [-S path] [-W host:port] \
+[-m macs] [-O ctl_cmd] [-o option] [-P tag] [-p port] [-Q query] [-R forward] [-S path] [-W host:port] \
 destination [command …]";
 
 /// Reads the words after the program's name.
@@ -257,6 +260,7 @@ impl SshArgs {
                 self.tty = Some("no");
             }
             b'o' => self.settings.options.push(text(value, "-o")?),
+            b'O' => self.mode = Mode::Control(Control::parse(&text(value, "-O")?)?),
             b'Q' => self.mode = Mode::Query(text(value, "-Q")?),
             b'q' => self.level = Some(0),
             b'T' => self.tty = Some("no"),

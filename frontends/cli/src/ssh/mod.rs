@@ -2,11 +2,12 @@
 //!
 //! `args` (what was typed) → `effective` (what the configuration makes of it) → `session`
 //! (forwards, terminal, command) with `keyboard` and `escape` for a pty, `background` for `-f`,
-//! `local_command` before it and `signals` meanwhile.
+//! `control` for shared connections, `local_command` before it and `signals` meanwhile.
 
 mod args;
 mod background;
 mod command_line;
+mod control;
 mod effective;
 mod escape;
 mod keyboard;

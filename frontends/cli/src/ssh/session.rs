@@ -4,6 +4,7 @@
 //! as descriptors 4 and 5, and reads our stdin (3) unless a keyboard needs the escape filter.
 
 use super::args::{self, Mode, SshArgs};
+use super::control;
 use super::effective::{Effective, LogLevel, Tty};
 use super::keyboard::{Keyboard, Typed};
 use super::local_command::{Held, LocalCommand};
@@ -62,7 +63,7 @@ pub(crate) async fn run(words: &[OsString], around: &Surroundings) -> u8 {
             return 0;
         }
         Mode::Query(what) => return answer_query(what),
-        Mode::Run | Mode::PrintConfig => {}
+        Mode::Run | Mode::PrintConfig | Mode::Control(_) => {}
     }
     match session(&args, words, around).await {
         Ok(code) => code,
@@ -106,7 +107,7 @@ fn print(text: &str) -> u8 {
 }
 
 async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> Result<u8, Trouble> {
-    let core = start_core(args, around).await?;
+    let core = start_core(args, around, around.persist.clone()?).await?;
     let explained = resolve(&core, args).await?;
     if args.mode == Mode::PrintConfig {
         let lines = explained.values.iter().map(|v| format!("{} {}\n", v.keyword, v.value));
@@ -128,11 +129,25 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
         drop(core);
         return background::detach(&around.program, words).map_err(|e| e.to_string().into());
     }
+    let core = match (control::wanted(&explained.values), &around.persist) {
+        (Some(Persist::For(stay)), Ok(None)) if args.mode == Mode::Run && !core.is_shared() => {
+            drop(core);
+            start_core(args, around, Some(Persist::For(stay))).await?
+        }
+        (Some(Persist::Never), _) if core.is_shared() && args.mode == Mode::Run => {
+            drop(core);
+            start_core(args, around, Some(Persist::Never)).await?
+        }
+        _ => core,
+    };
     let mut settings = args.settings.clone();
     // Decided with the command in view, which the plan of a connection does not have.
     settings.options.insert(0, format!("UpdateHostKeys={}", effective.update_host_keys));
     let destination = Some(args.destination.clone());
     let targets = Targets { destination, settings, ..Targets::default() };
+    if let Mode::Control(asked) = args.mode {
+        return Ok(control::control(&core, (args, asked), &effective, targets).await);
+    }
     let mut signals = Signals::new().map_err(|e| format!("cannot watch for signals: {e}"))?;
     let opened = tokio::select! {
         opened = open_forwards(&core, &effective, &targets) => opened,
@@ -164,7 +179,11 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
     Ok(code)
 }
 
-async fn start_core(args: &SshArgs, around: &Surroundings) -> Result<Core, String> {
+async fn start_core(
+    args: &SshArgs,
+    around: &Surroundings,
+    wanted: Option<Persist>,
+) -> Result<Core, String> {
     let level = args.log_level().unwrap_or_else(|| "info".to_owned());
     if let Some(path) = &args.log_file {
         log_to(path.as_ref())
@@ -178,7 +197,6 @@ async fn start_core(args: &SshArgs, around: &Surroundings) -> Result<Core, Strin
         prompter: around.prompter.clone(),
         ..Start::default()
     };
-    let wanted = around.persist.clone()?;
     let core = persist::core(start, wanted, || args.settings.clone()).await;
     core.map_err(|e| e.to_string())
 }

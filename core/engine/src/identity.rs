@@ -1,0 +1,41 @@
+//! When two requests may share a connection: same place, same trust, same person.
+//!
+//! Everything that decides where a connection leads, whether its node is believed and who is
+//! logged in counts, and so does the environment that was used for it: two terminals with two
+//! agents have two connections. What only says how long to wait or whom to ask does not count.
+
+use bssh_config::Environment;
+use bssh_ssh::plan::ConnectPlan;
+use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+
+/// Equal for plans that may share a connection. `path`: `ControlPath`, which keeps connections
+/// apart as different sockets would.
+pub(crate) fn identity(plan: &ConnectPlan, env: &Environment, path: Option<&Path>) -> u64 {
+    let (keys, auth) = (&plan.host_keys, &plan.auth);
+    let trust = (&keys.policy, &keys.names, &keys.user_files, &keys.global_files);
+    let trust = (trust, &keys.command, &keys.revoked, keys.skip_loopback);
+    let who = (&auth.methods, &auth.identities, &auth.certificates, auth.identities_only);
+    let how = (&plan.algorithms, &plan.keepalive, plan.tcp_keepalive, plan.window);
+    let place = (&plan.address, &plan.proxy_command, path);
+    let mut hash = Hashing(DefaultHasher::new());
+    // A hasher takes all it is given.
+    let _ = write!(hash, "{place:?}{trust:?}{who:?}{:?}{how:?}", auth.agent);
+    (&env.home, env.var("SSH_AUTH_SOCK")).hash(&mut hash.0);
+    if plan.proxy_command.is_some() || keys.command.is_some() {
+        // Their programs see all of it.
+        (&env.cwd, &env.vars).hash(&mut hash.0);
+    }
+    hash.0.finish()
+}
+
+/// Text that is only hashed.
+struct Hashing(DefaultHasher);
+
+impl Write for Hashing {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.write(text.as_bytes());
+        Ok(())
+    }
+}

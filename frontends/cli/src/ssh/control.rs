@@ -1,0 +1,147 @@
+//! ssh's shared connections: `ControlMaster`, `ControlPath`, `ControlPersist`, and `-O`.
+//!
+//! The user's shared core is the master of every host. A `ControlPath` keeps connections apart by
+//! its text, as different sockets would; no socket is made there, so OpenSSH's own `ssh -S` does
+//! not find it. The messages and exit codes of `-O` are ssh's.
+
+use super::args::SshArgs;
+use super::effective::Effective;
+use super::say;
+use bssh_client::{Core, Persist};
+use bssh_protocol::connection::{ConnectionClose, ConnectionParams, Ending};
+use bssh_protocol::error::CallError;
+use bssh_protocol::exec::Targets;
+use bssh_protocol::forward::{ForwardKind, ForwardListParams, ForwardParams, ForwardRef};
+use bssh_protocol::handshake::LinkCloseParams;
+use bssh_protocol::methods::{
+    ConnectionCheck, ConnectionCloseAll, ForwardClose, ForwardList, ForwardOpen, LinkClose,
+};
+use bssh_protocol::node::EffectiveValue;
+use std::time::Duration;
+
+/// Exit code of everything that is not the remote command's, as ssh has it.
+const OURS: u8 = 255;
+
+/// What `-O` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Control {
+    Check,
+    Exit,
+    Stop,
+    Forward,
+    Cancel,
+}
+
+impl Control {
+    /// # Errors
+    /// One line for people.
+    pub(super) fn parse(word: &str) -> Result<Control, String> {
+        Ok(match word {
+            "check" => Control::Check,
+            "exit" => Control::Exit,
+            "stop" => Control::Stop,
+            "forward" => Control::Forward,
+            "cancel" => Control::Cancel,
+            "proxy" => return Err("-O proxy: not supported: there is no mux socket".to_owned()),
+            other => return Err(format!("invalid multiplex command \"{other}\"")),
+        })
+    }
+}
+
+/// Which core the configuration wants for a host; none: it does not say.
+pub(super) fn wanted(values: &[EffectiveValue]) -> Option<Persist> {
+    let get = |key: &str| values.iter().find(|v| v.keyword == key).map(|v| v.value.as_str());
+    let path = get("controlpath").filter(|path| !path.is_empty())?;
+    if path == "none" {
+        return Some(Persist::Never);
+    }
+    let master = matches!(get("controlmaster"), Some("true" | "yes" | "auto" | "ask" | "autoask"));
+    master.then(|| match get("controlpersist") {
+        Some("yes") => Persist::For(None),
+        Some(seconds) => Persist::For(Some(seconds.parse().map_or(LEAST, Duration::from_secs))),
+        None => Persist::For(Some(LEAST)),
+    })
+}
+
+/// Without `ControlPersist` the master goes with its last session; it needs a moment to get one.
+const LEAST: Duration = Duration::from_secs(2);
+
+/// Does what `-O` asks for; gives the exit code.
+pub(super) async fn control(
+    core: &Core,
+    (args, asked): (&SshArgs, Control),
+    effective: &Effective,
+    targets: Targets,
+) -> u8 {
+    let params = ConnectionParams { targets };
+    let found = match core.is_shared() {
+        true => core.call::<ConnectionCheck>(&params).await,
+        false => Ok(Default::default()),
+    };
+    match found {
+        Err(error) => return failed(&error),
+        Ok(found) if found.open + found.idle == 0 => {
+            say(&format!("bssh: no shared connection to {}\r\n", args.destination));
+            return OURS;
+        }
+        Ok(_) => {}
+    }
+    let done = match asked {
+        Control::Check => {
+            say(&format!("Master running (pid={})\r\n", core.hello().core.pid));
+            Ok(())
+        }
+        Control::Exit => close(core, params, Ending::Now, "Exit request sent.\r\n").await,
+        Control::Stop => {
+            close(core, params, Ending::WithLast, "Stop listening request sent.\r\n").await
+        }
+        Control::Forward => forward(core, effective, params.targets).await,
+        Control::Cancel => cancel(core, effective).await,
+    };
+    done.map_or_else(|error| failed(&error), |()| 0)
+}
+
+fn failed(error: &CallError) -> u8 {
+    say(&format!("bssh: {error}\r\n"));
+    OURS
+}
+
+async fn close(
+    core: &Core,
+    params: ConnectionParams,
+    ending: Ending,
+    told: &str,
+) -> Result<(), CallError> {
+    let params = ConnectionClose { targets: params.targets, ending };
+    core.call::<ConnectionCloseAll>(&params).await?;
+    say(told);
+    Ok(())
+}
+
+/// Opens the forwards of the command line; they stay with the connection.
+async fn forward(core: &Core, effective: &Effective, targets: Targets) -> Result<(), CallError> {
+    let mut keep = Vec::new();
+    for (kind, spec) in &effective.forwards {
+        let (targets, spec) = (targets.clone(), spec.clone());
+        let params = ForwardParams { targets, kind: *kind, spec, ..ForwardParams::default() };
+        let opened = core.call::<ForwardOpen>(&params).await?;
+        if *kind == ForwardKind::Remote && params.spec.starts_with("0") {
+            // A script wants to know the port that was chosen.
+            crate::print(&format!("{}\n", opened.bound));
+        }
+        keep.push(opened.forward);
+    }
+    core.call::<LinkClose>(&LinkCloseParams { keep }).await.map(drop)
+}
+
+/// Closes the forwards the command line names.
+async fn cancel(core: &Core, effective: &Effective) -> Result<(), CallError> {
+    let all = core.call::<ForwardList>(&ForwardListParams { all: true }).await?.forwards;
+    for (kind, spec) in &effective.forwards {
+        let named = all.iter().filter(|f| f.kind == *kind && f.spec == *spec);
+        for forward in named {
+            core.call::<ForwardClose>(&ForwardRef { forward: forward.forward }).await?;
+        }
+    }
+    Ok(())
+}

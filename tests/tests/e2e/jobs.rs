@@ -1,0 +1,113 @@
+//! Jobs of the shared core: left alone, listed, read from any offset, waited for, ended by
+//! others; and ssh's own flags for connections that stay.
+
+use bssh_tests::{Lab, Run, Shared, until};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn shared() -> Shared {
+    Shared::new(Lab::start())
+}
+
+/// Starts a detached run and gives its number.
+fn detach(shared: &Shared, words: &[&str]) -> String {
+    let all = [&["--detach"], words].concat();
+    let number = shared.lab.run(&all).expect_status(0).text().trim().to_owned();
+    assert!(number.parse::<u64>().is_ok(), "{number:?}");
+    number
+}
+
+#[test]
+fn a_detached_run_is_read_by_others_from_any_offset() {
+    let shared = shared();
+    let flag = shared.lab.home.path().join("go");
+    let script = format!(
+        "echo begin; echo err >&2; until [ -e {} ]; do sleep 0.1; done; echo end; exit 3",
+        flag.display()
+    );
+    let job = detach(&shared, &["-H", "127.0.0.[1-2]", &script]);
+    let logs = |from: &str| {
+        shared.lab.run(&["-N", "job", "logs", &job, "--from", from]).expect_status(0).text()
+    };
+    assert!(until(SOON, || logs("0").matches("begin").count() == 2), "{}", logs("0"));
+    let list = shared.lab.run(&["job", "ls"]).expect_status(0).text();
+    assert!(list.contains("0/2 nodes done") && list.contains("detached"), "{list}");
+    let mut follower = Run::start(shared.lab.command(&["job", "attach", &job]));
+    follower.wait_for("127.0.0.2: begin", SOON);
+    std::fs::write(&flag, "").unwrap();
+    let followed = follower.finish(SOON).expect_status(5);
+    assert_eq!(followed.text().matches("end").count(), 2, "{}", followed.text());
+    assert!(followed.stderr.contains("err"), "{}", followed.stderr);
+    shared.lab.run(&["job", "wait", &job]).expect_status(5);
+    // It is over, and still there.
+    assert_eq!(logs("0").matches("end").count(), 2);
+    // begin, err and end of two nodes: 28 bytes, of which the last four are "end\n".
+    assert_eq!(logs("24"), "end\n");
+    let failed = shared.lab.run(&["nodes", "expand", "--", &format!("@job:{job}.failed")]);
+    assert_eq!(failed.expect_status(0).text(), "127.0.0.1\n127.0.0.2\n");
+}
+
+#[test]
+fn a_job_is_ended_by_others_with_all_it_runs() {
+    let shared = shared();
+    let job = detach(&shared, &["-H", "127.0.0.1", "sleep 1004.77"]);
+    let sleeping = || {
+        let mut found = bssh_fixtures::processes::with_text("1004.77");
+        found.retain(|p| p.command.starts_with("sleep "));
+        found.len()
+    };
+    assert!(until(SOON, || sleeping() == 1));
+    shared.lab.run(&["job", "kill", &job]).expect_status(0);
+    assert!(until(SOON, || sleeping() == 0));
+    shared.lab.run(&["job", "wait", &job]).expect_status(10);
+    shared.lab.run(&["job", "kill", "999"]).expect_status(2);
+}
+
+#[test]
+fn a_forward_outlives_its_frontend() {
+    let shared = shared();
+    let spec = format!("0:127.0.0.1:{}", shared.lab.sshd.port());
+    let job = detach(&shared, &["-H", "127.0.0.1", "forward", "add", "-L", &spec]);
+    let list = shared.lab.run(&["forward", "ls"]).expect_status(0).text();
+    let bound = list.split_whitespace().nth(3).unwrap().to_owned();
+    assert!(bssh_tests::net::greets(&bound), "{list}");
+    shared.lab.run(&["forward", "close", &job]).expect_status(0);
+    assert!(until(SOON, || !bssh_tests::net::greets(&bound)));
+    assert_eq!(shared.lab.run(&["forward", "ls"]).expect_status(0).text(), "");
+}
+
+#[test]
+fn control_master_keeps_the_connection() {
+    let shared = shared();
+    let path = ["-o", "ControlPath=~/cm-%C", "-o", "ControlPersist=60"];
+    let ssh = |more: &[&str]| {
+        let words = [&["ssh"][..], &path, more].concat();
+        shared.lab.run_bare(&words)
+    };
+    let check = ssh(&["-O", "check", "127.0.0.1"]).expect_status(255);
+    assert!(check.stderr.contains("no shared connection"), "{}", check.stderr);
+    for _ in 0..2 {
+        ssh(&["-o", "ControlMaster=auto", "127.0.0.1", "exit 4"]).expect_status(4);
+    }
+    assert_eq!(shared.logins(), 1);
+    let check = ssh(&["-O", "check", "127.0.0.1"]).expect_status(0);
+    let pid = shared.pid().unwrap().as_raw_nonzero();
+    assert_eq!(check.stderr, format!("Master running (pid={pid})\r\n"));
+    // Another path, another connection.
+    let other = ["ssh", "-S", "~/other", "127.0.0.1", "true"];
+    shared.lab.run_bare(&other).expect_status(0);
+    assert_eq!(shared.logins(), 2);
+    let port = shared.lab.sshd.port().to_string();
+    let forward = format!("{}:127.0.0.1:{port}", bssh_tests::net::free_port());
+    ssh(&["-O", "forward", "-L", &forward, "127.0.0.1"]).expect_status(0);
+    let list = shared.lab.run(&["forward", "ls"]).expect_status(0).text();
+    assert!(list.contains("-L"), "{list}");
+    ssh(&["-O", "cancel", "-L", &forward, "127.0.0.1"]).expect_status(0);
+    assert_eq!(shared.lab.run(&["forward", "ls"]).expect_status(0).text(), "");
+    let exit = ssh(&["-O", "exit", "127.0.0.1"]).expect_status(0);
+    assert_eq!(exit.stderr, "Exit request sent.\r\n");
+    ssh(&["-O", "check", "127.0.0.1"]).expect_status(255);
+    ssh(&["127.0.0.1", "true"]).expect_status(0);
+    assert_eq!(shared.logins(), 3);
+}

@@ -1,0 +1,145 @@
+//! The shared core in bad times and with several frontends: killed, asked by strangers of the
+//! same user, told secrets.
+
+use bssh_fixtures::processes;
+use bssh_tests::{Agent, Lab, Run, Shared, until};
+use std::process::Command;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn shared() -> Shared {
+    Shared::new(Lab::start())
+}
+
+fn sleeping(mark: &str) -> usize {
+    let mut found = processes::with_text(mark);
+    found.retain(|p| p.command.starts_with("sleep "));
+    found.len()
+}
+
+#[test]
+fn a_killed_core_leaves_nothing_and_the_next_command_works() {
+    let shared = shared();
+    let persist = ["-H", "127.0.0.1", "--persist", "1m"];
+    shared.lab.run(&[&persist[..], &["true"]].concat()).expect_status(0);
+    let run = Run::start(shared.lab.command(&["-H", "127.0.0.[1-2]", "sleep 1005.88"]));
+    let mut forward =
+        Run::start(shared.lab.command(&["-H", "127.0.0.1", "forward", "add", "-D", "0"]));
+    forward.wait_for("-D", SOON);
+    let pty = Run::start(shared.lab.command(&["-tt", "127.0.0.1", "sleep 1006.88"]));
+    assert!(until(SOON, || sleeping("1005.88") == 2 && sleeping("1006.88") == 1));
+    // Guards are armed once a command has run for a moment.
+    let end = std::time::Instant::now() + Duration::from_millis(1500);
+    until(SOON, || std::time::Instant::now() > end);
+    assert!(processes::descendants(run.pid()).is_empty(), "no core of its own");
+    shared.kill();
+    for (what, run, status) in [("run", run, 1), ("forward", forward, 1), ("pty", pty, 255)] {
+        let done = run.finish(SOON);
+        assert!(done.stderr.contains("core"), "{what}: {}", done.stderr);
+        assert_eq!(done.status, Some(status), "{what}");
+    }
+    assert!(until(SOON, || sleeping("1005.88") + sleeping("1006.88") == 0));
+    shared.lab.run(&["-H", "127.0.0.1", "true"]).expect_status(0);
+    shared.lab.run(&[&persist[..], &["true"]].concat()).expect_status(0);
+}
+
+/// `ssh` with the agent of this terminal and no key file.
+fn terminal(shared: &Shared, agent: &Agent) -> Command {
+    let config = std::fs::read_to_string(shared.lab.sshd.ssh_config()).unwrap();
+    let keyless = config.lines().filter(|line| !line.trim_start().starts_with("Identit"));
+    let text: String = keyless.map(|line| format!("{line}\n")).collect();
+    let file = shared.lab.home.write("keyless", text).unwrap();
+    let mut command = shared.lab.home.command(bssh_tests::bssh());
+    command.arg("-F").arg(file).args(["-o", "BatchMode=yes", "127.0.0.1", "echo in"]);
+    command.env("SSH_AUTH_SOCK", agent.socket());
+    command
+}
+
+#[test]
+fn two_terminals_with_two_agents_do_not_mix() {
+    let shared = shared();
+    let (mine, other) =
+        (Agent::start(&shared.lab.home, "mine"), Agent::start(&shared.lab.home, "other"));
+    mine.add(&shared.lab.home, &["-q", &shared.lab.sshd.user_key().display().to_string()]);
+    shared.lab.run(&["-H", "127.0.0.1", "--persist", "1m", "true"]).expect_status(0);
+    let before = shared.logins();
+    for _ in 0..2 {
+        let done = Run::start(terminal(&shared, &mine)).finish(SOON).expect_status(0);
+        assert_eq!(done.text(), "in\n");
+    }
+    assert_eq!(shared.logins(), before + 1, "one terminal, one connection");
+    let refused = Run::start(terminal(&shared, &other)).finish(SOON).expect_status(255);
+    assert!(refused.stderr.contains("denied"), "{}", refused.stderr);
+    // Relative paths are the frontend's.
+    let desk = shared.lab.home.path().join("desk");
+    std::fs::create_dir(&desk).unwrap();
+    std::fs::copy(shared.lab.sshd.user_key(), desk.join("key")).unwrap();
+    let mut command = shared.lab.command(&["-o", "IdentityAgent=none", "-i", "key"]);
+    command.args(["-o", "IdentitiesOnly=yes", "127.0.0.1", "true"]).current_dir(&desk);
+    Run::start(command).finish(SOON).expect_status(0);
+    std::fs::write(desk.join("file"), "x").unwrap();
+    let to = format!("{}/copy", desk.display());
+    let mut upload = shared.lab.command(&["-H", "127.0.0.1", "upload", "file", &to]);
+    Run::start({
+        upload.current_dir(&desk);
+        upload
+    })
+    .finish(SOON)
+    .expect_status(0);
+    assert_eq!(std::fs::read_to_string(to).unwrap(), "x");
+}
+
+#[test]
+fn no_secret_is_written_anywhere() {
+    const CANARY: &str = "canary-5ecret";
+    let shared = shared();
+    let log = shared.lab.home.path().join("core.log");
+    let mut serve = shared.lab.home.command(bssh_tests::bssh());
+    serve.args(["core", "serve", "--log", "debug3", "--log-file"]).arg(&log);
+    Run::start(serve).finish(SOON).expect_status(0);
+    let mut command = shared.lab.command(&["-vvv", "-o", "PreferredAuthentications=password"]);
+    command.args(["-o", "PubkeyAuthentication=no", "127.0.0.1", "true"]);
+    command.env("BSSH_PASSWORD", CANARY).env("TOKEN", CANARY);
+    let done = Run::start(command).finish(SOON).expect_status(255);
+    assert!(done.stderr.contains("debug1: "), "remarks reach the frontend: {}", done.stderr);
+    let mut all = done.stderr;
+    for words in [&["core", "status", "--json"][..], &["log", "--json"], &["job", "ls", "--json"]] {
+        all.push_str(&shared.lab.run(words).expect_status(0).text());
+    }
+    let state = shared.lab.home.path().join(".local/state/bssh");
+    for path in [log, state.join("core.log"), state.join("journal.jsonl")] {
+        all.push_str(&std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path:?}: {e}")));
+    }
+    let pid = shared.pid().unwrap().as_raw_nonzero();
+    all.push_str(&std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap());
+    all.push_str(&std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap());
+    assert!(!all.contains(CANARY), "{all}");
+}
+
+#[test]
+fn the_journal_and_the_numbers_say_what_was_done() {
+    let shared = shared();
+    let run = |words: &[&str]| {
+        shared.lab.run(&[&["-H", "127.0.0.[1-2]", "--persist", "1m"], words].concat())
+    };
+    run(&["echo hidden-output"]).expect_status(0);
+    run(&["exit 3"]).expect_status(5);
+    let log = shared.lab.run(&["log", "--json"]).expect_status(0).text();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert_eq!(lines.len(), 4, "{log}");
+    assert_eq!(lines[0]["event"], "begun");
+    assert_eq!(lines[0]["command"], "echo hidden-output");
+    assert_eq!(lines[0]["nodes"], serde_json::json!(["127.0.0.1", "127.0.0.2"]));
+    assert_eq!((&lines[1]["event"], &lines[1]["ok"]), (&"over".into(), &2.into()));
+    assert_eq!((&lines[3]["failed"], &lines[3]["job"]), (&2.into(), &lines[2]["job"]));
+    assert_eq!(log.matches("hidden-output").count(), 1, "no output");
+    let people = shared.lab.run(&["log", "--last", "1"]).expect_status(0).text();
+    assert!(people.contains("over") && people.contains("failed=2"), "{people}");
+    let metrics = shared.lab.run(&["core", "metrics"]).expect_status(0).text();
+    for line in ["bssh_runs_total 2", "bssh_nodes_ok_total 2", "bssh_nodes_failed_total 2"] {
+        assert!(metrics.lines().any(|have| have == line), "{line}\n{metrics}");
+    }
+    assert!(metrics.contains("bssh_connections_reused_total 2"), "{metrics}");
+}
