@@ -228,6 +228,18 @@ export type Connected = {
   user?: string;
 };
 
+/** Parameters of `connection/close`. */
+export type ConnectionClose = {
+  /** A single ssh destination, taken literally (ssh grammar: no ranges, no groups). */
+  destination?: string | null;
+  ending?: Ending;
+  /** Node set expressions to leave out. */
+  exclude?: Array<string>;
+  /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
+  nodes?: string;
+  settings?: Settings;
+};
+
 export type ConnectionEntry = {
   ageMs: number;
   bytesIn: number;
@@ -236,6 +248,25 @@ export type ConnectionEntry = {
   /** Whoever connected. */
   peer: string;
   target: string;
+};
+
+/** Parameters of `connection/check`: one node, reached as this link would reach it. */
+export type ConnectionParams = {
+  /** A single ssh destination, taken literally (ssh grammar: no ranges, no groups). */
+  destination?: string | null;
+  /** Node set expressions to leave out. */
+  exclude?: Array<string>;
+  /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
+  nodes?: string;
+  settings?: Settings;
+};
+
+/** Connections along the way a link would take to a node. */
+export type ConnectionState = {
+  /** Kept for the next command. */
+  idle?: number;
+  /** In use. */
+  open?: number;
 };
 
 /** The open connections of a forward or a gate. */
@@ -324,6 +355,9 @@ export type Ended = {
   stdoutBytes?: number;
 };
 
+/** When a connection ends. */
+export type Ending = ("now" | "withLast");
+
 export type EntryChecked = {
   alias?: string;
   steps?: Array<CheckStep>;
@@ -393,6 +427,8 @@ export type ExecParams = {
   forwardAgent?: boolean;
   /** Kill the remote processes when the run is cancelled or its link is lost (the ssh grammar leaves them alone, as ssh does). */
   guard?: boolean | null;
+  /** `core`: the run belongs to no link, and what its streams say is recorded. */
+  lifetime?: Lifetime;
   /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
   nodes?: string;
   /** Pause between batches, in milliseconds. */
@@ -540,6 +576,12 @@ export type ForwardKind = "local" | "remote" | "dynamic";
 
 export type ForwardList = {
   forwards: Array<ForwardEntry>;
+};
+
+/** Parameters of `forward/list`. */
+export type ForwardListParams = {
+  /** Those of other links, too, and those that outlived theirs. */
+  all?: boolean;
 };
 
 export type ForwardOpened = {
@@ -1178,9 +1220,45 @@ export type Interactive = {
   showTimestamps?: boolean | null;
 };
 
+/** Parameters of `job/attach`. */
+export type JobAttach = {
+  /** Stay until the run is over; else `exec/done` comes after what there is, with the counts so far. */
+  follow?: boolean;
+  /** Bytes of output to leave out. */
+  from?: number;
+  job?: number;
+  /** First credit of each stream, in bytes. None: `limits.window`. */
+  window?: number | null;
+};
+
 export type JobEntry = {
   command?: string;
   job?: number;
+};
+
+export type JobEntry2 = {
+  /** Since it was started, in milliseconds. */
+  ageMs?: number;
+  /** Bytes of output recorded so far, those no longer kept included. */
+  bytes?: number;
+  /** It outlives its link. */
+  detached?: boolean;
+  /** Nodes that are done. */
+  ended?: number;
+  job?: number;
+  /** `run`, `transfer`, `forward`, `pty` or `session`. */
+  kind?: string;
+  nodes?: number;
+  running?: boolean;
+  /** A run's counts, once it is over. */
+  summary?: (Summary | null);
+  /** What it does: a command line, a forward's specification. */
+  title?: string;
+};
+
+/** One job. */
+export type JobHandle = {
+  job: number;
 };
 
 /** `job/kill`. */
@@ -1189,6 +1267,18 @@ export type JobKill = {
   session?: number;
   /** Its name without `SIG`. */
   signal?: string;
+};
+
+/** Result of `job/list`: what runs, and what is over and not forgotten yet. */
+export type JobList = {
+  jobs: Array<JobEntry2>;
+};
+
+/** Parameters of `job/nodes`. */
+export type JobNodes = {
+  job?: number;
+  /** `ok`, `failed` (the unreachable ones included) or `unreachable`; empty: all. */
+  which?: string;
 };
 
 /** Result of `job/read`: at most 1 MiB from the offset. */
@@ -1218,6 +1308,18 @@ export type JobStart = {
   session?: number;
 };
 
+/** Result of `journal/read`. */
+export type JournalLines = {
+  /** JSON objects, oldest first. */
+  lines: Array<string>;
+};
+
+/** Parameters of `journal/read`. */
+export type JournalParams = {
+  /** At most so many of the newest lines. */
+  last?: number;
+};
+
 /** `forward/kick`: end one connection. */
 export type KickParams = {
   conn: number;
@@ -1225,6 +1327,9 @@ export type KickParams = {
 };
 
 export type Killed = ("confirmed" | "unconfirmed");
+
+/** How long a handle lives. */
+export type Lifetime = ("connection" | "core");
 
 /** Parameters of `link/close`. */
 export type LinkCloseParams = {
@@ -1829,12 +1934,27 @@ export type StatsResult = {
   bufferedBytes?: number;
   /** Connections in use. */
   connections?: number;
+  /** Connections made since the core began. */
+  connectionsMade?: number;
+  /** How often one that was kept was used again. */
+  connectionsReused?: number;
+  forwards?: number;
   /** Connections kept for the next command. */
   idle?: number;
+  /** Frontends attached. */
+  links?: number;
+  nodesFailed?: number;
+  nodesOk?: number;
+  nodesUnreachable?: number;
+  ptys?: number;
   runs?: number;
+  /** Runs that are over, and how their nodes ended. */
+  runsOver?: number;
+  sessions?: number;
   streams?: number;
   /** Tasks alive. */
   tasks?: number;
+  transfers?: number;
 };
 
 /** `stream/data`: for peers without data frames. Either `data` or `text`. */
@@ -2345,6 +2465,8 @@ export interface Methods {
   'core/info': { to: 'core'; params: Empty; result: InfoResult };
   /** What the core holds right now. */
   'core/stats': { to: 'core'; params: Empty; result: StatsResult };
+  /** The newest lines of the audit journal of this user's shared cores. */
+  'journal/read': { to: 'core'; params: JournalParams; result: JournalLines };
   /** Ends the whole core. */
   'core/shutdown': { to: 'core'; params: ShutdownParams; result: Empty };
   /** A node set expression to its nodes. Touches no network. */
@@ -2373,8 +2495,8 @@ export interface Methods {
   'forward/open': { to: 'core'; params: ForwardParams; result: ForwardOpened };
   /** Closes a forward. */
   'forward/close': { to: 'core'; params: ForwardRef; result: Empty };
-  /** The forwards this link owns. */
-  'forward/list': { to: 'core'; params: Empty; result: ForwardList };
+  /** The forwards this link owns, or all of the core's. */
+  'forward/list': { to: 'core'; params: ForwardListParams; result: ForwardList };
   /** The forwards the configuration names. */
   'forward/configured': { to: 'core'; params: ConfiguredParams; result: Configured };
   /** The open connections of a forward. */
@@ -2383,6 +2505,10 @@ export interface Methods {
   'forward/kick': { to: 'core'; params: KickParams; result: Empty };
   /** One connection from the node to somewhere (ssh's -W). */
   'forward/dial': { to: 'core'; params: DialParams; result: Dialed };
+  /** Connections along the way this link would take to a node. */
+  'connection/check': { to: 'core'; params: ConnectionParams; result: ConnectionState };
+  /** Ends them; answers with what was there. */
+  'connection/close': { to: 'core'; params: ConnectionClose; result: ConnectionState };
   /** Starts a shell or a command with a terminal on one node. */
   'pty/open': { to: 'core'; params: PtyOpenParams; result: PtyOpened };
   /** Types something. Only for a link that owns the input; data frames are the fast path. */
@@ -2425,6 +2551,16 @@ export interface Methods {
   'job/read': { to: 'core'; params: JobRead; result: JobOutput };
   /** Sends a signal to the process group of a job. */
   'job/kill': { to: 'core'; params: JobKill; result: Empty };
+  /** Everything that runs in this core, and what is over and not forgotten yet. */
+  'job/list': { to: 'core'; params: Empty; result: JobList };
+  /** Returns when a job is over. */
+  'job/wait': { to: 'core'; params: JobHandle; result: JobEntry2 };
+  /** Ends a job, whatever it is. */
+  'job/cancel': { to: 'core'; params: JobHandle; result: Empty };
+  /** A recorded run, as if this link had started it: what was kept of it, then live. */
+  'job/attach': { to: 'core'; params: JobAttach; result: ExecStarted };
+  /** The nodes of a run by how they ended. */
+  'job/nodes': { to: 'core'; params: JobNodes; result: NodeNames };
   /** Starts a transfer of files to or from one node or thousands, and answers at once. */
   'transfer/start': { to: 'core'; params: TransferParams; result: TransferStarted };
   /** Gives up a transfer; finished files stay. */
