@@ -166,28 +166,30 @@ def flooded(config, env, flood):
 def warm(env, rounds=9):
     demo = subprocess.Popen([BSSH, "demo", "-n", "200", "--keep", "true"], env=env,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    first = demo.stdout.readline().decode()
-    home = re.search(r"configuration in (\S+)", first).group(1)
-    os.set_blocking(demo.stdout.fileno(), False)
-    t = Screen([BSSH, "-F", home + "/ssh_config", "-H", "demo[1-200]", "repl"], env)
-    t.see(b"200 of 200 nodes", 180)
-    t.see(b"> ")
-    t.drain(1)
-    times = []
-    for _ in range(rounds):
-        begun = time.monotonic()
-        t.keys(b"true\r")
-        # The editor is ready for the next line.
-        t.see(b"\x1b[?2004h")
-        times.append(time.monotonic() - begun)
-        t.drain(0.3)
-    t.end()
-    demo.send_signal(signal.SIGINT)
     try:
-        demo.wait(20)
-    except subprocess.TimeoutExpired:
-        demo.kill()
-    return times
+        first = demo.stdout.readline().decode()
+        home = re.search(r"configuration in (\S+)", first).group(1)
+        os.set_blocking(demo.stdout.fileno(), False)
+        t = Screen([BSSH, "-F", home + "/ssh_config", "-H", "demo[1-200]", "repl"], env)
+        t.see(b"200 of 200 nodes", 180)
+        t.see(b"> ")
+        t.drain(1)
+        times = []
+        for _ in range(rounds):
+            begun = time.monotonic()
+            t.keys(b"true\r")
+            # The editor is ready for the next line.
+            t.see(b"\x1b[?2004h")
+            times.append(time.monotonic() - begun)
+            t.drain(0.3)
+        t.end()
+        return times
+    finally:
+        demo.send_signal(signal.SIGINT)
+        try:
+            demo.wait(20)
+        except subprocess.TimeoutExpired:
+            demo.kill()
 
 
 def lines(words, env, begin, prompt):

@@ -20,6 +20,23 @@ pub struct FsPath {
     pub path: PathBytes,
 }
 
+/// `fs/close`: ends the connection that is kept for a node's files.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FsClose {
+    /// Exactly one node.
+    #[serde(flatten)]
+    pub targets: Targets,
+}
+
+/// Result of `fs/close`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct FsClosed {
+    /// There was one.
+    #[serde(default)]
+    pub closed: bool,
+}
+
 /// What is known about a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

@@ -264,6 +264,8 @@ protocol! {
         core SyncResolve = "sync/resolve" (sync::SyncResolveParams) -> sync::SyncConflicts, since 1;
         /// What was replaced or deleted here, listed or put back.
         core SyncRestore = "sync/restore" (sync::SyncRestoreParams) -> sync::SyncBackups, since 1;
+        /// Ends the connection that is kept for a node's files. What is under way on it fails.
+        core FsClose = "fs/close" (fs::FsClose) -> fs::FsClosed, since 1;
         /// What a path leads to; links are followed.
         core FsStat = "fs/stat" (fs::FsPath) -> fs::Attr, since 1;
         /// What a path is itself.

@@ -15,6 +15,7 @@ mod methods;
 mod passing;
 mod serve;
 mod stdio;
+mod tasks;
 
 pub use bssh_engine::Environment;
 

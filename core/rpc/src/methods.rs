@@ -46,8 +46,8 @@ pub(crate) fn service(engine: &Arc<Engine>, number: u64, house: Arc<House>) -> R
     sessions(&mut module);
     transfers(&mut module);
     fs(&mut module);
-    syncs(&mut module);
-    tasks(&mut module);
+    crate::tasks::syncs(&mut module);
+    crate::tasks::tasks(&mut module);
     connections(&mut module);
     agent(&mut module);
     gate(&mut module);
@@ -234,6 +234,7 @@ fn transfers(module: &mut RpcModule<Context>) {
 }
 
 fn fs(module: &mut RpcModule<Context>) {
+    register::<m::FsClose, _, _, _>(module, |c, _, p| async move { c.engine.fs_close(&p).await });
     register::<m::FsStat, _, _, _>(module, |c, _, p| async move {
         let caller = c.caller()?.clone();
         c.engine.fs_stat(&caller, p).await
@@ -297,61 +298,6 @@ fn fs(module: &mut RpcModule<Context>) {
     register::<m::FsOwners, _, _, _>(module, |c, _, p| async move {
         let caller = c.caller()?.clone();
         c.engine.fs_owners(&caller, p).await
-    });
-}
-
-fn tasks(module: &mut RpcModule<Context>) {
-    register::<m::FsOpenRead, _, _, _>(module, |c, call, p| async move {
-        let caller = c.caller()?.clone();
-        let prepared = c.engine.fs_open_read(&caller, p).await?;
-        let (engine, opened) = (c.engine.clone(), prepared.opened.clone());
-        call.then(async move { engine.fs_read_launch(prepared).await });
-        Ok(opened)
-    });
-    register::<m::FsOpenWrite, _, _, _>(module, |c, call, p| async move {
-        let caller = c.caller()?.clone();
-        let prepared = c.engine.fs_open_write(&caller, p).await?;
-        let (engine, writing) = (c.engine.clone(), prepared.writing.clone());
-        call.then(async move { engine.fs_write_launch(prepared).await });
-        Ok(writing)
-    });
-    register::<m::FsCopy, _, _, _>(module, |c, call, p| async move {
-        let caller = c.caller()?.clone();
-        let prepared = c.engine.fs_copy(&caller, p).await?;
-        let (engine, task) = (c.engine.clone(), prepared.task);
-        call.then(async move { engine.fs_copy_launch(prepared).await });
-        Ok(task)
-    });
-    register::<m::FsTaskCancel, _, _, _>(module, |c, _, p| async move {
-        c.engine.fs_task_cancel(p).map(|()| Empty {})
-    });
-    register::<m::FsTaskListAll, _, _, _>(
-        module,
-        |c, _, _| async move { Ok(c.engine.fs_task_list()) },
-    );
-}
-
-fn syncs(module: &mut RpcModule<Context>) {
-    register::<m::SyncStart, _, _, _>(module, |c, call, p| async move {
-        let prepared = c.engine.sync_prepare(c.caller()?, &p)?;
-        let (engine, started) = (c.engine.clone(), prepared.started.clone());
-        call.then(async move { engine.sync_launch(prepared).await });
-        Ok(started)
-    });
-    register::<m::SyncCancel, _, _, _>(module, |c, _, p| async move {
-        c.engine.sync_cancel(p.sync).await.map(|()| Empty {})
-    });
-    register::<m::SyncList, _, _, _>(module, |c, _, _| async move { Ok(c.engine.sync_list()) });
-    register::<m::SyncStatus, _, _, _>(module, |c, _, p| async move { c.engine.sync_status(&p) });
-    register::<m::SyncConflicts, _, _, _>(
-        module,
-        |c, _, p| async move { c.engine.sync_conflicts(&p) },
-    );
-    register::<m::SyncResolve, _, _, _>(module, |c, _, p| async move {
-        c.engine.sync_resolve(&p).await
-    });
-    register::<m::SyncRestore, _, _, _>(module, |c, _, p| async move {
-        c.engine.sync_restore(&p).await
     });
 }
 

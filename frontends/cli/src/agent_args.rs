@@ -7,7 +7,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 #[derive(Debug, Default, ClapArgs)]
 pub(crate) struct AgentArgs {
     /// Forward the local agent
-    #[arg(short = 'A', global = true)]
+    #[arg(short = 'A', id = "forward_agent", global = true)]
     forward: bool,
     /// Forward the agent with these keys only
     #[arg(long, value_name = "SHA256:…", value_delimiter = ',', global = true)]

@@ -351,6 +351,24 @@ mod tests {
         assert_eq!(check("bssh", "-H a ls -t"), Grammar::Cluster);
     }
 
+    /// Global flags reach into every subcommand: one name must not mean two things there.
+    #[test]
+    fn names_of_global_flags_are_nobody_elses() {
+        fn check(command: &clap::Command, globals: &[String]) {
+            for sub in command.get_subcommands() {
+                for arg in sub.get_arguments().filter(|arg| !arg.is_global_set()) {
+                    let taken = globals.iter().any(|id| id == arg.get_id().as_str());
+                    assert!(!taken, "{}: {}", sub.get_name(), arg.get_id());
+                }
+                check(sub, globals);
+            }
+        }
+        let command = crate::args::Args::command();
+        let globals = command.get_arguments().filter(|arg| arg.is_global_set());
+        let globals: Vec<String> = globals.map(|arg| arg.get_id().to_string()).collect();
+        check(&command, &globals);
+    }
+
     #[test]
     fn the_tables_agree_with_the_parser() {
         let command = crate::args::Args::command();

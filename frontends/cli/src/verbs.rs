@@ -108,7 +108,12 @@ pub(crate) enum GateVerb {
         known_hosts: bool,
     },
     /// For ProxyCommand: stdin and stdout through the gate
-    Pipe { name: String, host: String, port: u16 },
+    Pipe {
+        name: String,
+        host: String,
+        #[arg(id = "pipe_port", value_name = "PORT")]
+        port: u16,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -386,11 +386,6 @@ impl Core {
         self.lost().await
     }
 
-    /// The core itself is gone; a node that is says so with the same code.
-    pub(crate) fn is_gone(&self, error: &CallError) -> bool {
-        error.code == Kind::Disconnected.code() && self.link.has_ended()
-    }
-
     pub(crate) async fn explain(&self) -> CallError {
         CallError::new(Kind::Disconnected, self.lost().await.to_string())
     }

@@ -1,7 +1,7 @@
 //! Tasks on files seen from a frontend: a copy is awaited to its `fs/taskDone`.
 
 use crate::core::Core;
-use bssh_protocol::error::CallError;
+use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::link::Link;
 use bssh_protocol::methods::{FsCopy, FsTaskCancel};
 use bssh_protocol::task::{FsCopyParams, FsTaskDone, FsTaskRef, TaskId};
@@ -16,6 +16,11 @@ pub(crate) struct Tasks {
 }
 
 impl Core {
+    /// The core itself is gone, not a node.
+    pub(crate) fn is_gone(&self, error: &CallError) -> bool {
+        error.code == Kind::Disconnected.code() && self.link().has_ended()
+    }
+
     /// Copies files between here and a node, or between two, and waits for the end. Dropping the
     /// future gives the copy up.
     ///

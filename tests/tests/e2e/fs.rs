@@ -3,8 +3,8 @@
 use bssh_protocol::error::CallError;
 use bssh_protocol::exec::{Settings, Targets};
 use bssh_protocol::fs::{
-    FsAttrParams, FsLinkParams, FsListParams, FsMakeParams, FsPath, FsReadParams, FsRemoveParams,
-    FsRenameParams, FsWriteParams,
+    FsAttrParams, FsClose, FsLinkParams, FsListParams, FsMakeParams, FsPath, FsReadParams,
+    FsRemoveParams, FsRenameParams, FsWriteParams,
 };
 use bssh_protocol::handshake::{
     ClientCapabilities, ClientInfo, Empty, InitializeParams, MAJOR, Offer,
@@ -15,7 +15,7 @@ use bssh_protocol::stream::Base64Bytes;
 use bssh_protocol::task::{
     FS_WINDOW, FsCopyParams, FsOpenReadParams, FsOpenWriteParams, FsPlace, FsTaskRef, Overwrite,
 };
-use bssh_tests::{Driver, Lab, bssh};
+use bssh_tests::{Driver, Lab, bssh, until};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -336,5 +336,24 @@ fn copies_are_tasks_between_any_two_places() {
         assert!(core.try_call::<m::FsCopy>(&nowhere).await.is_err());
         let unknown = core.try_call::<m::FsTaskCancel>(&FsTaskRef { task: 9999 }).await;
         assert_eq!(kind(unknown.unwrap_err()), "handle.unknown");
+    });
+}
+
+#[test]
+fn a_closed_nodes_connection_is_gone_and_comes_back() {
+    let lab = Lab::start();
+    let sshd = &lab.sshd;
+    talk(&lab, |link, targets| async move {
+        let at = FsPath { targets: targets.clone(), path: b"/".as_slice().into() };
+        let close = FsClose { targets };
+        assert!(!link.call::<m::FsClose>(&close).await.unwrap().closed, "nothing is kept yet");
+        link.call::<m::FsStat>(&at).await.unwrap();
+        assert!(link.call::<m::FsClose>(&close).await.unwrap().closed);
+        let closes = || {
+            sshd.log().matches("Disconnected from user").count()
+                + sshd.log().matches("Connection closed by").count()
+        };
+        assert!(until(Duration::from_secs(20), || closes() == 1), "{}", sshd.log());
+        link.call::<m::FsStat>(&at).await.unwrap();
     });
 }

@@ -52,6 +52,29 @@ fn no_file_is_too_long() {
     none("files longer than 500 lines", &long.collect::<Vec<_>>());
 }
 
+/// The plugins' sources: longer than this only what is generated.
+#[test]
+fn no_file_of_a_plugin_is_too_long() {
+    let all = ["ts", "lua", "mjs", "sh", "py"].iter().flat_map(|e| texts("editor-plugins", e));
+    let own = all.filter(|(path, text)| {
+        let built = path.contains("/dist/") || path.contains("/out/");
+        !built && !text.starts_with("// Generated ")
+    });
+    let (mut long, mut headless) = (Vec::new(), Vec::new());
+    for (path, text) in own {
+        let n = text.lines().count();
+        if n > LONGEST {
+            long.push(format!("{path}: {n} lines"));
+        }
+        let head = ["/**", "//", "--", "#!", "\"\"\""].iter().any(|mark| text.starts_with(mark));
+        if !head {
+            headless.push(path);
+        }
+    }
+    none("files longer than 500 lines", &long);
+    none("files of a plugin that do not open with their job", &headless);
+}
+
 #[test]
 fn names_say_something() {
     let vague = sources().into_iter().map(|(path, _)| path).filter(|path| {

@@ -6,6 +6,7 @@ use crate::pool::Lease;
 use crate::transfer::open;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Failure, Phase, Targets};
+use bssh_protocol::fs::{FsClose, FsClosed};
 use bssh_ssh::sftp::Sftp;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +42,15 @@ impl Reach {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets a node's slot; true if there was a connection in it.
+    async fn close(&self, key: &str) -> bool {
+        let slot = self.slots().remove(key);
+        match slot {
+            Some(slot) => slot.lock().await.take().is_some(),
+            None => false,
+        }
+    }
+
     fn slot(&self, key: &str) -> Slot {
         let mut slots = self.slots();
         if slots.len() >= KEPT && !slots.contains_key(key) {
@@ -52,6 +62,15 @@ impl Reach {
 }
 
 impl Engine {
+    /// `fs/close`: ends the connection that is kept for a node's files.
+    ///
+    /// # Errors
+    /// The node cannot be resolved.
+    pub async fn fs_close(&self, p: &FsClose) -> Result<FsClosed, CallError> {
+        let (route, _) = self.one_route(&p.targets)?;
+        Ok(FsClosed { closed: self.reach.close(&route.bulk().key).await })
+    }
+
     /// The file server of a request's one node.
     pub(super) async fn reach(
         &self,

@@ -1,0 +1,40 @@
+/** What all suites need: the activated extension, the lab, waiting. */
+import assert from 'node:assert/strict';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import * as vscode from 'vscode';
+import type { App } from '../../src/app';
+import type { Exports } from '../../src/extension';
+
+export const lab = process.env['LAB'] ?? '';
+
+export async function activated(): Promise<Exports & { app: App }> {
+  const extension = vscode.extensions.all.find((one) => one.packageJSON.name === 'bssh');
+  assert.ok(extension, 'the extension is there');
+  const exports = (await extension.activate()) as Exports;
+  assert.ok(exports.app, 'tests get the app');
+  return exports as Exports & { app: App };
+}
+
+export async function until<T>(what: string, condition: () => T | Promise<T>): Promise<NonNullable<T>> {
+  for (const end = Date.now() + 30_000; ; ) {
+    const value = await condition();
+    if (value) return value as NonNullable<T>;
+    if (Date.now() > end) assert.fail(`waited in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** A file that every node has. */
+export function write(name: string, content: string): string {
+  const file = path.join(lab, 'root', name);
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.writeFileSync(file, content);
+  return file;
+}
+
+export async function edit(document: vscode.TextDocument, text: string): Promise<void> {
+  const change = new vscode.WorkspaceEdit();
+  change.replace(document.uri, new vscode.Range(0, 0, document.lineCount, 0), text);
+  assert.ok(await vscode.workspace.applyEdit(change));
+}
