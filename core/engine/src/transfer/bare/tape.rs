@@ -150,7 +150,7 @@ fn head(block: &[u8]) -> Result<Head, Fault> {
         .enumerate()
         .map(|(at, b)| if (148..156).contains(&at) { 32 } else { u64::from(*b) })
         .sum();
-    if number(field(148, 8)) != Some(sum) {
+    if block.len() != BLOCK || number(field(148, 8)) != Some(sum) {
         return Err(broken("what comes is no archive"));
     }
     let (mut name, prefix) = (text(0, 100), text(345, 155));
