@@ -39,6 +39,7 @@ mod stock;
 mod sudo;
 mod sync;
 mod transfer;
+mod word;
 
 pub use bssh_config::Environment;
 pub use commons::Commons;

@@ -3,6 +3,7 @@
 //! The prompt is a nonce, so nothing a node prints can pass for it; the answer goes to stdin only
 //! when the nonce was seen, once. The password is in no argument, environment or log.
 
+use crate::word::quoted;
 use bssh_protocol::auth::Secret;
 use bytes::Bytes;
 
@@ -36,19 +37,19 @@ impl Sudo {
     /// The command line that runs `command` through sudo.
     pub(crate) fn command(&self, command: &[u8]) -> Vec<u8> {
         let mark = String::from_utf8_lossy(&self.mark).into_owned();
-        let quoted = quote(command);
+        let command = quoted(command);
         let text = [
             format!(
                 "if sudo -n true 2>/dev/null; then printf %s '{mark}+' >&2; exec sudo -n -- sh -c "
             )
             .into_bytes(),
-            quoted.clone(),
+            command.clone(),
             format!("; else exec sudo -S -p '{mark}-' -- sh -c ").into_bytes(),
-            quoted,
+            command,
             b"; fi".to_vec(),
         ]
         .concat();
-        [b"exec sh -c ".to_vec(), quote(&text)].concat()
+        [b"exec sh -c ".to_vec(), quoted(&text)].concat()
     }
 
     /// Takes the marks out of stderr: what is left for the user, and what sudo said.
@@ -85,19 +86,6 @@ impl Sudo {
 /// The answer as a line.
 pub(crate) fn line(secret: &Secret) -> Bytes {
     Bytes::from(format!("{}\n", secret.reveal()))
-}
-
-/// One word for a POSIX shell.
-fn quote(text: &[u8]) -> Vec<u8> {
-    let mut word = vec![b'\''];
-    for byte in text {
-        match byte {
-            b'\'' => word.extend_from_slice(b"'\\''"),
-            other => word.push(*other),
-        }
-    }
-    word.push(b'\'');
-    word
 }
 
 #[cfg(test)]

@@ -1,36 +1,14 @@
 //! Files to and from a node that has no file server: `cat` up, `tar` down.
 
+use crate::files::{Looks, looks};
 use bssh_fixtures::{Behaviour, EmbeddedNodes, Home, Reply, SshdOptions};
 use bssh_tests::Lab;
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
-
-type Looks = BTreeMap<Vec<u8>, (u32, i64, Vec<u8>)>;
-
-fn looks(root: &Path) -> Looks {
-    let mut looks = Looks::new();
-    let mut open = vec![root.to_path_buf()];
-    while let Some(path) = open.pop() {
-        let meta = path.symlink_metadata().unwrap();
-        let content = match meta.file_type() {
-            t if t.is_dir() => {
-                open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-                Vec::new()
-            }
-            t if t.is_symlink() => fs::read_link(&path).unwrap().as_os_str().as_bytes().to_vec(),
-            _ => fs::read(&path).unwrap(),
-        };
-        let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
-        let time = if meta.is_symlink() { 0 } else { meta.mtime() };
-        looks.insert(name, (meta.mode(), time, content));
-    }
-    looks
-}
 
 fn without_sftp() -> Lab {
     Lab::with(&SshdOptions { no_sftp: true, ..SshdOptions::default() })
@@ -82,7 +60,7 @@ fn trees_come_and_go_whole_without_a_file_server() {
             // A second time into the directory that is there.
             let name = if again == 0 { name.to_owned() } else { format!("{name}/source") };
             lab.run(&words).expect_status(0);
-            let (got, want) = (looks(&home.join(&name)), looks(&source));
+            let (got, want) = (looks(&home.join(&name), true), looks(&source, true));
             let names = |l: &Looks| {
                 l.iter()
                     .map(|(n, l)| (String::from_utf8_lossy(n).into_owned(), l.0, l.1))
@@ -172,7 +150,8 @@ fn an_archive_that_lies_writes_nothing_outside() {
         let done = Lab::on_nodes(&nodes, &words);
         assert_ne!(done.status, Some(0), "{what}");
         assert!(!home.path().join("evil").exists() && !Path::new("/tmp/evil").exists(), "{what}");
-        let files = looks(&target).into_values().filter(|(mode, ..)| mode & 0o170_000 == 0o100_000);
+        let files =
+            looks(&target, true).into_values().filter(|(mode, ..)| mode & 0o170_000 == 0o100_000);
         assert_eq!(files.count(), 0, "{what}: {}", done.stderr);
     }
 }

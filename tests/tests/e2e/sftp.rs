@@ -1,37 +1,13 @@
 //! `bssh sftp` beside OpenSSH's sftp: the same lines, the same words, the same trees.
 
+use crate::files::{Looks, looks};
 use bssh_fixtures::{Behaviour, EmbeddedNodes, Home};
 use bssh_tests::{Lab, Run, Terminal, Transcript, bssh};
-use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
 use std::time::Duration;
 
 const MINUTES: Duration = Duration::from_secs(120);
-
-/// What is at a path: mode, content or link text.
-type Looks = BTreeMap<Vec<u8>, (u32, Vec<u8>)>;
-
-fn looks(root: &Path) -> Looks {
-    let mut looks = Looks::new();
-    let mut open = vec![root.to_path_buf()];
-    while let Some(path) = open.pop() {
-        let meta = path.symlink_metadata().unwrap();
-        let content = match meta.file_type() {
-            t if t.is_dir() => {
-                open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-                Vec::new()
-            }
-            t if t.is_symlink() => fs::read_link(&path).unwrap().as_os_str().as_bytes().to_vec(),
-            _ => fs::read(&path).unwrap(),
-        };
-        let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
-        looks.insert(name, (meta.mode(), content));
-    }
-    looks
-}
 
 /// The two sides of a conversation, fresh: `here` is the working directory, `there` the node's.
 fn sides(home: &Home) {
@@ -104,7 +80,7 @@ fn compare(lab: &Lab, words: &[&str], lines: &str) -> Transcript {
     for ours in [false, true] {
         sides(&lab.home);
         let said = talk(lab, ours, &words, lines);
-        let trees = ["here", "there"].map(|side| looks(&lab.home.path().join(side)));
+        let trees = ["here", "there"].map(|side| looks(&lab.home.path().join(side), false));
         seen.push((said, trees));
     }
     let (ours, our_trees) = seen.pop().unwrap();
@@ -244,7 +220,7 @@ fn a_path_behind_the_host_is_gone_to_or_fetched() {
             talk(&lab, ours, &["-b", "-", &at("dir")], "pwd\nrm none\npwd\n"),
         ];
         let said = said.map(|s| (normal(&s.text()), normal(&s.stderr), s.status));
-        seen.push((said, looks(&lab.home.path().join("here"))));
+        seen.push((said, looks(&lab.home.path().join("here"), false)));
     }
     assert_eq!(seen[1].0, seen[0].0);
     assert!(seen[1].1 == seen[0].1);

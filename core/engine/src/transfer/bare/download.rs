@@ -3,7 +3,7 @@
 //! What a name of the archive may do is decided here, as for listings over SFTP: single names
 //! below the target, never through a link, links made last, no setuid bits.
 
-use super::shell::{Ended, quoted, quoted_pattern};
+use super::shell::{Ended, quoted_pattern};
 use super::tape::{Head, Tape, padding};
 use super::{Bare, path};
 use crate::transfer::disk::{LocalDir, inside, settle};
@@ -12,6 +12,7 @@ use crate::transfer::fault::Fault;
 use crate::transfer::pattern;
 use crate::transfer::send::split;
 use crate::transfer::tree::{DEEPEST, join};
+use crate::word::quoted;
 use bssh_protocol::transfer::Symlinks;
 use bytes::Bytes;
 use std::ffi::OsStr;

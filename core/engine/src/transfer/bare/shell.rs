@@ -2,6 +2,7 @@
 
 use super::Bare;
 use crate::transfer::fault::Fault;
+use crate::word::quoted;
 use bssh_ssh::error::{Error, ErrorKind};
 use bssh_ssh::{Channel, ChannelEvent};
 
@@ -41,19 +42,6 @@ impl Ended {
             false => Fault::new(code, line),
         }
     }
-}
-
-/// A text in single quotes.
-pub(super) fn quoted(text: &[u8]) -> Vec<u8> {
-    let mut out = vec![b'\''];
-    for byte in text {
-        match byte {
-            b'\'' => out.extend_from_slice(b"'\\''"),
-            other => out.push(*other),
-        }
-    }
-    out.push(b'\'');
-    out
 }
 
 /// A pattern whose other characters are quoted.
@@ -138,7 +126,6 @@ mod tests {
 
     #[test]
     fn names_reach_the_command_as_they_are() {
-        assert_eq!(quoted(b"it's $x"), b"'it'\\''s $x'");
         assert_eq!(quoted_pattern(b"a b*[!0-9].log"), b"'a b'*[!'0'-'9']'.log'");
         assert_eq!(quoted_pattern(b"$(x)"), b"'$(x)'");
     }

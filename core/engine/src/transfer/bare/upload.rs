@@ -1,12 +1,12 @@
 //! Files to a node without a file server: directories by `mkdir`, each file by `cat` of its own.
 
-use super::shell::quoted;
 use super::{Bare, path};
 use crate::transfer::crowd::Crowd;
 use crate::transfer::fault::Fault;
 use crate::transfer::send::split;
 use crate::transfer::tree::{Item, Tree, What, join};
 use crate::transfer::upload::place;
+use crate::word::quoted;
 use bssh_ssh::sftp::FileKind;
 use std::fs::File;
 use std::io::Read;
