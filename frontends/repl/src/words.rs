@@ -173,7 +173,7 @@ fn command(word: &str, rest: &str) -> Line {
             let read = split(rest).and_then(|words| acts::read(word, &words));
             read.map_or_else(Line::Wrong, Line::Act)
         }
-        ":sync" => Line::Wrong("this build has no sync; see :upload and :download".to_owned()),
+        ":sync" => Line::Wrong("the REPL has no :sync; run bssh sync beside it".to_owned()),
         ":timeout" => set(&format!("timeout {rest}")),
         ":reset" => Line::Reset,
         ":shell" => Line::Shell((!rest.is_empty()).then(|| rest.to_owned())),

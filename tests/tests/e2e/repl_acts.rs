@@ -38,7 +38,7 @@ fn files_go_where_the_shells_are() {
     t.line(":upload one");
     t.see("needs paths: :upload");
     t.line(":sync x");
-    t.see("this build has no sync");
+    t.see("the REPL has no :sync");
     t.line(":quit");
     t.end();
     // Several nodes in several places: a relative path would mean several things.
