@@ -47,7 +47,7 @@ pub use engine::{Caller, Engine, Prepared};
 pub use fs::{PreparedCopy, PreparedRead, PreparedWrite};
 pub use jobs::Replay;
 pub use pty::PreparedPty;
-pub use remarks::{BANNER, Remarks, is_wanted, remark};
+pub use remarks::{BANNER, Remarks, is_wanted, rank, remark};
 pub use session::{PreparedExec, PreparedSessions};
 pub use sync::PreparedSync;
 pub use transfer::PreparedTransfer;

@@ -68,7 +68,8 @@ impl Remarks {
     }
 }
 
-fn rank(level: Level) -> u8 {
+/// A level as a number that an atomic holds; louder is more.
+pub fn rank(level: Level) -> u8 {
     match level {
         Level::ERROR => 1,
         Level::WARN => 2,

@@ -1,7 +1,7 @@
 //! Remarks on stderr or in a file, in the form ssh's users know: warnings as they are, `debug1:` and so on
 //! with `-v`.
 
-use bssh_engine::BANNER;
+use bssh_engine::{BANNER, rank};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -32,16 +32,6 @@ impl Level {
     /// As `tracing` has it.
     pub(crate) fn of_tracing(self) -> tracing::Level {
         self.0
-    }
-
-    fn rank(self) -> u8 {
-        match self.0 {
-            tracing::Level::ERROR => 1,
-            tracing::Level::WARN => 2,
-            tracing::Level::INFO => 3,
-            tracing::Level::DEBUG => 4,
-            tracing::Level::TRACE => 5,
-        }
     }
 
     /// The name that gives it.
@@ -86,11 +76,11 @@ static MOST: AtomicU8 = AtomicU8::new(0);
 
 /// The log takes this much from now on.
 pub(crate) fn set_level(level: Level) {
-    MOST.store(level.rank(), Ordering::Relaxed);
+    MOST.store(rank(level.0), Ordering::Relaxed);
 }
 
 fn is_logged(level: tracing::Level) -> bool {
-    Level(level).rank() <= MOST.load(Ordering::Relaxed)
+    rank(level) <= MOST.load(Ordering::Relaxed)
 }
 
 struct Remarks {

@@ -1,29 +1,17 @@
 //! How syncs look on stdout: lines of `--json`, and of a plan.
 
 use super::harmless::harmless;
+use super::transfer::{FULL, flush, line};
 use crate::args::Json;
-use crate::print;
 use bssh_client::SyncEvent;
 use bssh_protocol::sync::{SyncStarted, SyncStep, Synced};
 use serde::Serialize;
-use std::io::Write;
-
-/// Bytes of lines that may wait.
-const FULL: usize = 64 * 1024;
 
 /// Lines on stdout.
 pub(crate) struct SyncLines {
     json: Option<Json>,
     terminal: bool,
     text: Vec<u8>,
-}
-
-#[derive(Serialize)]
-struct Tagged<T> {
-    schema: u32,
-    event: &'static str,
-    #[serde(flatten)]
-    rest: T,
 }
 
 impl SyncLines {
@@ -66,17 +54,7 @@ impl SyncLines {
 
     /// The status of stdout.
     pub(crate) fn flush(&mut self) -> u8 {
-        let text = std::mem::take(&mut self.text);
-        if text.is_empty() {
-            return crate::exit::OK;
-        }
-        match String::from_utf8(text) {
-            Ok(text) => print(&text),
-            Err(bytes) => match std::io::stdout().lock().write_all(bytes.as_bytes()) {
-                Ok(()) => crate::exit::OK,
-                Err(_) => crate::exit::OUTPUT_CLOSED,
-            },
-        }
+        flush(&mut self.text)
     }
 
     /// `push path`, in words of a shell's user.
@@ -100,9 +78,6 @@ impl SyncLines {
     }
 
     fn put(&mut self, event: &'static str, rest: impl Serialize) {
-        let object = Tagged { schema: 1, event, rest };
-        // Our own types can be written.
-        let line = serde_json::to_string(&object).map(|text| text + "\n").unwrap_or_default();
-        self.text.extend_from_slice(line.as_bytes());
+        self.text.extend_from_slice(line(event, rest).as_bytes());
     }
 }

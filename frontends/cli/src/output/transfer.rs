@@ -16,7 +16,7 @@ use std::time::Instant;
 /// Nodes with a bar of their own; with more, the busiest ones.
 const MOST_BARS: usize = 8;
 /// Bytes of lines that may wait.
-const FULL: usize = 64 * 1024;
+pub(super) const FULL: usize = 64 * 1024;
 
 /// Progress of every node, and of all together.
 pub(crate) struct Bars {
@@ -271,17 +271,7 @@ impl TransferLines {
 
     /// The status of stdout.
     pub(crate) fn flush(&mut self) -> u8 {
-        let text = std::mem::take(&mut self.text);
-        if text.is_empty() {
-            return crate::exit::OK;
-        }
-        match String::from_utf8(text) {
-            Ok(text) => print(&text),
-            Err(bytes) => match std::io::stdout().lock().write_all(bytes.as_bytes()) {
-                Ok(()) => crate::exit::OK,
-                Err(_) => crate::exit::OUTPUT_CLOSED,
-            },
-        }
+        flush(&mut self.text)
     }
 
     fn put(&mut self, event: &'static str, rest: impl Serialize) {
@@ -291,7 +281,23 @@ impl TransferLines {
     }
 }
 
-fn line(event: &'static str, rest: impl Serialize) -> String {
+/// Writes what waits on stdout; the status of stdout.
+pub(super) fn flush(text: &mut Vec<u8>) -> u8 {
+    let text = std::mem::take(text);
+    if text.is_empty() {
+        return crate::exit::OK;
+    }
+    match String::from_utf8(text) {
+        Ok(text) => print(&text),
+        Err(bytes) => match std::io::stdout().lock().write_all(bytes.as_bytes()) {
+            Ok(()) => crate::exit::OK,
+            Err(_) => crate::exit::OUTPUT_CLOSED,
+        },
+    }
+}
+
+/// An event as a line of `--json`.
+pub(super) fn line(event: &'static str, rest: impl Serialize) -> String {
     let object = Tagged { schema: 1, event, rest };
     // Our own types can be written.
     serde_json::to_string(&object).map(|text| text + "\n").unwrap_or_default()
