@@ -315,7 +315,7 @@ fn connections(module: &mut RpcModule<Context>) {
 
 fn agent(module: &mut RpcModule<Context>) {
     register::<m::AgentStatus, _, _, _>(module, |c, _, p| async move {
-        Ok(c.engine.agent_status(&p).await)
+        c.engine.agent_status(&p).await
     });
     register::<m::AgentSetSocket, _, _, _>(module, |c, _, p| async move {
         c.engine.agent_set_socket(p);

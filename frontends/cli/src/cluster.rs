@@ -166,6 +166,8 @@ fn interactive(
         history: environment.state.as_ref().map(|dir| dir.join("bssh/history")),
         fanout: args.run.fanout,
         single,
+        forward_agent: args.connect.agent.forwards(),
+        agent: args.connect.agent.settings(),
     }
 }
 
