@@ -6,7 +6,7 @@ use crate::last::LastRun;
 use crate::output::Style;
 use crate::request::{self, Mode, Terminals};
 use crate::shared_verbs::SharedVerb;
-use crate::verbs::ForwardVerb;
+use crate::verbs::{ForwardVerb, GateVerb};
 use crate::{Around, Interactive, exit, files, last, named, persist, print, say, terminals, tui};
 use bssh_client::{Core, Persist, Start};
 use bssh_protocol::handshake::ClientInfo;
@@ -91,6 +91,7 @@ fn can_go_on_alone(args: &Args) -> bool {
                 | Sub::Upload(_)
                 | Sub::Download(_)
                 | Sub::Forward { verb: ForwardVerb::Add { .. } }
+                | Sub::Gate { verb: GateVerb::Start { .. } }
         )
     )
 }

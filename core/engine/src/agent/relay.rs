@@ -5,7 +5,9 @@
 //! agent holds up only its own channel.
 
 use super::dial::AgentLink;
-use super::message::{FAILURE, Inbox, Malformed, REQUEST_IDENTITIES, SIGN_REQUEST, SIGN_RESPONSE, framed};
+use super::message::{
+    FAILURE, Inbox, Malformed, REQUEST_IDENTITIES, SIGN_REQUEST, SIGN_RESPONSE, framed,
+};
 use super::policy::{Verdict, judge, visible};
 use super::status::{Agents, Entry, Stage};
 use super::{PARTIAL, Rules};

@@ -9,11 +9,17 @@ no() { echo "NO $1"; exit 1; }
 [ -d "$d" ] || mkdir "$d" || no "$d cannot be made"
 [ -O "$d" ] || no "$d belongs to somebody else"
 b=$(readlink "$l" 2>/dev/null)
+alive() { # a socket; one of a server that was killed is left behind, with its pid in the name
+  [ -S "$1" ] || return 1
+  p=${1##*/agent.}
+  case $p in '' | *[!0-9]*) return 0 ;; esac
+  [ ! -d /proc/self ] || [ -d "/proc/$p" ]
+}
 to() { ln -s "$1" "$l.$$" && mv -f "$l.$$" "$l"; }
 to "$SSH_AUTH_SOCK" || no "$l cannot be made"
 trap 'exit 0' HUP INT TERM
 trap '[ "$(readlink "$l" 2>/dev/null)" = "$SSH_AUTH_SOCK" ] && {
-  if [ "$b" != "$SSH_AUTH_SOCK" ] && [ -S "$b" ]; then to "$b"; else rm -f "$l"; fi
+  if [ "$b" != "$SSH_AUTH_SOCK" ] && alive "$b"; then to "$b"; else rm -f "$l"; fi
 }' EXIT
 echo "OK $l"
 read -r r

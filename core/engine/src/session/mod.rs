@@ -396,9 +396,8 @@ impl Session {
 
     /// Whose path to the agent its commands get, if they get one.
     fn stable_agent(&self, engine: &Engine, route: &Route) -> String {
-        let wanted = self.rules.forward_agent
-            || route.options.forward_agent_on
-            || route.agent.forward;
+        let wanted =
+            self.rules.forward_agent || route.options.forward_agent_on || route.agent.forward;
         match wanted && route.agent.stable_path {
             true => stable_name(engine.env()),
             false => String::new(),
