@@ -22,6 +22,8 @@
 //! - `agents`: the local agent on a node.
 //! - `agent_life`: the same over days: required, with a stable path, over links that hang.
 //! - `gates`: the gate, with git behind it.
+//! - `gate_faults`: what goes wrong around a gate, and what must not get through it.
+//! - `cuts`: links that are cut, black-holed and stopped, in network namespaces.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
 //! - `jobs`: detached runs, read and waited for by others; warm connections of ssh's own flags.
 //! - `sftp`: `bssh sftp` beside OpenSSH's sftp.
@@ -46,11 +48,13 @@
 mod agent_life;
 mod agents;
 mod bare;
+mod cuts;
 mod demo;
 mod faults;
 mod files;
 mod forwards;
 mod fs;
+mod gate_faults;
 mod gates;
 mod jobs;
 mod jump;

@@ -24,7 +24,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// Every gate of the core, by name. Locked while one starts or stops: the others wait.
 #[derive(Default)]
@@ -38,14 +38,14 @@ pub(super) struct Running {
     gate: Arc<Gate>,
     /// Links that have started it, as [`owner`] names them.
     owners: BTreeSet<usize>,
-    tasks: Vec<AbortHandle>,
+    tasks: Vec<JoinHandle<()>>,
     telling: AbortHandle,
     socket: Option<PathBuf>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(AbortHandle::abort);
+        self.tasks.iter().for_each(JoinHandle::abort);
         if let Some(path) = &self.socket {
             // Somebody else may have removed it; there is nobody to tell.
             let _ = std::fs::remove_file(path);
@@ -56,16 +56,19 @@ impl Drop for Running {
 impl Gates {
     /// A link is gone: ends those it alone has started, connections too, but for what is kept.
     pub(crate) async fn leave(&self, engine: &Engine, kept: &BTreeSet<u64>) {
-        self.running.lock().await.retain(|_, running| {
+        let mut all = self.running.lock().await;
+        let over = all.iter_mut().filter_map(|(name, running)| {
             let had = running.owners.remove(&owner(engine));
-            let over = had && running.owners.is_empty() && !kept.contains(&running.gate.id);
-            if over {
-                running.connections().abort_all();
-                running.telling.abort();
-                self.numbers().remove(&running.gate.id);
-            }
-            !over
+            let last = had && running.owners.is_empty() && !kept.contains(&running.gate.id);
+            last.then(|| name.clone())
         });
+        for name in over.collect::<Vec<_>>() {
+            let Some(mut running) = all.remove(&name) else { continue };
+            running.stop_listening().await;
+            running.connections().abort_all();
+            running.telling.abort();
+            self.numbers().remove(&running.gate.id);
+        }
     }
 
     pub(crate) fn has(&self, id: GateId) -> bool {
@@ -90,6 +93,16 @@ impl Running {
     /// This link has started it, too.
     pub(super) fn is_of(&self, engine: &Engine) -> bool {
         self.owners.contains(&owner(engine))
+    }
+
+    /// Returns when its addresses are free for others.
+    async fn stop_listening(&mut self) {
+        for task in std::mem::take(&mut self.tasks) {
+            task.abort();
+            // Cancelled, which is what was wanted.
+            let _ = task.await;
+        }
+        self.gate.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// What listens on an address.
@@ -205,7 +218,7 @@ impl Engine {
             listeners: std::sync::Mutex::new(listeners),
         });
         let tasks = doors.into_iter().map(|door| tokio::spawn(gate.clone().accept(door)));
-        let tasks = tasks.map(|task| task.abort_handle()).collect();
+        let tasks = tasks.collect();
         let owners = BTreeSet::from([owner(self)]);
         let new = Running { gate, owners, tasks, telling, socket };
         let started = new.started();
@@ -245,12 +258,16 @@ impl Engine {
         let stopping = {
             let mut running = self.commons.gates.running.lock().await;
             let meant = running.get(name).is_some_and(|r| only.is_none_or(|id| r.gate.id == id));
-            if meant { running.remove(name) } else { None }
+            let mut stopping = if meant { running.remove(name) } else { None };
+            if let Some(stopping) = &mut stopping {
+                // While nobody can start it again.
+                stopping.stop_listening().await;
+            }
+            stopping
         };
         let Some(stopping) = stopping else { return GateStopped::default() };
         self.commons.gates.numbers().remove(&stopping.gate.id);
         self.commons.tell();
-        stopping.tasks.iter().for_each(AbortHandle::abort);
         let traffic = stopping.gate.traffic.clone();
         let before = traffic.n_live() as u64;
         let drain = drain_ms.unwrap_or(stopping.gate.plan.spec.drain_ms);
