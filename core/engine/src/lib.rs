@@ -14,6 +14,8 @@ mod exec;
 mod failure;
 mod forward;
 mod fs;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gate;
 mod identity;
 mod inquire;

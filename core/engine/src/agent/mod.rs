@@ -7,6 +7,8 @@
 //! that outlives connections, `status` says how it goes.
 
 mod dial;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod message;
 mod offer;
 mod policy;

@@ -5,6 +5,8 @@
 //! A server that breaks the protocol ends the conversation with [`SftpError::Broken`]. Extensions
 //! of OpenSSH are used where the server offers them. Reading order: `packet`, `session`, `ops`.
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod ops;
 mod packet;
 mod session;
