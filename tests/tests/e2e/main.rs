@@ -30,6 +30,7 @@
 //! - `shared`: the core that frontends share: one per user, warm connections, strict about its place.
 //! - `shared_life`: the shared core killed, asked by two terminals, told secrets; its journal.
 //! - `shared_views`: several frontends at once: one terminal for two, and one that hangs.
+//! - `soak`: thousands of connections, hundreds at once, days in minutes, and what they leave.
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
 //! - `prompts`: who is asked for a passphrase, and where.
 //! - `terminal`: the person's terminal, in order again whatever happens.
@@ -73,6 +74,7 @@ mod sftp;
 mod shared;
 mod shared_life;
 mod shared_views;
+mod soak;
 mod ssh_options;
 mod sync;
 mod sync_faults;
