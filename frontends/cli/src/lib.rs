@@ -10,10 +10,13 @@ mod agent_args;
 mod args;
 mod cluster;
 mod commands;
+#[cfg(test)]
+mod documented;
 mod environment;
 mod exit;
 mod files;
 mod grammar;
+mod help;
 mod last;
 mod named;
 mod output;

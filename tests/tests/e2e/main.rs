@@ -56,6 +56,7 @@ mod kill;
 mod main_job;
 mod named;
 mod programs;
+mod release;
 mod prompts;
 mod protocol;
 mod pty;
