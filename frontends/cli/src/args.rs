@@ -59,7 +59,7 @@ pub(crate) struct TargetArgs {
     #[arg(short = 'H', long, short_alias = 'w', value_name = "NODES", global = true)]
     pub hosts: Vec<String>,
     /// A cluster of the configuration
-    #[arg(short = 'C', long, value_name = "NAME", global = true)]
+    #[arg(short = 'C', long, value_name = "CLUSTER", global = true)]
     pub cluster: Vec<String>,
     /// A group
     #[arg(short = 'g', long, value_name = "GROUP", global = true)]

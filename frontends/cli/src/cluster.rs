@@ -8,14 +8,14 @@ use crate::request::{self, Mode, Terminals};
 use crate::shared_verbs::SharedVerb;
 use crate::verbs::ForwardVerb;
 use crate::{
-    Around, Interactive, exit, files, help, last, named, persist, print, say, terminals, tui,
+    Around, Interactive, completion, exit, files, help, last, named, persist, print, say,
+    terminals, tui,
 };
 use bssh_client::{Core, Persist, Start};
 use bssh_protocol::handshake::ClientInfo;
 use bssh_protocol::methods::GroupList;
 use bssh_protocol::node::GroupListParams;
 use bssh_term::{ColorChoice, Look, Terminal};
-use clap::CommandFactory;
 use clap::error::ErrorKind;
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -44,7 +44,7 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
         return exit::USAGE;
     }
     match &args.subcommand {
-        Some(Sub::Completions { shell }) => return completions(*shell),
+        Some(Sub::Completions { shell }) => return print(&completion::script(*shell)),
         Some(Sub::Man { page, dir }) => return man(page.as_deref(), dir.as_deref()),
         Some(Sub::Help { names }) => return about(names),
         Some(Sub::Run(run)) => {
@@ -325,12 +325,6 @@ fn look(args: &Args, around: &Around, is_terminal: bool) -> Look {
         term: &environment.term,
         locale: &environment.locale,
     })
-}
-
-fn completions(shell: clap_complete::Shell) -> u8 {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "bssh", &mut text);
-    print(&String::from_utf8_lossy(&text))
 }
 
 fn man(page: Option<&str>, directory: Option<&Path>) -> u8 {

@@ -10,6 +10,7 @@ mod agent_args;
 mod args;
 mod cluster;
 mod commands;
+mod completion;
 #[cfg(test)]
 mod documented;
 mod environment;
