@@ -26,6 +26,7 @@ def main():
     p.add_argument("--limit", type=float, default=240)
     p.add_argument("--mb", type=int, default=100)
     p.add_argument("--lines", type=int, default=100000)
+    p.add_argument("--nodes", type=int, default=10, help="of volume")
     p.add_argument("--keys", type=int, default=300)
     p.add_argument("--hold", type=int, default=100)
     p.add_argument("--ms", type=float, default=20, help="one way")

@@ -65,7 +65,7 @@ def warm(b):
 
 
 def volume(b):
-    n, lines, width = 10, b.a.lines, 100
+    n, lines, width = b.a.nodes, b.a.lines, 100
     for kind in b.a.server.split(","):
         b.server(kind)
         cmd = f"out {lines * width} {width}"
@@ -76,7 +76,7 @@ def volume(b):
             cmd = f"cat {v}"
         for i, order in b.rounds(b.a.reps):
             for peer in order:
-                for key in ("volume_raw", "volume_prefix", "volume_gather"):
+                for key in ("volume_raw", "volume_prefix", "volume_gather", "volume_json"):
                     if not b.has(peer, key, kind, n):
                         continue
                     f = b.run(peer, key, b.words(kind, n, cmd=cmd), kind)

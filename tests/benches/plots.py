@@ -35,7 +35,7 @@ CHARTS = [
     ("nodes-cpu", "One cold command on 1000 nodes, cheap server: CPU of the client", "ms a node", dict(exp="fanout", server="floor", cmd="uptime", n=1000), lambda r: r["cpu_s"] * 1e3 / r["n"]),
     ("nodes-wall", "One cold command on 1000 nodes, cheap server: wall time", "s", dict(exp="fanout", server="floor", cmd="uptime", n=1000), lambda r: r["wall_s"]),
     ("warm", "The same command again on 100 nodes, cheap server: CPU", "ms a node", dict(exp="warm", server="floor", n=100), lambda r: r["cpu_s"] * 1e3 / r["n"]),
-    ("volume", "A million lines from ten nodes, each with its node: CPU of the client", "s", dict(exp="volume_prefix", server="floor"), lambda r: r["cpu_s"]),
+    ("volume", "A million lines from ten nodes, each with its node: CPU of the client", "s", dict(exp="volume_prefix", server="floor", n=10), lambda r: r["cpu_s"]),
     ("stream", "400 MiB from one node, sshd: CPU of the client", "s", dict(exp="stream", server="sshd"), lambda r: r["cpu_s"]),
     ("push", "A large file to ten nodes: wall time", "s", dict(exp="push"), lambda r: r["wall_s"]),
     ("small-files", "1000 small files to one node: wall time", "s", dict(exp="pushdir"), lambda r: r["wall_s"]),

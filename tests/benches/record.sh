@@ -6,9 +6,9 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=$here/../../docs/benchmarks
 mkdir -p "$out"
-bench() { local part=$1; shift; echo "== $part $* ($(date +%T))" >&2; python3 "$here/bench.py" "$part" "$@" --out "$out/$part.jsonl"; }
+bench() { local what=$1; shift; echo "== $what $* ($(date +%T))" >&2; python3 "$here/bench.py" "$what" --out "$out/$part.jsonl" "$@"; }
 
-for part in ${*:-startup rtt fanout pty forward volume warm stream files}; do
+for part in ${*:-startup rtt fanout scale pty forward volume warm stream files}; do
   rm -f "$out/$part.jsonl"
   case $part in
     startup) bench startup --reps 9 ;;
@@ -17,6 +17,9 @@ for part in ${*:-startup rtt fanout pty forward volume warm stream files}; do
       bench fanout --server floor,sshd --n 1:7,10:5,100:3 --skip ssh-aesgcm,ssh-pq,floor-wan
       bench fanout --server floor --n 1000:3 --skip ssh-aesgcm,ssh-pq,floor-wan,ansible
       bench fanout --server sshd --n 1000:1 --peers bssh,ssh-xargs,asyncssh ;;
+    scale)
+      bench fanout --server floor --n 5000:2,10000:2 --peers bssh,floor
+      bench volume --server floor --nodes 10000 --lines 1000 --reps 1 --peers bssh ;;
     pty) bench pty --reps 3 ;;
     forward) bench forward --reps 3 --mb 200 ;;
     volume) bench volume --server floor --reps 3 ;;

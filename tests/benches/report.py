@@ -109,14 +109,15 @@ for server in ("floor", "sshd"):
                for p in peers(rs) for a in [[r for r in rs if r["peer"] == p]]])
 
 for server in ("floor", "sshd"):
-    for key in ("volume_raw", "volume_prefix", "volume_gather"):
-        rs = sel(exp=key, server=server)
-        base = sel(exp="volume_raw", server=server, peer="floor")
-        table(f"Output volume, 10 nodes, {rs[0]['want'] if rs else 0} lines of 100 bytes in all, {key[7:]}, server {server}",
-              ["client", "runs", "wall s", "client CPU s", "MB/s of CPU", "peak MB", "CPU / floor raw", "lines"],
-              [[p, len(a), med([r["wall_s"] for r in a]), med([r["cpu_s"] for r in a]), med([r["want"] / 1e4 / r["cpu_s"] for r in a]),
-                med([r.get("anon_kb", 0) / 1024 for r in a]), paired(a, base, "cpu_s"), a[0]["lines"]]
-               for p in peers(rs) for a in [[r for r in rs if r["peer"] == p]]])
+    for n in sorted({r["n"] for r in rows if r["exp"].startswith("volume_")}):
+        for key in ("volume_raw", "volume_prefix", "volume_gather", "volume_json"):
+            rs = sel(exp=key, server=server, n=n)
+            base = sel(exp="volume_raw", server=server, peer="floor", n=n)
+            table(f"Output volume, {n} nodes, {rs[0]['want'] if rs else 0} lines of 100 bytes in all, {key[7:]}, server {server}",
+                  ["client", "runs", "wall s", "client CPU s", "MB/s of CPU", "private MB", "CPU / floor raw", "lines"],
+                  [[p, len(a), med([r["wall_s"] for r in a]), med([r["cpu_s"] for r in a]), med([r["want"] / 1e4 / r["cpu_s"] for r in a]),
+                    med([r.get("anon_kb", 0) / 1024 for r in a]), paired(a, base, "cpu_s"), a[0]["lines"]]
+                   for p in peers(rs) for a in [[r for r in rs if r["peer"] == p]]])
 
 for key, what in (("push", "to 10 nodes"), ("pull", "from 10 nodes"), ("pushdir", "1000 files of 2 KiB to 1 node")):
     rs = sel(exp=key)
