@@ -39,17 +39,17 @@ fn asks_shared(words: &[OsString]) -> bool {
 
 /// The REPL, as the line CLI has read it.
 fn repl(wanted: bssh_cli::Interactive) -> Pin<Box<dyn Future<Output = u8>>> {
-    let bssh_cli::Interactive { targets, start, persist, look, term, history, fanout, single } =
-        wanted;
     Box::pin(bssh_repl::run(bssh_repl::Plan {
-        targets,
-        start,
-        persist,
-        look,
-        term,
-        history,
-        fanout,
-        single,
+        targets: wanted.targets,
+        start: wanted.start,
+        persist: wanted.persist,
+        look: wanted.look,
+        term: wanted.term,
+        history: wanted.history,
+        fanout: wanted.fanout,
+        single: wanted.single,
+        forward_agent: wanted.forward_agent,
+        agent: wanted.agent,
     }))
 }
 

@@ -6,7 +6,7 @@ use crate::last::LastRun;
 use crate::output::Style;
 use crate::request::{self, Mode, Terminals};
 use crate::shared_verbs::SharedVerb;
-use crate::verbs::ForwardVerb;
+use crate::verbs::{ForwardVerb, GateVerb};
 use crate::{
     Around, Interactive, completion, exit, files, help, last, named, persist, print, say,
     terminals, tui,
@@ -95,6 +95,7 @@ fn can_go_on_alone(args: &Args) -> bool {
                 | Sub::Upload(_)
                 | Sub::Download(_)
                 | Sub::Forward { verb: ForwardVerb::Add { .. } }
+                | Sub::Gate { verb: GateVerb::Start { .. } }
         )
     )
 }
@@ -170,6 +171,8 @@ fn interactive(
         history: environment.state.as_ref().map(|dir| dir.join("bssh/history")),
         fanout: args.run.fanout,
         single,
+        forward_agent: args.connect.agent.forwards(),
+        agent: args.connect.agent.settings(),
     }
 }
 

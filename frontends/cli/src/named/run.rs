@@ -48,6 +48,8 @@ pub(crate) async fn run(core: &Core, args: &Args, run: &RunIn, style: Style) -> 
         keep: true,
         shell: run.shell.clone(),
         fanout: args.run.fanout,
+        forward_agent: args.connect.agent.forwards(),
+        agent: args.connect.agent.settings(),
         ..SessionOpenParams::default()
     };
     let opened = match sessions.open(&params).await {
@@ -103,8 +105,6 @@ fn wish(args: &Args, run: &RunIn) -> Result<Wish, String> {
         (!args.run.batch.is_empty(), "--batch"),
         (args.run.retry.is_some(), "--retry"),
         (args.run.exit_code.is_some(), "--exit-code"),
-        (args.connect.agent.forwards(), "-A (see ForwardAgent)"),
-        (args.connect.agent.settings().is_some(), "--agent-*"),
         (args.connect.tty > 0, "-t"),
     ];
     if let Some((_, flag)) = given.iter().find(|(given, _)| *given) {
