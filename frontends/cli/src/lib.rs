@@ -27,7 +27,6 @@ mod request;
 mod sftp;
 mod shared_verbs;
 mod ssh;
-mod stdin;
 mod sync;
 mod terminals;
 mod tui;

@@ -11,7 +11,7 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("core/engine", &["protocol", "config", "ssh"], &["russh", "jsonrpsee", "serde_json"]),
     ("core/rpc", &["protocol", "engine"], &["russh", "bssh_ssh", "bssh_config"]),
     ("frontends/client", &["protocol"], CORE),
-    ("frontends/term", &[], CORE),
+    ("frontends/term", &["protocol"], CORE),
     ("frontends/cli", &["client", "term", "protocol"], CORE),
     ("frontends/repl", &["client", "term", "protocol"], CORE),
     ("frontends/bssh", &["cli", "repl", "rpc", "fixtures"], &["bssh_ssh", "bssh_engine"]),
