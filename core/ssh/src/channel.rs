@@ -210,6 +210,17 @@ impl Channel {
         self.answer("subsystem").await
     }
 
+    /// Starts a subsystem, with what it is told first: a way there and back less. A server that
+    /// refuses has nobody to give the bytes to, and drops them.
+    ///
+    /// # Errors
+    /// As [`Channel::exec`].
+    pub async fn subsystem_with(&mut self, name: &str, first: Bytes) -> Result<(), Error> {
+        self.writer.half.request_subsystem(true, name).await.map_err(gone)?;
+        self.writer.write(first).await?;
+        self.answer("subsystem").await
+    }
+
     /// The next event; none once the channel is closed or the connection is lost (which of the
     /// two, the connection tells).
     pub async fn next(&mut self) -> Option<ChannelEvent> {

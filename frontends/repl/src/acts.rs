@@ -88,7 +88,7 @@ impl Repl<'_> {
         }
     }
 
-    fn only(&self, node: &str) -> Targets {
+    pub(crate) fn only(&self, node: &str) -> Targets {
         let settings = self.targets.settings.clone();
         Targets { nodes: node.to_owned(), settings, ..Targets::default() }
     }

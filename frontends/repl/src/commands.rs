@@ -51,6 +51,7 @@ impl Repl<'_> {
             Line::Reset => self.reset().await,
             Line::Shell(node) => self.shell(node).await,
             Line::Files(files) => self.transfer(files).await,
+            Line::Sync(line) => self.sync(line).await,
             Line::Act(act) => self.act(act).await,
             Line::Background(command) => self.background(&command).await,
             Line::Jobs => self.tell_jobs(),

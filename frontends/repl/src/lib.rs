@@ -4,7 +4,7 @@
 //! sessions. The walk of a line: `input` (typed, in a thread of its own) → `words` (what it
 //! means) → `session` (the loop: events of nodes, commands, signals) → `collect` (what they
 //! said) → `show`. `:shell` leaves it for a raw terminal (`shell`) and comes back. `commands`,
-//! `files` and `acts` do what is not for the nodes' shells; `complete` is Tab and colours, `paint`
+//! `files`, `sync` and `acts` do what is not for the nodes' shells; `complete` is Tab and colours, `paint`
 //! the colours of the configuration.
 
 mod acts;
@@ -18,6 +18,7 @@ mod paint;
 mod session;
 mod shell;
 mod show;
+mod sync;
 mod words;
 
 use bssh_client::{Core, Persist, Start};

@@ -216,7 +216,7 @@ impl Repl<'_> {
             };
             let line = match self.read_line(input, &names).await {
                 Typed::Line(line) => line,
-                Typed::Interrupted | Typed::Complete(_) => continue,
+                Typed::Interrupted | Typed::Asked(_) => continue,
                 Typed::End => break,
                 Typed::Failed(why) => {
                     say(&format!("bssh: {why}"));
@@ -247,7 +247,7 @@ impl Repl<'_> {
                     }
                 }
                 typed = input.next() => match typed {
-                    Typed::Complete(ask) => self.complete(ask).await,
+                    Typed::Asked(ask) => self.complete(ask).await,
                     typed => return typed,
                 },
                 event = sessions.next() => {

@@ -66,6 +66,7 @@ mod programs;
 mod prompts;
 mod protocol;
 mod pty;
+mod release;
 mod repl;
 mod repl_acts;
 mod repl_faults;

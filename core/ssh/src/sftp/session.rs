@@ -88,17 +88,12 @@ impl Shared {
 }
 
 impl Session {
-    /// Starts talking, and returns the server's first packet.
+    /// Starts talking, and returns the server's first packet. Ours is on its way.
     pub(super) async fn start(
         mut incoming: impl Incoming,
         outgoing: impl Outgoing,
-        version: u32,
     ) -> Result<(Session, Packet), SftpError> {
-        let mut outgoing = outgoing;
         let lost = || SftpError::Lost("the server ended the file transfer".to_owned());
-        if !outgoing.send(Request::init(version)).await {
-            return Err(lost());
-        }
         let mut assembler = Assembler::default();
         let hello = loop {
             if let Some(packet) = assembler.next()? {
