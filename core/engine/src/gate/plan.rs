@@ -231,6 +231,31 @@ mod tests {
         assert!(listeners.iter().all(|l| l.starts_with("127.77.")));
     }
 
+    /// Any gate: two entries on one port are named together, and nobody else is named.
+    #[test]
+    fn every_pair_that_collides_is_reported() {
+        let mut state = 7_u32;
+        let mut random = |below: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) % below
+        };
+        for round in 0..500 {
+            let names: Vec<String> = (0..1 + random(12)).map(|n| format!("e{n}x")).collect();
+            let ports: Vec<u16> = names.iter().map(|_| 22 + random(8) as u16).collect();
+            let entries: Vec<(&str, &str, u16)> =
+                names.iter().zip(&ports).map(|(name, port)| (name.as_str(), "h", *port)).collect();
+            let spec = spec(&entries);
+            let same = |port: u16| ports.iter().filter(|p| **p == port).count() > 1;
+            let planned = plan(&spec, &Environment::default());
+            assert_eq!(planned.is_ok(), !ports.iter().any(|p| same(*p)), "{round}: {entries:?}");
+            let Err(error) = planned else { continue };
+            for (name, _, port) in &entries {
+                let told = error.message.contains(&format!("'{name}' (h:{port})"));
+                assert_eq!(told, same(*port), "{name}: {}", error.message);
+            }
+        }
+    }
+
     #[test]
     fn the_same_gate_has_the_same_plan() {
         let spec = GateSpec { address_mode: AddressMode::PerUpstream, ..spec(&[("a", "x", 22)]) };
