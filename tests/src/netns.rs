@@ -18,7 +18,7 @@ static NEXT: AtomicU8 = AtomicU8::new(1);
 impl Netns {
     /// A namespace whose only way out is its cable: it can reach [`Netns::outside`] and nothing
     /// else.
-    pub fn new() -> Netns {
+    pub fn start() -> Netns {
         let pid = std::process::id();
         let n = NEXT.fetch_add(1, Relaxed);
         // TEST-NET addresses of RFC 2544, which nobody has; several tests run beside each other.

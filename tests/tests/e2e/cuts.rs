@@ -17,7 +17,7 @@ struct Far {
 impl Far {
     /// A core behind a cable to its node; keepalive every second, three in a row.
     fn new() -> Far {
-        let (lab, netns) = (Lab::start(), Netns::new());
+        let (lab, netns) = (Lab::start(), Netns::start());
         let program = bssh().display().to_string();
         let peer = Peer::start_as(netns.command(&lab.home, &program), &[]);
         Far { lab, netns, peer }

@@ -103,7 +103,7 @@ fn a_gate_that_leads_to_itself_does_not_start() {
 fn upstreams_that_are_silent_unknown_or_reset_are_told_apart() {
     let home = Home::new().unwrap();
     let mut peer = Peer::start(&home, &[], &[]);
-    let netns = Netns::new();
+    let netns = Netns::start();
     netns.cut();
     // Resets in the middle of a stream: closed with bytes unread and nothing to linger for.
     let reset = serve(|mut stream| {
@@ -307,7 +307,7 @@ fn a_gate_of_the_shared_core_is_seen_stopped_and_kept() {
 #[test]
 fn a_sandbox_gets_to_the_listed_host_and_nowhere_else() {
     let lab = Lab::start();
-    let netns = Netns::new();
+    let netns = Netns::start();
     let (port, outside) = (lab.sshd.port(), netns.outside());
     let mut peer = Peer::start(&lab.home, &[], &[]);
     // sshd listens everywhere here, so that the gate needs another port than its upstream's: socks.

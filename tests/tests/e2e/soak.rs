@@ -182,7 +182,7 @@ fn streams_through_a_gate_to_a_far_host_arrive_whole() {
     );
     let at = started["listeners"][0]["listen"].as_str().unwrap().to_owned();
     let bytes = noise(2 << 20);
-    let (width, until_) = (of(16, 64), Duration::from_secs(of(5, 600) as u64));
+    let (width, length) = (of(16, 64), Duration::from_secs(of(5, 600) as u64));
     let stream = |n: usize| {
         let size = (n * 7_919_113) % bytes.len();
         echoes(TcpStream::connect(&at).unwrap(), &bytes[..size]).unwrap();
@@ -197,7 +197,7 @@ fn streams_through_a_gate_to_a_far_host_arrive_whole() {
                 let stream = &stream;
                 scope.spawn(move || {
                     let (mut sent, mut turn) = (0, 0);
-                    while begun.elapsed() < until_ {
+                    while begun.elapsed() < length {
                         sent += stream(n + turn * width + 1);
                         turn += 1;
                     }

@@ -126,6 +126,36 @@ impl Agents {
         Entry { agents: self.clone(), number }
     }
 
+    /// Adds what was counted, and how long signatures took.
+    fn add_to(&self, status: &mut AgentStatus, times: &mut Vec<Duration>) {
+        let count = |n: &AtomicU64| n.load(Relaxed);
+        let told = self.told();
+        let live = told.channels.values().filter(|open| open.stage.is_live()).count();
+        status.opened += count(&self.opened);
+        status.live += live as u64;
+        status.queued += (told.channels.len() - live) as u64;
+        status.rejected += told.rejections.values().sum::<u64>();
+        for (reason, n) in &told.rejections {
+            *status.rejections.entry((*reason).to_owned()).or_default() += n;
+        }
+        status.channels.extend(told.channels.values().map(channel));
+        status.dial_retries += count(&self.dial_retries);
+        status.bytes += count(&self.bytes);
+        status.sign_ok += count(&self.sign_ok);
+        status.sign_denied += count(&self.sign_denied);
+        status.refused += count(&self.refused);
+        let bind = match told.bound {
+            Some(true) => "yes",
+            Some(false) => "unsupported",
+            None => "",
+        };
+        if !bind.is_empty() {
+            bind.clone_into(&mut status.bind);
+        }
+        status.last_error = told.error.clone().or(status.last_error.take());
+        times.extend(&told.signatures);
+    }
+
     pub(super) fn reject(&self, reason: &'static str) {
         *self.told().rejections.entry(reason).or_default() += 1;
     }
@@ -152,7 +182,7 @@ impl Agents {
 const STATUS: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// `agent/status`: the agent here, and what has been forwarded.
+    /// `agent/status`: the agent here, and what this core has forwarded, for whichever link.
     ///
     /// # Errors
     /// A bad file.
@@ -165,39 +195,21 @@ impl Engine {
         let asked = tokio::time::timeout(STATUS, list(&rules, agents)).await;
         let keys = asked.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
         let path = socket(&rules, agents).map(|path| path.display().to_string());
-        let count = |n: &AtomicU64| n.load(Relaxed);
-        let told = agents.told();
-        let in_stage = |fits: fn(Stage) -> bool| {
-            told.channels.values().filter(|open| fits(open.stage)).count() as u64
-        };
-        let (opened, live) = (count(&agents.opened), in_stage(Stage::is_live));
         let mut status = AgentStatus {
             socket: path,
             reachable: keys.is_ok(),
             error: keys.as_ref().err().map(ToString::to_string),
             keys: keys.unwrap_or_default(),
-            opened,
-            live,
-            closed: opened.saturating_sub(live),
-            queued: in_stage(|stage| !stage.is_live()),
-            rejected: told.rejections.values().sum(),
-            rejections: told.rejections.iter().map(|(r, n)| ((*r).to_owned(), *n)).collect(),
-            channels: told.channels.values().map(channel).collect(),
-            dial_retries: count(&agents.dial_retries),
-            bytes: count(&agents.bytes),
-            sign_ok: count(&agents.sign_ok),
-            sign_denied: count(&agents.sign_denied),
-            refused: count(&agents.refused),
             ..AgentStatus::default()
         };
-        status.bind = match told.bound {
-            Some(true) => "yes",
-            Some(false) => "unsupported",
-            None => "",
+        let mut all: Vec<Arc<Agents>> =
+            self.commons.engines().iter().map(|engine| engine.agents.clone()).collect();
+        if !all.iter().any(|one| Arc::ptr_eq(one, agents)) {
+            all.push(agents.clone());
         }
-        .to_owned();
-        status.last_error = told.error.clone();
-        let mut times: Vec<Duration> = told.signatures.iter().copied().collect();
+        let mut times = Vec::new();
+        all.iter().for_each(|agents| agents.add_to(&mut status, &mut times));
+        status.closed = status.opened.saturating_sub(status.live);
         times.sort_unstable();
         let at = |percent: usize| {
             times.get(times.len().saturating_sub(1) * percent / 100).map(|t| t.as_secs_f64() * 1e3)
