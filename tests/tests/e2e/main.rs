@@ -21,6 +21,7 @@
 //! - `jump`: nodes behind a jump host.
 //! - `forwards`: -L, -R and -D, clients that do not read, lost connections.
 //! - `agents`: the local agent on a node.
+//! - `agent_life`: the same over days: required, with a stable path, over links that hang.
 //! - `gates`: the gate, with git behind it.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
 //! - `jobs`: detached runs, read and waited for by others; warm connections of ssh's own flags.
@@ -43,6 +44,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod agent_life;
 mod agents;
 mod bare;
 mod demo;
@@ -60,6 +62,7 @@ mod programs;
 mod prompts;
 mod protocol;
 mod pty;
+mod release;
 mod repl;
 mod repl_acts;
 mod repl_faults;

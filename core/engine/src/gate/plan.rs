@@ -3,6 +3,7 @@
 //! Every problem is found at once and names its entry. The same gate always has the same plan
 //! and the same id.
 
+use super::deny::Rule;
 use super::snippet;
 use bssh_config::Environment;
 use bssh_protocol::error::{CallError, Kind};
@@ -26,6 +27,17 @@ pub(super) enum Listen {
     Tcp(Vec<SocketAddr>),
     Socks(SocketAddr),
     Proxy(PathBuf),
+}
+
+impl Plan {
+    /// It is an address of the gate itself.
+    pub(super) fn listens_on(&self, address: &SocketAddr) -> bool {
+        match &self.listen {
+            Listen::Tcp(all) => all.contains(address),
+            Listen::Socks(one) => one == address,
+            Listen::Proxy(_) => false,
+        }
+    }
 }
 
 /// Decides. Pure.
@@ -82,6 +94,15 @@ fn problems(spec: &GateSpec) -> Vec<String> {
     if spec.entries.is_empty() {
         problems.push("entries: there is none".to_owned());
     }
+    for (at, text) in spec.deny_addrs.iter().enumerate() {
+        if Rule::parse(text).is_none() {
+            let text = printable(text);
+            problems.push(format!(
+                "denyAddrs[{at}]: \"{text}\" is neither a network nor one of loopback, link-local, \
+                 multicast, unspecified, private"
+            ));
+        }
+    }
     let mut seen = HashSet::new();
     for (at, entry) in spec.entries.iter().enumerate() {
         let named = match entry.alias.is_empty() {
@@ -104,6 +125,9 @@ fn problems(spec: &GateSpec) -> Vec<String> {
         }
         if entry.port == 0 {
             wrong("port", "1 to 65535");
+        }
+        if entry.connect_timeout_ms == 0 {
+            wrong("connectTimeoutMs", "at least 1");
         }
         if entry.host_key.as_ref().is_some_and(|key| super::inspect::Pin::parse(key).is_none()) {
             wrong("hostKey", "neither SHA256:… nor a known_hosts line");

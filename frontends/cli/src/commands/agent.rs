@@ -18,10 +18,8 @@ pub(crate) async fn agent(core: &Core, args: &Args, verb: &AgentVerb) -> u8 {
 }
 
 async fn status(core: &Core, args: &Args) -> u8 {
-    let status = match core
-        .call::<AgentStatus>(&AgentStatusParams { agent: args.connect.agent.settings() })
-        .await
-    {
+    let (agent, settings) = (args.connect.agent.settings(), request::settings(args));
+    let status = match core.call::<AgentStatus>(&AgentStatusParams { agent, settings }).await {
         Ok(status) => status,
         Err(error) => return failed(&error),
     };
