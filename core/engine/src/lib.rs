@@ -12,6 +12,7 @@ mod descriptor;
 mod engine;
 mod exec;
 mod failure;
+mod filed;
 mod forward;
 mod fs;
 #[cfg(fuzzing)]

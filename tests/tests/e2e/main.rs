@@ -9,6 +9,7 @@
 //! - `fs`: an editor's requests about single files.
 //! - `sync`: trees that are kept the same here and on a node.
 //! - `sync_faults`: the same, killed, cut off, lied to, out of room, and far away.
+//! - `sync_steps`: the same, stopped between any two requests: killed, interrupted, silent.
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
@@ -79,6 +80,7 @@ mod soak;
 mod ssh_options;
 mod sync;
 mod sync_faults;
+mod sync_steps;
 mod terminal;
 mod terminals;
 mod tui;
