@@ -26,7 +26,8 @@ use bssh_config::Environment;
 use bssh_config::clusters::Forwarding;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{
-    CancelRun, ExecParams, ExecStarted, ResizeRun, RunEntry, RunId, RunList, SignalRun, Targets,
+    CancelRun, ExecParams, ExecStarted, ResizeRun, RunEntry, RunId, RunList, RunRef, SignalRun,
+    Targets,
 };
 use bssh_protocol::handshake::ClientEnvironment;
 use bssh_protocol::job::Lifetime;
@@ -140,6 +141,7 @@ impl Engine {
             cwd: PathBuf::from(theirs.cwd),
             vars: theirs.vars,
             borrowed: true,
+            memory: own.memory.of_another(self.new_id()),
             ..own.clone()
         });
     }
@@ -172,10 +174,14 @@ impl Engine {
     ///
     /// # Errors
     /// What is wrong with the request as a whole.
-    pub fn prepare(&self, caller: &Caller, params: ExecParams) -> Result<Prepared, CallError> {
+    pub async fn prepare(
+        &self,
+        caller: &Caller,
+        params: ExecParams,
+    ) -> Result<Prepared, CallError> {
         let literal = params.targets.destination.is_some();
         let planner = Planner::new(self.env(), &params.targets.settings, !literal)?;
-        let nodes = planner.nodes(&params.targets)?;
+        let nodes = planner.nodes(&params.targets).await?;
         let window = params.window.unwrap_or(WINDOW);
         let sinks = Sinks::open(&params, window, self)?;
         let (stdin, stream, spool) = self.stdin(caller, &params, nodes.len())?;
@@ -273,6 +279,15 @@ impl Engine {
         Ok(())
     }
 
+    /// `exec/rekey`.
+    ///
+    /// # Errors
+    /// `handle.unknown`.
+    pub fn rekey(&self, params: RunRef) -> Result<(), CallError> {
+        self.run(params.run)?.order(Order::Rekey);
+        Ok(())
+    }
+
     /// `exec/list`.
     pub fn list(&self) -> RunList {
         let entry = |run: &Arc<Run>| RunEntry {
@@ -300,6 +315,7 @@ impl Engine {
         self.fs_tasks.cancel_all();
         self.reach.close_all();
         self.gates.close_all().await;
+        self.env().memory.forget_variables();
         for (_, run) in self.runs().iter().filter(|(id, _)| !kept.contains(id)) {
             run.cancel(&[]);
         }
@@ -344,12 +360,12 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::prepare`]; the node's own failure; more than one node.
-    pub(crate) fn one_route(
+    pub(crate) async fn one_route(
         &self,
         targets: &Targets,
     ) -> Result<(Arc<Route>, Option<Forwarding>), CallError> {
         let planner = Planner::new(self.env(), &targets.settings, targets.destination.is_none())?;
-        let mut nodes = planner.nodes(targets)?;
+        let mut nodes = planner.nodes(targets).await?;
         match (nodes.pop(), nodes.len()) {
             (Some(node), 0) => {
                 let settings = planner.inventory().map(|i| i.config().forwarding.clone());
