@@ -326,7 +326,7 @@ protocol! {
         /// Stops a gate: no new connections, open ones may drain, the rest is closed.
         core GateStop = "gate/stop" (gate::GateStop) -> gate::GateStopped, since 1;
         /// The gates that are running.
-        core GateStatus = "gate/status" (handshake::Empty) -> gate::GateList, since 1;
+        core GateStatus = "gate/status" (gate::GateListParams) -> gate::GateList, since 1;
         /// Tries every upstream of a gate, step by step.
         core GateCheck = "gate/check" (gate::GateParams) -> gate::GateChecked, since 1;
         /// The open connections of a gate.

@@ -43,6 +43,12 @@ pub struct SessionOpenParams {
     /// Do not come back by itself when the connection is lost.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stay_lost: bool,
+    /// Forward the local agent to the nodes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub forward_agent: bool,
+    /// What the nodes may do with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<crate::agent::AgentSettings>,
     /// How many nodes are connected to at once. None: 64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fanout: Option<u32>,

@@ -8,7 +8,6 @@ use crate::commons::Commons;
 use crate::descriptor::is_null;
 use crate::forward::Forwards;
 use crate::fs::{Listings, Reach, Tasks};
-use crate::gate::Gates;
 use crate::lanes::Lanes;
 use crate::plan::{Planner, Route};
 use crate::pool::Pool;
@@ -67,7 +66,6 @@ pub struct Engine {
     pub(crate) listings: Listings,
     pub(crate) fs_tasks: Tasks,
     pub(crate) agents: Arc<Agents>,
-    pub(crate) gates: Gates,
     adopt: Box<Adopt>,
     /// What goes on when the link is gone.
     pub(crate) kept: Mutex<BTreeSet<u64>>,
@@ -118,7 +116,6 @@ impl Engine {
             listings: Listings::default(),
             fs_tasks: Tasks::default(),
             agents: Arc::default(),
-            gates: Gates::default(),
             adopt,
             kept: Mutex::default(),
             gone: watch::channel(false).0,
@@ -314,7 +311,7 @@ impl Engine {
         self.syncs.cancel_all();
         self.fs_tasks.cancel_all();
         self.reach.close_all();
-        self.gates.close_all().await;
+        self.commons.gates.leave(self, &kept).await;
         self.env().memory.forget_variables();
         for (_, run) in self.runs().iter().filter(|(id, _)| !kept.contains(id)) {
             run.cancel(&[]);

@@ -51,6 +51,7 @@ impl Repl<'_> {
             Line::Reset => self.reset().await,
             Line::Shell(node) => self.shell(node).await,
             Line::Files(files) => self.transfer(files).await,
+            Line::Sync(line) => self.sync(line).await,
             Line::Act(act) => self.act(act).await,
             Line::Background(command) => self.background(&command).await,
             Line::Jobs => self.tell_jobs(),
@@ -221,7 +222,7 @@ impl Repl<'_> {
             destination: None,
             settings: self.targets.settings.clone(),
         };
-        match shell::shell(self.core, targets, &self.term).await {
+        match shell::shell(self.core, targets, &self.term, self.agent.clone()).await {
             Ok(143) => self.over = Some(143),
             Ok(status) => {
                 self.status = status;

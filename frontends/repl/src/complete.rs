@@ -5,6 +5,7 @@
 
 use crate::input::{Ask, Asked, Typed, Typing, Words, lock};
 use crate::paint::Role;
+use crate::sync::VERBS;
 use crate::words;
 use rustyline::Context;
 use rustyline::completion::{Completer, Pair};
@@ -43,7 +44,7 @@ impl Helper {
     fn there(&self, what: Asked, prefix: &str) -> Vec<String> {
         let (answer, answered) = blocking::sync_channel(1);
         let ask = Ask { what, prefix: prefix.to_owned(), answer };
-        match self.ask.blocking_send(Typed::Complete(ask)) {
+        match self.ask.blocking_send(Typed::Asked(ask)) {
             Ok(()) => answered.recv_timeout(COMPLETION).unwrap_or_default(),
             Err(_) => Vec::new(),
         }
@@ -68,6 +69,8 @@ impl Hinter for Helper {
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     Ours,
+    /// Of `:sync`.
+    Verb(usize),
     /// A node, from this byte on; one of the commands about nodes if it is the first word.
     Node(usize),
     Command(usize),
@@ -99,7 +102,8 @@ fn place(typed: &str, switch: &str) -> Place {
             Place::Node(start.max(switch.len()))
         }
         ":shell" | ":agent" => Place::Node(start),
-        ":upload" => Place::File(start, true),
+        ":sync" if before == ":sync" => Place::Verb(start),
+        ":upload" | ":sync" => Place::File(start, true),
         ":download" => Place::File(start, false),
         _ if first.starts_with(':') && before != ":bg" => Place::Path(start),
         _ => {
@@ -133,6 +137,10 @@ impl Completer for Helper {
             Place::Ours => {
                 let own = words::names(switch).filter(|n| n.starts_with(typed));
                 (0, own.collect(), false)
+            }
+            Place::Verb(from) => {
+                let verbs = VERBS.iter().filter(|verb| verb.starts_with(word(from)));
+                (from, verbs.map(|verb| (*verb).to_owned()).collect(), false)
             }
             Place::Node(from) => {
                 let nodes = self.words.names.iter().filter(|n| n.starts_with(word(from)));
@@ -303,6 +311,8 @@ mod tests {
             ("cat a\\ b", Place::Path(4)),
             ("X=/et", Place::Path(2)),
             (":upload a", Place::File(8, true)),
+            (":sync p", Place::Verb(6)),
+            (":sync push a", Place::File(11, true)),
             (":download a", Place::File(10, false)),
         ] {
             assert_eq!(place(typed, "!"), want, "{typed}");

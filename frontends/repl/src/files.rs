@@ -11,6 +11,7 @@ use bssh_protocol::transfer::{
     NodeProgress, PathBytes, TransferDirection, TransferDone, TransferParams, TransferState,
     Transferred,
 };
+use bssh_term::bytes_text;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -100,7 +101,7 @@ impl Repl<'_> {
                     self.tell_faults(name, ended.as_ref());
                 }
                 let failed = done.summary.nodes - done.summary.ok;
-                let size = size(done.bytes);
+                let size = bytes_text(done.bytes);
                 let n = done.files;
                 let bad = match failed {
                     0 => String::new(),
@@ -119,17 +120,15 @@ impl Repl<'_> {
             return Err("no node is active".to_owned());
         }
         let cwd = nodes.first().map(|n| n.cwd.as_str()).unwrap_or_default();
-        let same = nodes.iter().all(|n| n.cwd == cwd) && !cwd.is_empty();
-        let there = |path: &String| match path.as_str() {
-            "~" => Ok(PathBytes(b".".to_vec())),
-            path if path.starts_with('/') => Ok(PathBytes(path.into())),
-            path => match path.strip_prefix("~/") {
-                Some(rest) => Ok(PathBytes(rest.into())),
-                None if same => Ok(PathBytes(format!("{cwd}/{path}").into_bytes())),
-                None => Err(format!(
+        let same = nodes.iter().all(|n| n.cwd == cwd);
+        let there = |path: &String| {
+            let free = path == "~" || path.starts_with('/') || path.starts_with("~/");
+            let path_there = nodes.first().filter(|_| free || same).and_then(|n| n.path(path));
+            path_there.map(|path| PathBytes(path.into_bytes())).ok_or_else(|| {
+                format!(
                     "{path}: the active nodes are in different directories; begin it with / or ~/"
-                )),
-            },
+                )
+            })
         };
         let here = |path: &String| Ok(PathBytes(path.clone().into_bytes()));
         let (from, to) = match files.up {
@@ -235,7 +234,7 @@ impl Repl<'_> {
 fn line(progress: &[NodeProgress], ends: &[Option<Transferred>]) -> String {
     let sum = |f: fn(&NodeProgress) -> u64| progress.iter().map(f).sum::<u64>();
     let done = ends.iter().filter(|e| e.is_some()).count();
-    let (bytes, all) = (size(sum(|p| p.bytes)), size(sum(|p| p.total_bytes)));
+    let (bytes, all) = (bytes_text(sum(|p| p.bytes)), bytes_text(sum(|p| p.total_bytes)));
     format!("{done}/{} nodes  {bytes} of {all}", ends.len())
 }
 
@@ -243,14 +242,6 @@ fn line(progress: &[NodeProgress], ends: &[Option<Transferred>]) -> String {
 fn draw(text: &str) {
     // Progress that cannot be shown is no loss.
     let _ = std::io::stderr().write_all(format!("\r{text}\x1b[K").as_bytes());
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..0x0010_0000 => format!("{} KiB", bytes >> 10),
-        _ => format!("{}.{} MiB", bytes >> 20, ((bytes & 0x000f_ffff) * 10) >> 20),
-    }
 }
 
 #[cfg(test)]
@@ -269,13 +260,6 @@ mod tests {
         assert_eq!(read(words("-- -r x"), false).unwrap().from, ["-r"]);
         for line in ["", "a", "--delete a b", "-z a b"] {
             assert!(read(words(line), false).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn sizes() {
-        for (bytes, want) in [(5, "5 B"), (2048, "2 KiB"), (3 << 19, "1.5 MiB")] {
-            assert_eq!(size(bytes), want);
         }
     }
 }

@@ -37,6 +37,22 @@ pub(crate) struct Nodes {
 /// With more nodes than this the prompt counts instead of showing each.
 const MOST_DOTS: usize = 8;
 
+impl Node {
+    /// A path on the node as files are asked for: absolute, or from home. None: it begins where
+    /// the shell is, and that is not known.
+    pub(crate) fn path(&self, typed: &str) -> Option<String> {
+        match typed {
+            "~" => Some(".".to_owned()),
+            _ if typed.starts_with('/') => Some(typed.to_owned()),
+            _ => match typed.strip_prefix("~/") {
+                Some(rest) => Some(rest.to_owned()),
+                None if self.cwd.is_empty() => None,
+                None => Some(format!("{}/{typed}", self.cwd.trim_end_matches('/'))),
+            },
+        }
+    }
+}
+
 impl Nodes {
     pub(crate) fn new(sessions: Vec<SessionNode>) -> Nodes {
         let node = |s: SessionNode| Node {

@@ -1,29 +1,26 @@
 //! `:shell` and `--single-node`: the terminal handed over to a pty on one node, and back.
 //!
-//! Raw bytes both ways; `~.` at the start of a line hangs up, `~~` is a tilde. One thread reads
-//! the keyboard with poll(2), so that it can be told to stop.
+//! Raw bytes both ways; `~.` at the start of a line hangs up, `~~` is a tilde.
 
 use bssh_client::{Core, Pty};
+use bssh_protocol::agent::AgentSettings;
 use bssh_protocol::exec::{Exit, Targets};
 use bssh_protocol::pty::PtyOpenParams;
-use bssh_term::RawMode;
-use bytes::Bytes;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::pipe::{PipeFlags, pipe_with};
+use bssh_term::{RawMode, Stdin};
 use std::io::{IsTerminal, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
-
-/// Typed bytes on their way: a person is slow, a pipe waits.
-const TYPED: usize = 16;
-const CHUNK: usize = 4096;
 
 /// A shell on one node, until it ends or is hung up on; gives its exit status.
 ///
 /// # Errors
 /// Why there is none.
-pub(crate) async fn shell(core: &Core, targets: Targets, term: &str) -> Result<u8, String> {
+pub(crate) async fn shell(
+    core: &Core,
+    targets: Targets,
+    term: &str,
+    (forward_agent, agent): (bool, Option<AgentSettings>),
+) -> Result<u8, String> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         return Err("a shell needs a terminal".to_owned());
@@ -31,6 +28,8 @@ pub(crate) async fn shell(core: &Core, targets: Targets, term: &str) -> Result<u
     let size = bssh_term::size(stdin.as_fd());
     let params = PtyOpenParams {
         targets,
+        forward_agent,
+        agent,
         term: term.to_owned(),
         cols: size.map_or(80, |s| s.cols),
         rows: size.map_or(24, |s| s.rows),
@@ -52,7 +51,7 @@ pub(crate) async fn shell(core: &Core, targets: Targets, term: &str) -> Result<u
 }
 
 async fn carry(pty: &mut Pty) -> Result<u8, String> {
-    let mut keyboard = Keyboard::open().map_err(|e| format!("cannot read the keyboard: {e}"))?;
+    let mut keyboard = Stdin::open().map_err(|e| format!("cannot read the keyboard: {e}"))?;
     let mut keys = pty.keys();
     let mut resized = signal(SignalKind::window_change()).map_err(|e| e.to_string())?;
     let mut ended = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
@@ -67,8 +66,8 @@ async fn carry(pty: &mut Pty) -> Result<u8, String> {
                 }
                 None => break,
             },
-            typed = keyboard.typed.recv() => {
-                let (bytes, hang_up) = filter.pass(&typed.unwrap_or_default());
+            Some(typed) = keyboard.next() => {
+                let (bytes, hang_up) = filter.pass(&typed);
                 if let Some(keys) = &mut keys
                     && !bytes.is_empty()
                 {
@@ -103,7 +102,7 @@ struct Filter {
 
 impl Filter {
     /// What goes on, and whether to hang up.
-    fn pass(&mut self, typed: &Bytes) -> (Vec<u8>, bool) {
+    fn pass(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
         let mut on = Vec::with_capacity(typed.len());
         for byte in typed {
             match (std::mem::take(&mut self.tilde), byte) {
@@ -122,55 +121,6 @@ impl Filter {
     }
 }
 
-/// The keyboard; dropping it ends its thread.
-struct Keyboard {
-    typed: mpsc::Receiver<Bytes>,
-    /// Closing it wakes the thread.
-    _stop: OwnedFd,
-}
-
-impl Keyboard {
-    fn open() -> std::io::Result<Keyboard> {
-        let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (sender, typed) = mpsc::channel(TYPED);
-        std::thread::Builder::new()
-            .name("stdin".to_owned())
-            .spawn(move || read(&stopped, &sender))?;
-        Ok(Keyboard { typed, _stop: stop })
-    }
-}
-
-fn read(stopped: &OwnedFd, typed: &mpsc::Sender<Bytes>) {
-    let stdin = std::io::stdin();
-    let mut buffer = [0_u8; CHUNK];
-    loop {
-        let mut fds = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
-        match poll(&mut fds, None) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(_) => return,
-        }
-        let [keys, stop] = &fds;
-        if !stop.revents().is_empty() {
-            return;
-        }
-        if keys.revents().is_empty() {
-            continue;
-        }
-        match rustix::io::read(&stdin, &mut buffer) {
-            Ok(0) => return,
-            Ok(n) => {
-                let bytes = Bytes::copy_from_slice(buffer.get(..n).unwrap_or_default());
-                if typed.blocking_send(bytes).is_err() {
-                    return;
-                }
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,11 +135,11 @@ mod tests {
             ("\r~", "\r", false),
         ] {
             let mut filter = Filter { at_start: true, tilde: false };
-            let (got, hung) = filter.pass(&Bytes::from(typed));
+            let (got, hung) = filter.pass(typed.as_bytes());
             assert_eq!((got.as_slice(), hung), (on.as_bytes(), hang_up), "{typed:?}");
         }
         let mut filter = Filter { at_start: true, tilde: false };
-        assert_eq!(filter.pass(&Bytes::from("~")), (vec![], false));
-        assert_eq!(filter.pass(&Bytes::from(".")), (vec![], true));
+        assert_eq!(filter.pass(b"~"), (vec![], false));
+        assert_eq!(filter.pass(b"."), (vec![], true));
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::acts::{self, Act};
 use crate::files::{self, Files};
+use crate::sync::{self, SyncLine};
 use std::time::Duration;
 
 /// A line.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Line {
     Nothing,
     /// For the active nodes.
@@ -34,6 +35,8 @@ pub(crate) enum Line {
     Shell(Option<String>),
     /// `:upload`, `:download`
     Files(Files),
+    /// `:sync`
+    Sync(SyncLine),
     /// `:forward`, `:gate`, `:agent`
     Act(Act),
     /// `:bg CMD`
@@ -82,6 +85,10 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
         "files to the active nodes; paths there begin where the shells are",
     ),
     (":download [-r] THERE… HERE", "files from the active nodes; from several to HERE/NODE"),
+    (
+        ":sync VERB …",
+        "directories kept the same: plan|push|back|run|status|conflicts NAME, or HERE THERE",
+    ),
     (":forward", "forwards: -L|-R|-D SPEC opens, close N closes, nothing lists"),
     (":gate", "gates of the configuration: prepare|start|stop|check NAME, nothing lists"),
     (":agent", "the local agent; doctor [NODE] tries it on a node"),
@@ -173,7 +180,7 @@ fn command(word: &str, rest: &str) -> Line {
             let read = split(rest).and_then(|words| acts::read(word, &words));
             read.map_or_else(Line::Wrong, Line::Act)
         }
-        ":sync" => Line::Wrong("the REPL has no :sync; run bssh sync beside it".to_owned()),
+        ":sync" => split(rest).and_then(sync::read).map_or_else(Line::Wrong, Line::Sync),
         ":timeout" => set(&format!("timeout {rest}")),
         ":reset" => Line::Reset,
         ":shell" => Line::Shell((!rest.is_empty()).then(|| rest.to_owned())),

@@ -37,8 +37,6 @@ fn files_go_where_the_shells_are() {
     t.see("1 of 1 nodes failed");
     t.line(":upload one");
     t.see("needs paths: :upload");
-    t.line(":sync x");
-    t.see("the REPL has no :sync");
     t.line(":quit");
     t.end();
     // Several nodes in several places: a relative path would mean several things.
@@ -53,6 +51,64 @@ fn files_go_where_the_shells_are() {
     assert!(here.join("all/127.0.0.2/copy.txt").exists());
     t.line(":quit");
     t.end();
+}
+
+#[test]
+fn directories_are_kept_the_same_on_the_nodes_chosen() {
+    let lab = Lab::start();
+    let (here, there) = (lab.home.path().join("app"), lab.sshd.file("there"));
+    std::fs::create_dir_all(&here).unwrap();
+    std::fs::create_dir(&there).unwrap();
+    std::fs::write(here.join("a.txt"), "from here\n").unwrap();
+    let config = format!(
+        "sync:\n  work:\n    target: {ONE}\n    pairs:\n      - {{ local: {}, remote: {}/named }}\n",
+        here.display(),
+        there.display()
+    );
+    let config = lab.home.write("config.yaml", config).unwrap().display().to_string();
+    let mut t = repl(&lab, &["--config", &config, "-H", NODES, "repl"]);
+    t.see("(3/3) ~> ");
+    t.line("!127.0.0.1");
+    t.see("[127.0.0.1 +2] ~> ");
+    t.line(&format!("cd {}", there.display()));
+    t.see("there> ");
+    let app = here.display().to_string();
+    // As `bssh sync plan` says it, and nothing is changed.
+    t.line(&format!(":sync plan {app} app"));
+    t.see("push a.txt\r\n");
+    assert!(!there.join("app").exists());
+    t.line(&format!(":sync push {app} app"));
+    t.see("127.0.0.1: 1 sent; ");
+    assert_eq!(std::fs::read_to_string(there.join("app/a.txt")).unwrap(), "from here\n");
+    t.line(&format!(":sync status {app} app"));
+    t.see(&format!("127.0.0.1:{}/app\r\n", there.display()));
+    t.see("1 files and directories on both sides, 0 open conflicts\r\n");
+    // Both sides change it: a copy beside it, and a conflict that can be listed.
+    std::fs::write(here.join("a.txt"), "changed here, again\n").unwrap();
+    std::fs::write(there.join("app/a.txt"), "changed there\n").unwrap();
+    t.line(&format!(":sync back {app} app"));
+    t.see("a.txt: changed on both sides; the node's is here as a.txt.conflict-remote-");
+    t.line("#");
+    t.line(&format!(":sync conflicts {app} app"));
+    t.see("a.txt  a.txt.conflict-remote-");
+    // A sync of the configuration names its node itself.
+    t.line(":sync run work");
+    t.see("127.0.0.1: 1 sent; ");
+    assert!(there.join("named/a.txt").exists());
+    // Several nodes, one after the other.
+    t.line("!127.0.0.[2-3]");
+    t.see("[127.0.0.[2-3] +1] ");
+    for verb in ["push", "run"] {
+        t.line(&format!(":sync {verb} {app} {}/all", there.display()));
+        t.see("127.0.0.2: ");
+        t.see("127.0.0.3: ");
+    }
+    t.line(":sync push nowhere");
+    t.see("nowhere");
+    t.line(":sync watch work");
+    t.see("bssh sync watch does that beside the REPL");
+    t.line(":quit");
+    assert_eq!(t.end(), Some(2));
 }
 
 #[test]

@@ -40,6 +40,7 @@ impl Engine {
         let number = session.number();
         let cwd = session.memory().cwd.clone();
         let nonce = nonce();
+        let stable = session.stable_agent(self, route);
         let mut start = Start {
             dir: &attached.dir,
             shell: &attached.shell,
@@ -51,6 +52,7 @@ impl Engine {
             command,
             env: ("", ""),
             fate: 'b',
+            stable: &stable,
             watchdog_s: 0,
             nonce: &nonce,
         };
@@ -62,7 +64,8 @@ impl Engine {
         }
         let ask = self.ask_for(&session.questions);
         let opened = self.lanes.open(self.pool(), route, &ask).await;
-        let (_seat, mut channel) = opened.map_err(|e| failure(&e))?;
+        let (seat, mut channel) = opened.map_err(|e| failure(&e))?;
+        session.offer_agent(self, (seat.lease(), route), &mut channel).await?;
         channel.exec(line.as_bytes()).await.map_err(|e| failure(&e))?;
         // Its starter ends at once.
         while channel.next().await.is_some() {}

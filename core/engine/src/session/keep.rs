@@ -191,7 +191,8 @@ async fn start(
 ) -> Result<Started<impl Future<Output = ()> + use<>>, Failure> {
     let ask = engine.ask_for(&session.questions);
     let opened = engine.lanes.open(engine.pool(), route, &ask).await;
-    let (seat, channel) = opened.map_err(|e| failure(&e))?;
+    let (seat, mut channel) = opened.map_err(|e| failure(&e))?;
+    let offer = session.offer_agent(engine, (seat.lease(), route), &mut channel).await?;
     for (name, value) in &route.env {
         channel.env(name, value).await.map_err(|e| failure(&e))?;
     }
@@ -206,7 +207,7 @@ async fn start(
         cwd: session.rules.cwd.as_deref().unwrap_or_default(),
         exclude: &session.rules.exclude,
     };
-    let (helper, facts, serving) = Helper::start(channel, seat, &start, within).await?;
+    let (helper, facts, serving) = Helper::start((channel, offer), seat, &start, within).await?;
     Ok((helper, facts, serving, connection))
 }
 

@@ -17,10 +17,12 @@ mod remote;
 mod run;
 mod shared;
 
+use crate::agent::{Offer, Wish, stable_name};
 use crate::engine::{Caller, Engine};
 use crate::plan::{Planner, Route};
 use crate::questions::Questions;
 use crate::sync::Barrier;
+use bssh_protocol::agent::AgentSettings;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::Failure;
 use bssh_protocol::link::Link;
@@ -79,6 +81,8 @@ struct Rules {
     snapshot: Snapshot,
     exclude: Vec<String>,
     stay_lost: bool,
+    forward_agent: bool,
+    agent: Option<AgentSettings>,
 }
 
 /// What the core knows about a session, whatever becomes of its connection.
@@ -197,6 +201,8 @@ impl Engine {
                     snapshot: params.snapshot,
                     exclude: params.env_exclude.clone(),
                     stay_lost: params.stay_lost,
+                    forward_agent: params.forward_agent,
+                    agent: params.agent.clone(),
                 },
                 gate: gate.clone(),
                 kick: Notify::new(),
@@ -370,6 +376,32 @@ impl Session {
         let mut closing = self.closing.subscribe();
         if closing.wait_for(|closing| *closing).await.is_err() {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Offers the agent on one of its channels, if it is wanted.
+    async fn offer_agent(
+        &self,
+        engine: &Engine,
+        (lease, route): (&Arc<crate::pool::Lease>, &Route),
+        channel: &mut bssh_ssh::Channel,
+    ) -> Result<Option<Offer>, Failure> {
+        let offered = engine.offer_agent(&self.agent_wish(lease, route), channel).await;
+        offered.map_err(|e| crate::failure::failure(&e))
+    }
+
+    fn agent_wish<'a>(&'a self, lease: &'a Arc<crate::pool::Lease>, route: &'a Route) -> Wish<'a> {
+        let (forward, settings) = (self.rules.forward_agent, self.rules.agent.as_ref());
+        Wish { lease, route, forward, settings, questions: &self.questions }
+    }
+
+    /// Whose path to the agent its commands get, if they get one.
+    fn stable_agent(&self, engine: &Engine, route: &Route) -> String {
+        let wanted =
+            self.rules.forward_agent || route.options.forward_agent_on || route.agent.forward;
+        match wanted && route.agent.stable_path {
+            true => stable_name(engine.env()),
+            false => String::new(),
         }
     }
 

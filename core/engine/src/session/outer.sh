@@ -2,7 +2,8 @@
 # a signal to the group to say how it ended. Read by sh with: S K (shell and its kind), D (the
 # directory), N (number), M (u: leave the state behind), F (state file), W (directory), X (command),
 # E and P (code before and after), G (d: ends with the helper, k: keep, b: in the background), L
-# (time limit of the watchdog) and Z (a nonce: output begins after it).
+# (time limit of the watchdog), T (whose stable path to the agent) and Z (a nonce: output begins
+# after it).
 case $K in
   bash) q='export -p; declare -f; declare -Fx; alias -p' t='shopt -s expand_aliases' ;;
   zsh) q='export -p; functions; alias -L; [ -z "${OLDPWD-}" ] || printf "OLDPWD=%s\n" "${(q)OLDPWD}"; [ -n "${HOME+x}" ] || echo unset HOME' t= ;;
@@ -27,6 +28,7 @@ b=0
 echo "$$ $b" > "$D/$N.pid"
 [ "$G" = k ] && : > "$D/$N.keep"
 set --
+[ -n "$T" ] && [ -S "$HOME/.ssh/bssh-agent-$T.sock" ] && SSH_AUTH_SOCK=$HOME/.ssh/bssh-agent-$T.sock
 [ -n "${SSH_AUTH_SOCK+x}" ] && set -- "$@" "SSH_AUTH_SOCK=$SSH_AUTH_SOCK"
 [ -n "${SSH_CONNECTION+x}" ] && set -- "$@" "SSH_CONNECTION=$SSH_CONNECTION"
 [ -n "${SSH_CLIENT+x}" ] && set -- "$@" "SSH_CLIENT=$SSH_CLIENT"

@@ -62,6 +62,8 @@ pub(super) struct Start<'a> {
     pub env: (&'a str, &'a str),
     /// `d`, `k` or `b`.
     pub fate: char,
+    /// Whose stable path to the agent it gets; empty: the connection's own socket.
+    pub stable: &'a str,
     pub watchdog_s: u64,
     pub nonce: &'a str,
 }
@@ -69,7 +71,7 @@ pub(super) struct Start<'a> {
 impl Start<'_> {
     pub(super) fn line(&self) -> String {
         bootstrap(&format!(
-            "J= S={} K={} D={} N={} M={} F={} W={} X={} E={} P={} G={} L={} Z={}\n. \"$D/o\"",
+            "J= S={} K={} D={} N={} M={} F={} W={} X={} E={} P={} G={} T={} L={} Z={}\n. \"$D/o\"",
             quote(self.shell),
             self.kind,
             quote(self.dir),
@@ -81,6 +83,7 @@ impl Start<'_> {
             quote(self.env.0),
             quote(self.env.1),
             self.fate,
+            self.stable,
             self.watchdog_s,
             self.nonce
         ))

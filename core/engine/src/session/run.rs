@@ -201,11 +201,16 @@ impl Job {
         let number = session.number();
         let nonce = nonce();
         let route = session.route.as_ref().map_err(Clone::clone)?;
-        let line = self.line(&attached, number, &nonce).await?;
+        let stable = session.stable_agent(engine, route);
+        let line = self.line(&attached, (number, &stable), &nonce).await?;
         let ask = engine.ask_for(&session.questions);
         let opened = engine.lanes.open(engine.pool(), route, &ask).await;
         let (seat, mut channel) = opened.map_err(|e| failure(&e))?;
+        let offer = session.offer_agent(engine, (seat.lease(), route), &mut channel).await?;
         channel.exec(line.as_bytes()).await.map_err(|e| failure(&e))?;
+        if let Some(offer) = offer {
+            offer.settle(&channel).await;
+        }
         let most = self.params.max_output;
         let Some((out, err)) = self.outputs.take() else { return Err(no_exit()) };
         let out = Output::new(&self.link, out, &nonce, most);
@@ -272,7 +277,12 @@ impl Job {
         }
     }
 
-    async fn line(&self, attached: &Attached, number: u64, nonce: &str) -> Result<String, Failure> {
+    async fn line(
+        &self,
+        attached: &Attached,
+        (number, stable): (u64, &str),
+        nonce: &str,
+    ) -> Result<String, Failure> {
         let (before, after) = payload::env(self.params.env.iter());
         let limit = self.params.timeout_ms.unwrap_or(0);
         let mut start = Start {
@@ -286,6 +296,7 @@ impl Job {
             command: &self.params.command,
             env: (&before, &after),
             fate: 'd',
+            stable,
             watchdog_s: if limit == 0 { 0 } else { limit.div_ceil(1000) + WATCHDOG_AFTER },
             nonce,
         };

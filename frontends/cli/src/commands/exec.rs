@@ -13,12 +13,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs a command (or a ping) on the nodes.
 pub(crate) async fn exec(core: &Core, request: Request, ui: &Ui) -> u8 {
-    let mut signals = match Signals::new() {
+    let mut signals = match Signals::listen() {
         Ok(signals) => signals,
-        Err(error) => {
-            say(&format!("bssh: cannot listen for signals: {error}"));
-            return exit::GENERAL;
-        }
+        Err(status) => return status,
     };
     let started = tokio::select! {
         started = core.exec(request.params) => started,
@@ -36,12 +33,9 @@ pub(crate) async fn exec(core: &Core, request: Request, ui: &Ui) -> u8 {
 
 /// Shows somebody else's run to its end.
 pub(super) async fn watch(core: &Core, run: Run, how: (&ViewPlan, ExitRule), ui: &Ui) -> u8 {
-    match Signals::new() {
+    match Signals::listen() {
         Ok(mut signals) => follow(core, run, how, (ui, &mut signals)).await,
-        Err(error) => {
-            say(&format!("bssh: cannot listen for signals: {error}"));
-            exit::GENERAL
-        }
+        Err(status) => status,
     }
 }
 

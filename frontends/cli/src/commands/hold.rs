@@ -1,10 +1,10 @@
 //! What lives as long as this command: shows its events until a signal or the core's end.
 
+use super::watch::{Signal, Signals};
 use crate::{exit, print, say};
 use bssh_client::Core;
 use bssh_protocol::link::Notification;
 use bssh_protocol::methods::Event;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// A command for a core that outlives this process.
 pub(super) fn needs_shared_core(what: &str) -> u8 {
@@ -15,16 +15,15 @@ pub(super) fn needs_shared_core(what: &str) -> u8 {
     exit::USAGE
 }
 
-/// Shows events of one kind until Ctrl-C or SIGTERM, which is the way it is meant to end.
+/// Shows events of one kind until a signal ends it, which is the way it is meant to end.
 pub(super) async fn hold<E: Event>(
     core: &Core,
     json: bool,
     show: impl Fn(&E::Params) -> Option<String>,
 ) -> u8 {
-    let interrupted = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
-    let [Ok(mut interrupt), Ok(mut terminate)] = interrupted else {
-        say("bssh: cannot listen for signals");
-        return exit::GENERAL;
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(status) => return status,
     };
     let Some(mut events) = core.events() else { return exit::GENERAL };
     let tell = |event: Notification| {
@@ -36,8 +35,10 @@ pub(super) async fn hold<E: Event>(
     };
     loop {
         tokio::select! {
-            _ = interrupt.recv() => return exit::OK,
-            _ = terminate.recv() => return exit::OK,
+            signal = signals.next() => return match signal {
+                Signal::HangUp => signal.status(),
+                Signal::Interrupt | Signal::Terminate => exit::OK,
+            },
             Some(event) = events.recv() => if E::NAME == &*event.method { tell(event) },
             lost = core.lost() => {
                 say(&format!("bssh: {lost}"));

@@ -30,7 +30,7 @@ pub(crate) use list::list;
 pub(crate) use nodes::nodes;
 pub(crate) use sync::sync;
 pub(crate) use transfer::transfer;
-pub(crate) use watch::Signals;
+pub(crate) use watch::{Signals, listening};
 
 use crate::last::LastRun;
 use crate::output::Style;

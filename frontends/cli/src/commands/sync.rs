@@ -6,16 +6,17 @@
 use super::watch::Signals;
 use super::{Ui, failed, print_json, table, warn};
 use crate::args::{Args, ExitRule, Json};
-use crate::output::{Bars, SyncLines, bytes_text, cause, harmless};
+use crate::output::{Bars, SyncLines, cause};
 use crate::sync::{SyncRequest, SyncVerb, request};
 use crate::{exit, print, say};
 use bssh_client::{Core, Sync, SyncEvent};
 use bssh_protocol::exec::{Ended, Phase, Summary};
 use bssh_protocol::methods::{SyncConflicts, SyncResolve, SyncRestore, SyncStatus};
-use bssh_protocol::sync::{
-    SyncBackup, SyncBackups, SyncConflict, SyncPairStatus, SyncParams, Synced,
+use bssh_protocol::sync::{SyncBackup, SyncBackups, SyncParams, Synced};
+use bssh_protocol::transfer::NodeProgress;
+use bssh_term::{
+    Line, bytes_text, harmless, sync_conflict, sync_failure, sync_report, sync_status, sync_summary,
 };
-use bssh_protocol::transfer::{NodeProgress, PathBytes};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
@@ -38,13 +39,13 @@ pub(crate) async fn sync(core: &Core, args: &Args, verb: &SyncVerb, ui: &Ui) -> 
     let json = args.output.json;
     let shown = match request {
         SyncRequest::Start(params) => return start(core, &params, args, ui).await,
-        SyncRequest::Status(what) => core
-            .call::<SyncStatus>(&what)
-            .await
-            .map(|status| shown(json, &status, || status.pairs.iter().map(pair).collect())),
-        SyncRequest::Conflicts(what) => core.call::<SyncConflicts>(&what).await.map(|found| {
-            shown(json, &found, || found.conflicts.iter().map(conflict_line).collect())
+        SyncRequest::Status(what) => core.call::<SyncStatus>(&what).await.map(|status| {
+            shown(json, &status, || lines(status.pairs.iter().flat_map(sync_status)))
         }),
+        SyncRequest::Conflicts(what) => core
+            .call::<SyncConflicts>(&what)
+            .await
+            .map(|found| shown(json, &found, || lines(found.conflicts.iter().map(sync_conflict)))),
         SyncRequest::Resolve(params) => core.call::<SyncResolve>(&params).await.map(|found| {
             let status = shown(json, &found, String::new);
             if status == exit::OK && json.is_none() && !args.output.quiet {
@@ -69,68 +70,26 @@ fn shown(json: Option<Json>, object: &impl serde::Serialize, text: impl FnOnce()
     }
 }
 
-/// A path as a terminal may show it.
-fn plain(path: &PathBytes) -> String {
+/// A line, or a path, as a terminal may show it.
+fn plain(line: &[u8]) -> String {
     let mut text = Vec::new();
-    harmless(&path.0, &mut text);
+    harmless(line, &mut text);
     String::from_utf8_lossy(&text).into_owned()
 }
 
-fn conflict_line(conflict: &SyncConflict) -> String {
-    match &conflict.copy {
-        Some(copy) => format!("{}  {}\n", plain(&conflict.path), plain(copy)),
-        None => format!("{}\n", plain(&conflict.path)),
-    }
+fn lines(lines: impl Iterator<Item = Line>) -> String {
+    lines.map(|line| plain(&line) + "\n").collect()
 }
 
 fn backups(found: &SyncBackups) -> String {
-    let row = |b: &SyncBackup| vec![b.run.clone(), bytes_text(b.size), plain(&b.path)];
+    let row = |b: &SyncBackup| vec![b.run.clone(), bytes_text(b.size), plain(&b.path.0)];
     table(&found.backups.iter().map(row).collect::<Vec<_>>())
 }
 
-fn pair(status: &SyncPairStatus) -> String {
-    let mut text = format!(
-        "{}  {}:{}\n  {} files and directories on both sides, {} open conflicts\n",
-        plain(&status.local),
-        status.node,
-        plain(&status.remote),
-        status.known,
-        status.conflicts
-    );
-    match &status.last {
-        None => text.push_str("  never synced\n"),
-        Some(last) => {
-            let ago = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-            let ago = ago.saturating_sub(Duration::from_millis(last.unix_ms)).as_secs();
-            let how = if last.failure.is_empty() { "ok" } else { &last.failure };
-            text.push_str(&format!("  last {} {} ago: {how}\n", last.action, age(ago)));
-        }
-    }
-    if status.pending_back {
-        text.push_str("  the node has changes that could not be fetched; bssh sync back does it\n");
-    }
-    if let Some(pid) = status.held_by {
-        text.push_str(&format!("  being synced now by process {pid}\n"));
-    }
-    text
-}
-
-fn age(seconds: u64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", seconds / 60),
-        7200..=172_799 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
 async fn start(core: &Core, params: &SyncParams, args: &Args, ui: &Ui) -> u8 {
-    let mut signals = match Signals::new() {
+    let mut signals = match Signals::listen() {
         Ok(signals) => signals,
-        Err(error) => {
-            say(&format!("bssh: cannot listen for signals: {error}"));
-            return exit::GENERAL;
-        }
+        Err(status) => return status,
     };
     let started = tokio::select! {
         started = core.sync(params) => started,
@@ -157,7 +116,7 @@ async fn start(core: &Core, params: &SyncParams, args: &Args, ui: &Ui) -> u8 {
         report(&node, &result);
     }
     if !quiet && ui.style.err_terminal && !params.dry_run {
-        say(&summary(&result));
+        say(&sync_summary(&result));
     }
     ended_by.unwrap_or_else(|| status(&result))
 }
@@ -240,7 +199,7 @@ async fn follow(
                 if args.output.json.is_none() {
                     report(&sync.started.node, &result);
                     if !quiet {
-                        say(&summary(&result));
+                        say(&sync_summary(&result));
                     }
                 }
             }
@@ -265,58 +224,16 @@ async fn follow(
     (done, ended_by)
 }
 
-/// What went wrong, file by file.
+/// What went wrong, file by file and as a whole.
 fn report(node: &str, result: &Synced) {
-    for fault in &result.faults {
-        say(&format!("bssh: {node}: {}: {}", plain(&fault.path), fault.message));
-    }
-    let untold = result.n_faults.saturating_sub(result.faults.len() as u64);
-    if untold > 0 {
-        say(&format!("bssh: {node}: {untold} more files failed"));
-    }
-    for conflict in &result.conflicts {
-        let path = plain(&conflict.path);
-        match &conflict.copy {
-            Some(copy) => say(&format!(
-                "bssh: {path}: changed on both sides; the node's is here as {}",
-                plain(copy)
-            )),
-            None => say(&format!("bssh: {path}: differs on both sides, nothing was done with it")),
-        }
-    }
-    for note in &result.notes {
-        let why = match note.code.as_str() {
-            "special" => "is no file, directory or link",
-            "unsafeLink" => "is a link that leads outside of what is synced",
-            "protected" => "is protected and stays as it is here",
-            "notEmpty" => "stays on the other side, because something else is in it",
-            "keptHere" => "was deleted on the node and stays here",
-            other => other,
-        };
-        say(&format!("bssh: {}: {why}", plain(&note.path)));
-    }
-    let Some(failure) = &result.failure else { return };
-    if !matches!(failure.code.as_str(), "filesFailed") {
-        let end = Ended { failure: result.failure.clone(), ..Ended::default() };
+    sync_report(node, result).iter().for_each(|line| say(&format!("bssh: {}", plain(line))));
+    if let Some(failure) = sync_failure(result) {
+        let end = Ended { failure: Some(failure.clone()), ..Ended::default() };
         say(&format!("bssh: {node}: {}", cause(node, &end).unwrap_or_default()));
         if let Some(hint) = &failure.hint {
             say(&format!("hint: {hint}"));
         }
     }
-}
-
-fn summary(result: &Synced) -> String {
-    let parts = [
-        (result.pushed, "sent"),
-        (result.pulled, "fetched"),
-        (result.deleted_there, "deleted on the node"),
-        (result.deleted_here, "deleted here"),
-    ];
-    let did: Vec<String> =
-        parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    let did = if did.is_empty() { "nothing to do".to_owned() } else { did.join(", ") };
-    let seconds = Duration::from_millis(result.duration_ms).as_secs_f64();
-    format!("{did}; {} in {seconds:.1} s", bytes_text(result.bytes))
 }
 
 #[cfg(test)]
@@ -340,7 +257,5 @@ mod tests {
         ] {
             assert_eq!(status(&result), want, "{:?}", result.failure);
         }
-        let result = Synced { pushed: 3, deleted_there: 1, bytes: 2048, ..Synced::default() };
-        assert_eq!(summary(&result), "3 sent, 1 deleted on the node; 2.0 KiB in 0.0 s");
     }
 }

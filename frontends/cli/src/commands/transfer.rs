@@ -36,12 +36,9 @@ pub(crate) async fn transfer(core: &Core, request: Result<FileRequest, String>, 
             return exit::USAGE;
         }
     };
-    let mut signals = match Signals::new() {
+    let mut signals = match Signals::listen() {
         Ok(signals) => signals,
-        Err(error) => {
-            say(&format!("bssh: cannot listen for signals: {error}"));
-            return exit::GENERAL;
-        }
+        Err(status) => return status,
     };
     let started = tokio::select! {
         started = core.transfer(&request.params) => started,
@@ -198,7 +195,7 @@ fn report(name: &str, ended: &Transferred) {
     let Some(failure) = &ended.failure else { return };
     for fault in &ended.faults {
         let mut path = Vec::new();
-        crate::output::harmless(&fault.path.0, &mut path);
+        bssh_term::harmless(&fault.path.0, &mut path);
         say(&format!("bssh: {name}: {}: {}", String::from_utf8_lossy(&path), fault.message));
     }
     let untold = ended.n_faults.saturating_sub(ended.faults.len() as u64);
@@ -217,8 +214,8 @@ fn report(name: &str, ended: &Transferred) {
 fn summary(done: &TransferDone) -> String {
     let Summary { nodes, ok, duration_ms, .. } = done.summary;
     let seconds = Duration::from_millis(duration_ms).as_secs_f64();
-    let rate = crate::output::bytes_text(crate::output::rate(done.bytes, seconds));
-    let bytes = crate::output::bytes_text(done.bytes);
+    let rate = bssh_term::bytes_text(crate::output::rate(done.bytes, seconds));
+    let bytes = bssh_term::bytes_text(done.bytes);
     let files = if done.files == 1 { "file" } else { "files" };
     let bad = match nodes - ok {
         0 => String::new(),

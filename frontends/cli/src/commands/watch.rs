@@ -384,15 +384,28 @@ pub(crate) struct Signals {
     hang_up: Stream,
 }
 
+/// Signals, or the exit status once it has been said that the system has none to give.
+pub(crate) fn listening<S>(signals: io::Result<S>) -> Result<S, u8> {
+    signals.map_err(|error| {
+        crate::say(&format!("bssh: cannot listen for signals: {error}"));
+        exit::GENERAL
+    })
+}
+
 impl Signals {
+    /// From here on these signals end nothing by themselves.
+    ///
     /// # Errors
-    /// The system's.
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
+    /// As [`listening`].
+    pub(crate) fn listen() -> Result<Self, u8> {
+        let signals = || {
+            Ok(Signals {
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+                hang_up: signal(SignalKind::hangup())?,
+            })
+        };
+        listening(signals())
     }
 
     /// The next one.

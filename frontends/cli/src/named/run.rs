@@ -34,12 +34,9 @@ pub(crate) async fn run(core: &Core, args: &Args, run: &RunIn, style: Style) -> 
             return exit::USAGE;
         }
     };
-    let mut signals = match Signals::new() {
+    let mut signals = match Signals::listen() {
         Ok(signals) => signals,
-        Err(error) => {
-            say(&format!("bssh: cannot listen for signals: {error}"));
-            return exit::GENERAL;
-        }
+        Err(status) => return status,
     };
     let sessions = core.sessions();
     let params = SessionOpenParams {
@@ -48,6 +45,8 @@ pub(crate) async fn run(core: &Core, args: &Args, run: &RunIn, style: Style) -> 
         keep: true,
         shell: run.shell.clone(),
         fanout: args.run.fanout,
+        forward_agent: args.connect.agent.forwards(),
+        agent: args.connect.agent.settings(),
         ..SessionOpenParams::default()
     };
     let opened = match sessions.open(&params).await {
@@ -103,8 +102,6 @@ fn wish(args: &Args, run: &RunIn) -> Result<Wish, String> {
         (!args.run.batch.is_empty(), "--batch"),
         (args.run.retry.is_some(), "--retry"),
         (args.run.exit_code.is_some(), "--exit-code"),
-        (args.connect.agent.forwards(), "-A (see ForwardAgent)"),
-        (args.connect.agent.settings().is_some(), "--agent-*"),
         (args.connect.tty > 0, "-t"),
     ];
     if let Some((_, flag)) = given.iter().find(|(given, _)| *given) {
@@ -235,7 +232,7 @@ fn status(done: &SessionExecDone, interrupted: bool) -> u8 {
 /// Our stdin for all of them. Never comes back: the commands' end is the end.
 async fn feed(mut feeds: Vec<StreamSender>) {
     if !feeds.is_empty()
-        && let Ok(mut stdin) = crate::stdin::Stdin::open()
+        && let Ok(mut stdin) = bssh_term::Stdin::open()
     {
         while let Some(bytes) = stdin.next().await {
             let bytes = bytes::Bytes::from(bytes);

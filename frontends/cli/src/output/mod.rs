@@ -10,7 +10,6 @@ mod blocks;
 mod diff;
 mod dir;
 mod gather;
-mod harmless;
 mod json;
 mod limit;
 mod lines;
@@ -33,7 +32,6 @@ use bssh_term::Look;
 
 pub(crate) use diff::diff;
 pub(crate) use dir::Dir;
-pub(crate) use harmless::harmless;
 pub(crate) use limit::Limit;
 pub(crate) use nodes::{Nodes, Step, cause};
 pub(crate) use ping::describe;
@@ -41,7 +39,7 @@ pub(crate) use progress::progress_line;
 pub(crate) use report::{Report, status_lines, summary_line};
 pub(crate) use screen::Screen;
 pub(crate) use sync::SyncLines;
-pub(crate) use transfer::{Bars, TransferLines, bytes_text, rate};
+pub(crate) use transfer::{Bars, TransferLines, rate};
 
 pub(crate) use printer::Printer;
 pub(crate) use screen::To;

@@ -4,11 +4,11 @@
 //! one before says `node+ ` instead. A last line without newline gets one, unless the run has a
 //! single node and no prefix: then bytes pass untouched.
 
-use super::harmless::harmless;
 use super::lines::{Line, Lines};
 use super::{Nodes, Piece, Screen, Style, To, side};
 use bssh_client::Channel;
 use bssh_term::Color;
+use bssh_term::harmless;
 
 /// Turns bytes into prefixed lines.
 #[derive(Debug)]

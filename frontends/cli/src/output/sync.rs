@@ -1,10 +1,10 @@
 //! How syncs look on stdout: lines of `--json`, and of a plan.
 
-use super::harmless::harmless;
 use super::transfer::{FULL, flush, line};
 use crate::args::Json;
 use bssh_client::SyncEvent;
 use bssh_protocol::sync::{SyncStarted, SyncStep, Synced};
+use bssh_term::{harmless, sync_step};
 use serde::Serialize;
 
 /// Lines on stdout.
@@ -57,22 +57,11 @@ impl SyncLines {
         flush(&mut self.text)
     }
 
-    /// `push path`, in words of a shell's user.
     fn step(&mut self, step: &SyncStep) {
-        let action = match step.action.as_str() {
-            "push" => "push",
-            "pull" => "pull",
-            "deleteThere" => "delete-there",
-            "deleteHere" => "delete-here",
-            "conflict" => "conflict",
-            "skip" => "skip",
-            // Nothing that anybody would see.
-            _ => return,
-        };
-        self.text.extend_from_slice(format!("{action} ").as_bytes());
+        let Some(line) = sync_step(step) else { return };
         match self.terminal {
-            true => harmless(&step.path.0, &mut self.text),
-            false => self.text.extend_from_slice(&step.path.0),
+            true => harmless(&line, &mut self.text),
+            false => self.text.extend_from_slice(&line),
         }
         self.text.push(b'\n');
     }

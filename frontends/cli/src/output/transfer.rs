@@ -1,7 +1,6 @@
 //! How transfers look: bars on a terminal's stderr, lines of `--json` and of a dry run on stdout.
 
 use super::Style;
-use super::harmless::harmless;
 use crate::args::Json;
 use crate::print;
 use bssh_protocol::transfer::{
@@ -9,6 +8,7 @@ use bssh_protocol::transfer::{
     TransferState, Transferred,
 };
 use bssh_term::Color;
+use bssh_term::{bytes_text, harmless};
 use serde::Serialize;
 use std::io::Write;
 use std::time::Instant;
@@ -160,26 +160,6 @@ pub(crate) fn rate(bytes: u64, seconds: f64) -> u64 {
     if seconds > 0.0 { (bytes as f64 / seconds) as u64 } else { 0 }
 }
 
-/// `512 B`, `1.5 MiB`.
-pub(crate) fn bytes_text(bytes: u64) -> String {
-    let mut unit = 1024_u128;
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    for name in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
-        if u128::from(bytes) < unit * 1024 {
-            return tenths(bytes, unit, name);
-        }
-        unit *= 1024;
-    }
-    tenths(bytes, unit, "EiB")
-}
-
-fn tenths(bytes: u64, unit: u128, name: &str) -> String {
-    let tenths = u128::from(bytes) * 10 / unit;
-    format!("{}.{} {name}", tenths / 10, tenths % 10)
-}
-
 /// Lines on stdout.
 pub(crate) struct TransferLines {
     json: Option<Json>,
@@ -309,18 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_bars() {
-        for (bytes, want) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1536, "1.5 KiB"),
-            (10 << 20, "10.0 MiB"),
-            (5 << 30, "5.0 GiB"),
-            (u64::MAX, "15.9 EiB"),
-        ] {
-            assert_eq!(bytes_text(bytes), want);
-        }
+    fn bars_and_their_figures() {
         assert_eq!(
             figures(1 << 20, 2 << 20, 3, 6, 1.0),
             "[#####-----] 50 %  1.0 MiB/2.0 MiB  3/6 files  1.0 MiB/s  0:01"

@@ -5,7 +5,7 @@ use super::paths::{self, Match};
 use super::remote::{join, reason, shown};
 use super::session::{Session, note, print};
 use super::{Trouble, failed, local};
-use crate::output::{Bars, Style, bytes_text, rate};
+use crate::output::{Bars, Style, rate};
 use bssh_client::TransferEvent;
 use bssh_protocol::methods::FsStat;
 use bssh_protocol::task::{FsCopyParams, FsPlace};
@@ -13,6 +13,7 @@ use bssh_protocol::transfer::{
     FileFault, PathBytes, Symlinks, TransferDirection, TransferFile, TransferParams, TransferState,
     Transferred,
 };
+use bssh_term::bytes_text;
 use bssh_term::{ColorChoice, Look, Terminal};
 use std::ffi::OsStr;
 use std::io::IsTerminal;

@@ -1,41 +1,24 @@
-//! Lines, typed by a person: the line editor in a thread of its own, with history and completion.
-//!
-//! The thread reads a line only when it is told to, so that the terminal belongs to commands in
-//! between. Paths are completed by the loop, which answers while it waits for the line.
+//! What is completed in a line that is being typed. Paths are completed by the loop, which answers
+//! while it waits for the line.
 
 use super::command::{COMMANDS, Paths};
 use super::line;
+use bssh_term::{Edited, Lines};
 use rustyline::completion::{Completer, Pair};
-use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
-use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{Config, Context, Editor, Helper};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use rustyline::{Context, Helper};
+use std::path::PathBuf;
 use std::sync::mpsc as blocking;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Lines kept.
-const HISTORY: usize = 1000;
 /// How long a node may take to complete a path.
 const COMPLETION: Duration = Duration::from_secs(2);
-/// Questions for the loop; one person types one at a time.
-const ASKS: usize = 4;
 
 /// What came of a prompt.
-pub(super) enum Typed {
-    Line(String),
-    /// Ctrl-C at the prompt.
-    Interrupted,
-    /// Ctrl-D.
-    End,
-    /// The terminal is gone.
-    Failed(String),
-    Complete(Ask),
-}
+pub(super) type Typed = Edited<Ask>;
 
 /// A path to complete.
 pub(super) struct Ask {
@@ -45,71 +28,12 @@ pub(super) struct Ask {
     pub answer: blocking::SyncSender<Vec<(Vec<u8>, bool)>>,
 }
 
-/// The line editor.
-pub(super) struct Input {
-    prompts: blocking::SyncSender<String>,
-    typed: mpsc::Receiver<Typed>,
-}
-
-impl Input {
-    /// # Errors
-    /// There is no terminal.
-    pub(super) fn start(history: Option<PathBuf>) -> Result<Input, String> {
-        let config = Config::builder()
-            .max_history_size(HISTORY)
-            .and_then(|b| b.history_ignore_dups(true))
-            .map_err(|e| e.to_string())?
-            .completion_type(rustyline::CompletionType::List)
-            .build();
-        let mut editor: Editor<Completion, FileHistory> =
-            Editor::with_config(config).map_err(|e| e.to_string())?;
-        let (tell, typed) = mpsc::channel(ASKS);
-        editor.set_helper(Some(Completion { ask: tell.clone() }));
-        if let Some(file) = &history {
-            // There is none at first.
-            let _ = editor.load_history(file);
-        }
-        let (prompts, wanted) = blocking::sync_channel::<String>(1);
-        std::thread::spawn(move || {
-            while let Ok(prompt) = wanted.recv() {
-                let typed = match editor.readline(&prompt) {
-                    Ok(line) => Typed::Line(line),
-                    Err(ReadlineError::Interrupted) => Typed::Interrupted,
-                    Err(ReadlineError::Eof) => Typed::End,
-                    Err(error) => Typed::Failed(error.to_string()),
-                };
-                if let (Typed::Line(line), Some(file)) = (&typed, &history)
-                    && editor.add_history_entry(line).unwrap_or(false)
-                {
-                    keep(&mut editor, file);
-                }
-                if tell.blocking_send(typed).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Input { prompts, typed })
-    }
-
-    /// Asks for a line; it comes through [`Input::next`].
-    pub(super) fn ask(&self, prompt: &str) {
-        // Only one line is asked for at a time.
-        let _ = self.prompts.try_send(prompt.to_owned());
-    }
-
-    pub(super) async fn next(&mut self) -> Typed {
-        self.typed.recv().await.unwrap_or(Typed::End)
-    }
-}
-
-/// Writes the history down, for its owner only. One that cannot be written is no reason to stop.
-fn keep(editor: &mut Editor<Completion, FileHistory>, file: &Path) {
-    if let Some(dir) = file.parent() {
-        let _ = std::fs::create_dir_all(dir);
-    }
-    let _ = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(file);
-    let _ = editor.append_history(file).or_else(|_| editor.save_history(file));
-    let _ = std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600));
+/// Starts the line editor.
+///
+/// # Errors
+/// There is no terminal.
+pub(super) fn input(history: Option<PathBuf>) -> Result<Lines<Ask>, String> {
+    Lines::start(history, |ask| Completion { ask })
 }
 
 struct Completion {
@@ -168,7 +92,7 @@ impl Completer for Completion {
 impl Completion {
     fn paths(&self, word: Vec<u8>, here: bool, quote: Option<char>) -> Vec<Pair> {
         let (answer, answered) = blocking::sync_channel(1);
-        let asked = self.ask.blocking_send(Typed::Complete(Ask { word, here, answer }));
+        let asked = self.ask.blocking_send(Typed::Asked(Ask { word, here, answer }));
         let found = match asked {
             Ok(()) => answered.recv_timeout(COMPLETION).unwrap_or_default(),
             Err(_) => Vec::new(),

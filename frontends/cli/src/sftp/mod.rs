@@ -23,7 +23,7 @@ use args::{Batch, SftpArgs};
 use bssh_client::{Core, Start};
 use bssh_protocol::exec::Targets;
 use bssh_protocol::handshake::ClientInfo;
-use input::{Input, Typed};
+use input::{Typed, input};
 use remote::Remote;
 use session::{Next, Session};
 use std::ffi::OsString;
@@ -159,14 +159,14 @@ async fn read(session: &mut Session<'_>, mut lines: Box<dyn BufRead>) -> Result<
 /// Lines typed by a person.
 async fn typed(session: &mut Session<'_>, around: &Around) -> Result<(), Trouble> {
     let history = around.environment.state.as_ref().map(|dir| dir.join("bssh/sftp-history"));
-    let mut input = Input::start(history).map_err(|why| failed(&format!("bssh: {why}")))?;
+    let mut input = input(history).map_err(|why| failed(&format!("bssh: {why}")))?;
     loop {
         input.ask("sftp> ");
         let line = loop {
             match input.next().await {
                 Typed::Line(line) => break line,
                 Typed::Interrupted => break String::new(),
-                Typed::Complete(ask) => {
+                Typed::Asked(ask) => {
                     let found = session.complete(&ask.word, ask.here).await;
                     // The editor may have given up waiting.
                     let _ = ask.answer.try_send(found);

@@ -157,6 +157,6 @@ pub(super) fn join(a: &[u8], b: &[u8]) -> Vec<u8> {
 /// A path for people.
 pub(super) fn shown(path: &[u8]) -> String {
     let mut out = Vec::new();
-    crate::output::harmless(path, &mut out);
+    bssh_term::harmless(path, &mut out);
     String::from_utf8_lossy(&out).into_owned()
 }

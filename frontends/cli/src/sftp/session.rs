@@ -43,7 +43,7 @@ pub(super) fn print(text: &[u8]) -> Result<(), Trouble> {
     let text = match std::io::stdout().is_terminal() {
         true => {
             for line in text.split_inclusive(|b| *b == b'\n') {
-                crate::output::harmless(line.strip_suffix(b"\n").unwrap_or(line), &mut safe);
+                bssh_term::harmless(line.strip_suffix(b"\n").unwrap_or(line), &mut safe);
                 safe.extend(line.last().filter(|b| **b == b'\n'));
             }
             &safe

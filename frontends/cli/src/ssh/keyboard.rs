@@ -1,12 +1,12 @@
 //! The local terminal of a pty session: raw mode, typed bytes through the escape filter, size
 //! changes, suspension.
 //!
-//! What is typed comes from [`crate::stdin`].
+//! What is typed comes from [`bssh_term::Stdin`].
 
 use super::command_line::LineEditor;
 use super::escape::{Escape, EscapeFilter, HELP};
-use crate::stdin::Stdin;
 use bssh_term::RawMode;
+use bssh_term::Stdin;
 use bytes::Bytes;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;

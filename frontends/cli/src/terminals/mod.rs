@@ -10,8 +10,7 @@ mod prefix;
 mod tape;
 
 use crate::args::{Args, ExitRule};
-use crate::commands::{Ui, failed};
-use crate::stdin::Stdin;
+use crate::commands::{Ui, failed, listening};
 use crate::{exit, request, say};
 use board::{Board, Over};
 use bssh_client::Core;
@@ -20,7 +19,7 @@ use bssh_protocol::exec::{Action, Ended, Summary, Targets};
 use bssh_protocol::methods::GroupResolve;
 use bssh_protocol::node::ResolveParams;
 use bssh_protocol::pty::{PtyExited, PtyOpenParams};
-use bssh_term::RawMode;
+use bssh_term::{RawMode, Stdin};
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, SelectAll, StreamExt};
 use prefix::{Prefix, Wish};
@@ -71,7 +70,6 @@ pub(crate) fn is_wanted(args: &Args) -> Result<bool, String> {
         (run.retry.is_some(), "--retry"),
         (run.sudo, "--sudo"),
         (run.no_stdin, "-n"),
-        (args.connect.agent.settings().is_some(), "--agent-*"),
     ];
     match given.iter().find(|(given, _)| *given) {
         Some((_, flag)) => Err(format!("{flag} and -t: a terminal is for a person")),
@@ -92,12 +90,9 @@ pub(crate) async fn terminals(
         Ok(found) => found.nodes,
         Err(error) => return failed(&error),
     };
-    let mut signals = match Signals::new() {
+    let mut signals = match listening(Signals::new()) {
         Ok(signals) => signals,
-        Err(error) => {
-            say(&format!("bssh: cannot listen for signals: {error}"));
-            return exit::GENERAL;
-        }
+        Err(status) => return status,
     };
     let command = match action {
         Some(Action::Command(text)) => Some(text),
@@ -111,6 +106,7 @@ pub(crate) async fn terminals(
         targets: Targets { settings, ..Targets::default() },
         command,
         forward_agent: args.connect.agent.forwards(),
+        agent: args.connect.agent.settings(),
         ..pty_params(term)
     };
     let fanout = args.run.fanout.map_or(FANOUT, |n| n as usize);

@@ -2,8 +2,8 @@
 //!
 //! Bounded: a node that says more than its share loses its oldest lines, which are counted.
 
-use crate::output::harmless;
 use bssh_client::Channel;
+use bssh_term::harmless;
 use std::collections::VecDeque;
 
 /// A line that is longer goes on in the next row.

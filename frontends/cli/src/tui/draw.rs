@@ -4,7 +4,8 @@
 use super::backlog::{Backlog, Row};
 use super::keys::HELP;
 use super::model::{Model, Place, Tone};
-use crate::output::{Step, bytes_text, cause};
+use crate::output::{Step, cause};
+use bssh_term::bytes_text;
 use ratatui_core::buffer::Buffer;
 use ratatui_core::layout::Rect;
 use ratatui_core::style::{Color, Modifier, Style};

@@ -68,12 +68,9 @@ pub(crate) async fn tui(core: &Core, request: Request, ui: &Ui) -> u8 {
         say("bssh: --tui needs a terminal\nhint: --stream shows lines as they come");
         return exit::USAGE;
     }
-    let mut signals = match Signals::new() {
+    let mut signals = match Signals::listen() {
         Ok(signals) => signals,
-        Err(error) => {
-            say(&format!("bssh: cannot listen for signals: {error}"));
-            return exit::GENERAL;
-        }
+        Err(status) => return status,
     };
     let title = model::title(&request.params.action);
     let started = tokio::select! {

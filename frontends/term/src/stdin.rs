@@ -1,4 +1,6 @@
 //! What is typed, byte for byte, by a thread of its own that can be told to stop.
+//!
+//! At most [`TYPED`] pieces wait; then the thread waits, and so does whoever writes.
 
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io;
@@ -10,16 +12,18 @@ const TYPED: usize = 16;
 const CHUNK: usize = 16 * 1024;
 
 /// Stdin, read with poll(2). Dropping it ends the thread.
-pub(crate) struct Stdin {
+pub struct Stdin {
     typed: mpsc::Receiver<Vec<u8>>,
     /// Closing it wakes the thread.
     _stop: OwnedFd,
 }
 
 impl Stdin {
+    /// Starts the thread.
+    ///
     /// # Errors
     /// No pipe or thread to be had.
-    pub(crate) fn open() -> io::Result<Stdin> {
+    pub fn open() -> io::Result<Stdin> {
         let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let (sender, typed) = mpsc::channel(TYPED);
         std::thread::Builder::new()
@@ -29,7 +33,7 @@ impl Stdin {
     }
 
     /// The next bytes; none at the end.
-    pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {
+    pub async fn next(&mut self) -> Option<Vec<u8>> {
         self.typed.recv().await
     }
 }

@@ -5,10 +5,10 @@
 //! characters are shown as `^X`, C1 controls as `<9b>`; only tabs, a carriage return before the
 //! newline, and colours (SGR, `ESC [ … m`) pass, and colours end with their line.
 
-use bssh_term::RESET;
+use crate::RESET;
 
 /// Appends a line (without its newline) to `out`.
-pub(crate) fn harmless(line: &[u8], out: &mut Vec<u8>) {
+pub fn harmless(line: &[u8], out: &mut Vec<u8>) {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if !line.iter().any(|b| is_control(*b) || *b >= 0x80) {
         return out.extend_from_slice(line);
