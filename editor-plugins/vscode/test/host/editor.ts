@@ -51,11 +51,12 @@ export async function replaced<T extends object, K extends keyof T, R>(object: T
 }
 
 /** Answers warnings with a button, as a person would; what they said. The driver shows none. */
-export async function pressing<R>(button: string | undefined, act: (said: string[]) => Promise<R>): Promise<R> {
+export async function pressing<R>(button: string | undefined, act: (said: string[]) => Promise<R>, ready = () => true): Promise<R> {
   const said: string[] = [];
   const answer = async (message: string, ...rest: unknown[]) => {
     said.push(message);
     assert.ok(button === undefined || rest.includes(button), `there is no button ${button} in ${rest.join(', ')}`);
+    await until('the person is ready', ready);
     return button;
   };
   return replaced(vscode.window, 'showWarningMessage', answer as typeof vscode.window.showWarningMessage, async () => act(said));

@@ -3,7 +3,7 @@
 // As walk.mjs, with workspace trust on. EVIL is the folder; its settings name EVIL/bssh, which leaves EVIL/started if it is run.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import { answer, command, dialog, open, page, toast, walk } from './window.mjs';
+import { answer, command, open, page, toast, walk } from './window.mjs';
 
 const { EVIL: evil } = process.env;
 const group = (name) => page.locator(`[aria-label^="${name}, "]`).first();
@@ -19,7 +19,6 @@ async function runsOnAlpha(word) {
 await walk([
   ['untrusted', async () => {
     await open(`folder=${evil}`);
-    await dialog.locator('.monaco-button', { hasText: "No, I don't trust the authors" }).click();
     await page.locator('.statusbar-item', { hasText: 'Restricted Mode' }).waitFor();
     await page.locator('.activitybar a[aria-label^="bssh"]').click();
     await group('ssh_config').waitFor();
@@ -30,7 +29,11 @@ await walk([
   ['trusted', async () => {
     await command('Workspaces: Manage Workspace Trust');
     await page.locator('.workspace-trust-editor .monaco-button', { hasText: 'Trust' }).first().click();
-    // Now its config.yaml counts. Who says which executable is run is still the user alone.
+    await page.locator('.workspace-trust-editor', { hasText: 'You trust this folder' }).waitFor();
+    // Now its config.yaml counts, without a new window. Who says which executable is run is still the user alone.
+    await group('intruder').waitFor();
+    await open(`folder=${evil}`);
+    await page.locator('.activitybar a[aria-label^="bssh"]').click();
     await group('intruder').waitFor();
     await runsOnAlpha('granted');
   }],
