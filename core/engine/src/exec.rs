@@ -215,7 +215,8 @@ async fn prepare(
     Ok(())
 }
 
-fn terminal(pty: &Wanted) -> PtyRequest {
+/// A terminal, as it is asked for.
+pub(crate) fn terminal(pty: &Wanted) -> PtyRequest {
     PtyRequest {
         term: pty.term.clone(),
         cols: pty.cols,

@@ -36,7 +36,6 @@ impl Engine {
 
     async fn start_job(&self, session: &Arc<Session>, command: &str) -> Result<u64, Failure> {
         let attached = session.ready().await?;
-        let route = session.route.as_ref().map_err(Clone::clone)?;
         let number = session.number();
         let cwd = session.memory().cwd.clone();
         let nonce = nonce();
@@ -51,6 +50,8 @@ impl Engine {
             command,
             env: ("", ""),
             fate: 'b',
+            terminal: false,
+            mark: "",
             watchdog_s: 0,
             nonce: &nonce,
         };
@@ -60,15 +61,12 @@ impl Engine {
             start.command = "";
             line = start.line();
         }
-        let ask = self.ask_for(&session.questions);
-        let opened = self.lanes.open(self.pool(), route, &ask).await;
+        let opened = self.session_channel(session, None).await;
         let (_seat, mut channel) = opened.map_err(|e| failure(&e))?;
         channel.exec(line.as_bytes()).await.map_err(|e| failure(&e))?;
         // Its starter ends at once.
         while channel.next().await.is_some() {}
-        let mut memory = session.memory();
-        let (_, all) = memory.jobs.get_or_insert_with(|| (attached.dir.clone(), Vec::new()));
-        all.push(JobEntry { job: number, command: command.to_owned() });
+        session.note_job(&attached.dir, JobEntry { job: number, command: command.to_owned() });
         Ok(number)
     }
 
@@ -121,7 +119,7 @@ impl Engine {
     }
 }
 
-fn lost(session: &Session, failure: &Failure) -> CallError {
+pub(super) fn lost(session: &Session, failure: &Failure) -> CallError {
     let text = format!("{}: {}", session.node, failure.message);
     let error = CallError::new(Kind::Disconnected, text);
     failure.hint.as_ref().map_or(error.clone(), |hint| error.hint(hint.clone()))

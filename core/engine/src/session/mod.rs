@@ -6,9 +6,13 @@
 //! on the node; nothing is parsed out of what a command prints.
 //!
 //! Reading order: this (the calls), `keep` (a session's life), `remote` (the helper on the node),
-//! `run` (one command), `shared` (sessions that outlive their link), `output`, `job`, `payload` (how things are said to the node), and the
+//! `run` (one command), `carry` and `control` (its bytes, its end), `calls` (cd, setenv and the
+//! like), `shared` (sessions that outlive their link), `output`, `job`, `payload` (how things are said to the node), and the
 //! scripts `helper.sh`, `outer.sh`, `inner.sh`.
 
+mod calls;
+mod carry;
+mod control;
 mod job;
 mod keep;
 mod output;
@@ -21,12 +25,13 @@ use crate::engine::{Caller, Engine};
 use crate::plan::{Planner, Route};
 use crate::questions::Questions;
 use crate::sync::Barrier;
+use bssh_protocol::agent::AgentSettings;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::Failure;
 use bssh_protocol::link::Link;
 use bssh_protocol::session::{
-    ExecId, JobEntry, SessionEntry, SessionId, SessionNode, SessionOpenParams, SessionReady,
-    SessionRef, SessionSignal, SessionsOpened, Snapshot,
+    ExecId, JobEntry, OnDisconnect, SessionEntry, SessionId, SessionNode, SessionOpenParams,
+    SessionReady, SessionRef, SessionSaved, SessionSignal, SessionsOpened, Snapshot,
 };
 use bytes::Bytes;
 pub(crate) use payload::{bootstrap, quote};
@@ -79,6 +84,11 @@ struct Rules {
     snapshot: Snapshot,
     exclude: Vec<String>,
     stay_lost: bool,
+    on_disconnect: OnDisconnect,
+    forward_agent: bool,
+    agent: Option<AgentSettings>,
+    /// Environment to begin with.
+    env: BTreeMap<String, String>,
 }
 
 /// What the core knows about a session, whatever becomes of its connection.
@@ -108,6 +118,8 @@ struct Running {
 enum Order {
     /// A signal's name.
     Signal(String),
+    /// Its terminal's new size.
+    Resize(bssh_ssh::PtyRequest),
     /// Nobody waits for it any more.
     End,
 }
@@ -169,9 +181,11 @@ impl Engine {
         caller: &Caller,
         params: &SessionOpenParams,
     ) -> Result<PreparedSessions, CallError> {
-        if let Some(bad) = params.env_exclude.iter().find(|name| !payload::is_name(name)) {
-            let text = format!("params.envExclude: {bad:?} is no name of a variable");
-            return Err(CallError::new(Kind::InvalidParams, text).at("params.envExclude"));
+        let names = params.env_exclude.iter().map(|name| ("params.envExclude", name));
+        let mut names = names.chain(params.env.keys().map(|name| ("params.env", name)));
+        if let Some((at, bad)) = names.find(|(_, name)| !payload::is_name(name)) {
+            let text = format!("{at}: {bad:?} is no name of a variable");
+            return Err(CallError::new(Kind::InvalidParams, text).at(at));
         }
         let literal = params.targets.destination.is_some();
         let planner = Planner::new(self.env(), &params.targets.settings, !literal)?;
@@ -190,30 +204,14 @@ impl Engine {
                 route: node.route,
                 link: caller.link.clone(),
                 questions: Engine::asking(caller).clone(),
-                rules: Rules {
-                    shell: params.shell.clone(),
-                    cwd: params.cwd.clone(),
-                    snapshot: params.snapshot,
-                    exclude: params.env_exclude.clone(),
-                    stay_lost: params.stay_lost,
-                },
+                rules: Rules::new(params),
                 gate: gate.clone(),
                 kick: Notify::new(),
                 reset: Notify::new(),
                 closing: watch::channel(false).0,
                 changed: watch::channel(0).0,
                 numbers: AtomicU64::new(1),
-                memory: Mutex::new(Memory {
-                    stage: Stage::Connecting(1),
-                    cwd: String::new(),
-                    home: String::new(),
-                    rev: 0,
-                    state: None,
-                    running: BTreeMap::new(),
-                    dir: None,
-                    jobs: None,
-                    last: None,
-                }),
+                memory: Mutex::new(Memory::new(params.restore.as_ref())),
             })
         };
         let mut sessions = Vec::new();
@@ -230,7 +228,11 @@ impl Engine {
                 session.id
             });
             let existing = there.is_some();
-            opened.sessions.push(SessionNode { session, node: name, existing });
+            let agent = match self.session(session) {
+                Ok((_, session)) => session.rules.forward_agent,
+                Err(_) => false,
+            };
+            opened.sessions.push(SessionNode { session, node: name, existing, agent });
         }
         if params.keep {
             self.keep_on(sessions.iter().map(|s| s.id));
@@ -324,6 +326,40 @@ impl Engine {
     }
 }
 
+impl Rules {
+    fn new(params: &SessionOpenParams) -> Rules {
+        let before = params.restore.as_ref().map(|saved| saved.shell.clone());
+        Rules {
+            shell: params.shell.clone().or(before.filter(|shell| !shell.is_empty())),
+            cwd: params.cwd.clone(),
+            snapshot: params.snapshot,
+            exclude: params.env_exclude.clone(),
+            stay_lost: params.stay_lost,
+            on_disconnect: params.on_disconnect,
+            forward_agent: params.forward_agent,
+            agent: params.agent.clone(),
+            env: params.env.clone(),
+        }
+    }
+}
+
+impl Memory {
+    /// Of a session that begins, or goes on where another one was.
+    fn new(restore: Option<&SessionSaved>) -> Memory {
+        Memory {
+            stage: Stage::Connecting(1),
+            cwd: restore.map(|saved| saved.cwd.clone()).unwrap_or_default(),
+            home: String::new(),
+            rev: restore.map_or(0, |saved| saved.rev.max(1)),
+            state: restore.map(|saved| saved.state.0.clone()),
+            running: BTreeMap::new(),
+            dir: None,
+            jobs: None,
+            last: None,
+        }
+    }
+}
+
 /// A signal's name, as kill(1) takes it.
 fn signal_name(name: String) -> Result<String, CallError> {
     let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -397,6 +433,12 @@ impl Session {
         memory.cwd.clear();
     }
 
+    /// Something goes on in this directory without us.
+    fn note_job(&self, dir: &str, job: JobEntry) {
+        let mut memory = self.memory();
+        memory.jobs.get_or_insert_with(|| (dir.to_owned(), Vec::new())).1.push(job);
+    }
+
     fn set_state(&self, state: Bytes, file: Option<(&Attached, &str)>) {
         self.memory().state = Some(state);
         if let Some((attached, file)) = file {
@@ -420,6 +462,8 @@ impl Session {
         let mut kicked = false;
         loop {
             match self.stage() {
+                // It is not known yet that it is lost.
+                Stage::Ready(attached, _) if attached.connection.is_closed() => {}
                 Stage::Ready(attached, _) => return Ok(attached),
                 Stage::Closed => {
                     let phase = bssh_protocol::exec::Phase::Exec;

@@ -4,6 +4,7 @@
 //! Nothing in it but letters, digits, a few plain marks and octal escapes between single quotes,
 //! in words short enough for csh.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 const HELPER: &str = include_str!("helper.sh");
@@ -62,6 +63,10 @@ pub(super) struct Start<'a> {
     pub env: (&'a str, &'a str),
     /// `d`, `k` or `b`.
     pub fate: char,
+    /// It has a terminal: its streams are one.
+    pub terminal: bool,
+    /// What marks its processes, if they are to be found when they leave its group.
+    pub mark: &'a str,
     pub watchdog_s: u64,
     pub nonce: &'a str,
 }
@@ -69,7 +74,7 @@ pub(super) struct Start<'a> {
 impl Start<'_> {
     pub(super) fn line(&self) -> String {
         bootstrap(&format!(
-            "J= S={} K={} D={} N={} M={} F={} W={} X={} E={} P={} G={} L={} Z={}\n. \"$D/o\"",
+            "J= S={} K={} D={} N={} M={} F={} W={} X={} E={} P={} G={} L={} Z={} T={} Q={}\n. \"$D/o\"",
             quote(self.shell),
             self.kind,
             quote(self.dir),
@@ -82,7 +87,9 @@ impl Start<'_> {
             quote(self.env.1),
             self.fate,
             self.watchdog_s,
-            self.nonce
+            self.nonce,
+            if self.terminal { "t" } else { "" },
+            self.mark
         ))
     }
 }
@@ -103,6 +110,12 @@ pub(super) fn env<'a>(vars: impl Iterator<Item = (&'a String, &'a String)>) -> (
         );
     }
     (before, after)
+}
+
+/// Code that exports variables.
+pub(super) fn exports(vars: &BTreeMap<String, String>) -> String {
+    let line = |(name, value): (&String, &String)| format!("export {name}={}\n", quote(value));
+    vars.iter().map(line).collect()
 }
 
 /// A name every shell takes for a variable.

@@ -43,7 +43,7 @@ pub(crate) async fn job(
         JobVerb::Ls => list(core, &plan).await,
         JobVerb::Wait { job } => wait(core, *job, rule).await,
         JobVerb::Kill { job } => {
-            let ended = core.call::<JobCancel>(&JobHandle { job: *job }).await;
+            let ended = core.call::<JobCancel>(&JobHandle { job: *job, session: None }).await;
             ended.map_or_else(|error| failed(&error), |Empty {}| exit::OK)
         }
         JobVerb::Attach { job, from } => {
@@ -100,7 +100,7 @@ fn row(job: &JobEntry) -> Vec<String> {
 }
 
 async fn wait(core: &Core, job: JobId, rule: ExitRule) -> u8 {
-    match core.call::<JobWaitFor>(&JobHandle { job }).await {
+    match core.call::<JobWaitFor>(&JobHandle { job, session: None }).await {
         Ok(entry) => match &entry.summary {
             Some(summary) => status(rule, summary, std::iter::empty::<Option<&Ended>>()),
             None => exit::OK,

@@ -6,12 +6,17 @@ use crate::{exit, print, say};
 use bssh_client::Core;
 use bssh_protocol::error::CallError;
 use bssh_protocol::exec::Failure;
+use bssh_protocol::job::JobHandle;
 use bssh_protocol::methods::{
-    JobKillGroup, JobReadOutput, SessionClose, SessionJobsOf, SessionListAll, SessionReset,
+    JobKillGroup, JobReadOutput, JobWaitFor, SessionChangeDirectory, SessionClose, SessionJobsOf,
+    SessionListAll, SessionReset, SessionSetEnvironment, SessionSnapshotOf,
+    SessionUnsetEnvironment,
 };
 use bssh_protocol::session::{
-    JobKill, JobRead, SessionEntry, SessionList, SessionRef, SessionState,
+    JobKill, JobRead, SessionCd, SessionEntry, SessionList, SessionRef, SessionSetenv,
+    SessionState, SessionUnsetenv,
 };
+use std::collections::BTreeMap;
 use std::io::Write;
 
 /// The job runs: EX_TEMPFAIL of sysexits.
@@ -66,6 +71,65 @@ async fn asked(
             }
             done(&found)
         }
+        SessionVerb::Cd { name, dir, node } => {
+            let found = of(name, node);
+            for session in found.iter().map(|s| s.session) {
+                let params = SessionCd { session, cwd: dir.clone() };
+                core.call::<SessionChangeDirectory>(&params).await?;
+            }
+            done(&found)
+        }
+        SessionVerb::Setenv { name, vars, node } => {
+            let pair = |text: &String| {
+                text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+            };
+            let Some(env) = vars.iter().map(pair).collect::<Option<BTreeMap<_, _>>>() else {
+                say("bssh: want VARIABLE=VALUE");
+                return Ok(exit::USAGE);
+            };
+            let found = of(name, node);
+            for session in found.iter().map(|s| s.session) {
+                let params = SessionSetenv { session, env: env.clone() };
+                core.call::<SessionSetEnvironment>(&params).await?;
+            }
+            done(&found)
+        }
+        SessionVerb::Unsetenv { name, vars, node } => {
+            let found = of(name, node);
+            for session in found.iter().map(|s| s.session) {
+                let params = SessionUnsetenv { session, names: vars.clone() };
+                core.call::<SessionUnsetEnvironment>(&params).await?;
+            }
+            done(&found)
+        }
+        SessionVerb::Snapshot { name, node } => {
+            let found = of(name, node);
+            for session in found.iter().map(|s| s.session) {
+                let saved = core.call::<SessionSnapshotOf>(&SessionRef { session }).await?;
+                let status = match json {
+                    true => print_json(&saved),
+                    false => write(&saved.state.0),
+                };
+                if status != exit::OK {
+                    return Ok(status);
+                }
+            }
+            done(&found)
+        }
+        SessionVerb::Wait { name, job, node } => {
+            let found = of(name, node);
+            let mut worst = done(&found);
+            for entry in &found {
+                let params = JobHandle { job: *job, session: Some(entry.session) };
+                let ended = core.call::<JobWaitFor>(&params).await?;
+                let status = ended.status.map(|s| u8::try_from(s & 0xff).unwrap_or(u8::MAX));
+                worst = worst.max(status.unwrap_or(exit::GENERAL));
+                if json {
+                    print_json(&ended);
+                }
+            }
+            worst
+        }
         SessionVerb::Jobs { name, node } => {
             let found = of(name, node);
             let mut rows = Vec::new();
@@ -109,13 +173,21 @@ fn done(found: &[SessionEntry]) -> u8 {
     if found.is_empty() { exit::GENERAL } else { exit::OK }
 }
 
+/// Bytes as they are.
+fn write(bytes: &[u8]) -> u8 {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => exit::OK,
+        Err(_) => exit::OUTPUT_CLOSED,
+    }
+}
+
 /// What a job has written, as it is; gives its status.
 async fn output(core: &Core, mut params: JobRead) -> Result<u8, CallError> {
     loop {
         let read = core.call::<JobReadOutput>(&params).await?;
         let bytes = read.data.0;
-        let mut out = std::io::stdout().lock();
-        if out.write_all(&bytes).and_then(|()| out.flush()).is_err() {
+        if write(&bytes) != exit::OK {
             return Ok(exit::OUTPUT_CLOSED);
         }
         params.offset += bytes.len() as u64;
