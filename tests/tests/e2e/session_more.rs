@@ -215,7 +215,7 @@ fn what_is_kept_goes_on_and_can_be_waited_for() {
             driver.until(&mut out, "begun\n").await;
             running.push((keep, one));
         }
-        sshd.kill_sessions();
+        sshd.cut();
         let mut kept = Vec::new();
         for (keep, one) in &running {
             let done = one.done().await;
@@ -352,6 +352,9 @@ fn a_hundred_interrupts_leave_nothing() {
             let running = shell.start(params).await;
             let mut out = driver.link.receiver(running.started.stdout, WINDOW);
             driver.until(&mut out, "x\n").await;
+            // A signal between fork and exec is lost on bash.
+            let sleeps = || processes::all().iter().any(|p| p.command == "sleep 1000.64");
+            assert!(until(SOON, sleeps));
             let exec = Some(running.started.exec);
             let signal = SessionSignal { session: shell.id, exec, signal: "TERM".to_owned() };
             driver.call::<SessionSignalExec>(&signal).await;

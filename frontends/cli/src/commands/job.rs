@@ -1,6 +1,7 @@
 //! `bssh job …`: what runs in the shared core, whoever started it. `--detach` starts such a job.
 
 use super::exec::watch;
+use super::terminal;
 use super::{Ui, failed, print_json, table, warn};
 use crate::exit::{self, status};
 use crate::request::{Request, ViewPlan};
@@ -10,7 +11,7 @@ use bssh_client::Core;
 use bssh_protocol::exec::{Ended, ExecParams};
 use bssh_protocol::handshake::{Empty, LinkCloseParams};
 use bssh_protocol::job::{JobAttach, JobEntry, JobHandle, JobId, Lifetime};
-use bssh_protocol::methods::{JobCancel, JobListAll, JobWaitFor, LinkClose};
+use bssh_protocol::methods::{JobCancel, JobListAll, JobWaitFor, LinkClose, PtyListAll};
 
 /// Starts a run that belongs to no frontend, and prints its number.
 pub(crate) async fn detach(core: &Core, request: Request) -> u8 {
@@ -47,6 +48,14 @@ pub(crate) async fn job(
             ended.map_or_else(|error| failed(&error), |Empty {}| exit::OK)
         }
         JobVerb::Attach { job, from } => {
+            match core.call::<PtyListAll>(&Empty {}).await {
+                Err(error) => return failed(&error),
+                Ok(list) => {
+                    if let Some(pty) = list.ptys.iter().find(|pty| pty.pty == *job) {
+                        return terminal::attach(core, (*job, &pty.node)).await;
+                    }
+                }
+            }
             let params = JobAttach { job: *job, from: *from, follow: true, window: None };
             match core.attach_job(params).await {
                 Ok(run) => watch(core, run, (&plan, rule), ui).await,
