@@ -79,6 +79,9 @@ run_unit() {
     node scripts/bundle.mjs
     unit_tests > "$LAB/unit.log" || { cat "$LAB/unit.log"; exit 1; }
     grep '^# [0-9]*,\|^# pass\|^# fail' "$LAB/unit.log"
+    step "The guide's client"
+    npx esbuild --log-level=error --format=esm --platform=node test/guide/two-nodes.mts --outfile=out/two-nodes.mjs
+    node out/two-nodes.mjs "$BSSH" "$LAB/ssh_config" alpha,beta 'echo here' | sort | diff - <(printf 'alpha here\nbeta here\n')
     must_fail exit 'a script goes to stdin' unit_tests
     must_fail data 'a run on a group gathers' unit_tests
     must_fail etag 'files: read, stat' unit_tests

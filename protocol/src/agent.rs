@@ -1,8 +1,9 @@
 //! Agent forwarding: how a node may use the local agent, what it has done, whether it works.
 
-use crate::exec::Targets;
+use crate::exec::{Settings, Targets};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What a node may do with the local agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +19,9 @@ pub struct AgentSettings {
     pub keys: Vec<String>,
     pub confirm: Confirm,
     pub bind: Bind,
+    /// The node fails (`agentForwardRefused`, `agentUnavailable`) instead of going on without it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +61,8 @@ pub enum Bind {
 pub struct AgentStatusParams {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentSettings>,
+    /// Whose `agent:` counts.
+    pub settings: Settings,
 }
 
 /// The local agent, and what has been forwarded to it since the core started. Always
@@ -75,6 +81,8 @@ pub struct AgentStatus {
     pub live: u64,
     pub queued: u64,
     pub rejected: u64,
+    /// The same by their reasons: `full`, `noAgent`, `unbound`.
+    pub rejections: BTreeMap<String, u64>,
     pub dial_retries: u64,
     pub bytes: u64,
     pub sign_ok: u64,
@@ -85,10 +93,23 @@ pub struct AgentStatus {
     pub bind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// Channels that are waited for or open now.
+    pub channels: Vec<AgentChannel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sign_p50_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sign_p99_ms: Option<f64>,
+}
+
+/// An agent channel of a node.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AgentChannel {
+    pub node: String,
+    /// `queued`, `dialing`, `open`, `closing`.
+    pub state: String,
+    /// Since the node opened it.
+    pub age_ms: u64,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]

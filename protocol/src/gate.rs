@@ -25,6 +25,11 @@ pub struct GateSpec {
     pub banner_check: bool,
     /// A name may not lead to a private address (RFC 1918, ULA) either.
     pub deny_private: bool,
+    /// Where a name may not lead: `loopback`, `link-local`, `multicast`, `unspecified`, `private`,
+    /// and networks such as `192.0.2.0/24`. Default: the first four.
+    pub deny_addrs: Vec<String>,
+    /// What becomes of a listener that cannot accept any more.
+    pub restart: Restart,
     /// How long connections may go on when the gate is stopped.
     pub drain_ms: u64,
     /// The port of mode `socks`.
@@ -47,6 +52,10 @@ impl Default for GateSpec {
             idle_timeout_ms: 0,
             banner_check: true,
             deny_private: false,
+            deny_addrs: ["loopback", "link-local", "multicast", "unspecified"]
+                .map(str::to_owned)
+                .into(),
+            restart: Restart::Always,
             drain_ms: 5000,
             socks_port: 1080,
             socket: None,
@@ -64,6 +73,16 @@ pub enum GateMode {
     Proxy,
     /// A SOCKS listener.
     Socks,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Restart {
+    /// It is opened again, as often as it takes.
+    #[default]
+    Always,
+    /// The gate ends, with its connections.
+    Never,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -184,6 +203,15 @@ pub struct GateStopped {
     pub closed: u64,
 }
 
+/// `gate/status`
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GateListParams {
+    /// Those of other links of this core, too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+}
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct GateList {
@@ -239,7 +267,8 @@ pub struct GateEvent {
     pub seq: u64,
     pub gate: GateId,
     pub name: String,
-    /// `connOpen`, `connClose`, `connDenied`, `acceptFailed`, `stopped`.
+    /// `connOpen`, `connClose`, `connDenied`, `acceptFailed`, `listenerFailed`, `listening` (again),
+    /// `stopped`.
     pub state: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conn: Option<u64>,

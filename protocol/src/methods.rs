@@ -7,8 +7,8 @@
 //! [`crate::handshake::LEVEL`] if a release is between.
 
 use crate::{
-    agent, auth, connection, exec, forward, fs, gate, handshake, job, node, pty, session, stream,
-    sync, task, transfer,
+    agent, auth, connection, exec, forward, fs, gate, handshake, job, node, pty, session,
+    session_state, stream, sync, task, transfer,
 };
 use schemars::{Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
@@ -215,15 +215,15 @@ protocol! {
         /// Sends a signal to the process group of a session's command.
         core SessionSignalExec = "session/signal" (session::SessionSignal) -> handshake::Empty, since 1;
         /// Tells a command's terminal its new size.
-        core SessionResizeExec = "session/resize" (session::SessionResize) -> handshake::Empty, since 1;
+        core SessionResizeExec = "session/resize" (session_state::SessionResize) -> handshake::Empty, since 1;
         /// Goes somewhere else, after the commands that are under way.
-        core SessionChangeDirectory = "session/cd" (session::SessionCd) -> session::SessionPlace, since 1;
+        core SessionChangeDirectory = "session/cd" (session_state::SessionCd) -> session_state::SessionPlace, since 1;
         /// Exports variables, after the commands that are under way.
-        core SessionSetEnvironment = "session/setenv" (session::SessionSetenv) -> session::SessionPlace, since 1;
+        core SessionSetEnvironment = "session/setenv" (session_state::SessionSetenv) -> session_state::SessionPlace, since 1;
         /// Removes variables, after the commands that are under way.
-        core SessionUnsetEnvironment = "session/unsetenv" (session::SessionUnsetenv) -> session::SessionPlace, since 1;
+        core SessionUnsetEnvironment = "session/unsetenv" (session_state::SessionUnsetenv) -> session_state::SessionPlace, since 1;
         /// The state, to be put back elsewhere or later.
-        core SessionSnapshotOf = "session/snapshot" (session::SessionRef) -> session::SessionSaved, since 1;
+        core SessionSnapshotOf = "session/snapshot" (session::SessionRef) -> session_state::SessionSaved, since 1;
         /// Connects a lost session now.
         core SessionConnect = "session/connect" (session::SessionRef) -> handshake::Empty, since 1;
         /// Forgets the state and begins anew. What runs is ended.
@@ -325,7 +325,7 @@ protocol! {
         /// Stops a gate: no new connections, open ones may drain, the rest is closed.
         core GateStop = "gate/stop" (gate::GateStop) -> gate::GateStopped, since 1;
         /// The gates that are running.
-        core GateStatus = "gate/status" (handshake::Empty) -> gate::GateList, since 1;
+        core GateStatus = "gate/status" (gate::GateListParams) -> gate::GateList, since 1;
         /// Tries every upstream of a gate, step by step.
         core GateCheck = "gate/check" (gate::GateParams) -> gate::GateChecked, since 1;
         /// The open connections of a gate.

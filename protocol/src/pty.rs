@@ -43,6 +43,9 @@ pub struct PtyOpenParams {
     /// Forward the local agent to the node.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub forward_agent: bool,
+    /// What the node may do with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<crate::agent::AgentSettings>,
     /// Bytes kept for later views. None: 256 KiB; at most 16 MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<u64>,

@@ -5,7 +5,6 @@
 //! `session/state` events, also when a connection is lost and when it is back. Every command is a
 //! process of its own with exact streams and an exact exit; its end is `session/execDone`.
 
-use crate::agent::AgentSettings;
 use crate::exec::{Exit, Failure, PtyRequest, Targets};
 use crate::stream::{Base64Bytes, Source, StreamId};
 use schemars::JsonSchema;
@@ -39,7 +38,7 @@ pub struct SessionOpenParams {
     pub env: BTreeMap<String, String>,
     /// Begin with what `session/snapshot` has told, instead of a snapshot of now.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub restore: Option<SessionSaved>,
+    pub restore: Option<crate::session_state::SessionSaved>,
     /// Variables that no command gets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env_exclude: Vec<String>,
@@ -50,18 +49,18 @@ pub struct SessionOpenParams {
     /// Do not come back by itself when the connection is lost.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stay_lost: bool,
+    /// Forward the local agent to the nodes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub forward_agent: bool,
+    /// What the nodes may do with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<crate::agent::AgentSettings>,
     /// How many nodes are connected to at once. None: 64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fanout: Option<u32>,
     /// What becomes of a command whose connection is lost, unless the command says it itself.
     #[serde(skip_serializing_if = "OnDisconnect::is_default")]
     pub on_disconnect: OnDisconnect,
-    /// Forward the local agent to its commands.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub forward_agent: bool,
-    /// What the node may ask of it. None: what the configuration says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub agent: Option<AgentSettings>,
     /// Names of the configuration's syncs: what has changed here is on the node before a command
     /// runs there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -95,20 +94,6 @@ impl OnDisconnect {
     fn is_default(&self) -> bool {
         *self == OnDisconnect::default()
     }
-}
-
-/// A session's state in its shell's own words: result of `session/snapshot`, and what
-/// `session/open` can begin with.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct SessionSaved {
-    /// Path of the shell on the node.
-    pub shell: String,
-    pub cwd: String,
-    /// Changes of the state so far.
-    pub rev: u64,
-    /// Environment, functions, aliases and umask, for that shell.
-    pub state: Base64Bytes,
 }
 
 /// Result of `session/open`.
@@ -342,50 +327,6 @@ pub struct SessionExecRetry {
     /// Bytes of each stream that are of the times before.
     pub stdout_bytes: u64,
     pub stderr_bytes: u64,
-}
-
-/// `session/resize`: a new size of a command's terminal.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct SessionResize {
-    pub session: SessionId,
-    pub exec: ExecId,
-    pub cols: u32,
-    pub rows: u32,
-}
-
-/// `session/cd`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct SessionCd {
-    pub session: SessionId,
-    /// As for `cd` in the session: absolute, from where it is, or with `~/`.
-    pub cwd: String,
-}
-
-/// `session/setenv`: exported variables.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct SessionSetenv {
-    pub session: SessionId,
-    pub env: BTreeMap<String, String>,
-}
-
-/// `session/unsetenv`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct SessionUnsetenv {
-    pub session: SessionId,
-    pub names: Vec<String>,
-}
-
-/// Where a session is now.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct SessionPlace {
-    pub cwd: String,
-    /// Changes of the state so far.
-    pub rev: u64,
 }
 
 /// `session/signal`: to the process group of a command.

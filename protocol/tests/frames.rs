@@ -1,6 +1,6 @@
 //! The frame reader against everything a peer may send: well-formed input cut anywhere, garbage
 //! before, between and after, sizes beyond the limits, and a seeded generator of all of it.
-//! The same properties are fuzzed in `protocol/fuzz`.
+//! The same properties are fuzzed in `tests/fuzz`.
 
 // Helpers of tests may panic as tests do.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]

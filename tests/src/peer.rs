@@ -4,7 +4,7 @@ use crate::bssh;
 use bssh_fixtures::{Home, processes};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,13 @@ impl Peer {
     /// Starts a core in this home, with what it may ask (`confirm`, `password`, …) and variables.
     pub fn start(home: &Home, prompts: &[&str], vars: &[(&str, &str)]) -> Peer {
         let mut command = home.command(bssh());
-        command.args(["core", "--stdio"]).envs(vars.iter().copied());
+        command.envs(vars.iter().copied());
+        Peer::start_as(command, prompts)
+    }
+
+    /// Starts a core as this command says, which is `bssh` without words.
+    pub fn start_as(mut command: Command, prompts: &[&str]) -> Peer {
+        command.args(["core", "--stdio"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("a core");
         let stdin = child.stdin.take().expect("its stdin");

@@ -5,6 +5,7 @@
 //! in its engine until it is over.
 
 use crate::engine::Engine;
+use crate::gate::Gates;
 use crate::jobs::Jobs;
 use crate::journal::Journal;
 use crate::pool::Pool;
@@ -24,6 +25,7 @@ pub struct Commons {
     pub(crate) pool: Pool,
     pub(crate) jobs: Jobs,
     pub(crate) journal: Journal,
+    pub(crate) gates: Gates,
     /// The next number of a handle: unique in the core, never reused.
     next: AtomicU64,
     links: Mutex<BTreeMap<u64, Member>>,
@@ -57,6 +59,7 @@ impl Commons {
             journal: Journal::new(journal),
             pool: Pool::lingering(linger),
             jobs: Jobs::default(),
+            gates: Gates::default(),
             next: AtomicU64::new(1),
             links: Mutex::default(),
             changed: Notify::new(),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
+use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
@@ -102,31 +103,46 @@ fn is_writable(descriptor: &OwnedFd) -> bool {
     n.is_ok_and(|n| n > 0) && ready.iter().all(|r| r.revents() == PollFlags::OUT)
 }
 
+/// Takes whatever waits in one go: a wake-up and a system call a batch, not a chunk.
 fn write_all(descriptor: &OwnedFd, mut work: mpsc::Receiver<Work>) {
-    while let Some(next) = work.blocking_recv() {
-        match next {
-            Work::Flush(done) => {
-                // Nobody may be waiting any more.
-                let _ = done.send(());
-            }
-            Work::Write(bytes) => {
-                let mut rest = bytes.as_ref();
-                while !rest.is_empty() {
-                    match rustix::io::write(descriptor, rest) {
-                        Ok(n) => rest = rest.get(n..).unwrap_or_default(),
-                        Err(Errno::INTR) => {}
-                        Err(Errno::AGAIN) => {
-                            // Somebody else made it non-blocking.
-                            let mut ready = [PollFd::new(descriptor, PollFlags::OUT)];
-                            let _ = poll(&mut ready, None);
-                        }
-                        // Dropping the queue tells every sender.
-                        Err(_) => return,
-                    }
+    let mut batch = Vec::with_capacity(QUEUE);
+    let mut chunks = Vec::with_capacity(QUEUE);
+    while work.blocking_recv_many(&mut batch, QUEUE) > 0 {
+        for next in batch.drain(..) {
+            match next {
+                Work::Write(bytes) => chunks.push(bytes),
+                Work::Flush(done) => {
+                    // Dropping the queue tells every sender.
+                    let Ok(()) = write_chunks(descriptor, &mut chunks) else { return };
+                    // Nobody may be waiting any more.
+                    let _ = done.send(());
                 }
             }
         }
+        let Ok(()) = write_chunks(descriptor, &mut chunks) else { return };
     }
+}
+
+/// Writes all of them, in order, and forgets them.
+fn write_chunks(descriptor: &OwnedFd, chunks: &mut Vec<Bytes>) -> Result<(), Gone> {
+    let mut slices: Vec<IoSlice<'_>> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
+    let mut rest = slices.as_mut_slice();
+    // Empty ones at the front would look like a descriptor that takes nothing.
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        match rustix::io::writev(descriptor, rest) {
+            Ok(n) => IoSlice::advance_slices(&mut rest, n),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                // Somebody else made it non-blocking.
+                let mut ready = [PollFd::new(descriptor, PollFlags::OUT)];
+                let _ = poll(&mut ready, None);
+            }
+            Err(_) => return Err(Gone),
+        }
+    }
+    chunks.clear();
+    Ok(())
 }
 
 /// There is nothing to read from it: no thread need wait for that.

@@ -8,7 +8,6 @@ use crate::commons::Commons;
 use crate::descriptor::is_null;
 use crate::forward::Forwards;
 use crate::fs::{Listings, Reach, Tasks};
-use crate::gate::Gates;
 use crate::lanes::Lanes;
 use crate::plan::{Planner, Route};
 use crate::pool::Pool;
@@ -66,7 +65,6 @@ pub struct Engine {
     pub(crate) listings: Listings,
     pub(crate) fs_tasks: Tasks,
     pub(crate) agents: Arc<Agents>,
-    pub(crate) gates: Gates,
     adopt: Box<Adopt>,
     /// What goes on when the link is gone.
     pub(crate) kept: Mutex<BTreeSet<u64>>,
@@ -117,7 +115,6 @@ impl Engine {
             listings: Listings::default(),
             fs_tasks: Tasks::default(),
             agents: Arc::default(),
-            gates: Gates::default(),
             adopt,
             kept: Mutex::default(),
             gone: watch::channel(false).0,
@@ -299,7 +296,7 @@ impl Engine {
         self.syncs.cancel_all();
         self.fs_tasks.cancel_all();
         self.reach.close_all();
-        self.gates.close_all().await;
+        self.commons.gates.leave(self, &kept).await;
         for (_, run) in self.runs().iter().filter(|(id, _)| !kept.contains(id)) {
             run.cancel(&[]);
         }

@@ -3,6 +3,7 @@
 //! Whatever goes wrong here is a [`Failure`] of this node. While a command runs, three things may
 //! end it: itself, its time limit, a cancel. The latter two kill its processes on the node.
 
+use crate::agent::{Offer, Wish};
 use crate::engine::Engine;
 use crate::failure::{failure, plain};
 use crate::kill::{self, ARM_AFTER, Guard};
@@ -149,11 +150,11 @@ async fn start(
     }
     let (lease, mut channel) = session(run, engine, route, lease).await?;
     let _resident = lease.load.reside();
-    prepare(run, engine, &channel, route, &lease).await?;
+    let offer = prepare(run, engine, &mut channel, route, &lease).await?;
     let sudo = run.params.sudo.then(crate::sudo::Sudo::new);
     request(run, &mut channel, sudo.as_ref()).await?;
-    if channel.agent_refused() {
-        tracing::warn!("{}: the node does not allow agent forwarding", node.name);
+    if let Some(offer) = offer {
+        offer.settle(&channel).await;
     }
     run.set_executing(index);
     let (stdout, stderr) = run.sinks.node(&run.to, index);
@@ -197,14 +198,13 @@ async fn session(
 async fn prepare(
     run: &Run,
     engine: &Engine,
-    channel: &Channel,
+    channel: &mut Channel,
     route: &Route,
     lease: &Arc<Lease>,
-) -> Result<(), Error> {
-    let wanted = route.wants_agent(run.params.forward_agent);
-    if wanted && engine.arm(lease, route, run.params.agent.as_ref(), &run.questions) {
-        channel.agent_forward().await?;
-    }
+) -> Result<Option<Offer>, Error> {
+    let (forward, settings) = (run.params.forward_agent, run.params.agent.as_ref());
+    let wish = Wish { lease, route, forward, settings, questions: &run.questions };
+    let offer = engine.offer_agent(&wish, channel).await?;
     if let Some(pty) = &run.params.pty {
         channel.request_pty(&terminal(pty)).await?;
     }
@@ -212,7 +212,7 @@ async fn prepare(
     for (name, value) in route.env.iter().map(|(n, v)| (n, v)).chain(asked) {
         channel.env(name, value).await?;
     }
-    Ok(())
+    Ok(offer)
 }
 
 /// A terminal, as it is asked for.

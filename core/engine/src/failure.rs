@@ -92,6 +92,12 @@ fn meaning(kind: &ErrorKind) -> Meaning {
         ErrorKind::TooManySessions => {
             ("tooManySessions", true, Some("raise MaxSessions in the server's sshd_config".to_owned()))
         }
+        ErrorKind::AgentRefused => {
+            ("agentForwardRefused", false, Some("see AllowAgentForwarding in the server's sshd_config, and no-agent-forwarding of the key".to_owned()))
+        }
+        ErrorKind::AgentUnavailable(_) => {
+            ("agentUnavailable", false, Some("start an agent and set SSH_AUTH_SOCK, or name its socket; bssh agent status shows it".to_owned()))
+        }
         ErrorKind::RequestRefused { .. } => ("requestRefused", false, None),
         ErrorKind::Lost(_) | ErrorKind::KeepaliveTimeout { .. } => ("transportLost", true, None),
         ErrorKind::Unsupported(_) => ("unsupported", false, None),

@@ -24,7 +24,9 @@ impl Engine {
 
     fn has(&self, job: u64) -> bool {
         let held = self.forwards.has(job) || self.ptys.has(job) || self.sessions.has(job);
-        held || self.transfers.has(job) || self.runs().contains_key(&job)
+        held || self.commons.gates.has(job)
+            || self.transfers.has(job)
+            || self.runs().contains_key(&job)
     }
 
     /// It goes on without its link.

@@ -12,8 +12,11 @@ mod descriptor;
 mod engine;
 mod exec;
 mod failure;
+mod filed;
 mod forward;
 mod fs;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gate;
 mod identity;
 mod inquire;

@@ -4,7 +4,7 @@
 //! for all nodes behind it. What the last lease leaves goes to the [`crate::stock`]. A guarded
 //! command takes a connection for itself ([`Pool::lane`]): then what runs on it is known.
 
-use crate::agent::AgentRelay;
+use crate::agent::{AgentRelay, StableLink};
 use crate::plan::Route;
 use crate::stock::Stock;
 use bssh_ssh::ask::Ask;
@@ -36,6 +36,8 @@ pub(crate) struct Lease {
     pub(crate) load: Load,
     /// Serves the node's agent channels, once they were armed.
     pub(crate) agent: Mutex<Option<AgentRelay>>,
+    /// A path there that leads to the agent, if it was wanted.
+    pub(crate) agent_link: Flight<Option<StableLink>>,
     /// Keeps the hop's connection.
     hop: Option<Hop>,
     key: String,
@@ -243,6 +245,7 @@ impl Pool {
             guarded: AtomicBool::new(false),
             load: Load::default(),
             agent: Mutex::default(),
+            agent_link: Flight::default(),
             hop,
             key: route.key.clone(),
             retired: AtomicBool::new(false),

@@ -330,7 +330,7 @@ fn connections(module: &mut RpcModule<Context>) {
 
 fn agent(module: &mut RpcModule<Context>) {
     register::<m::AgentStatus, _, _, _>(module, |c, _, p| async move {
-        Ok(c.engine.agent_status(&p).await)
+        c.engine.agent_status(&p).await
     });
     register::<m::AgentSetSocket, _, _, _>(module, |c, _, p| async move {
         c.engine.agent_set_socket(p);
@@ -352,8 +352,8 @@ fn gate(module: &mut RpcModule<Context>) {
         module,
         |c, _, p| async move { Ok(c.engine.gate_stop(&p).await) },
     );
-    register::<m::GateStatus, _, _, _>(module, |c, _, _| async move {
-        Ok(c.engine.gate_status().await)
+    register::<m::GateStatus, _, _, _>(module, |c, _, p| async move {
+        Ok(c.engine.gate_status(&p).await)
     });
     register::<m::GateCheck, _, _, _>(
         module,

@@ -152,6 +152,32 @@ impl Channel {
         self.writer.half.agent_forward(true).await.map_err(gone)
     }
 
+    /// Waits for the answer to [`Channel::agent_forward`]; ask before a command is started.
+    ///
+    /// # Errors
+    /// The channel or the connection is gone.
+    pub async fn agent_answer(&mut self) -> Result<(), Error> {
+        while self.agent.load(Relaxed) == ASKED {
+            match self.read.wait().await {
+                Some(answer @ (ChannelMsg::Success | ChannelMsg::Failure)) => {
+                    self.agent_answered(&answer);
+                }
+                None | Some(ChannelMsg::Close) => {
+                    self.ended = true;
+                    let lost = "the channel was closed before the command started".to_owned();
+                    return Err(Error::new(Phase::Channel, ErrorKind::Lost(lost)));
+                }
+                Some(message) => self.early.extend(event(message)),
+            }
+        }
+        Ok(())
+    }
+
+    fn agent_answered(&self, answer: &ChannelMsg) {
+        let refused = matches!(answer, ChannelMsg::Failure);
+        self.agent.store(if refused { REFUSED } else { NOT_ASKED }, Relaxed);
+    }
+
     /// The remote side does not want our agent.
     pub fn agent_refused(&self) -> bool {
         self.agent.load(Relaxed) == REFUSED
@@ -181,6 +207,17 @@ impl Channel {
     /// As [`Channel::exec`].
     pub async fn subsystem(&mut self, name: &str) -> Result<(), Error> {
         self.writer.half.request_subsystem(true, name).await.map_err(gone)?;
+        self.answer("subsystem").await
+    }
+
+    /// Starts a subsystem, with what it is told first: a way there and back less. A server that
+    /// refuses has nobody to give the bytes to, and drops them.
+    ///
+    /// # Errors
+    /// As [`Channel::exec`].
+    pub async fn subsystem_with(&mut self, name: &str, first: Bytes) -> Result<(), Error> {
+        self.writer.half.request_subsystem(true, name).await.map_err(gone)?;
+        self.writer.write(first).await?;
         self.answer("subsystem").await
     }
 
@@ -214,8 +251,7 @@ impl Channel {
                 Some(about @ (ChannelMsg::Success | ChannelMsg::Failure))
                     if self.agent.load(Relaxed) == ASKED =>
                 {
-                    let refused = matches!(about, ChannelMsg::Failure);
-                    self.agent.store(if refused { REFUSED } else { NOT_ASKED }, Relaxed);
+                    self.agent_answered(&about);
                 }
                 Some(ChannelMsg::Success) => return Ok(()),
                 Some(ChannelMsg::Failure) => {

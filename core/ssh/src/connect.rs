@@ -162,10 +162,21 @@ async fn carrier(plan: &ConnectPlan, via: Via) -> Result<(Carrier, Option<IpAddr
         )),
         (Via::Dial, None) => {
             let tcp = dial(&plan.address, plan.tcp_keepalive, plan.timeouts.dial).await?;
+            limit_silence(&tcp, plan);
             let peer = tcp.peer_addr().ok();
             let named = peer.map_or(named, |p| format!("{} port {}", p.ip(), p.port()));
             Ok((Carrier::Tcp(tcp), peer.map(|p| p.ip()), named))
         }
+    }
+}
+
+/// What is written and not acknowledged must not wait longer than keepalive messages do.
+fn limit_silence(tcp: &tokio::net::TcpStream, plan: &ConnectPlan) {
+    let limit = plan.keepalive.interval.saturating_mul(plan.keepalive.count.saturating_add(1));
+    if let (false, Ok(limit)) = (limit.is_zero(), u32::try_from(limit.as_millis())) {
+        // Where the system knows no such limit, the keepalive messages are one.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(tcp, limit);
     }
 }
 

@@ -86,6 +86,12 @@ pub enum ErrorKind {
     /// MaxSessions.
     #[error("the server allows no more sessions on this connection")]
     TooManySessions,
+    /// AllowAgentForwarding, or `no-agent-forwarding` for the key.
+    #[error("the node does not allow agent forwarding, which is required")]
+    AgentRefused,
+    /// There is none to forward, though one is required.
+    #[error("there is no agent to forward, which is required: {0}")]
+    AgentUnavailable(String),
     #[error("the server refused the {what} request")]
     RequestRefused { what: String },
     #[error("connection lost: {0}")]

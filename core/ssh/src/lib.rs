@@ -13,6 +13,8 @@ mod connect;
 mod dial;
 pub mod error;
 mod file_cache;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handler;
 pub mod host_key;
 mod host_key_of;

@@ -63,6 +63,8 @@ pub(crate) struct Wire {
     output: Vec<u8>,
     sent: usize,
     reads: u32,
+    /// What was read last has not been acknowledged by anything we sent.
+    owes_ack: bool,
 }
 
 impl Wire {
@@ -77,6 +79,7 @@ impl Wire {
             output: Vec::new(),
             sent: 0,
             reads: 0,
+            owes_ack: false,
         };
         (wire, KillSwitch(killed))
     }
@@ -102,14 +105,19 @@ impl Wire {
         ready!(self.carrier.stream().poll_read(cx, &mut buffer))?;
         self.filled = buffer.filled().len();
         self.taken = 0;
-        if self.reads < QUICK_READS {
-            self.reads += 1;
-            if let Carrier::Tcp(tcp) = &self.carrier {
-                // Only a matter of speed: Linux takes it, others need not.
-                let _ = set_tcp_quickack(tcp, true);
-            }
-        }
+        self.owes_ack = self.reads < QUICK_READS;
+        self.reads = self.reads.saturating_add(1);
         Poll::Ready(Ok(()))
+    }
+
+    /// An answer carries the acknowledgement of what it answers. Where there is none, a peer that
+    /// waits for it before it sends more small packets (RFC 896) must not wait for our timer.
+    fn acknowledge(&mut self, answers: bool) {
+        if let (true, false, Carrier::Tcp(tcp)) = (self.owes_ack, answers, &self.carrier) {
+            // Only a matter of speed: Linux takes it, others need not.
+            let _ = set_tcp_quickack(tcp, true);
+        }
+        self.owes_ack = false;
     }
 }
 
@@ -134,10 +142,12 @@ impl AsyncRead for Wire {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         if wire.taken == wire.filled {
+            let answers = !wire.output.is_empty();
             // Pending is fine: reading goes on while the peer does not take more.
             if let Poll::Ready(Err(error)) = wire.send_behind(cx) {
                 return Poll::Ready(Err(error));
             }
+            wire.acknowledge(answers);
             ready!(wire.fill(cx))?;
         }
         let ready = wire.input.get(wire.taken..wire.filled).unwrap_or_default();

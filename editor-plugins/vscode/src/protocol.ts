@@ -18,6 +18,15 @@ export type Action = ({
 
 export type AddressMode = ("shared" | "perUpstream");
 
+/** An agent channel of a node. */
+export type AgentChannel = {
+  /** Since the node opened it. */
+  ageMs?: number;
+  node?: string;
+  /** `queued`, `dialing`, `open`, `closing`. */
+  state?: string;
+};
+
 /** Each step of the way, in order. */
 export type AgentCheck = {
   node: string;
@@ -50,6 +59,8 @@ export type AgentSettings = {
   /** `SHA256:…` of the keys that may be seen and used. Empty: all. */
   keys?: Array<string>;
   policy?: Policy;
+  /** The node fails (`agentForwardRefused`, `agentUnavailable`) instead of going on without it. */
+  require?: boolean;
   /** The agent's socket. Default: `ForwardAgent`'s, what `agent/setSocket` said, `IdentityAgent`, `SSH_AUTH_SOCK`. */
   socket?: string | null;
 };
@@ -59,6 +70,8 @@ export type AgentStatus = {
   /** `yes`, `unsupported`, or empty while nothing has been forwarded. */
   bind?: string;
   bytes?: number;
+  /** Channels that are waited for or open now. */
+  channels?: Array<AgentChannel>;
   closed?: number;
   dialRetries?: number;
   error?: string | null;
@@ -71,6 +84,10 @@ export type AgentStatus = {
   /** Other requests that were refused. */
   refused?: number;
   rejected?: number;
+  /** The same by their reasons: `full`, `noAgent`, `unbound`. */
+  rejections?: {
+    [key: string]: number;
+  };
   signDenied?: number;
   signOk?: number;
   signP50Ms?: number | null;
@@ -81,6 +98,8 @@ export type AgentStatus = {
 /** `agent/status` */
 export type AgentStatusParams = {
   agent?: (AgentSettings | null);
+  /** Whose `agent:` counts. */
+  settings?: Settings;
 };
 
 /** What is known about a file. */
@@ -1011,7 +1030,7 @@ export type GateEvent = {
   /** `clientEof`, `upstreamEof`, `dialFailed`, `idle`, `kicked`, `limit`, `notSsh`, `hostKeyMismatch`, `gateStopped`, `error`; of a denial: `notListed`, `address`. */
   reason?: string | null;
   seq?: number;
-  /** `connOpen`, `connClose`, `connDenied`, `acceptFailed`, `stopped`. */
+  /** `connOpen`, `connClose`, `connDenied`, `acceptFailed`, `listenerFailed`, `listening` (again), `stopped`. */
   state?: string;
   /** Address and port, or `host:port` that was denied. */
   upstream?: string | null;
@@ -1025,6 +1044,12 @@ export type GateKick = {
 
 export type GateList = {
   gates?: Array<GateStatus>;
+};
+
+/** `gate/status` */
+export type GateListParams = {
+  /** Those of other links of this core, too. */
+  all?: boolean;
 };
 
 export type GateListener = {
@@ -1069,6 +1094,8 @@ export type GateSpec = {
   addressMode?: AddressMode;
   /** Both sides must speak SSH. */
   bannerCheck?: boolean;
+  /** Where a name may not lead: `loopback`, `link-local`, `multicast`, `unspecified`, `private`, and networks such as `192.0.2.0/24`. Default: the first four. */
+  denyAddrs?: Array<string>;
   /** A name may not lead to a private address (RFC 1918, ULA) either. */
   denyPrivate?: boolean;
   /** How long connections may go on when the gate is stopped. */
@@ -1081,6 +1108,8 @@ export type GateSpec = {
   maxConns?: number;
   mode?: GateMode;
   name?: string;
+  /** What becomes of a listener that cannot accept any more. */
+  restart?: Restart;
   /** The Unix socket of mode `proxy`. Default: `gate-NAME.sock` in `$XDG_RUNTIME_DIR`, else in `~/.ssh`. */
   socket?: string | null;
   /** The port of mode `socks`. */
@@ -1563,6 +1592,8 @@ export type PtyList = {
 
 /** `pty/open`: connects if need be, and starts the login shell or a command with a terminal. */
 export type PtyOpenParams = {
+  /** What the node may do with it. */
+  agent?: (AgentSettings | null);
   cols?: number;
   /** None: the login shell. */
   command?: string | null;
@@ -1664,6 +1695,8 @@ export type ResolveParams = {
   expr?: string;
   settings?: Settings;
 };
+
+export type Restart = ("always" | "never");
 
 export type RunEntry = {
   action: Action;
@@ -1775,6 +1808,8 @@ export type SessionNode = {
 
 /** `session/open`. */
 export type SessionOpenParams = {
+  /** What the nodes may do with it. */
+  agent?: (AgentSettings | null);
   /** Where to begin. None: where the login shell begins. */
   cwd?: string | null;
   /** A single ssh destination, taken literally (ssh grammar: no ranges, no groups). */
@@ -1785,6 +1820,8 @@ export type SessionOpenParams = {
   exclude?: Array<string>;
   /** How many nodes are connected to at once. None: 64. */
   fanout?: number | null;
+  /** Forward the local agent to the nodes. */
+  forwardAgent?: boolean;
   /** Outlives this link, and others of this (shared) core may use it. With a name, the one of that name on the node if it is there. */
   keep?: boolean;
   /** A name for people; need not be unique unless it is kept. */
@@ -2632,7 +2669,7 @@ export interface Methods {
   /** Stops a gate: no new connections, open ones may drain, the rest is closed. */
   'gate/stop': { to: 'core'; params: GateStop; result: GateStopped };
   /** The gates that are running. */
-  'gate/status': { to: 'core'; params: Empty; result: GateList };
+  'gate/status': { to: 'core'; params: GateListParams; result: GateList };
   /** Tries every upstream of a gate, step by step. */
   'gate/check': { to: 'core'; params: GateParams; result: GateChecked };
   /** The open connections of a gate. */

@@ -18,6 +18,9 @@ pub(crate) struct AgentArgs {
     /// Forward the agent at this socket
     #[arg(long, value_name = "SOCKET", global = true)]
     agent_sock: Option<String>,
+    /// Forward the agent; a node that does not take it is a failed node
+    #[arg(long, global = true)]
+    agent_require: bool,
 }
 
 /// When a person is asked.
@@ -50,6 +53,7 @@ impl AgentArgs {
                 Some(When::First) => Confirm::First,
                 Some(When::Always) => Confirm::Always,
             },
+            require: self.agent_require,
             ..AgentSettings::default()
         };
         let said = self.agent_confirm.is_some() || settings != AgentSettings::default();

@@ -43,7 +43,7 @@ pub(crate) struct Args {
     pub words: Vec<OsString>,
 }
 
-const AFTER_HELP: &str = "\
+pub(crate) const AFTER_HELP: &str = "\
 More subcommands: core (the headless core, for other programs), demo (nodes of its own, to play with),
 sftp (files of one node, as OpenSSH's sftp; its options are sftp's).
 Without targets the words are read as ssh reads them: bssh user@host command.
@@ -59,7 +59,7 @@ pub(crate) struct TargetArgs {
     #[arg(short = 'H', long, short_alias = 'w', value_name = "NODES", global = true)]
     pub hosts: Vec<String>,
     /// A cluster of the configuration
-    #[arg(short = 'C', long, value_name = "NAME", global = true)]
+    #[arg(short = 'C', long, value_name = "CLUSTER", global = true)]
     pub cluster: Vec<String>,
     /// A group
     #[arg(short = 'g', long, value_name = "GROUP", global = true)]
@@ -312,8 +312,20 @@ pub(crate) enum Sub {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-    /// Print the manual page (roff)
-    Man,
+    /// Print a manual page (roff)
+    Man {
+        /// That of a subcommand
+        page: Option<String>,
+        /// Write all pages into a directory instead
+        #[arg(long, value_name = "DIR", conflicts_with = "page")]
+        dir: Option<PathBuf>,
+    },
+    /// Show a topic or a subcommand
+    Help {
+        /// targets, connection, run, output, exit, environment, or a subcommand
+        #[arg(value_name = "TOPIC")]
+        names: Vec<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

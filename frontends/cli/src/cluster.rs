@@ -6,17 +6,20 @@ use crate::last::LastRun;
 use crate::output::Style;
 use crate::request::{self, Mode, Terminals};
 use crate::shared_verbs::SharedVerb;
-use crate::verbs::ForwardVerb;
-use crate::{Around, Interactive, exit, files, last, named, persist, print, say, terminals, tui};
+use crate::verbs::{ForwardVerb, GateVerb};
+use crate::{
+    Around, Interactive, completion, exit, files, help, last, named, persist, print, say,
+    terminals, tui,
+};
 use bssh_client::{Core, Persist, Start};
 use bssh_protocol::handshake::ClientInfo;
 use bssh_protocol::methods::GroupList;
 use bssh_protocol::node::GroupListParams;
 use bssh_term::{ColorChoice, Look, Terminal};
-use clap::CommandFactory;
 use clap::error::ErrorKind;
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a core may take to end after its last answer.
@@ -41,8 +44,9 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
         return exit::USAGE;
     }
     match &args.subcommand {
-        Some(Sub::Completions { shell }) => return completions(*shell),
-        Some(Sub::Man) => return man(),
+        Some(Sub::Completions { shell }) => return print(&completion::script(*shell)),
+        Some(Sub::Man { page, dir }) => return man(page.as_deref(), dir.as_deref()),
+        Some(Sub::Help { names }) => return about(names),
         Some(Sub::Run(run)) => {
             drop(core);
             return in_session(&args, around, Some(run)).await;
@@ -91,6 +95,7 @@ fn can_go_on_alone(args: &Args) -> bool {
                 | Sub::Upload(_)
                 | Sub::Download(_)
                 | Sub::Forward { verb: ForwardVerb::Add { .. } }
+                | Sub::Gate { verb: GateVerb::Start { .. } }
         )
     )
 }
@@ -169,6 +174,8 @@ fn interactive(
         history: environment.state.as_ref().map(|dir| dir.join("bssh/history")),
         fanout: args.run.fanout,
         single,
+        forward_agent: args.connect.agent.forwards(),
+        agent: args.connect.agent.settings(),
     }
 }
 
@@ -205,7 +212,8 @@ async fn dispatch(args: &Args, core: &Core, ui: &Ui, term: &str) -> u8 {
         Some(Sub::Agent { verb }) => return commands::agent(core, args, verb).await,
         Some(
             Sub::Completions { .. }
-            | Sub::Man
+            | Sub::Man { .. }
+            | Sub::Help { .. }
             | Sub::Repl { .. }
             | Sub::Run(_)
             | Sub::Session { .. }
@@ -243,11 +251,12 @@ fn wrong(why: &str) -> u8 {
 /// The arguments, or the status after saying what is wrong with them.
 fn parse(words: &[OsString]) -> Result<Args, u8> {
     Args::read(words).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => print(&error.render().to_string()),
+        ErrorKind::DisplayHelp => print(&help::asked_for(words)),
+        ErrorKind::DisplayVersion => print(&error.render().to_string()),
         _ => {
             let text = error.render().to_string();
             say(&format!("bssh: {}", text.strip_prefix("error: ").unwrap_or(&text).trim_end()));
-            if let Some(Sub::Ping | Sub::List | Sub::Man) = subcommand(words) {
+            if let Some(Sub::Ping | Sub::List | Sub::Man { .. }) = subcommand(words) {
                 say("hint: to run a command of that name on the nodes, put -- before it");
             }
             exit::USAGE
@@ -324,19 +333,26 @@ fn look(args: &Args, around: &Around, is_terminal: bool) -> Look {
     })
 }
 
-fn completions(shell: clap_complete::Shell) -> u8 {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "bssh", &mut text);
-    print(&String::from_utf8_lossy(&text))
-}
-
-fn man() -> u8 {
-    let mut text = Vec::new();
-    match clap_mangen::Man::new(Args::command()).render(&mut text) {
-        Ok(()) => print(&String::from_utf8_lossy(&text)),
+fn man(page: Option<&str>, directory: Option<&Path>) -> u8 {
+    let written = match directory {
+        Some(directory) => help::write_manual(directory).map(|()| Vec::new()),
+        None => help::manual(page),
+    };
+    match written {
+        Ok(text) => print(&String::from_utf8_lossy(&text)),
         Err(error) => {
             say(&format!("bssh: {error}"));
             exit::GENERAL
+        }
+    }
+}
+
+fn about(names: &[String]) -> u8 {
+    match help::about(names) {
+        Ok(text) => print(&text),
+        Err(why) => {
+            say(&format!("bssh: {why}"));
+            exit::USAGE
         }
     }
 }

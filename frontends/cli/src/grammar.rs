@@ -71,6 +71,7 @@ const SUBCOMMANDS: &[&str] = &[
     "interactive",
     "completions",
     "man",
+    "help",
     "upload",
     "download",
     "sync",

@@ -10,10 +10,14 @@ mod agent_args;
 mod args;
 mod cluster;
 mod commands;
+mod completion;
+#[cfg(test)]
+mod documented;
 mod environment;
 mod exit;
 mod files;
 mod grammar;
+mod help;
 mod last;
 mod named;
 mod output;
@@ -29,6 +33,7 @@ mod tui;
 mod verbs;
 
 use bssh_client::{Persist, Start};
+use bssh_protocol::agent::AgentSettings;
 use bssh_protocol::exec::Targets;
 use bssh_term::Look;
 use environment::Environment;
@@ -54,6 +59,9 @@ pub struct Interactive {
     pub fanout: Option<u32>,
     /// `--single-node` or `--multiplex`; none: what the configuration says.
     pub single: Option<bool>,
+    /// Forward the local agent, and how.
+    pub forward_agent: bool,
+    pub agent: Option<AgentSettings>,
 }
 
 /// Runs a REPL and gives its exit status.

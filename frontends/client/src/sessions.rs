@@ -10,9 +10,10 @@ use bssh_protocol::error::CallError;
 use bssh_protocol::link::{Link, StreamItem, StreamSender, StreamTarget};
 use bssh_protocol::methods::{SessionExec, SessionOpen, SessionResizeExec, SessionSignalExec};
 use bssh_protocol::session::{
-    ExecId, SessionExecDone, SessionExecParams, SessionExecRetry, SessionOpenParams, SessionResize,
-    SessionSignal, SessionStateChange, SessionsOpened,
+    ExecId, SessionExecDone, SessionExecParams, SessionExecRetry, SessionOpenParams, SessionSignal,
+    SessionStateChange, SessionsOpened,
 };
+use bssh_protocol::session_state::SessionResize;
 use bssh_protocol::stream::StreamId;
 use bytes::Bytes;
 use std::collections::VecDeque;

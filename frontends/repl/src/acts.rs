@@ -190,7 +190,9 @@ impl Repl<'_> {
     }
 
     async fn agent(&mut self) {
-        match self.core.call::<AgentStatus>(&AgentStatusParams::default()).await {
+        let settings = self.targets.settings.clone();
+        let params = AgentStatusParams { agent: self.agent.1.clone(), settings };
+        match self.core.call::<AgentStatus>(&params).await {
             Ok(status) => {
                 let socket = status.socket.as_deref().unwrap_or("no agent");
                 match &status.error {
@@ -215,7 +217,7 @@ impl Repl<'_> {
         let Some(found) = found else { return };
         let name = found.first().and_then(|n| self.nodes.all.get(*n)).map(|n| n.name.clone());
         let Some(name) = name else { return self.wrong("no node is active") };
-        let params = AgentCheckParams { targets: self.only(&name), agent: None };
+        let params = AgentCheckParams { targets: self.only(&name), agent: self.agent.1.clone() };
         match self.core.call::<AgentCheck>(&params).await {
             Ok(checked) => self.steps(&checked.node, &checked.steps),
             Err(error) => self.wrong(&error.message),

@@ -222,7 +222,7 @@ impl Repl<'_> {
             destination: None,
             settings: self.targets.settings.clone(),
         };
-        match shell::shell(self.core, targets, &self.term).await {
+        match shell::shell(self.core, targets, &self.term, self.agent.clone()).await {
             Ok(143) => self.over = Some(143),
             Ok(status) => {
                 self.status = status;

@@ -22,6 +22,7 @@ mod sync;
 mod words;
 
 use bssh_client::{Core, Persist, Start};
+use bssh_protocol::agent::AgentSettings;
 use bssh_protocol::exec::Targets;
 use bssh_protocol::methods::{GroupResolve, SessionConfigured};
 use bssh_protocol::node::ResolveParams;
@@ -46,6 +47,9 @@ pub struct Plan {
     pub fanout: Option<u32>,
     /// A plain shell on the one node instead; none: what the configuration says.
     pub single: Option<bool>,
+    /// Forward the local agent, and how.
+    pub forward_agent: bool,
+    pub agent: Option<AgentSettings>,
 }
 
 /// How long a core may take to end after its last answer: it ends what runs on the nodes.
@@ -73,7 +77,8 @@ impl Drop for Settings {
 /// Runs the REPL and gives the exit status; what went wrong has been said on stderr.
 pub async fn run(plan: Plan) -> u8 {
     let _settings = Settings::save();
-    let Plan { targets, start, persist, look, term, history, fanout, single } = plan;
+    let Plan { targets, start, persist, look, term, history, fanout, single, .. } = plan;
+    let agent = (plan.forward_agent, plan.agent);
     let only_configured = single.is_none();
     let core = match Core::obtain(start, persist).await {
         Ok(core) => core,
@@ -87,7 +92,7 @@ pub async fn run(plan: Plan) -> u8 {
             let wanted = configured.default_mode.as_deref() == Some("singleNode");
             let single = single.unwrap_or(wanted && is_one(&core, &targets).await);
             if single {
-                shell::shell(&core, targets, &term).await.unwrap_or_else(|why| {
+                shell::shell(&core, targets, &term, agent).await.unwrap_or_else(|why| {
                     say(&format!("bssh: {why}"));
                     255
                 })
@@ -101,6 +106,7 @@ pub async fn run(plan: Plan) -> u8 {
                     fanout,
                     one_at_a_time,
                     configured,
+                    agent,
                 };
                 session::session(&core, wishes).await
             }

@@ -10,6 +10,7 @@ use crate::say;
 use crate::show::{Screen, fold};
 use crate::words::{self, Line, Output};
 use bssh_client::{Core, SessionEvent, Sessions};
+use bssh_protocol::agent::AgentSettings;
 use bssh_protocol::exec::{Exit, Targets};
 use bssh_protocol::link::Notification;
 use bssh_protocol::methods::{GroupList, NodeResolve};
@@ -40,6 +41,8 @@ pub(crate) struct Wishes {
     /// Only the first node is active at first.
     pub one_at_a_time: bool,
     pub configured: Interactive,
+    /// Forward the local agent, and how.
+    pub agent: (bool, Option<AgentSettings>),
 }
 
 /// A REPL under way.
@@ -50,6 +53,8 @@ pub(crate) struct Repl<'a> {
     pub screen: Screen,
     pub targets: Targets,
     pub term: String,
+    /// Forward the local agent, and how.
+    pub agent: (bool, Option<AgentSettings>),
     pub output: Output,
     pub timeout: Option<Duration>,
     /// What begins a line about nodes.
@@ -107,6 +112,8 @@ pub(crate) async fn session(core: &Core, wishes: Wishes) -> u8 {
     let params = SessionOpenParams {
         targets: wishes.targets.clone(),
         fanout: wishes.fanout,
+        forward_agent: wishes.agent.0,
+        agent: wishes.agent.1.clone(),
         ..SessionOpenParams::default()
     };
     let opened = match sessions.open(&params).await {
@@ -145,6 +152,7 @@ pub(crate) async fn session(core: &Core, wishes: Wishes) -> u8 {
         screen,
         targets: wishes.targets,
         term: wishes.term,
+        agent: wishes.agent,
         output: Output::default(),
         timeout: None,
         switch: switch.clone(),

@@ -3,6 +3,7 @@
 //! Raw bytes both ways; `~.` at the start of a line hangs up, `~~` is a tilde.
 
 use bssh_client::{Core, Pty};
+use bssh_protocol::agent::AgentSettings;
 use bssh_protocol::exec::{Exit, Targets};
 use bssh_protocol::pty::PtyOpenParams;
 use bssh_term::{RawMode, Stdin};
@@ -14,7 +15,12 @@ use tokio::signal::unix::{SignalKind, signal};
 ///
 /// # Errors
 /// Why there is none.
-pub(crate) async fn shell(core: &Core, targets: Targets, term: &str) -> Result<u8, String> {
+pub(crate) async fn shell(
+    core: &Core,
+    targets: Targets,
+    term: &str,
+    (forward_agent, agent): (bool, Option<AgentSettings>),
+) -> Result<u8, String> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         return Err("a shell needs a terminal".to_owned());
@@ -22,6 +28,8 @@ pub(crate) async fn shell(core: &Core, targets: Targets, term: &str) -> Result<u
     let size = bssh_term::size(stdin.as_fd());
     let params = PtyOpenParams {
         targets,
+        forward_agent,
+        agent,
         term: term.to_owned(),
         cols: size.map_or(80, |s| s.cols),
         rows: size.map_or(24, |s| s.rows),

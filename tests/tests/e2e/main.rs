@@ -9,6 +9,7 @@
 //! - `fs`: an editor's requests about single files.
 //! - `sync`: trees that are kept the same here and on a node.
 //! - `sync_faults`: the same, killed, cut off, lied to, out of room, and far away.
+//! - `sync_steps`: the same, stopped between any two requests: killed, interrupted, silent.
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
@@ -21,13 +22,17 @@
 //! - `jump`: nodes behind a jump host.
 //! - `forwards`: -L, -R and -D, clients that do not read, lost connections.
 //! - `agents`: the local agent on a node.
+//! - `agent_life`: the same over days: required, with a stable path, over links that hang.
 //! - `gates`: the gate, with git behind it.
+//! - `gate_faults`: what goes wrong around a gate, and what must not get through it.
+//! - `cuts`: links that are cut, black-holed and stopped, in network namespaces.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
 //! - `jobs`: detached runs, read and waited for by others; warm connections of ssh's own flags.
 //! - `sftp`: `bssh sftp` beside OpenSSH's sftp.
 //! - `shared`: the core that frontends share: one per user, warm connections, strict about its place.
 //! - `shared_life`: the shared core killed, asked by two terminals, told secrets; its journal.
 //! - `shared_views`: several frontends at once: one terminal for two, and one that hangs.
+//! - `soak`: thousands of connections, hundreds at once, days in minutes, and what they leave.
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
 //! - `prompts`: who is asked for a passphrase, and where.
 //! - `terminal`: the person's terminal, in order again whatever happens.
@@ -43,13 +48,16 @@
     reason = "a test fails by panicking"
 )]
 
+mod agent_life;
 mod agents;
 mod bare;
+mod cuts;
 mod demo;
 mod faults;
 mod files;
 mod forwards;
 mod fs;
+mod gate_faults;
 mod gates;
 mod jobs;
 mod jump;
@@ -60,6 +68,7 @@ mod programs;
 mod prompts;
 mod protocol;
 mod pty;
+mod release;
 mod repl;
 mod repl_acts;
 mod repl_faults;
@@ -69,9 +78,11 @@ mod sftp;
 mod shared;
 mod shared_life;
 mod shared_views;
+mod soak;
 mod ssh_options;
 mod sync;
 mod sync_faults;
+mod sync_steps;
 mod terminal;
 mod terminals;
 mod tui;

@@ -11,9 +11,10 @@ use bssh_protocol::methods::{
     SessionSetEnvironment, SessionSignalExec, SessionSnapshotOf, SessionUnsetEnvironment,
 };
 use bssh_protocol::session::{
-    JobStart, OnDisconnect, RemoteFate, SessionCd, SessionExecParams, SessionOpenParams,
-    SessionRef, SessionResize, SessionSetenv, SessionSignal, SessionUnsetenv, StateUse,
+    JobStart, OnDisconnect, RemoteFate, SessionExecParams, SessionOpenParams, SessionRef,
+    SessionSignal, StateUse,
 };
+use bssh_protocol::session_state::{SessionCd, SessionResize, SessionSetenv, SessionUnsetenv};
 use bssh_protocol::stream::{Source, WINDOW};
 use bssh_tests::{Agent, Lab, until};
 use std::time::{Duration, Instant};

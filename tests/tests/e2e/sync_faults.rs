@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Every regular file below a directory but ours, by its path, with its text.
-fn files(root: &Path) -> Vec<(PathBuf, String)> {
+pub(super) fn files(root: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut open = vec![root.to_path_buf()];
     while let Some(dir) = open.pop() {
@@ -35,12 +35,12 @@ fn files(root: &Path) -> Vec<(PathBuf, String)> {
     found
 }
 
-fn is_temporary(path: &Path) -> bool {
+pub(super) fn is_temporary(path: &Path) -> bool {
     path.file_name().unwrap().to_str().unwrap().starts_with(".bssh-")
 }
 
 /// What a file of ours says: the same line again and again, so that a part of it shows.
-fn whole(name: &str, version: usize) -> String {
+pub(super) fn whole(name: &str, version: usize) -> String {
     format!("{name} version {version}\n").repeat(2000)
 }
 

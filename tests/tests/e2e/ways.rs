@@ -1,10 +1,10 @@
-//! Files on other ways: from node to node, over a long way, onto a disk that is full.
+//! Files on other ways: from node to node, over a long way, with holes, onto a disk that is full.
 
 use super::files::{looks, noise, tree};
 use bssh_fixtures::{Behaviour, EmbeddedNodes, Home, Lies, SshdOptions, delayed};
 use bssh_tests::{Lab, Run};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
@@ -105,9 +105,9 @@ fn a_source_that_lies_or_is_lost_harms_nobody() {
     }
 }
 
-#[test]
-fn a_large_file_over_a_long_way_is_whole_and_shares_the_way() {
-    let lab = Lab::start();
+/// A large file there and back over 20 ms, with the channels that were opened for it.
+fn over_a_long_way(max_sessions: u32) -> usize {
+    let lab = Lab::with(&SshdOptions { max_sessions, ..SshdOptions::default() });
     let home = lab.home.path();
     let node = std::net::SocketAddr::from(([127, 0, 0, 1], lab.sshd.port()));
     let port = delayed(node, Duration::from_millis(10)).unwrap().to_string();
@@ -121,7 +121,62 @@ fn a_large_file_over_a_long_way_is_whole_and_shares_the_way() {
     for name in ["up", "down"] {
         assert!(fs::read(home.join(name)).unwrap() == content, "{name}");
     }
-    // One channel for the file itself and seven to share it, each way.
-    let channels = lab.sshd.log().matches("subsystem 'sftp'").count();
-    assert_eq!(channels, 2 * 8, "{}", lab.sshd.log());
+    lab.sshd.log().matches("subsystem 'sftp'").count()
+}
+
+#[test]
+fn a_large_file_over_a_long_way_is_whole_and_shares_the_way() {
+    // One channel for the file itself and eight to share it, each way.
+    assert_eq!(over_a_long_way(1000), 2 * 9);
+}
+
+#[test]
+fn a_server_that_allows_few_channels_gets_no_more_of_them() {
+    assert_eq!(over_a_long_way(3), 2 * 3);
+    assert_eq!(over_a_long_way(1), 2);
+}
+
+/// Bytes that a file takes on its disk.
+fn taken(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().blocks() * 512
+}
+
+#[test]
+fn holes_stay_holes_in_every_direction() {
+    let lab = Lab::start();
+    let home = lab.home.path();
+    let at = |n: u8, name: &str| format!("127.0.0.{n}:{}/{name}", home.display());
+    let holey = |name: &str, size: u64, places: &[u64]| {
+        let file = fs::File::create(home.join(name)).unwrap();
+        file.set_len(size).unwrap();
+        places.iter().for_each(|place| file.write_all_at(b"data", *place).unwrap());
+    };
+    // Nothing of ten gigabytes of nothing is sent.
+    let (mib, size) = (1 << 20, 10 << 30);
+    holey("huge", size, &[3, 5 * mib, 6 * mib]);
+    lab.run(&["upload", "huge", &at(1, "sent")]).expect_status(0);
+    let sent = fs::File::open(home.join("sent")).unwrap();
+    assert_eq!(sent.metadata().unwrap().len(), size);
+    for place in [3, 5 * mib, 6 * mib] {
+        let mut four = [0; 4];
+        sent.read_exact_at(&mut four, place).unwrap();
+        assert_eq!(&four, b"data");
+    }
+    assert!(taken(&home.join("sent")) < mib, "{}", taken(&home.join("sent")));
+    // A node does not say where its holes are: zeros come, and are not written.
+    for (name, places) in
+        [("middle", &[0, 30 * mib, 64 * mib - 4][..]), ("end", &[0, 30 * mib]), ("none", &[])]
+    {
+        holey(name, 64 * mib, places);
+        lab.run(&["upload", "--verify", name, &at(1, "up")]).expect_status(0);
+        lab.run(&["download", "--verify", &at(1, name), "down"]).expect_status(0);
+        lab.run(&["upload", "--verify", &at(1, name), &at(2, "across")]).expect_status(0);
+        lab.run(&["download", "--resume", &at(1, name), "resumed"]).expect_status(0);
+        for copy in ["up", "down", "across", "resumed"] {
+            let path = home.join(copy);
+            assert!(fs::read(&path).unwrap() == fs::read(home.join(name)).unwrap(), "{copy}");
+            assert!(taken(&path) < 2 * mib, "{name}, {copy}: {}", taken(&path));
+            fs::remove_file(path).unwrap();
+        }
+    }
 }

@@ -25,22 +25,27 @@ fn every_invariant_names_what_holds_it() {
     none("invariants without a test or lint in docs/architecture.md", &missing);
 }
 
-/// `file.rs::name` in backticks is a test that is there.
+/// `file.rs::name` in backticks is a test that is there; `e2e/…` is short for `tests/tests/e2e/…`.
 #[test]
 fn named_tests_exist() {
     let sources: Vec<_> = ["protocol", "core", "frontends", "fixtures", "tests"]
         .iter()
         .flat_map(|folder| texts(folder, "rs"))
         .collect();
-    let text = architecture();
-    let named = text.split('`').filter_map(|word| word.split_once(".rs::"));
-    let missing = named.filter(|(path, name)| {
-        let path = format!("{path}.rs");
-        let found = sources.iter().find(|(file, _)| *file == path);
-        !found.is_some_and(|(_, text)| text.contains(&format!("fn {name}(")))
-    });
-    let missing: Vec<_> = missing.map(|(path, name)| format!("{path}.rs::{name}")).collect();
-    none("tests named in docs/architecture.md that are not there", &missing);
+    let mut missing = Vec::new();
+    for (document, text) in texts("docs", "md") {
+        for (path, name) in text.split('`').filter_map(|word| word.split_once(".rs::")) {
+            let path = match path.strip_prefix("e2e/") {
+                Some(file) => format!("tests/tests/e2e/{file}.rs"),
+                None => format!("{path}.rs"),
+            };
+            let found = sources.iter().find(|(file, _)| *file == path);
+            if !found.is_some_and(|(_, text)| text.contains(&format!("fn {name}("))) {
+                missing.push(format!("{document}: {path}::{name}"));
+            }
+        }
+    }
+    none("tests named in documents that are not there", &missing);
 }
 
 /// Links between documents lead somewhere.

@@ -38,6 +38,22 @@ fn dependencies_follow_the_table() {
     none("dependencies against the table", &offenders);
 }
 
+/// What a crate asks for and nobody needs costs everybody's build time.
+#[test]
+fn every_dependency_is_used() {
+    let mut idle = Vec::new();
+    for (folder, ..) in CRATES {
+        let text = std::fs::read_to_string(root().join(folder).join("Cargo.toml"));
+        let all: String = texts(folder, "rs").into_iter().map(|(_, text)| text).collect();
+        for dependency in dependencies(&text.expect("a crate")) {
+            if !all.contains(&dependency.replace('-', "_")) {
+                idle.push(format!("{folder}/Cargo.toml: {dependency}"));
+            }
+        }
+    }
+    none("dependencies that no code names", &idle);
+}
+
 #[test]
 fn every_crate_is_in_the_table() {
     let text = std::fs::read_to_string(root().join("Cargo.toml")).expect("the workspace");

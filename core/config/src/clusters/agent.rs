@@ -2,8 +2,9 @@
 //!
 //! For runs on targets of the cluster grammar; `bssh host` goes by `ssh_config` alone, as ssh.
 
-use super::reader::Field;
+use super::reader::{Field, Reader};
 use super::schema::{put, size};
+use crate::yaml::Value;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use std::time::Duration;
 pub struct Agent {
     /// Without `-A`, too.
     pub forward: bool,
+    /// A node that gets no agent, though one was to be forwarded, is a failed node.
+    pub required: bool,
     /// `None`: as `ssh_config` and the environment say.
     pub socket: Option<PathBuf>,
     /// Not only listing and signing: adding, removing, locking.
@@ -33,6 +36,10 @@ pub struct Agent {
     pub request_timeout: Duration,
     /// Without a request for so long a channel is closed.
     pub idle_timeout: Duration,
+    /// A longer message of a node is refused and its channel closed, in bytes.
+    pub max_message: usize,
+    /// Nodes get a link in `~/.ssh` that leads to the agent over whatever connection there is.
+    pub stable_path: bool,
 }
 
 /// Whether a person is asked before a signature; from the laxest up.
@@ -48,6 +55,7 @@ impl Default for Agent {
     fn default() -> Agent {
         Agent {
             forward: false,
+            required: false,
             socket: None,
             full: false,
             keys: Vec::new(),
@@ -59,12 +67,14 @@ impl Default for Agent {
             queue_wait: Duration::from_secs(10),
             request_timeout: Duration::from_secs(120),
             idle_timeout: Duration::from_secs(15 * 60),
+            max_message: 256 * 1024,
+            stable_path: false,
         }
     }
 }
 
 pub(super) const AGENT: &[Field<Agent>] = &[
-    Field { name: "forward", read: |a, v, r| put(&mut a.forward, r.flag(v)) },
+    Field { name: "forward", read: forward },
     Field { name: "socket", read: |a, v, r| put(&mut a.socket, r.path(v).map(Some)) },
     Field { name: "policy", read: |a, v, r| put(&mut a.full, r.choice(v, POLICIES)) },
     Field { name: "keys", read: |a, v, r| a.keys = r.list(v, |r, v| r.text(v)) },
@@ -79,7 +89,18 @@ pub(super) const AGENT: &[Field<Agent>] = &[
     Field { name: "queue_wait", read: |a, v, r| put(&mut a.queue_wait, r.duration(v)) },
     Field { name: "request_timeout", read: |a, v, r| put(&mut a.request_timeout, r.duration(v)) },
     Field { name: "idle_timeout", read: |a, v, r| put(&mut a.idle_timeout, r.duration(v)) },
+    Field {
+        name: "max_message",
+        read: |a, v, r| put(&mut a.max_message, size(r, v, 1024, 16 << 20)),
+    },
+    Field { name: "stable_path", read: |a, v, r| put(&mut a.stable_path, r.flag(v)) },
 ];
+
+/// A flag, or `require`.
+fn forward(agent: &mut Agent, v: &Value, r: &mut Reader<'_>) {
+    agent.required = v.text() == Some("require");
+    put(&mut agent.forward, if agent.required { Some(true) } else { r.flag(v) });
+}
 
 const POLICIES: &[(&str, bool)] = &[("sign-only", false), ("full", true)];
 const BIND: &[(&str, bool)] = &[("require", true), ("off", false)];

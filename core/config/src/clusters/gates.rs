@@ -21,6 +21,10 @@ pub struct Gate {
     pub idle_timeout: Duration,
     pub banner_check: bool,
     pub deny_private: bool,
+    /// Where a name may not lead: words and networks.
+    pub deny_addrs: Vec<String>,
+    /// A listener that fails is opened again; else the gate ends.
+    pub restart: bool,
     pub drain: Duration,
     pub socks_port: u16,
     pub socket: Option<PathBuf>,
@@ -56,6 +60,8 @@ impl Default for Gate {
             idle_timeout: Duration::ZERO,
             banner_check: true,
             deny_private: false,
+            deny_addrs: DENY.iter().map(|word| (*word).to_owned()).collect(),
+            restart: true,
             drain: Duration::from_secs(5),
             socks_port: 1080,
             socket: None,
@@ -75,6 +81,8 @@ const GATE: &[Field<Gate>] = &[
     Field { name: "idle_timeout", read: |g, v, r| put(&mut g.idle_timeout, r.duration(v)) },
     Field { name: "banner_check", read: |g, v, r| put(&mut g.banner_check, r.flag(v)) },
     Field { name: "deny_private", read: |g, v, r| put(&mut g.deny_private, r.flag(v)) },
+    Field { name: "deny_addrs", read: |g, v, r| g.deny_addrs = r.list(v, |r, v| r.text(v)) },
+    Field { name: "restart", read: |g, v, r| put(&mut g.restart, r.choice(v, RESTART)) },
     Field { name: "drain", read: |g, v, r| put(&mut g.drain, r.duration(v)) },
     Field { name: "socks_port", read: |g, v, r| put(&mut g.socks_port, port(v, r)) },
     Field { name: "socket", read: |g, v, r| g.socket = r.path(v) },
@@ -92,6 +100,8 @@ const ENTRY: &[Field<GateEntry>] = &[
 
 const MODES: &[(&str, GateMode)] =
     &[("listen", GateMode::Listen), ("proxy", GateMode::Proxy), ("socks", GateMode::Socks)];
+const RESTART: &[(&str, bool)] = &[("always", true), ("never", false)];
+const DENY: &[&str] = &["loopback", "link-local", "multicast", "unspecified"];
 const ADDRESS_MODES: &[(&str, bool)] = &[("shared", false), ("per-upstream", true)];
 
 fn port(v: &Value, r: &mut Reader<'_>) -> Option<u16> {

@@ -42,7 +42,8 @@ impl AgentLink {
             let error = match UnixStream::connect(&path).await {
                 Ok(stream) => {
                     let patience = rules.limits.request_timeout;
-                    return Ok(AgentLink { stream, inbox: Inbox::default(), patience });
+                    let inbox = Inbox::new(rules.limits.max_message);
+                    return Ok(AgentLink { stream, inbox, patience });
                 }
                 Err(error) => error,
             };

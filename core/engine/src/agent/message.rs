@@ -1,7 +1,6 @@
 //! Messages of the agent protocol (draft-ietf-sshm-ssh-agent): framing, and what is in them as
 //! far as the policy must know it. Pure: bytes in, values out.
 
-use super::MAX_MESSAGE;
 use bytes::{Buf, Bytes, BytesMut};
 
 pub(super) const FAILURE: u8 = 5;
@@ -13,9 +12,11 @@ pub(super) const SIGN_RESPONSE: u8 = 14;
 pub(super) const EXTENSION: u8 = 27;
 
 /// Bytes that become messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Inbox {
     bytes: BytesMut,
+    /// The longest message, in bytes.
+    most: usize,
 }
 
 /// A message longer than allowed, or an empty one.
@@ -23,6 +24,10 @@ pub(super) struct Inbox {
 pub(super) struct Malformed;
 
 impl Inbox {
+    pub(super) fn new(most: usize) -> Inbox {
+        Inbox { bytes: BytesMut::new(), most }
+    }
+
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -35,7 +40,7 @@ impl Inbox {
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, Malformed> {
         let Some(head) = self.bytes.first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_be_bytes(*head) as usize;
-        if length == 0 || length > MAX_MESSAGE {
+        if length == 0 || length > self.most {
             return Err(Malformed);
         }
         if self.bytes.len() < 4 + length {
@@ -162,11 +167,13 @@ pub(super) fn printable(text: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    const MOST: usize = 256 * 1024;
+
     #[test]
     fn messages_arrive_whole_however_they_are_cut() {
         let wire = [framed(&[11]), framed(b"\x0dabc")].concat();
         for cut in 0..wire.len() {
-            let (mut inbox, mut got) = (Inbox::default(), Vec::new());
+            let (mut inbox, mut got) = (Inbox::new(MOST), Vec::new());
             for part in [&wire[..cut], &wire[cut..]] {
                 inbox.push(part);
                 while let Some(message) = inbox.next().unwrap() {
@@ -176,7 +183,7 @@ mod tests {
             assert_eq!(got, [&b"\x0b"[..], b"\x0dabc"], "cut at {cut}");
         }
         for bad in [[0, 0, 0, 0], [0, 4, 0, 1]] {
-            let mut inbox = Inbox::default();
+            let mut inbox = Inbox::new(MOST);
             inbox.push(&bad);
             assert!(inbox.next().is_err());
         }

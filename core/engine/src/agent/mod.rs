@@ -3,18 +3,24 @@
 //! Each channel the node opens is a task of its own: a place in the queue (`relay`), a connection
 //! to the agent with retries (`dial`), `session-bind` so that keys restricted to destinations stay
 //! so, then messages one by one through the `policy`. Only then is the channel opened; whatever
-//! ends it sends CLOSE. `status` says how it goes.
+//! ends it sends CLOSE. `offer` tells a node that there is an agent, `stable` keeps a path to it
+//! that outlives connections, `status` says how it goes.
 
 mod dial;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod message;
+mod offer;
 mod policy;
 mod relay;
+mod stable;
 mod status;
 
+pub(crate) use offer::{Offer, Wish};
 pub(crate) use relay::AgentRelay;
+pub(crate) use stable::{StableLink, name as stable_name};
 pub(crate) use status::Agents;
 
-use crate::plan::Route;
 use bssh_config::clusters::agent::{Agent, AgentConfirm};
 use bssh_protocol::agent::{AgentSettings, Bind, Confirm, Policy as Which};
 use std::path::PathBuf;
@@ -33,6 +39,8 @@ pub(crate) struct Rules {
     pub keys: Vec<String>,
     pub confirm: Confirm,
     pub bind: Bind,
+    /// The node is to fail if it gets no agent.
+    pub required: bool,
     /// How many at once, and for how long.
     pub limits: Arc<Agent>,
 }
@@ -54,16 +62,10 @@ impl Rules {
             full: asked.policy == Which::Full || configured.full,
             keys: if asked.keys.is_empty() { configured.keys.clone() } else { asked.keys },
             confirm: stricter(asked.confirm, configured.confirm),
+            required: asked.require || configured.required,
             bind: if configured.bind { asked.bind } else { Bind::Off },
             limits: configured.clone(),
         }
-    }
-}
-
-impl Route {
-    /// Whether the local agent is to be on the node, given what the request says.
-    pub(crate) fn wants_agent(&self, asked: bool) -> bool {
-        asked || self.options.forward_agent_on || self.agent.forward
     }
 }
 
@@ -77,4 +79,3 @@ fn stricter(asked: Confirm, configured: AgentConfirm) -> Confirm {
 
 /// For the rest of a message.
 const PARTIAL: Duration = Duration::from_secs(30);
-const MAX_MESSAGE: usize = 256 * 1024;

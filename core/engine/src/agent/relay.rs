@@ -5,10 +5,12 @@
 //! agent holds up only its own channel.
 
 use super::dial::AgentLink;
-use super::message::{FAILURE, Inbox, REQUEST_IDENTITIES, SIGN_REQUEST, SIGN_RESPONSE, framed};
+use super::message::{
+    FAILURE, Inbox, Malformed, REQUEST_IDENTITIES, SIGN_REQUEST, SIGN_RESPONSE, framed,
+};
 use super::policy::{Verdict, judge, visible};
-use super::status::Agents;
-use super::{MAX_MESSAGE, PARTIAL, Rules};
+use super::status::{Agents, Entry, Stage};
+use super::{PARTIAL, Rules};
 use crate::questions::Questions;
 use bssh_ssh::{Channel, ChannelEvent, Connection, Incoming, Refusal};
 use bytes::Bytes;
@@ -17,12 +19,14 @@ use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// A relay at work; dropping it ends it, with all its channels.
 pub(crate) struct AgentRelay {
     task: AbortHandle,
+    /// Whether the node has taken the agent, once it is known.
+    pub(super) verdict: watch::Sender<Option<bool>>,
 }
 
 /// What the channels of one connection share.
@@ -34,9 +38,6 @@ pub(crate) struct Shared {
     /// Keys a person has agreed to.
     pub allowed: Mutex<HashSet<String>>,
 }
-
-/// What a node may send while it waits for an answer.
-const AHEAD: usize = 2 * MAX_MESSAGE;
 
 impl AgentRelay {
     /// Takes the agent channels of a connection. Ask for them on a session's channel.
@@ -52,7 +53,7 @@ impl AgentRelay {
                     channel = channels.accept() => {
                         let Some(channel) = channel else { return };
                         if tasks.len() >= limits.max_concurrent + limits.queue {
-                            shared.agents.rejected.fetch_add(1, Relaxed);
+                            shared.agents.reject("full");
                             channel.refuse(Refusal::Shortage).await;
                             continue;
                         }
@@ -63,7 +64,7 @@ impl AgentRelay {
                 }
             }
         }));
-        AgentRelay { task: task.abort_handle() }
+        AgentRelay { task: task.abort_handle(), verdict: watch::channel(None).0 }
     }
 }
 
@@ -81,38 +82,51 @@ async fn one(
     binding: Option<bssh_ssh::Binding>,
 ) {
     let agents = &shared.agents;
-    let refused = |why: &dyn std::fmt::Display| {
-        agents.rejected.fetch_add(1, Relaxed);
+    let refused = |reason: &'static str, why: &dyn std::fmt::Display| {
+        agents.reject(reason);
         tracing::warn!("{}: agent forwarding: {why}", shared.node);
         agents.set_error(format!("{}: {why}", shared.node));
     };
-    let waiting = agents.queued();
+    let place_in_list = agents.enter(&shared.node);
     let place = tokio::time::timeout(shared.rules.limits.queue_wait, places.acquire()).await;
-    drop(waiting);
     let Ok(Ok(_place)) = place else {
-        refused(&"too many agent connections at once");
+        refused("full", &"too many agent connections at once");
         return incoming.refuse(Refusal::Shortage).await;
     };
+    place_in_list.is_now(Stage::Dialing);
     let agent = match ready(&shared, binding.as_ref()).await {
         Ok(agent) => agent,
-        Err(error) => {
-            refused(&error);
+        Err(NotReady { reason, error }) => {
+            refused(reason, &error);
             return incoming.refuse(Refusal::ConnectFailed).await;
         }
     };
-    let _live = agents.live();
+    place_in_list.is_now(Stage::Open);
     let channel = incoming.accept().await;
-    let conversation = Conversation { channel, agent, shared: shared.clone(), binding };
+    let entry = place_in_list;
+    let conversation = Conversation { channel, agent, shared: shared.clone(), binding, entry };
     if let Err(error) = conversation.carry().await {
         tracing::warn!("{}: agent forwarding: {error}", shared.node);
         agents.set_error(format!("{}: {error}", shared.node));
     }
 }
 
+/// Why an agent cannot be had.
+struct NotReady {
+    reason: &'static str,
+    error: io::Error,
+}
+
 /// An agent that is connected and bound.
-async fn ready(shared: &Shared, binding: Option<&bssh_ssh::Binding>) -> io::Result<AgentLink> {
-    let mut agent = AgentLink::dial(&shared.rules, &shared.agents).await?;
-    let bound = agent.bind(shared.rules.bind, binding).await?;
+async fn ready(
+    shared: &Shared,
+    binding: Option<&bssh_ssh::Binding>,
+) -> Result<AgentLink, NotReady> {
+    let because = |reason| move |error| NotReady { reason, error };
+    let dialed = AgentLink::dial(&shared.rules, &shared.agents).await;
+    let mut agent = dialed.map_err(because("noAgent"))?;
+    let bound = agent.bind(shared.rules.bind, binding).await;
+    let bound = bound.map_err(because("unbound"))?;
     shared.agents.set_bound(bound);
     Ok(agent)
 }
@@ -123,16 +137,21 @@ struct Conversation {
     agent: AgentLink,
     shared: Arc<Shared>,
     binding: Option<bssh_ssh::Binding>,
+    entry: Entry,
 }
 
 impl Conversation {
     /// Carries requests until the node or the agent hangs up; then EOF, and CLOSE by dropping.
     async fn carry(mut self) -> io::Result<()> {
-        let mut inbox = Inbox::default();
+        let mut inbox = Inbox::new(self.shared.rules.limits.max_message);
         let mut ended = false;
         loop {
-            let malformed = |_| io::Error::other("a malformed message from the node");
-            while let Some(request) = inbox.next().map_err(malformed)? {
+            loop {
+                let request = match inbox.next() {
+                    Ok(Some(request)) => request,
+                    Ok(None) => break,
+                    Err(Malformed) => return self.fail().await,
+                };
                 self.shared.agents.bytes.fetch_add(request.len() as u64, Relaxed);
                 let answer = self.answer(&request, &mut inbox, &mut ended).await?;
                 let writer = self.channel.writer();
@@ -156,9 +175,19 @@ impl Conversation {
                 () = tokio::time::sleep(limit) => ended = true,
             }
         }
+        self.entry.is_now(Stage::Closing);
         // The channel may be closed already.
         let _ = self.channel.writer().eof().await;
         Ok(())
+    }
+
+    /// A message too long, or an empty one: "failure", and the end.
+    async fn fail(self) -> io::Result<()> {
+        let writer = self.channel.writer();
+        // The channel may be closed already.
+        let _ = writer.write(framed(&[FAILURE])).await;
+        let _ = writer.eof().await;
+        Err(io::Error::other("a malformed message from the node"))
     }
 
     /// The answer to one request. The channel is read meanwhile.
@@ -168,7 +197,9 @@ impl Conversation {
         inbox: &mut Inbox,
         ended: &mut bool,
     ) -> io::Result<Bytes> {
-        let Conversation { channel, agent, shared, binding } = self;
+        let Conversation { channel, agent, shared, binding, .. } = self;
+        // What a node may send while it waits for an answer.
+        let ahead = 2 * shared.rules.limits.max_message;
         let answering = decide(request, agent, shared, binding.as_ref());
         let mut answering = std::pin::pin!(answering);
         loop {
@@ -177,7 +208,7 @@ impl Conversation {
                 event = channel.next(), if !*ended => match event {
                     Some(ChannelEvent::Out(bytes)) => {
                         inbox.push(&bytes);
-                        if inbox.len() > AHEAD {
+                        if inbox.len() > ahead {
                             return Err(io::Error::other("the node sends without waiting"));
                         }
                     }
@@ -213,7 +244,7 @@ async fn decide(
     let answer = match agent.request(request).await {
         // A list may be asked for again; a signature not: a person might be asked twice.
         Err(_) if request.first() == Some(&REQUEST_IDENTITIES) => {
-            *agent = ready(shared, binding).await?;
+            *agent = ready(shared, binding).await.map_err(|why| why.error)?;
             agent.request(request).await
         }
         answer => answer,

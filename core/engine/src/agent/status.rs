@@ -4,29 +4,26 @@
 use super::Rules;
 use super::dial::{AgentLink, socket};
 use super::message::{REQUEST_IDENTITIES, identities, printable};
-use super::relay::{AgentRelay, Shared};
+use super::offer::{Wish, rules_for};
 use crate::engine::{Caller, Engine};
-use crate::plan::Route;
+use crate::plan::Planner;
 use crate::pool::Lease;
 use bssh_protocol::agent::{
-    AgentCheck, AgentCheckParams, AgentKey, AgentSettings, AgentStatus, AgentStatusParams, Bind,
+    AgentChannel, AgentCheck, AgentCheckParams, AgentKey, AgentStatus, AgentStatusParams, Bind,
     CheckStep, SetSocket,
 };
 use bssh_protocol::error::CallError;
 use bssh_ssh::{ChannelEvent, Connection, key_fingerprint, key_type};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Counters of all agent forwarding of a core.
 #[derive(Debug, Default)]
 pub(crate) struct Agents {
     opened: AtomicU64,
-    live: AtomicI64,
-    waiting: AtomicI64,
-    pub rejected: AtomicU64,
     pub dial_retries: AtomicU64,
     pub bytes: AtomicU64,
     pub sign_ok: AtomicU64,
@@ -41,6 +38,10 @@ struct Told {
     socket: Option<PathBuf>,
     bound: Option<bool>,
     error: Option<String>,
+    rejections: BTreeMap<&'static str, u64>,
+    channels: BTreeMap<u64, Open>,
+    /// The next channel's number.
+    next: u64,
     /// How long the latest signatures took.
     signatures: VecDeque<Duration>,
 }
@@ -50,12 +51,58 @@ const KEPT: usize = 256;
 /// What a check of a node may take.
 const CHECK: Duration = Duration::from_secs(30);
 
-/// Counts one more as long as it is kept.
-pub(super) struct Counted<'a>(&'a AtomicI64);
+/// A channel a node has opened.
+#[derive(Debug)]
+struct Open {
+    node: String,
+    stage: Stage,
+    since: Instant,
+}
 
-impl Drop for Counted<'_> {
+/// How far a channel is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Queued,
+    Dialing,
+    Open,
+    Closing,
+}
+
+impl Stage {
+    fn word(self) -> &'static str {
+        match self {
+            Stage::Queued => "queued",
+            Stage::Dialing => "dialing",
+            Stage::Open => "open",
+            Stage::Closing => "closing",
+        }
+    }
+
+    fn is_live(self) -> bool {
+        matches!(self, Stage::Open | Stage::Closing)
+    }
+}
+
+/// A channel's place in the list; dropping it takes it out.
+pub(super) struct Entry {
+    agents: Arc<Agents>,
+    number: u64,
+}
+
+impl Entry {
+    pub(super) fn is_now(&self, stage: Stage) {
+        if stage == Stage::Open {
+            self.agents.opened.fetch_add(1, Relaxed);
+        }
+        if let Some(open) = self.agents.told().channels.get_mut(&self.number) {
+            open.stage = stage;
+        }
+    }
+}
+
+impl Drop for Entry {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.agents.told().channels.remove(&self.number);
     }
 }
 
@@ -69,15 +116,48 @@ impl Agents {
         self.told().socket.clone()
     }
 
-    pub(super) fn queued(&self) -> Counted<'_> {
-        self.waiting.fetch_add(1, Relaxed);
-        Counted(&self.waiting)
+    /// A node has opened a channel.
+    pub(super) fn enter(self: &Arc<Self>, node: &str) -> Entry {
+        let mut told = self.told();
+        told.next += 1;
+        let number = told.next;
+        let open = Open { node: node.to_owned(), stage: Stage::Queued, since: Instant::now() };
+        told.channels.insert(number, open);
+        Entry { agents: self.clone(), number }
     }
 
-    pub(super) fn live(&self) -> Counted<'_> {
-        self.opened.fetch_add(1, Relaxed);
-        self.live.fetch_add(1, Relaxed);
-        Counted(&self.live)
+    /// Adds what was counted, and how long signatures took.
+    fn add_to(&self, status: &mut AgentStatus, times: &mut Vec<Duration>) {
+        let count = |n: &AtomicU64| n.load(Relaxed);
+        let told = self.told();
+        let live = told.channels.values().filter(|open| open.stage.is_live()).count();
+        status.opened += count(&self.opened);
+        status.live += live as u64;
+        status.queued += (told.channels.len() - live) as u64;
+        status.rejected += told.rejections.values().sum::<u64>();
+        for (reason, n) in &told.rejections {
+            *status.rejections.entry((*reason).to_owned()).or_default() += n;
+        }
+        status.channels.extend(told.channels.values().map(channel));
+        status.dial_retries += count(&self.dial_retries);
+        status.bytes += count(&self.bytes);
+        status.sign_ok += count(&self.sign_ok);
+        status.sign_denied += count(&self.sign_denied);
+        status.refused += count(&self.refused);
+        let bind = match told.bound {
+            Some(true) => "yes",
+            Some(false) => "unsupported",
+            None => "",
+        };
+        if !bind.is_empty() {
+            bind.clone_into(&mut status.bind);
+        }
+        status.last_error = told.error.clone().or(status.last_error.take());
+        times.extend(&told.signatures);
+    }
+
+    pub(super) fn reject(&self, reason: &'static str) {
+        *self.told().rejections.entry(reason).or_default() += 1;
     }
 
     pub(super) fn set_error(&self, why: String) {
@@ -102,48 +182,40 @@ impl Agents {
 const STATUS: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// `agent/status`: the agent here, and what has been forwarded.
-    pub async fn agent_status(&self, params: &AgentStatusParams) -> AgentStatus {
+    /// `agent/status`: the agent here, and what this core has forwarded, for whichever link.
+    ///
+    /// # Errors
+    /// A bad file.
+    pub async fn agent_status(&self, params: &AgentStatusParams) -> Result<AgentStatus, CallError> {
+        let planner = Planner::new(self.env(), &params.settings, true)?;
         let usual = self.env().var("SSH_AUTH_SOCK").map(PathBuf::from);
-        let rules = Rules::new(params.agent.as_ref(), &Arc::default(), None, usual);
+        let configured = planner.inventory().map(|i| i.config().agent.clone()).unwrap_or_default();
+        let rules = Rules::new(params.agent.as_ref(), &configured, None, usual);
         let agents = &self.agents;
         let asked = tokio::time::timeout(STATUS, list(&rules, agents)).await;
         let keys = asked.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
-        let count = |n: &AtomicU64| n.load(Relaxed);
-        let now = |n: &AtomicI64| u64::try_from(n.load(Relaxed)).unwrap_or_default();
-        let (opened, live) = (count(&agents.opened), now(&agents.live));
+        let path = socket(&rules, agents).map(|path| path.display().to_string());
         let mut status = AgentStatus {
-            socket: socket(&rules, agents).map(|path| path.display().to_string()),
+            socket: path,
             reachable: keys.is_ok(),
             error: keys.as_ref().err().map(ToString::to_string),
             keys: keys.unwrap_or_default(),
-            opened,
-            live,
-            closed: opened.saturating_sub(live),
-            queued: now(&agents.waiting),
-            rejected: count(&agents.rejected),
-            dial_retries: count(&agents.dial_retries),
-            bytes: count(&agents.bytes),
-            sign_ok: count(&agents.sign_ok),
-            sign_denied: count(&agents.sign_denied),
-            refused: count(&agents.refused),
             ..AgentStatus::default()
         };
-        let told = agents.told();
-        status.bind = match told.bound {
-            Some(true) => "yes",
-            Some(false) => "unsupported",
-            None => "",
+        let mut all: Vec<Arc<Agents>> =
+            self.commons.engines().iter().map(|engine| engine.agents.clone()).collect();
+        if !all.iter().any(|one| Arc::ptr_eq(one, agents)) {
+            all.push(agents.clone());
         }
-        .to_owned();
-        status.last_error = told.error.clone();
-        let mut times: Vec<Duration> = told.signatures.iter().copied().collect();
+        let mut times = Vec::new();
+        all.iter().for_each(|agents| agents.add_to(&mut status, &mut times));
+        status.closed = status.opened.saturating_sub(status.live);
         times.sort_unstable();
         let at = |percent: usize| {
             times.get(times.len().saturating_sub(1) * percent / 100).map(|t| t.as_secs_f64() * 1e3)
         };
         (status.sign_p50_ms, status.sign_p99_ms) = (at(50), at(99));
-        status
+        Ok(status)
     }
 
     /// `agent/setSocket`: where the agent is from now on.
@@ -180,45 +252,24 @@ impl Engine {
         if let Ok(lease) = lease {
             let bound = bind(&rules, &self.agents, &lease.connection).await;
             step("bind", bound);
-            self.arm(&lease, &route, params.agent.as_ref(), Engine::asking(caller));
+            let settings = params.agent.as_ref();
+            let questions = Engine::asking(caller);
+            let wish = Wish { lease: &lease, route: &route, forward: true, settings, questions };
+            self.arm(&wish);
             let listed = tokio::time::timeout(CHECK, on_node(&lease)).await;
             let listed = listed.unwrap_or_else(|_| Err("no answer within 30 s".to_owned()));
             step("ssh-add -l on the node", listed);
         }
         Ok(AgentCheck { node, steps })
     }
-
-    /// Makes a connection's agent channels be served, if they are not yet. False: no agent is
-    /// known here, so that there is nothing to offer.
-    pub(crate) fn arm(
-        &self,
-        lease: &Arc<Lease>,
-        route: &Route,
-        asked: Option<&AgentSettings>,
-        questions: &Arc<crate::questions::Questions>,
-    ) -> bool {
-        if socket(&rules_for(asked, route), &self.agents).is_none() {
-            return false;
-        }
-        let mut relay = lease.agent.lock().unwrap_or_else(PoisonError::into_inner);
-        relay.get_or_insert_with(|| {
-            let shared = Shared {
-                node: route.plan.node.clone(),
-                rules: rules_for(asked, route),
-                agents: self.agents.clone(),
-                questions: questions.clone(),
-                allowed: Mutex::default(),
-            };
-            AgentRelay::start(&lease.connection, shared)
-        });
-        true
-    }
 }
 
-/// Who is asked, and how, for a node.
-pub(crate) fn rules_for(asked: Option<&AgentSettings>, route: &Route) -> Rules {
-    let named = route.options.forward_agent.clone();
-    Rules::new(asked, &route.agent, named, route.options.identity_agent.clone())
+fn channel(open: &Open) -> AgentChannel {
+    AgentChannel {
+        node: open.node.clone(),
+        state: open.stage.word().to_owned(),
+        age_ms: crate::run::millis(open.since.elapsed()),
+    }
 }
 
 async fn list(rules: &Rules, agents: &Agents) -> std::io::Result<Vec<AgentKey>> {

@@ -7,6 +7,8 @@
 //! lost. Each connection through it is a task of the forward's own set.
 
 mod acl;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod held;
 mod lanes;
 mod listen;

@@ -1,8 +1,9 @@
 //! The listeners of a gate: all of them or none, and errors that say what to do.
 
+use super::door::{Door, Socket};
+use super::owner;
 use super::plan::{Listen, Plan};
 use super::run::Running;
-use super::serve::Door;
 use bssh_protocol::error::{CallError, Kind};
 use std::io;
 use std::net::SocketAddr;
@@ -18,9 +19,8 @@ pub(super) type Bound = (Vec<Door>, Vec<(SocketAddr, Arc<TcpListener>)>, Option<
 pub(super) async fn bind(plan: &Plan, old: Option<&Running>) -> Result<Bound, CallError> {
     let (mut doors, mut listeners) = (Vec::new(), Vec::new());
     let mut listen = async |address: &SocketAddr| -> Result<Arc<TcpListener>, CallError> {
-        let had = old.and_then(|old| old.listeners.iter().find(|(at, _)| at == address));
-        let listener = match had {
-            Some((_, listener)) => listener.clone(),
+        let listener = match old.and_then(|old| old.listener(address)) {
+            Some(listener) => listener,
             None => match TcpListener::bind(address).await {
                 Ok(listener) => Arc::new(listener),
                 Err(error) => return Err(refused(plan, &address.to_string(), &error)),
@@ -38,7 +38,7 @@ pub(super) async fn bind(plan: &Plan, old: Option<&Running>) -> Result<Bound, Ca
         }
         Listen::Socks(address) => doors.push(Door::Socks(listen(address).await?)),
         Listen::Proxy(path) => {
-            let bound = bind_socket(path, old.is_some());
+            let bound = Socket::bind(path, old.is_some());
             let bound = bound.map_err(|e| refused(plan, &path.display().to_string(), &e))?;
             doors.push(Door::Proxy(bound));
             socket = Some(path.clone());
@@ -48,7 +48,7 @@ pub(super) async fn bind(plan: &Plan, old: Option<&Running>) -> Result<Bound, Ca
 }
 
 /// A socket for this user only; one that nobody listens on (or our own old one) is replaced.
-fn bind_socket(path: &Path, ours: bool) -> io::Result<UnixListener> {
+pub(super) fn bind_socket(path: &Path, ours: bool) -> io::Result<UnixListener> {
     let there = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
     let dead = || {
         let tried = std::os::unix::net::UnixStream::connect(path);
@@ -68,8 +68,14 @@ fn refused(plan: &Plan, at: &str, error: &io::Error) -> CallError {
     let name = &plan.spec.name;
     let text = format!("gate '{name}': cannot listen on {at}: {error}");
     match error.kind() {
-        io::ErrorKind::AddrInUse => CallError::new(Kind::GateAddressInUse, text)
-            .hint("somebody listens there, perhaps on all addresses (ss -ltnp)"),
+        io::ErrorKind::AddrInUse => {
+            let owner = at.parse().ok().and_then(owner::of);
+            let hint = owner.map_or_else(
+                || "somebody listens there, perhaps on all addresses (ss -ltnp)".to_owned(),
+                |owner| format!("{owner} listens there, or on all addresses"),
+            );
+            CallError::new(Kind::GateAddressInUse, text).hint(hint)
+        }
         io::ErrorKind::PermissionDenied => CallError::new(Kind::GatePrivilegedPort, text).hint(
             "ports below 1024 need CAP_NET_BIND_SERVICE or net.ipv4.ip_unprivileged_port_start; \
              mode proxy needs neither",

@@ -1,12 +1,17 @@
 //! The gate: a sandbox may reach exactly the listed SSH hosts, with unmodified URLs.
 //!
 //! `plan` decides everything without touching anything, `snippet` says what the client needs,
-//! `run` starts and stops, `bind` listens, `check` tries, `serve` takes connections, `inspect` looks at the SSH banners and the
-//! host key, `upstream` dials. Connections are carried by the forwards' relay.
+//! `run` starts and stops, `list` tells, `bind` listens (and `owner` says who does already), `door`
+//! accepts, `check` tries, `serve` carries connections, `inspect` looks at the SSH banners and the
+//! host key, `upstream` dials where `deny` lets it. Connections are carried by the forwards' relay.
 
 mod bind;
 mod check;
+mod deny;
+mod door;
 mod inspect;
+mod list;
+mod owner;
 mod plan;
 mod run;
 mod serve;

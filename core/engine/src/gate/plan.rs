@@ -3,6 +3,7 @@
 //! Every problem is found at once and names its entry. The same gate always has the same plan
 //! and the same id.
 
+use super::deny::Rule;
 use super::snippet;
 use bssh_config::Environment;
 use bssh_protocol::error::{CallError, Kind};
@@ -26,6 +27,17 @@ pub(super) enum Listen {
     Tcp(Vec<SocketAddr>),
     Socks(SocketAddr),
     Proxy(PathBuf),
+}
+
+impl Plan {
+    /// It is an address of the gate itself.
+    pub(super) fn listens_on(&self, address: &SocketAddr) -> bool {
+        match &self.listen {
+            Listen::Tcp(all) => all.contains(address),
+            Listen::Socks(one) => one == address,
+            Listen::Proxy(_) => false,
+        }
+    }
 }
 
 /// Decides. Pure.
@@ -82,6 +94,15 @@ fn problems(spec: &GateSpec) -> Vec<String> {
     if spec.entries.is_empty() {
         problems.push("entries: there is none".to_owned());
     }
+    for (at, text) in spec.deny_addrs.iter().enumerate() {
+        if Rule::parse(text).is_none() {
+            let text = printable(text);
+            problems.push(format!(
+                "denyAddrs[{at}]: \"{text}\" is neither a network nor one of loopback, link-local, \
+                 multicast, unspecified, private"
+            ));
+        }
+    }
     let mut seen = HashSet::new();
     for (at, entry) in spec.entries.iter().enumerate() {
         let named = match entry.alias.is_empty() {
@@ -104,6 +125,9 @@ fn problems(spec: &GateSpec) -> Vec<String> {
         }
         if entry.port == 0 {
             wrong("port", "1 to 65535");
+        }
+        if entry.connect_timeout_ms == 0 {
+            wrong("connectTimeoutMs", "at least 1");
         }
         if entry.host_key.as_ref().is_some_and(|key| super::inspect::Pin::parse(key).is_none()) {
             wrong("hostKey", "neither SHA256:… nor a known_hosts line");
@@ -205,6 +229,31 @@ mod tests {
         let listeners: HashSet<&String> = plan.shown.listeners.iter().map(|l| &l.listen).collect();
         assert_eq!(listeners.len(), 4, "{listeners:?}");
         assert!(listeners.iter().all(|l| l.starts_with("127.77.")));
+    }
+
+    /// Any gate: two entries on one port are named together, and nobody else is named.
+    #[test]
+    fn every_pair_that_collides_is_reported() {
+        let mut state = 7_u32;
+        let mut random = |below: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) % below
+        };
+        for round in 0..500 {
+            let names: Vec<String> = (0..1 + random(12)).map(|n| format!("e{n}x")).collect();
+            let ports: Vec<u16> = names.iter().map(|_| 22 + random(8) as u16).collect();
+            let entries: Vec<(&str, &str, u16)> =
+                names.iter().zip(&ports).map(|(name, port)| (name.as_str(), "h", *port)).collect();
+            let spec = spec(&entries);
+            let same = |port: u16| ports.iter().filter(|p| **p == port).count() > 1;
+            let planned = plan(&spec, &Environment::default());
+            assert_eq!(planned.is_ok(), !ports.iter().any(|p| same(*p)), "{round}: {entries:?}");
+            let Err(error) = planned else { continue };
+            for (name, _, port) in &entries {
+                let told = error.message.contains(&format!("'{name}' (h:{port})"));
+                assert_eq!(told, same(*port), "{name}: {}", error.message);
+            }
+        }
     }
 
     #[test]

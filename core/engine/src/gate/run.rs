@@ -1,50 +1,51 @@
 //! Gates of a core: prepare, start, stop, and what they are doing.
 //!
 //! Starting is all or nothing, and the same plan again changes nothing. A gate belongs to the
-//! link that started it and goes with it.
+//! links that started it and goes with the last of them, unless it is kept.
 
 use super::bind::bind;
 use super::plan::{Plan, plan};
 use super::serve::Gate;
+use super::upstream::loops;
 use crate::engine::{Caller, Engine};
 use crate::forward::traffic::Traffic;
 use crate::plan::Planner;
 use bssh_protocol::error::{CallError, Kind};
-use bssh_protocol::forward::Connections;
 use bssh_protocol::gate::{
-    GateEntry, GateEvent, GateKick, GateList, GateParams, GatePlan, GateRef, GateSpec, GateStarted,
-    GateStatus, GateStop, GateStopped,
+    GateEntry, GateEvent, GateId, GateParams, GatePlan, GateSpec, GateStarted, GateStop,
+    GateStopped,
 };
 use bssh_protocol::link::Link;
 use bssh_protocol::methods::GateStateEvent;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// Every gate of the core, by name. Locked while one starts or stops: the others wait.
 #[derive(Default)]
 pub(crate) struct Gates {
-    running: Mutex<BTreeMap<String, Running>>,
-    next: AtomicU64,
+    pub(super) running: Mutex<BTreeMap<String, Running>>,
+    /// The same by their numbers.
+    numbers: std::sync::Mutex<BTreeSet<GateId>>,
 }
 
 pub(super) struct Running {
     gate: Arc<Gate>,
-    pub(super) listeners: Vec<(SocketAddr, Arc<TcpListener>)>,
-    tasks: Vec<AbortHandle>,
+    /// Links that have started it, as [`owner`] names them.
+    owners: BTreeSet<usize>,
+    tasks: Vec<JoinHandle<()>>,
     telling: AbortHandle,
     socket: Option<PathBuf>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(AbortHandle::abort);
+        self.tasks.iter().for_each(JoinHandle::abort);
         if let Some(path) = &self.socket {
             // Somebody else may have removed it; there is nobody to tell.
             let _ = std::fs::remove_file(path);
@@ -53,16 +54,63 @@ impl Drop for Running {
 }
 
 impl Gates {
-    /// Ends all of them, connections too.
-    pub(crate) async fn close_all(&self) {
-        for (_, running) in std::mem::take(&mut *self.running.lock().await) {
+    /// A link is gone: ends those it alone has started, connections too, but for what is kept.
+    pub(crate) async fn leave(&self, engine: &Engine, kept: &BTreeSet<u64>) {
+        let mut all = self.running.lock().await;
+        let over = all.iter_mut().filter_map(|(name, running)| {
+            let had = running.owners.remove(&owner(engine));
+            let last = had && running.owners.is_empty() && !kept.contains(&running.gate.id);
+            last.then(|| name.clone())
+        });
+        for name in over.collect::<Vec<_>>() {
+            let Some(mut running) = all.remove(&name) else { continue };
+            running.stop_listening().await;
             running.connections().abort_all();
             running.telling.abort();
+            self.numbers().remove(&running.gate.id);
         }
+    }
+
+    pub(crate) fn has(&self, id: GateId) -> bool {
+        self.numbers().contains(&id)
+    }
+
+    fn numbers(&self) -> std::sync::MutexGuard<'_, BTreeSet<GateId>> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// A link's engine, for telling links apart.
+fn owner(engine: &Engine) -> usize {
+    std::ptr::from_ref(engine).addr()
+}
+
 impl Running {
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// This link has started it, too.
+    pub(super) fn is_of(&self, engine: &Engine) -> bool {
+        self.owners.contains(&owner(engine))
+    }
+
+    /// Returns when its addresses are free for others.
+    async fn stop_listening(&mut self) {
+        for task in std::mem::take(&mut self.tasks) {
+            task.abort();
+            // Cancelled, which is what was wanted.
+            let _ = task.await;
+        }
+        self.gate.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// What listens on an address.
+    pub(super) fn listener(&self, address: &SocketAddr) -> Option<Arc<TcpListener>> {
+        let all = self.gate.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().find(|(at, _)| at == address).map(|(_, listener)| listener.clone())
+    }
+
     fn connections(&self) -> std::sync::MutexGuard<'_, tokio::task::JoinSet<()>> {
         self.gate.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,12 +174,20 @@ impl Engine {
             return Err(CallError::new(Kind::GateRunningOtherPlan, text));
         }
         let name = plan.spec.name.clone();
-        let mut running = self.gates.running.lock().await;
+        if let Some(entry) = loops(&plan).await {
+            let (alias, host) = (&entry.alias, &entry.hostname);
+            let text =
+                format!("gate '{name}': entry '{alias}': hostname: {host} is the gate itself");
+            return Err(CallError::new(Kind::GateInvalid, text));
+        }
+        let mut running = self.commons.gates.running.lock().await;
+        let same = |old: &&mut Running| old.gate.plan.shown.plan_id == plan.shown.plan_id;
+        if let Some(old) = running.get_mut(&name).filter(same) {
+            old.owners.insert(owner(self));
+            return Ok(old.started());
+        }
         let old = running.get(&name);
-        if let Some(old) = old {
-            if old.gate.plan.shown.plan_id == plan.shown.plan_id {
-                return Ok(old.started());
-            }
+        if old.is_some() {
             if !params.replace {
                 let text = format!("gate '{name}' is running with another plan");
                 return Err(CallError::new(Kind::GateRunningOtherPlan, text)
@@ -139,7 +195,7 @@ impl Engine {
             }
         }
         let (doors, listeners, socket) = bind(&plan, old).await?;
-        let id = self.gates.next.fetch_add(1, Relaxed) + 1;
+        let id = self.new_id();
         // What is open goes on under the new gate.
         let (traffic, connections, telling) = match old {
             Some(old) => {
@@ -159,11 +215,14 @@ impl Engine {
             engine: self.clone(),
             traffic,
             connections,
+            listeners: std::sync::Mutex::new(listeners),
         });
         let tasks = doors.into_iter().map(|door| tokio::spawn(gate.clone().accept(door)));
-        let tasks = tasks.map(|task| task.abort_handle()).collect();
-        let new = Running { gate, listeners, tasks, telling, socket };
+        let tasks = tasks.collect();
+        let owners = BTreeSet::from([owner(self)]);
+        let new = Running { gate, owners, tasks, telling, socket };
         let started = new.started();
+        self.gate_replaces(id, old.map(|old| old.gate.id));
         if let Some(mut old) = running.insert(name, new)
             && running.values().any(|r| r.socket.is_some() && r.socket == old.socket)
         {
@@ -173,15 +232,45 @@ impl Engine {
         Ok(started)
     }
 
+    /// A gate is kept as the one it takes the place of.
+    fn gate_replaces(&self, id: GateId, old: Option<GateId>) {
+        let mut numbers = self.commons.gates.numbers();
+        numbers.insert(id);
+        let Some(old) = old else { return };
+        numbers.remove(&old);
+        for engine in self.commons.engines().iter().filter(|engine| engine.is_kept(old)) {
+            engine.keep_on([id].into_iter());
+        }
+    }
+
     /// `gate/stop`: stops accepting, lets connections drain, closes the rest.
     pub async fn gate_stop(&self, params: &GateStop) -> GateStopped {
-        let Some(stopping) = self.gates.running.lock().await.remove(&params.name) else {
-            return GateStopped::default();
+        self.gate_end(&params.name, None, params.drain_ms).await
+    }
+
+    /// Stops a gate; `only`: if it is still this one.
+    pub(super) async fn gate_end(
+        &self,
+        name: &str,
+        only: Option<GateId>,
+        drain_ms: Option<u64>,
+    ) -> GateStopped {
+        let stopping = {
+            let mut running = self.commons.gates.running.lock().await;
+            let meant = running.get(name).is_some_and(|r| only.is_none_or(|id| r.gate.id == id));
+            let mut stopping = if meant { running.remove(name) } else { None };
+            if let Some(stopping) = &mut stopping {
+                // While nobody can start it again.
+                stopping.stop_listening().await;
+            }
+            stopping
         };
-        stopping.tasks.iter().for_each(AbortHandle::abort);
+        let Some(stopping) = stopping else { return GateStopped::default() };
+        self.commons.gates.numbers().remove(&stopping.gate.id);
+        self.commons.tell();
         let traffic = stopping.gate.traffic.clone();
         let before = traffic.n_live() as u64;
-        let drain = params.drain_ms.unwrap_or(stopping.gate.plan.spec.drain_ms);
+        let drain = drain_ms.unwrap_or(stopping.gate.plan.spec.drain_ms);
         let deadline = tokio::time::Instant::now() + Duration::from_millis(drain);
         while traffic.n_live() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -202,56 +291,6 @@ impl Engine {
         stopping.gate.tell("stopped", |_| {});
         GateStopped { stopped: true, drained: before.saturating_sub(closed), closed }
     }
-
-    /// `gate/status`.
-    pub async fn gate_status(&self) -> GateList {
-        let running = self.gates.running.lock().await;
-        let status = |r: &Running| {
-            let traffic = &r.gate.traffic;
-            let (bytes_up, bytes_down) = traffic.bytes();
-            GateStatus {
-                gate: r.gate.id,
-                name: r.gate.plan.spec.name.clone(),
-                plan_id: r.gate.plan.shown.plan_id.clone(),
-                listeners: r.gate.plan.shown.listeners.clone(),
-                connections: traffic.n_live() as u64,
-                opened: traffic.opened.load(Relaxed),
-                failed: traffic.failed.load(Relaxed),
-                denied: traffic.denied.load(Relaxed),
-                bytes_up,
-                bytes_down,
-            }
-        };
-        GateList { gates: running.values().map(status).collect() }
-    }
-
-    /// `gate/connections`.
-    ///
-    /// # Errors
-    /// `gate.notFound`.
-    pub async fn gate_connections(&self, params: &GateRef) -> Result<Connections, CallError> {
-        Ok(self.gate_traffic(&params.name).await?.list())
-    }
-
-    /// `gate/kick`.
-    ///
-    /// # Errors
-    /// `gate.notFound`, `handle.unknown`.
-    pub async fn gate_kick(&self, params: &GateKick) -> Result<(), CallError> {
-        let unknown = || {
-            let text = format!("no connection {}", params.conn);
-            CallError::new(Kind::HandleUnknown, text).at("params.conn")
-        };
-        let traffic = self.gate_traffic(&params.name).await?;
-        traffic.kick(params.conn).then_some(()).ok_or_else(unknown)
-    }
-
-    async fn gate_traffic(&self, name: &str) -> Result<Arc<Traffic<GateEvent>>, CallError> {
-        let running = self.gates.running.lock().await;
-        let missing =
-            || CallError::new(Kind::GateNotFound, format!("no gate \"{name}\" is running"));
-        running.get(name).map(|r| r.gate.traffic.clone()).ok_or_else(missing)
-    }
 }
 
 /// Passes a gate's events on to its link.
@@ -266,7 +305,7 @@ async fn tell(mut events: mpsc::Receiver<GateEvent>, link: Link) {
 /// The configuration's gate in the protocol's words.
 fn spec(name: &str, gate: &bssh_config::clusters::gates::Gate) -> GateSpec {
     use bssh_config::clusters::gates::GateMode as M;
-    use bssh_protocol::gate::{AddressMode, GateMode};
+    use bssh_protocol::gate::{AddressMode, GateMode, Restart};
     let millis = crate::run::millis;
     GateSpec {
         name: name.to_owned(),
@@ -297,6 +336,8 @@ fn spec(name: &str, gate: &bssh_config::clusters::gates::Gate) -> GateSpec {
         idle_timeout_ms: millis(gate.idle_timeout),
         banner_check: gate.banner_check,
         deny_private: gate.deny_private,
+        deny_addrs: gate.deny_addrs.clone(),
+        restart: if gate.restart { Restart::Always } else { Restart::Never },
         drain_ms: millis(gate.drain),
         socks_port: gate.socks_port,
         socket: gate.socket.as_ref().map(|p| p.display().to_string()),

@@ -1,5 +1,6 @@
 //! The connections of a gate: limits, who may go where, greetings, relay, and an event for each.
 
+use super::door::{Door, passes};
 use super::inspect::{GREETING, Objection, Pin, exchange, greeting};
 use super::plan::Plan;
 use super::upstream::{Connected, Failed, connect};
@@ -9,14 +10,15 @@ use crate::forward::request;
 use crate::forward::traffic::Traffic;
 use crate::run::millis;
 use bssh_protocol::exec::Settings;
-use bssh_protocol::gate::{GateEntry, GateEvent, GateId, GateMode};
+use bssh_protocol::gate::{GateEntry, GateEvent, GateId, GateMode, Restart};
 use bssh_ssh::BoxStream;
 use bytes::Bytes;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, split};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 /// What the tasks of one gate share.
@@ -28,16 +30,10 @@ pub(super) struct Gate {
     pub traffic: Arc<Traffic<GateEvent>>,
     /// Connections, also those of a gate this one took the place of.
     pub connections: Arc<Mutex<JoinSet<()>>>,
+    /// What a new plan may take over.
+    pub listeners: Mutex<Vec<(SocketAddr, Arc<TcpListener>)>>,
     /// Open connections of each entry.
     pub open: Vec<AtomicU32>,
-}
-
-/// Anything that accepts.
-pub(super) enum Door {
-    /// For this entry only.
-    Tcp(Arc<TcpListener>, usize),
-    Socks(Arc<TcpListener>),
-    Proxy(UnixListener),
 }
 
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -61,8 +57,8 @@ impl Gate {
         });
     }
 
-    /// Accepts until it is aborted; whatever goes wrong is waited out.
-    pub(super) async fn accept(self: Arc<Self>, door: Door) {
+    /// Accepts until it is aborted; whatever goes wrong is waited out, or the door opened again.
+    pub(super) async fn accept(self: Arc<Self>, mut door: Door) {
         let mut pause = ACCEPT_AGAIN;
         loop {
             let error = match door.next().await {
@@ -77,9 +73,57 @@ impl Gate {
                 Err(error) => error,
             };
             self.tell("acceptFailed", |e| e.error = Some(error.to_string()));
+            if !passes(&error) {
+                let Some(again) = self.again(door, &error).await else { return };
+                door = again;
+                continue;
+            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(ACCEPT_LATER);
         }
+    }
+
+    /// Opens a door again that cannot accept any more, however long that takes. None: the gate
+    /// ends instead (`restart: never`).
+    async fn again(&self, door: Door, error: &std::io::Error) -> Option<Door> {
+        tracing::warn!("gate {}: a listener has failed: {error}", self.plan.spec.name);
+        let failed = |error: String| self.tell("listenerFailed", |e| e.error = Some(error));
+        failed(error.to_string());
+        if self.plan.spec.restart == Restart::Never {
+            let (engine, name, id) = (self.engine.clone(), self.plan.spec.name.clone(), self.id);
+            let end = async move { drop(engine.gate_end(&name, Some(id), Some(0)).await) };
+            self.engine.spawn(end).await;
+            return None;
+        }
+        let mut pause = ACCEPT_AGAIN;
+        self.forget(&door);
+        let place = door.close()?;
+        loop {
+            match place.open().await {
+                Ok(door) => {
+                    self.remember(&door);
+                    self.tell("listening", |_| {});
+                    return Some(door);
+                }
+                Err(error) => failed(error.to_string()),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(ACCEPT_LATER);
+        }
+    }
+
+    /// Takes a listener out of those a new plan may take over.
+    fn forget(&self, door: &Door) {
+        let Some(listener) = door.listener() else { return };
+        let mut all = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(_, one)| !Arc::ptr_eq(one, listener));
+    }
+
+    fn remember(&self, door: &Door) {
+        let Some(listener) = door.listener() else { return };
+        let Ok(address) = listener.local_addr() else { return };
+        let mut all = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push((address, listener.clone()));
     }
 
     async fn one(self: Arc<Self>, near: BoxStream, peer: String, entry: Option<usize>) {
@@ -282,27 +326,5 @@ struct Place<'a>(&'a AtomicU32);
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
-    }
-}
-
-impl Door {
-    async fn next(&self) -> std::io::Result<(BoxStream, String, Option<usize>)> {
-        match self {
-            Door::Tcp(listener, at) => {
-                let (stream, peer) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
-                Ok((Box::new(stream), peer.to_string(), Some(*at)))
-            }
-            Door::Socks(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                Ok((Box::new(stream), peer.to_string(), None))
-            }
-            Door::Proxy(listener) => {
-                let (stream, _) = listener.accept().await?;
-                Ok((Box::new(stream), "local".to_owned(), None))
-            }
-        }
     }
 }

@@ -1,10 +1,11 @@
 //! From an entry to a connection: looked up once, checked, dialed; or by way of a node.
 
+use super::deny::denied;
 use super::plan::Plan;
 use crate::engine::Engine;
 use crate::forward::relay::Far;
 use bssh_protocol::exec::{Settings, Targets};
-use bssh_protocol::gate::{GateEntry, GateSpec};
+use bssh_protocol::gate::GateEntry;
 use bssh_ssh::BoxStream;
 use bssh_ssh::dial_addresses;
 use std::io;
@@ -26,6 +27,11 @@ pub(super) enum Connected {
     /// A channel of the node it goes by way of, and what keeps the node's connection.
     Channel(Box<bssh_ssh::ChannelStream>, Arc<crate::pool::Lease>, crate::pool::Resident),
 }
+
+/// For a look-up when a gate starts.
+const LOOK_UP: Duration = Duration::from_secs(2);
+/// After which a silent peer is asked whether it is there.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Why there is none.
 #[derive(Debug)]
@@ -52,8 +58,30 @@ pub(super) async fn connect(
     let addresses = allowed(plan, entry, limit).await?;
     let dialed = dial_addresses(&entry.hostname, &addresses, limit).await;
     let tcp = dialed.map_err(|e| text(&e))?;
+    keep_alive(&tcp).map_err(|e| text(&e))?;
     let named = tcp.peer_addr().map(|a| a.to_string()).unwrap_or_default();
     Ok(Upstream { stream: Connected::Socket(Box::new(tcp)), named })
+}
+
+/// Asks after a silent peer every half minute.
+pub(super) fn keep_alive(socket: &tokio::net::TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, SILENCE)?;
+    sockopt::set_tcp_keepintvl(socket, SILENCE)?;
+    Ok(())
+}
+
+/// An entry whose name leads back to the gate. Names that cannot be looked up now are not.
+pub(super) async fn loops(plan: &Plan) -> Option<&GateEntry> {
+    let looks = plan.spec.entries.iter().filter(|e| e.via.is_none()).map(|entry| async move {
+        let looking = lookup_host((entry.hostname.as_str(), entry.port));
+        let found = tokio::time::timeout(LOOK_UP, looking).await.ok()?.ok()?;
+        let mut found = found.peekable();
+        found.peek()?;
+        found.all(|address| plan.listens_on(&address)).then_some(entry)
+    });
+    futures_util::future::join_all(looks).await.into_iter().flatten().next()
 }
 
 /// The entry's addresses that may be dialed.
@@ -62,11 +90,7 @@ pub(super) async fn allowed(
     entry: &GateEntry,
     limit: Duration,
 ) -> Result<Vec<SocketAddr>, Failed> {
-    let own = |address: &SocketAddr| match &plan.listen {
-        super::plan::Listen::Tcp(all) => all.contains(address),
-        super::plan::Listen::Socks(one) => one == address,
-        super::plan::Listen::Proxy(_) => false,
-    };
+    let own = |address: &SocketAddr| plan.listens_on(address);
     if let Ok(literal) = entry.hostname.parse::<IpAddr>() {
         let address = SocketAddr::new(literal, entry.port);
         return match own(&address) {
@@ -86,33 +110,12 @@ pub(super) async fn allowed(
     match (good.is_empty(), all.first()) {
         (false, _) => Ok(good),
         (true, Some(first)) => {
-            let why = denied(first.ip(), &plan.spec).unwrap_or("the gate itself");
+            let why = denied(first.ip(), &plan.spec);
+            let why = why.unwrap_or_else(|| "the gate itself".to_owned());
             let text = format!("{} is {}, {why}", entry.hostname, first.ip());
             Err(Failed::Denied(text))
         }
         (true, None) => Err(Failed::Dial(format!("{} has no address", entry.hostname))),
-    }
-}
-
-/// Why a name may not lead to this address.
-fn denied(address: IpAddr, spec: &GateSpec) -> Option<&'static str> {
-    let address = match address {
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),
-        v4 => v4,
-    };
-    let (link_local, private) = match address {
-        IpAddr::V4(v4) => (v4.is_link_local() || v4.is_broadcast(), v4.is_private()),
-        IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.is_unique_local()),
-    };
-    // All of 0.0.0.0/8 is this host.
-    let this_host = matches!(address, IpAddr::V4(v4) if v4.octets().first() == Some(&0));
-    match () {
-        () if address.is_loopback() => Some("a loopback address"),
-        () if address.is_unspecified() || this_host => Some("an unspecified address"),
-        () if address.is_multicast() => Some("a multicast address"),
-        () if link_local => Some("a link-local address"),
-        () if private && spec.deny_private => Some("a private address"),
-        () => None,
     }
 }
 
@@ -146,36 +149,6 @@ impl Connected {
             Connected::Channel(channel, lease, resident) => {
                 (Far::Shared(channel), Some((lease, resident)))
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_may_not_lead_home() {
-        let open = GateSpec::default();
-        let strict = GateSpec { deny_private: true, ..GateSpec::default() };
-        for (address, spec, ok) in [
-            ("127.0.0.1", &open, false),
-            ("::1", &open, false),
-            ("::ffff:127.0.0.1", &open, false),
-            ("169.254.169.254", &open, false),
-            ("fe80::1", &open, false),
-            ("0.0.0.0", &open, false),
-            ("0.1.2.3", &open, false),
-            ("224.0.0.1", &open, false),
-            ("ff02::1", &open, false),
-            ("10.0.0.1", &open, true),
-            ("fd00::1", &open, true),
-            ("10.0.0.1", &strict, false),
-            ("192.168.3.4", &strict, false),
-            ("fd00::1", &strict, false),
-            ("192.0.2.1", &strict, true),
-        ] {
-            assert_eq!(denied(address.parse().unwrap(), spec).is_none(), ok, "{address}");
         }
     }
 }

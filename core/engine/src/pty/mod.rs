@@ -9,6 +9,7 @@ mod carry;
 mod tape;
 mod view;
 
+use crate::agent::Wish;
 use crate::engine::{Caller, Engine};
 use crate::failure::failure;
 use crate::lanes::Seat;
@@ -172,10 +173,14 @@ impl Engine {
     ) -> Result<(Seat, Channel), Error> {
         let ask = self.ask_for(Engine::asking(caller));
         let (seat, mut channel) = self.lanes.open(self.pool(), route, &ask).await?;
-        let wanted = route.wants_agent(params.forward_agent);
-        if wanted && self.arm(seat.lease(), route, None, Engine::asking(caller)) {
-            channel.agent_forward().await?;
-        }
+        let wish = Wish {
+            lease: seat.lease(),
+            route,
+            forward: params.forward_agent,
+            settings: params.agent.as_ref(),
+            questions: Engine::asking(caller),
+        };
+        let offer = self.offer_agent(&wish, &mut channel).await?;
         let terminal = PtyRequest {
             term: params.term.clone(),
             cols: params.cols,
@@ -193,8 +198,8 @@ impl Engine {
             Some(command) => channel.exec(command.as_bytes()).await?,
             None => channel.shell().await?,
         }
-        if channel.agent_refused() {
-            tracing::warn!("{}: the node does not allow agent forwarding", route.plan.node);
+        if let Some(offer) = offer {
+            offer.settle(&channel).await;
         }
         Ok((seat, channel))
     }

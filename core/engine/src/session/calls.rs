@@ -1,19 +1,20 @@
 //! Calls that change a session's state without a command of the caller's, and its state in words.
 
 use super::{Order, Session};
+use crate::agent::Offer;
 use crate::engine::{Caller, Engine};
 use crate::exec::terminal;
+use crate::failure::failure;
 use crate::lanes::Seat;
 use bssh_protocol::error::{CallError, Kind};
-use bssh_protocol::exec::{Exit, PtyRequest};
+use bssh_protocol::exec::{Exit, Failure, PtyRequest};
 use bssh_protocol::job::{JobEntry as Job, JobHandle};
-use bssh_protocol::session::{
-    JobRead, SessionCd, SessionExecParams, SessionPlace, SessionRef, SessionResize, SessionSaved,
-    SessionSetenv, SessionUnsetenv,
+use bssh_protocol::session::{JobRead, SessionExecParams, SessionRef};
+use bssh_protocol::session_state::{
+    SessionCd, SessionPlace, SessionResize, SessionSaved, SessionSetenv, SessionUnsetenv,
 };
 use bssh_protocol::stream::Base64Bytes;
 use bssh_ssh::Channel;
-use bssh_ssh::error::{Error, ErrorKind, Phase};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,30 +188,22 @@ impl Engine {
         })
     }
 
-    /// A channel for something of a session: with its agent, its environment and a terminal.
+    /// A channel for something of a session, with its agent and a terminal. The offer is settled
+    /// once the channel has been started.
     pub(super) async fn session_channel(
         &self,
         session: &Session,
         pty: Option<&PtyRequest>,
-    ) -> Result<(Seat, Channel), Error> {
-        let route = match &session.route {
-            Ok(route) => route,
-            Err(failure) => {
-                let kind = ErrorKind::Lost(failure.message.clone());
-                return Err(Error::new(Phase::Channel, kind));
-            }
-        };
+    ) -> Result<(Seat, Channel, Option<Offer>), Failure> {
+        let route = session.route.as_ref().map_err(Clone::clone)?;
         let ask = self.ask_for(&session.questions);
-        let (seat, channel) = self.lanes.open(self.pool(), route, &ask).await?;
-        let rules = &session.rules;
-        let wanted = route.wants_agent(rules.forward_agent);
-        if wanted && self.arm(seat.lease(), route, rules.agent.as_ref(), &session.questions) {
-            channel.agent_forward().await?;
-        }
+        let opened = self.lanes.open(self.pool(), route, &ask).await;
+        let (seat, mut channel) = opened.map_err(|e| failure(&e))?;
+        let offer = session.offer_agent(self, (seat.lease(), route), &mut channel).await?;
         if let Some(pty) = pty {
-            channel.request_pty(&terminal(pty)).await?;
+            channel.request_pty(&terminal(pty)).await.map_err(|e| failure(&e))?;
         }
-        Ok((seat, channel))
+        Ok((seat, channel, offer))
     }
 }
 

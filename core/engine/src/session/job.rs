@@ -39,6 +39,10 @@ impl Engine {
         let number = session.number();
         let cwd = session.memory().cwd.clone();
         let nonce = nonce();
+        let stable = session
+            .route
+            .as_ref()
+            .map_or_else(|_| String::new(), |route| session.stable_agent(self, route));
         let mut start = Start {
             dir: &attached.dir,
             shell: &attached.shell,
@@ -50,6 +54,7 @@ impl Engine {
             command,
             env: ("", ""),
             fate: 'b',
+            stable: &stable,
             terminal: false,
             mark: "",
             watchdog_s: 0,
@@ -61,8 +66,7 @@ impl Engine {
             start.command = "";
             line = start.line();
         }
-        let opened = self.session_channel(session, None).await;
-        let (_seat, mut channel) = opened.map_err(|e| failure(&e))?;
+        let (_seat, mut channel, _) = self.session_channel(session, None).await?;
         channel.exec(line.as_bytes()).await.map_err(|e| failure(&e))?;
         // Its starter ends at once.
         while channel.next().await.is_some() {}

@@ -194,8 +194,7 @@ async fn start(
     route: &Arc<Route>,
     (adopt, before, snapshot): (&str, &str, &str),
 ) -> Result<Started<impl Future<Output = ()> + use<>>, Failure> {
-    let opened = engine.session_channel(session, None).await;
-    let (seat, channel) = opened.map_err(|e| failure(&e))?;
+    let (seat, channel, offer) = engine.session_channel(session, None).await?;
     for (name, value) in &route.env {
         channel.env(name, value).await.map_err(|e| failure(&e))?;
     }
@@ -210,7 +209,7 @@ async fn start(
         cwd: session.rules.cwd.as_deref().unwrap_or_default(),
         exclude: &session.rules.exclude,
     };
-    let (helper, facts, serving) = Helper::start(channel, seat, &start, within).await?;
+    let (helper, facts, serving) = Helper::start((channel, offer), seat, &start, within).await?;
     Ok((helper, facts, serving, connection))
 }
 

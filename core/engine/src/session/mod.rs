@@ -18,6 +18,7 @@ mod keep;
 mod output;
 mod payload;
 mod remote;
+mod rules;
 mod run;
 mod shared;
 
@@ -25,17 +26,17 @@ use crate::engine::{Caller, Engine};
 use crate::plan::{Planner, Route};
 use crate::questions::Questions;
 use crate::sync::Barrier;
-use bssh_protocol::agent::AgentSettings;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::Failure;
 use bssh_protocol::link::Link;
 use bssh_protocol::session::{
-    ExecId, JobEntry, OnDisconnect, SessionEntry, SessionId, SessionNode, SessionOpenParams,
-    SessionReady, SessionRef, SessionSaved, SessionSignal, SessionsOpened, Snapshot,
+    ExecId, JobEntry, SessionEntry, SessionId, SessionNode, SessionOpenParams, SessionReady,
+    SessionRef, SessionSignal, SessionsOpened,
 };
 use bytes::Bytes;
 pub(crate) use payload::{bootstrap, quote};
 use remote::{Facts, Helper};
+use rules::Rules;
 pub use run::PreparedExec;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -75,20 +76,6 @@ pub(crate) struct Session {
     /// What is sent before each command.
     barrier: Option<Arc<Barrier>>,
     memory: Mutex<Memory>,
-}
-
-/// What the caller wished.
-struct Rules {
-    shell: Option<String>,
-    cwd: Option<String>,
-    snapshot: Snapshot,
-    exclude: Vec<String>,
-    stay_lost: bool,
-    on_disconnect: OnDisconnect,
-    forward_agent: bool,
-    agent: Option<AgentSettings>,
-    /// Environment to begin with.
-    env: BTreeMap<String, String>,
 }
 
 /// What the core knows about a session, whatever becomes of its connection.
@@ -323,40 +310,6 @@ impl Engine {
     /// `handle.unknown`.
     pub fn session_info(&self, params: &SessionRef) -> Result<SessionEntry, CallError> {
         Ok(self.session(params.session)?.1.entry())
-    }
-}
-
-impl Rules {
-    fn new(params: &SessionOpenParams) -> Rules {
-        let before = params.restore.as_ref().map(|saved| saved.shell.clone());
-        Rules {
-            shell: params.shell.clone().or(before.filter(|shell| !shell.is_empty())),
-            cwd: params.cwd.clone(),
-            snapshot: params.snapshot,
-            exclude: params.env_exclude.clone(),
-            stay_lost: params.stay_lost,
-            on_disconnect: params.on_disconnect,
-            forward_agent: params.forward_agent,
-            agent: params.agent.clone(),
-            env: params.env.clone(),
-        }
-    }
-}
-
-impl Memory {
-    /// Of a session that begins, or goes on where another one was.
-    fn new(restore: Option<&SessionSaved>) -> Memory {
-        Memory {
-            stage: Stage::Connecting(1),
-            cwd: restore.map(|saved| saved.cwd.clone()).unwrap_or_default(),
-            home: String::new(),
-            rev: restore.map_or(0, |saved| saved.rev.max(1)),
-            state: restore.map(|saved| saved.state.0.clone()),
-            running: BTreeMap::new(),
-            dir: None,
-            jobs: None,
-            last: None,
-        }
     }
 }
 

@@ -63,6 +63,8 @@ pub(super) struct Start<'a> {
     pub env: (&'a str, &'a str),
     /// `d`, `k` or `b`.
     pub fate: char,
+    /// Whose stable path to the agent it gets; empty: the connection's own socket.
+    pub stable: &'a str,
     /// It has a terminal: its streams are one.
     pub terminal: bool,
     /// What marks its processes, if they are to be found when they leave its group.
@@ -74,7 +76,7 @@ pub(super) struct Start<'a> {
 impl Start<'_> {
     pub(super) fn line(&self) -> String {
         bootstrap(&format!(
-            "J= S={} K={} D={} N={} M={} F={} W={} X={} E={} P={} G={} L={} Z={} T={} Q={}\n. \"$D/o\"",
+            "J= S={} K={} D={} N={} M={} F={} W={} X={} E={} P={} G={} T={} L={} Z={} U={} Q={}\n. \"$D/o\"",
             quote(self.shell),
             self.kind,
             quote(self.dir),
@@ -86,6 +88,7 @@ impl Start<'_> {
             quote(self.env.0),
             quote(self.env.1),
             self.fate,
+            self.stable,
             self.watchdog_s,
             self.nonce,
             if self.terminal { "t" } else { "" },

@@ -6,6 +6,7 @@
 //! runs and removes its directory.
 
 use super::payload::HelperStart;
+use crate::agent::Offer;
 use crate::failure::{failure, plain};
 use crate::lanes::Seat;
 use bssh_protocol::exec::{Failure, Phase};
@@ -57,12 +58,15 @@ enum Answer {
 impl Helper {
     /// Starts a helper. The future beside it serves it and has to be driven.
     pub(super) async fn start(
-        mut channel: Channel,
+        (mut channel, offer): (Channel, Option<Offer>),
         seat: Seat,
         start: &HelperStart<'_>,
         within: Duration,
     ) -> Result<(Helper, Facts, impl Future<Output = ()> + use<>), Failure> {
         channel.exec(start.line().as_bytes()).await.map_err(|e| failure(&e))?;
+        if let Some(offer) = offer {
+            offer.settle(&channel).await;
+        }
         let mut wire = Wire { channel, heard: BytesMut::new() };
         let greeting = tokio::time::timeout(within, greet(&mut wire, start.nonce)).await;
         let facts = match greeting {

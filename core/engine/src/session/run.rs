@@ -250,10 +250,15 @@ impl Job {
         let unsent = self.barrier(engine).await?;
         let number = session.number();
         let nonce = nonce();
-        let line = self.line(&attached, number, &nonce).await?;
-        let opened = engine.session_channel(&session, self.params.pty.as_ref()).await;
-        let (seat, mut channel) = opened.map_err(|e| failure(&e))?;
+        let route = session.route.as_ref().map_err(Clone::clone)?;
+        let stable = session.stable_agent(engine, route);
+        let line = self.line(&attached, (number, &stable), &nonce).await?;
+        let pty = self.params.pty.as_ref();
+        let (seat, mut channel, offer) = engine.session_channel(&session, pty).await?;
         channel.exec(line.as_bytes()).await.map_err(|e| failure(&e))?;
+        if let Some(offer) = offer {
+            offer.settle(&channel).await;
+        }
         self.outputs.0.begin(&nonce);
         if self.params.pty.is_none() {
             self.outputs.1.begin(&nonce);
@@ -350,7 +355,12 @@ impl Job {
         }
     }
 
-    async fn line(&self, attached: &Attached, number: u64, nonce: &str) -> Result<String, Failure> {
+    async fn line(
+        &self,
+        attached: &Attached,
+        (number, stable): (u64, &str),
+        nonce: &str,
+    ) -> Result<String, Failure> {
         let (mark, pty) = (self.params.kill_escaped.then_some(nonce), self.params.pty.as_ref());
         let mut env = self.params.env.clone();
         if let Some(pty) = pty {
@@ -374,6 +384,7 @@ impl Job {
             command: &self.params.command,
             env: (&before, &after),
             fate: if self.keeps() { 'k' } else { 'd' },
+            stable,
             terminal: pty.is_some(),
             mark: mark.unwrap_or_default(),
             watchdog_s: if limit == 0 { 0 } else { limit.div_ceil(1000) + WATCHDOG_AFTER },

@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub protect: Skip,
     pub backup: Duration,
     pub interval: Duration,
+    /// How long the node may be silent.
+    pub stall: Option<Duration>,
     pub warnings: Vec<String>,
     /// Where syncs keep what they remember.
     pub state: PathBuf,
@@ -88,6 +90,7 @@ impl Options {
             protect: Skip(sync.protect.into_iter().map(String::into_bytes).collect()),
             backup: sync.backup,
             interval: sync.min_interval,
+            stall: Some(sync.stall).filter(|limit| !limit.is_zero()),
             warnings: planner.warnings(),
             state: state(env),
         })

@@ -3,14 +3,14 @@
 //! The server's size is what is asked for; less is a fault, and more is never read. Blocks are
 //! asked for many at a time; all files of a node share one budget of bytes on the way.
 
-use super::crowd::Row;
+use super::blocks::{self, Blocks, Carrier, Piece};
 use super::disk::{LocalDir, settle};
 use super::fault::Fault;
 use super::node::Job;
 use super::origin::far_block;
 use super::send::{UNSURE, part_name};
 use bssh_protocol::task::Overwrite;
-use bssh_ssh::sftp::{Attrs, RemoteFile, flags};
+use bssh_ssh::sftp::{Attrs, RemoteFile, Sftp, flags};
 use bytes::Bytes;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use rustix::fs::{FileType, Stat};
@@ -33,6 +33,8 @@ pub(crate) struct Wanted {
 struct Plan {
     part: Part,
     offset: u64,
+    /// How long the file is: what is before that is written over, holes too.
+    length: u64,
     /// Mode and times at the end.
     mode: Option<u32>,
     times: Option<(u32, u32)>,
@@ -77,11 +79,7 @@ pub(crate) async fn fetch(job: &Job, wanted: &Wanted) -> Result<(), Fault> {
     let filled = match size {
         0 => unsaid(job, &remote, &local).await,
         _ if job.options.append => in_order(job, &remote, &local, (plan.offset, size)).await,
-        _ => {
-            let stripes = stripes(job, wanted, &remote, size - plan.offset.min(size)).await;
-            let files: Vec<&RemoteFile> = std::iter::once(&remote).chain(&stripes).collect();
-            fill(job, &files, &local, (plan.offset, size)).await
-        }
+        _ => fill(job, wanted, (&remote, &local), (&plan, size)).await,
     };
     let name = wanted.name.clone();
     let fsync = job.options.fsync;
@@ -90,6 +88,10 @@ pub(crate) async fn fetch(job: &Job, wanted: &Wanted) -> Result<(), Fault> {
     job.disk
         .run(move || {
             filled?;
+            if local.metadata()?.len() < size {
+                // It ends with a hole.
+                local.set_len(size)?;
+            }
             settle(&*local, mode, times)?;
             if fsync {
                 local.sync_all()?;
@@ -159,21 +161,22 @@ async fn prepare(
                 }
                 let file = Arc::new(dir.reopen(&name, first)?);
                 let part = Part { dir, name, keep: true };
-                return Ok(Some((file, Plan { part, offset, mode, times })));
+                return Ok(Some((file, Plan { part, offset, length: offset, mode, times })));
             }
             if !resume {
                 let file = Arc::new(dir.create(&temporary, first)?);
                 let part = Part { dir, name: temporary, keep: false };
-                return Ok(Some((file, Plan { part, offset: 0, mode, times })));
+                return Ok(Some((file, Plan { part, offset: 0, length: 0, mode, times })));
             }
             // It stays: the next transfer goes on with it.
             let name = part_name(&name, &format!("{node} {size} {change}"));
             let file = dir.reopen(&name, first)?;
             let part = Part { dir, name, keep: true };
             let there = file.metadata()?.len();
-            let offset = there.min(size).saturating_sub(UNSURE);
-            file.set_len(there.min(size))?;
-            Ok(Some((Arc::new(file), Plan { part, offset, mode, times })))
+            let length = there.min(size);
+            let offset = length.saturating_sub(UNSURE);
+            file.set_len(length)?;
+            Ok(Some((Arc::new(file), Plan { part, offset, length, mode, times })))
         })
         .await
         .inspect(|made| {
@@ -183,42 +186,61 @@ async fn prepare(
         })
 }
 
-/// The same file over other channels. One that is not the same any more is not used.
-async fn stripes(job: &Job, wanted: &Wanted, remote: &RemoteFile, left: u64) -> Vec<RemoteFile> {
-    let lanes = job.lanes(left).await;
-    if lanes.is_empty() {
-        return Vec::new();
-    }
-    let Ok(known) = remote.stat().await else { return Vec::new() };
-    let opening = lanes.iter().map(|lane| async {
-        let file = lane.open_file(&wanted.path, flags::READ, &Attrs::default()).await.ok()?;
-        let same = file.stat().await.is_ok_and(|now| {
-            (now.size, now.owner, now.mode) == (known.size, known.owner, known.mode)
-                && now.times.map(|(_, change)| change) == known.times.map(|(_, change)| change)
-        });
-        same.then_some(file)
-    });
-    futures_util::future::join_all(opening).await.into_iter().flatten().collect()
-}
-
+/// Fetches what is left of a file.
 async fn fill(
     job: &Job,
-    files: &[&RemoteFile],
-    local: &Arc<File>,
-    (offset, size): (u64, u64),
+    wanted: &Wanted,
+    (remote, local): (&RemoteFile, &Arc<File>),
+    (plan, size): (&Plan, u64),
 ) -> Result<(), Fault> {
-    let block = job.read_block();
-    let mut row = Row::new(job.depth);
-    let mut at = offset;
-    for file in files.iter().cycle() {
-        if at >= size {
-            break;
+    let left = plan.offset.min(size)..size;
+    let blocks = Blocks::new(vec![left], job.read_block(), job.ahead());
+    let fetching = Fetching { job, wanted, remote, local, dense: plan.length };
+    super::blocks::carry(job, remote, &blocks, &fetching).await
+}
+
+/// How the blocks of a file are fetched.
+struct Fetching<'a> {
+    job: &'a Job,
+    wanted: &'a Wanted,
+    remote: &'a RemoteFile,
+    local: &'a Arc<File>,
+    /// Holes are not left out before this.
+    dense: u64,
+}
+
+impl Carrier for Fetching<'_> {
+    /// One block, asked for again where the server sent less of it.
+    async fn carry(&self, file: &RemoteFile, Piece { mut at, length }: Piece) -> Result<(), Fault> {
+        let job = self.job;
+        let _permit = job.budget(length).await?;
+        let mut left = u32::try_from(length).unwrap_or(u32::MAX);
+        while left > 0 {
+            let pieces = match file.read(at, left).await {
+                Err(error) if error.is_eof() => {
+                    return Err(Fault::new("changed", "it is shorter than the node said"));
+                }
+                pieces => pieces?,
+            };
+            let got: usize = pieces.iter().map(Bytes::len).sum();
+            write(job, self.local, pieces, (at, self.dense)).await?;
+            job.count.add(&job.count.bytes, got as u64);
+            at += got as u64;
+            left = left.saturating_sub(u32::try_from(got).unwrap_or(u32::MAX));
         }
-        let length = u32::try_from(block.min(size - at)).unwrap_or(0);
-        row.add(read_block(job, file, local, (at, length))).await?;
-        at += u64::from(length);
+        Ok(())
     }
-    row.finish().await
+
+    /// A file that is not the same any more is not used.
+    async fn open(&self, lane: &Sftp) -> Option<RemoteFile> {
+        let none = Attrs::default();
+        let opening = lane.open_file(&self.wanted.path, flags::READ, &none);
+        let (known, file) = futures_util::future::join(self.remote.stat(), opening).await;
+        let (known, file) = (known.ok()?, file.ok()?);
+        let now = file.stat().await.ok()?;
+        let looks = |attrs: &Attrs| (attrs.size, attrs.owner, attrs.mode, attrs.times.map(|t| t.1));
+        (looks(&now) == looks(&known)).then_some(file)
+    }
 }
 
 /// As [`fill`], but nothing is written before what is in front of it: the file is right as far
@@ -243,43 +265,28 @@ async fn in_order(
         let Some(block) = running.next().await else { return Ok(()) };
         let (pieces, _permit) = block?;
         let got: usize = pieces.iter().map(Bytes::len).sum();
-        write(job, local, pieces, at).await?;
+        write(job, local, pieces, (at, u64::MAX)).await?;
         job.count.add(&job.count.bytes, got as u64);
         at += got as u64;
     }
 }
 
-/// One block, asked for again where the server sent less of it.
-async fn read_block(
+/// Writes what has arrived, and leaves holes where there are only zeros. Not before `dense`: there
+/// something else may be in the file.
+async fn write(
     job: &Job,
-    remote: &RemoteFile,
     local: &Arc<File>,
-    (mut at, mut length): (u64, u32),
+    pieces: Vec<Bytes>,
+    (at, dense): (u64, u64),
 ) -> Result<(), Fault> {
-    let _permit = job.budget(length as usize).await?;
-    while length > 0 {
-        let pieces = match remote.read(at, length).await {
-            Err(error) if error.is_eof() => {
-                return Err(Fault::new("changed", "it is shorter than the node said"));
-            }
-            pieces => pieces?,
-        };
-        let got: usize = pieces.iter().map(Bytes::len).sum();
-        write(job, local, pieces, at).await?;
-        job.count.add(&job.count.bytes, got as u64);
-        at += got as u64;
-        length = length.saturating_sub(u32::try_from(got).unwrap_or(u32::MAX));
-    }
-    Ok(())
-}
-
-async fn write(job: &Job, local: &Arc<File>, pieces: Vec<Bytes>, at: u64) -> Result<(), Fault> {
     let local = local.clone();
     job.disk
         .run(move || {
             let mut at = at;
             for piece in pieces {
-                local.write_all_at(&piece, at)?;
+                if at < dense || !blocks::is_hole(&piece) {
+                    local.write_all_at(&piece, at)?;
+                }
                 at += piece.len() as u64;
             }
             Ok(())
@@ -296,7 +303,7 @@ async fn unsaid(job: &Job, remote: &RemoteFile, local: &Arc<File>) -> Result<(),
             pieces => pieces?,
         };
         let got: usize = pieces.iter().map(Bytes::len).sum();
-        write(job, local, pieces, at).await?;
+        write(job, local, pieces, (at, u64::MAX)).await?;
         job.count.add(&job.count.bytes, got as u64);
         at += got as u64;
     }

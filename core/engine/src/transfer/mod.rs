@@ -8,6 +8,7 @@
 
 mod across;
 mod bare;
+mod blocks;
 mod count;
 mod crowd;
 mod disk;

@@ -28,14 +28,17 @@ use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 pub(crate) const LARGE: u64 = 16 << 20;
 /// A way this long is far.
 const FAR: Duration = Duration::from_millis(10);
-/// Channels beside the first one, where the way is far.
-const LANES: usize = 7;
+/// Channels beside the first one, where the way is far; most servers allow ten in all.
+const LANES: usize = 8;
 /// Bytes a second to reckon with when deciding how much is on the way.
 const FAST: u64 = 400 << 20;
 const LEAST_ON_THE_WAY: u64 = 2 << 20;
-pub(crate) const MOST_ON_THE_WAY: u64 = 16 << 20;
+const MOST_ON_THE_WAY: u64 = 24 << 20;
 /// The same for all nodes together.
 const ALL_ON_THE_WAY: u64 = 48 << 20;
+/// A block of a file that a later transfer may go on with is not further ahead of the first one
+/// that has not arrived.
+pub(crate) const MOST_AHEAD: u64 = 16 << 20;
 /// How long a node may take to remove what we left there.
 const TIDY: Duration = Duration::from_secs(3);
 /// How long the file server may take to start.
@@ -46,8 +49,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Everything a node's transfer works with.
 pub(crate) struct Job {
     pub sftp: Sftp,
-    /// More channels for large files, opened for the first one.
-    lanes: OnceCell<Vec<Sftp>>,
+    /// More channels for large files, opened for the first one. None: refused.
+    lanes: [OnceCell<Option<Sftp>>; LANES],
     lease: Arc<Lease>,
     /// The file server of the node the sources lie on, if they are not here.
     pub source: Option<Sftp>,
@@ -111,17 +114,28 @@ impl Job {
         handles.saturating_sub(8).clamp(1, 96)
     }
 
-    /// Channels beside the first one for a file of this size: where the way is long, one channel's
-    /// window is the limit. A server that allows fewer sessions is slower, and that is all.
-    pub(crate) async fn lanes(&self, size: u64) -> &[Sftp] {
-        if size < LARGE || self.sftp.round_trip() < FAR {
-            return &[];
-        }
+    /// How many channels beside the first one carry so many bytes: where the way is long, one
+    /// channel's window is the limit.
+    pub(crate) fn lanes_for(&self, bytes: u64) -> usize {
+        if bytes < LARGE || self.sftp.round_trip() < FAR { 0 } else { LANES }
+    }
+
+    /// One of the channels beside the first one. A server that allows fewer sessions is slower,
+    /// and that is all.
+    pub(crate) async fn lane(&self, lane: usize) -> Option<&Sftp> {
         let opening = || async {
-            let opening = (0..LANES).map(|_| open(&self.lease));
-            futures_util::future::join_all(opening).await.into_iter().flatten().collect()
+            let opening = async {
+                let channel = self.lease.connection.open_session().await?;
+                self.sftp.another(channel).await
+            };
+            tokio::time::timeout(START, opening).await.ok()?.ok()?.ok()
         };
-        self.lanes.get_or_init(opening).await
+        self.lanes.get(lane)?.get_or_init(opening).await.as_ref()
+    }
+
+    /// Bytes that a block may be ahead of the first one that has not arrived.
+    pub(crate) fn ahead(&self) -> u64 {
+        if self.options.resume { MOST_AHEAD } else { u64::MAX }
     }
 
     /// Bytes of one read.
@@ -315,7 +329,7 @@ fn job(
     Job {
         depth: run.options.requests.unwrap_or(depth),
         sftp,
-        lanes: OnceCell::new(),
+        lanes: Default::default(),
         lease: lease.clone(),
         source,
         throttle: run.options.limit.map(throttle),

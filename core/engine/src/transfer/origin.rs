@@ -1,5 +1,6 @@
 //! What a file is read from on its way to a node: a local file, or one on another node.
 
+use super::blocks;
 use super::fault::Fault;
 use super::node::Job;
 use super::tree::Item;
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use ring::digest::{Context, Digest, SHA256};
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -62,6 +64,22 @@ impl Origin {
                 pieces.iter().for_each(|piece| block.extend(piece));
                 Ok(block)
             }
+        }
+    }
+
+    /// The parts that hold data, as far as that can be told.
+    pub(crate) async fn parts(
+        &self,
+        job: &Job,
+        (offset, size): (u64, u64),
+        dense: u64,
+    ) -> Result<Vec<Range<u64>>, Fault> {
+        match self {
+            Origin::Disk(file) => {
+                let file = file.clone();
+                job.disk.run(move || Ok(blocks::parts(&file, (offset, size), dense))).await
+            }
+            Origin::Node(_) => Ok(vec![offset..size]),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Whatever ends a transfer, the old file is whole or the new one is. Blocks are read and sent
 //! many at a time; all files of a node share one budget of bytes on the way.
 
+use super::blocks::{self, Blocks, Carrier, Piece};
 use super::crowd::Row;
 use super::fault::Fault;
 use super::node::Job;
@@ -10,12 +11,23 @@ use super::origin::{self, Origin};
 use super::remote;
 use super::tree::{Item, join};
 use bssh_protocol::task::Overwrite;
-use bssh_ssh::sftp::{Attrs, FileKind, RemoteFile, SftpError, Status, flags};
+use bssh_ssh::sftp::{Attrs, FileKind, RemoteFile, Sftp, SftpError, Status, flags};
 use ring::digest;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Blocks on the way may not have arrived in order: what an earlier transfer left counts only up
 /// to here before its end, which is more than may have been on the way.
-pub(crate) const UNSURE: u64 = super::node::MOST_ON_THE_WAY + (1 << 20);
+pub(crate) const UNSURE: u64 = super::node::MOST_AHEAD + (1 << 20);
+
+/// A file to write to on the node.
+struct Opened {
+    file: RemoteFile,
+    name: Vec<u8>,
+    /// How much of it is right already.
+    offset: u64,
+    /// How long it is: what is before that is written over, holes too.
+    length: u64,
+}
 
 /// Sends a file to `target`. `fresh`: nothing is there.
 pub(crate) async fn send(job: &Job, item: &Item, target: &[u8], fresh: bool) -> Result<(), Fault> {
@@ -48,16 +60,17 @@ pub(crate) async fn send(job: &Job, item: &Item, target: &[u8], fresh: bool) -> 
     if let (true, Some(old)) = (job.options.append, &old) {
         return append(job, item, &target, old).await;
     }
-    let (file, part, offset) = open(job, item, &target).await?;
-    let small = item.size <= job.write_block() && offset == 0;
+    let opened = open(job, item, &target).await?;
+    let small = item.size <= job.write_block() && opened.offset == 0;
     let done = match small {
-        true => fill_small(job, item, &file, old.as_ref()).await,
-        false => match fill(job, item, &file, (&part, offset)).await {
-            Ok(()) => finish(job, item, &file, old.as_ref()).await,
+        true => fill_small(job, item, &opened.file, old.as_ref()).await,
+        false => match fill(job, item, &opened).await {
+            Ok(()) => finish(job, item, &opened.file, old.as_ref()).await,
             Err(fault) => Err(fault),
         },
     };
-    drop(file);
+    let part = opened.name.clone();
+    drop(opened);
     let placed = match done {
         Ok(()) => place(job, &part, &target, old.is_some()).await,
         Err(fault) => Err(fault),
@@ -91,8 +104,8 @@ async fn there(job: &Job, target: &[u8]) -> Result<(Vec<u8>, Option<Attrs>), Fau
     }
 }
 
-/// The file to write to, its name, and how much of it is there already.
-async fn open(job: &Job, item: &Item, target: &[u8]) -> Result<(RemoteFile, Vec<u8>, u64), Fault> {
+/// The file to write to, which may be there in part.
+async fn open(job: &Job, item: &Item, target: &[u8]) -> Result<Opened, Fault> {
     let (dir, name) = split(target);
     let attrs = Attrs::permissions(if job.options.preserve { 0o600 } else { item.mode });
     let failed = |error: SftpError| Fault::from(error).while_doing("cannot make a file there");
@@ -101,7 +114,7 @@ async fn open(job: &Job, item: &Item, target: &[u8]) -> Result<(RemoteFile, Vec<
         let how = flags::WRITE | flags::CREATE | flags::EXCLUSIVE;
         job.count.temporary(&part);
         let file = job.sftp.open_file(&part, how, &attrs).await.map_err(failed)?;
-        return Ok((file, part, 0));
+        return Ok(Opened { file, name: part, offset: 0, length: 0 });
     }
     let state = format!("{} {}", item.size, item.changed_ns);
     let part = join(dir, &part_name(name, &state));
@@ -113,7 +126,7 @@ async fn open(job: &Job, item: &Item, target: &[u8]) -> Result<(RemoteFile, Vec<
         file.set_stat(&Attrs { size: Some(item.size), ..Attrs::default() }).await?;
     }
     job.count.add(&job.count.resumed, offset);
-    Ok((file, part, offset))
+    Ok(Opened { file, name: part, offset, length: size.min(item.size) })
 }
 
 /// The name of what an interrupted transfer leaves: the same for the same state of the same file.
@@ -157,51 +170,53 @@ async fn append(job: &Job, item: &Item, target: &[u8], old: &Attrs) -> Result<()
     Ok(())
 }
 
-async fn fill(
-    job: &Job,
-    item: &Item,
-    file: &RemoteFile,
-    (part, offset): (&[u8], u64),
-) -> Result<(), Fault> {
-    if item.size == offset {
+/// Sends what is left of a file.
+async fn fill(job: &Job, item: &Item, opened: &Opened) -> Result<(), Fault> {
+    if item.size == opened.offset {
         return Ok(());
     }
     let origin = origin::open(job, item).await?;
-    let (none, mut stripes) = (Attrs::default(), Vec::new());
-    for lane in job.lanes(item.size - offset).await {
-        stripes.push(lane.open_file(part, flags::WRITE, &none));
-    }
-    let stripes = futures_util::future::try_join_all(stripes).await?;
-    let files: Vec<&RemoteFile> = std::iter::once(file).chain(&stripes).collect();
-    let block = job.write_block();
-    let mut row = Row::new(job.depth);
-    let mut at = offset;
-    for file in files.iter().cycle() {
-        if at >= item.size {
-            break;
-        }
-        let length = usize::try_from(block.min(item.size - at)).unwrap_or(0);
-        row.add(send_block(job, &origin, file, (at, length))).await?;
-        at += length as u64;
-    }
-    row.finish().await?;
-    for stripe in stripes {
-        stripe.close().await?;
+    let parts = origin.parts(job, (opened.offset, item.size), opened.length).await?;
+    let blocks = Blocks::new(parts, job.write_block(), job.ahead());
+    let sending = Sending { job, origin, opened, end: AtomicU64::new(opened.length) };
+    super::blocks::carry(job, &opened.file, &blocks, &sending).await?;
+    let n_sent = sending.end.load(Relaxed);
+    if n_sent < item.size {
+        // It ends with a hole.
+        opened.file.set_stat(&Attrs { size: Some(item.size), ..Attrs::default() }).await?;
     }
     Ok(())
 }
 
-async fn send_block(
-    job: &Job,
-    origin: &Origin,
-    file: &RemoteFile,
-    (at, length): (u64, usize),
-) -> Result<(), Fault> {
-    let _permit = job.budget(length).await?;
-    let data = origin.block(job, at, length).await?;
-    file.write(at, data).await?;
-    job.count.add(&job.count.bytes, length as u64);
-    Ok(())
+/// How the blocks of a file are sent.
+struct Sending<'a> {
+    job: &'a Job,
+    origin: Origin,
+    opened: &'a Opened,
+    /// The end of what has been written.
+    end: AtomicU64,
+}
+
+impl Carrier for Sending<'_> {
+    async fn carry(&self, file: &RemoteFile, Piece { at, length }: Piece) -> Result<(), Fault> {
+        let job = self.job;
+        let _permit = job.budget(length).await?;
+        let data = self.origin.block(job, at, length).await?;
+        // A node that files are read on does not say where holes are.
+        let is_hole = at >= self.opened.length
+            && matches!(self.origin, Origin::Node(_))
+            && blocks::is_hole(data.data());
+        if !is_hole {
+            file.write(at, data).await?;
+            self.end.fetch_max(at + length as u64, Relaxed);
+        }
+        job.count.add(&job.count.bytes, length as u64);
+        Ok(())
+    }
+
+    async fn open(&self, lane: &Sftp) -> Option<RemoteFile> {
+        lane.open_file(&self.opened.name, flags::WRITE, &Attrs::default()).await.ok()
+    }
 }
 
 /// A file of one block: everything leaves at once, as the server takes a file's requests in order.

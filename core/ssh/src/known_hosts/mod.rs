@@ -144,7 +144,7 @@ impl KnownFile {
     }
 
     /// Goes on with what was appended to the file.
-    fn extend(&mut self, bytes: &[u8]) {
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
         for raw in bytes.split_inclusive(|b| *b == b'\n') {
             if let Some(line) = Line::parse(self.newlines + 1, raw) {
                 self.insert(line);

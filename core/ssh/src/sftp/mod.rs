@@ -5,6 +5,8 @@
 //! A server that breaks the protocol ends the conversation with [`SftpError::Broken`]. Extensions
 //! of OpenSSH are used where the server offers them. Reading order: `packet`, `session`, `ops`.
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod ops;
 mod packet;
 mod session;
@@ -44,6 +46,8 @@ pub struct Limits {
     pub handles: u32,
 }
 
+/// The version we speak.
+const VERSION: u32 = 3;
 /// What every server takes (the draft asks for 32 KiB; few allow fewer than 100 open files).
 const SAFE: Limits = Limits { read: 32 * 1024, write: 32 * 1024, handles: 64 };
 /// More than this in one request gains nothing.
@@ -107,14 +111,29 @@ impl Sftp {
     /// # Errors
     /// Refused (the outer error: there is no file server), or what answers is no SFTP server.
     pub async fn open(mut channel: Channel) -> Result<Result<Sftp, SftpError>, Error> {
-        channel.subsystem("sftp").await?;
+        channel.subsystem_with("sftp", Request::init(VERSION)).await?;
         let writer = channel.writer();
         Ok(Sftp::over(channel, writer).await)
     }
 
+    /// Another conversation with the same server, of which nothing is asked that is known.
+    ///
+    /// # Errors
+    /// As [`Sftp::open`].
+    pub async fn another(&self, mut channel: Channel) -> Result<Result<Sftp, SftpError>, Error> {
+        channel.subsystem_with("sftp", Request::init(VERSION)).await?;
+        let writer = channel.writer();
+        let started = Session::start(channel, writer).await;
+        Ok(started.and_then(|(session, hello)| {
+            extensions(hello)?;
+            Ok(Sftp { session: Arc::new(session), facts: self.facts.clone() })
+        }))
+    }
+
+    /// Our first packet is on its way.
     async fn over(incoming: impl Incoming, outgoing: impl Outgoing) -> Result<Sftp, SftpError> {
         let begun = Instant::now();
-        let (session, hello) = Session::start(incoming, outgoing, 3).await?;
+        let (session, hello) = Session::start(incoming, outgoing).await?;
         let mut round_trip = begun.elapsed();
         let extensions = extensions(hello)?;
         let facts = Facts { extensions, limits: SAFE, round_trip };
@@ -137,6 +156,21 @@ impl Sftp {
     /// Nothing more can be asked.
     pub fn has_ended(&self) -> bool {
         self.session.has_ended()
+    }
+
+    /// Resolves when something is being waited for and the server has been silent for that long,
+    /// give or take a quarter.
+    pub async fn silent(&self, limit: Duration) {
+        let (mut seen, mut since) = (None, Instant::now());
+        loop {
+            let now = self.session.pulse();
+            if now.is_none() || now != seen {
+                (seen, since) = (now, Instant::now());
+            } else if since.elapsed() >= limit {
+                return;
+            }
+            tokio::time::sleep(limit / 4).await;
+        }
     }
 
     /// What one request may carry.

@@ -350,6 +350,11 @@ impl Assembler {
 pub(super) struct Fields(Bytes);
 
 impl Fields {
+    #[cfg(fuzzing)]
+    pub(super) fn of(bytes: Bytes) -> Fields {
+        Fields(bytes)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -51,6 +51,7 @@ async fn serve(
             }
         }
     });
+    to_server.send(Request::init(3)).await.unwrap();
     (Sftp::over(Pipe(from_server), Pipe(to_server)).await, server)
 }
 

@@ -6,8 +6,8 @@ use crate::args::Args;
 use crate::verbs::AgentVerb;
 use crate::{exit, print, request};
 use bssh_client::Core;
-use bssh_protocol::agent::{AgentCheckParams, AgentStatusParams};
-use bssh_protocol::methods::{AgentCheck, AgentStatus};
+use bssh_protocol::agent::{AgentChannel, AgentCheckParams, AgentStatus, AgentStatusParams};
+use bssh_protocol::methods::{AgentCheck, AgentStatus as Status};
 
 /// Shows the agent's keys, or every step of a forwarded request.
 pub(crate) async fn agent(core: &Core, args: &Args, verb: &AgentVerb) -> u8 {
@@ -18,10 +18,8 @@ pub(crate) async fn agent(core: &Core, args: &Args, verb: &AgentVerb) -> u8 {
 }
 
 async fn status(core: &Core, args: &Args) -> u8 {
-    let status = match core
-        .call::<AgentStatus>(&AgentStatusParams { agent: args.connect.agent.settings() })
-        .await
-    {
+    let (agent, settings) = (args.connect.agent.settings(), request::settings(args));
+    let status = match core.call::<Status>(&AgentStatusParams { agent, settings }).await {
         Ok(status) => status,
         Err(error) => return failed(&error),
     };
@@ -38,6 +36,17 @@ async fn status(core: &Core, args: &Args) -> u8 {
         vec![k.fingerprint.clone(), k.kind.clone(), k.comment.clone()]
     };
     text.push_str(&table(&status.keys.iter().map(row).collect::<Vec<_>>()));
+    if status.opened + status.rejected > 0 || !status.channels.is_empty() {
+        let AgentStatus { opened, live, queued, rejected, sign_ok, sign_denied, .. } = &status;
+        text.push_str(&format!(
+            "nodes: {live} open of {opened}, {queued} waiting, {rejected} rejected, \
+             {sign_ok} signatures, {sign_denied} refused\n"
+        ));
+        let row = |c: &AgentChannel| {
+            vec![c.node.clone(), c.state.clone(), format!("{} s", c.age_ms / 1000)]
+        };
+        text.push_str(&table(&status.channels.iter().map(row).collect::<Vec<_>>()));
+    }
     print(&text).max(reached)
 }
 

@@ -6,8 +6,15 @@ use crate::args::Args;
 use crate::verbs::GateVerb;
 use crate::{exit, print, request, say};
 use bssh_client::Core;
-use bssh_protocol::gate::{GateEvent, GateListener, GateParams, GatePlan};
-use bssh_protocol::methods::{GateCheck, GatePrepare, GateStart, GateStateEvent};
+use bssh_protocol::error::CallError;
+use bssh_protocol::forward::ConnectionEntry;
+use bssh_protocol::gate::{
+    GateEvent, GateKick, GateListParams, GateListener, GateParams, GatePlan, GateRef, GateStop,
+};
+use bssh_protocol::methods::{
+    GateCheck, GateConnections, GateKick as GateKickConn, GatePrepare, GateStart, GateStateEvent,
+    GateStatus, GateStop as GateStopIt,
+};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -28,6 +35,9 @@ pub(crate) async fn gate(core: &Core, args: &Args, verb: &GateVerb) -> u8 {
         },
         GateVerb::Start { name, .. } => match core.call::<GateStart>(&params(name)).await {
             Ok(started) => {
+                if args.connect.shared.detach {
+                    return super::job::keep(core, vec![started.gate]).await;
+                }
                 match json {
                     true => print_json(&started),
                     false => print(&listeners(&started.listeners)),
@@ -68,8 +78,62 @@ pub(crate) async fn gate(core: &Core, args: &Args, verb: &GateVerb) -> u8 {
         GateVerb::Stop { .. }
         | GateVerb::Status
         | GateVerb::Connections { .. }
-        | GateVerb::Kick { .. } => needs_shared_core("gates"),
+        | GateVerb::Kick { .. }
+            if !core.is_shared() =>
+        {
+            needs_shared_core("gates")
+        }
+        verb => running(core, verb, json).await.unwrap_or_else(|error| failed(&error)),
     }
+}
+
+/// What others have started, or has outlived who started it.
+async fn running(core: &Core, verb: &GateVerb, json: bool) -> Result<u8, CallError> {
+    Ok(match verb {
+        GateVerb::Stop { name } => {
+            let stop = GateStop { name: name.clone(), drain_ms: None };
+            let stopped = core.call::<GateStopIt>(&stop).await?;
+            match (json, stopped.stopped) {
+                (true, _) => print_json(&stopped),
+                (false, true) => exit::OK,
+                (false, false) => {
+                    say(&format!("bssh: no gate \"{name}\" is running"));
+                    exit::GENERAL
+                }
+            }
+        }
+        GateVerb::Connections { name } => {
+            let list = core.call::<GateConnections>(&GateRef { name: name.clone() }).await?;
+            let row = |c: &ConnectionEntry| {
+                let bytes = format!("{} up, {} down", c.bytes_in, c.bytes_out);
+                vec![c.conn.to_string(), c.peer.clone(), c.target.clone(), bytes]
+            };
+            match json {
+                true => print_json(&list),
+                false => print(&table(&list.connections.iter().map(row).collect::<Vec<_>>())),
+            }
+        }
+        GateVerb::Kick { name, conn } => {
+            core.call::<GateKickConn>(&GateKick { name: name.clone(), conn: *conn }).await?;
+            exit::OK
+        }
+        _ => {
+            let list = core.call::<GateStatus>(&GateListParams { all: true }).await?;
+            if json {
+                return Ok(print_json(&list));
+            }
+            let text = list.gates.iter().map(|gate| {
+                let counts = (gate.connections, gate.opened, gate.failed, gate.denied);
+                let (open, opened, failed, denied) = counts;
+                format!(
+                    "{}: {open} open of {opened}, {failed} failed, {denied} denied\n{}",
+                    gate.name,
+                    listeners(&gate.listeners)
+                )
+            });
+            print(&text.collect::<String>())
+        }
+    })
 }
 
 fn shown(plan: &GatePlan, json: bool) -> u8 {

@@ -13,9 +13,9 @@ use bssh_protocol::methods::{
     SessionUnsetEnvironment,
 };
 use bssh_protocol::session::{
-    JobKill, JobRead, SessionCd, SessionEntry, SessionList, SessionRef, SessionSetenv,
-    SessionState, SessionUnsetenv,
+    JobKill, JobRead, SessionEntry, SessionList, SessionRef, SessionState,
 };
+use bssh_protocol::session_state::{SessionCd, SessionSetenv, SessionUnsetenv};
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -39,47 +39,64 @@ async fn asked(
     verb: &SessionVerb,
     (all, json): (Vec<SessionEntry>, bool),
 ) -> Result<u8, CallError> {
-    let of = |name: &String, node: &Option<String>| {
-        let is = |s: &&SessionEntry| {
-            s.name.as_ref() == Some(name) && node.as_ref().is_none_or(|node| *node == s.node)
-        };
-        let found: Vec<SessionEntry> = all.iter().filter(is).cloned().collect();
-        if found.is_empty() {
-            say(&format!("bssh: no session {name}; bssh session ls shows those there are"));
-        }
-        found
+    let (name, node) = match verb {
+        SessionVerb::Ls if json => return Ok(print_json(&SessionList { sessions: all })),
+        SessionVerb::Ls => return Ok(print(&table(&all.iter().map(row).collect::<Vec<_>>()))),
+        SessionVerb::Info { name, node }
+        | SessionVerb::Reset { name, node }
+        | SessionVerb::Close { name, node }
+        | SessionVerb::Cd { name, node, .. }
+        | SessionVerb::Setenv { name, node, .. }
+        | SessionVerb::Unsetenv { name, node, .. }
+        | SessionVerb::Snapshot { name, node }
+        | SessionVerb::Wait { name, node, .. }
+        | SessionVerb::Jobs { name, node }
+        | SessionVerb::Output { name, node, .. }
+        | SessionVerb::Kill { name, node, .. } => (name, node),
     };
-    Ok(match verb {
-        SessionVerb::Ls if json => print_json(&SessionList { sessions: all }),
-        SessionVerb::Ls => print(&table(&all.iter().map(row).collect::<Vec<_>>())),
-        SessionVerb::Info { name, node } => match of(name, node) {
-            found if found.is_empty() => exit::GENERAL,
-            found if json => print_json(&SessionList { sessions: found }),
-            found => print(&found.iter().map(info).collect::<Vec<_>>().join("\n")),
-        },
-        SessionVerb::Reset { name, node } => {
-            let found = of(name, node);
-            for session in found.iter().map(|s| s.session) {
-                core.call::<SessionReset>(&SessionRef { session }).await?;
-            }
-            done(&found)
+    let is = |s: &&SessionEntry| {
+        s.name.as_ref() == Some(name) && node.as_ref().is_none_or(|node| *node == s.node)
+    };
+    let found: Vec<SessionEntry> = all.iter().filter(is).cloned().collect();
+    if found.is_empty() {
+        say(&format!("bssh: no session {name}; bssh session ls shows those there are"));
+        return Ok(exit::GENERAL);
+    }
+    match verb {
+        SessionVerb::Info { .. } if json => {
+            return Ok(print_json(&SessionList { sessions: found }));
         }
-        SessionVerb::Close { name, node } => {
-            let found = of(name, node);
-            for session in found.iter().map(|s| s.session) {
-                core.call::<SessionClose>(&SessionRef { session }).await?;
-            }
-            done(&found)
+        SessionVerb::Info { .. } => {
+            return Ok(print(&found.iter().map(info).collect::<Vec<_>>().join("\n")));
         }
-        SessionVerb::Cd { name, dir, node } => {
-            let found = of(name, node);
-            for session in found.iter().map(|s| s.session) {
-                let params = SessionCd { session, cwd: dir.clone() };
-                core.call::<SessionChangeDirectory>(&params).await?;
-            }
-            done(&found)
+        SessionVerb::Jobs { .. } => return jobs(core, &found, json).await,
+        _ => {}
+    }
+    let mut worst = exit::OK;
+    for entry in &found {
+        worst = worst.max(with(core, verb, (entry.session, json)).await?);
+    }
+    Ok(worst)
+}
+
+/// What is done with each session by itself.
+async fn with(
+    core: &Core,
+    verb: &SessionVerb,
+    (session, json): (u64, bool),
+) -> Result<u8, CallError> {
+    match verb {
+        SessionVerb::Ls | SessionVerb::Info { .. } | SessionVerb::Jobs { .. } => {}
+        SessionVerb::Reset { .. } => {
+            core.call::<SessionReset>(&SessionRef { session }).await?;
         }
-        SessionVerb::Setenv { name, vars, node } => {
+        SessionVerb::Close { .. } => {
+            core.call::<SessionClose>(&SessionRef { session }).await?;
+        }
+        SessionVerb::Cd { dir, .. } => {
+            core.call::<SessionChangeDirectory>(&SessionCd { session, cwd: dir.clone() }).await?;
+        }
+        SessionVerb::Setenv { vars, .. } => {
             let pair = |text: &String| {
                 text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
             };
@@ -87,90 +104,49 @@ async fn asked(
                 say("bssh: want VARIABLE=VALUE");
                 return Ok(exit::USAGE);
             };
-            let found = of(name, node);
-            for session in found.iter().map(|s| s.session) {
-                let params = SessionSetenv { session, env: env.clone() };
-                core.call::<SessionSetEnvironment>(&params).await?;
-            }
-            done(&found)
+            core.call::<SessionSetEnvironment>(&SessionSetenv { session, env }).await?;
         }
-        SessionVerb::Unsetenv { name, vars, node } => {
-            let found = of(name, node);
-            for session in found.iter().map(|s| s.session) {
-                let params = SessionUnsetenv { session, names: vars.clone() };
-                core.call::<SessionUnsetEnvironment>(&params).await?;
-            }
-            done(&found)
+        SessionVerb::Unsetenv { vars, .. } => {
+            let params = SessionUnsetenv { session, names: vars.clone() };
+            core.call::<SessionUnsetEnvironment>(&params).await?;
         }
-        SessionVerb::Snapshot { name, node } => {
-            let found = of(name, node);
-            for session in found.iter().map(|s| s.session) {
-                let saved = core.call::<SessionSnapshotOf>(&SessionRef { session }).await?;
-                let status = match json {
-                    true => print_json(&saved),
-                    false => write(&saved.state.0),
-                };
-                if status != exit::OK {
-                    return Ok(status);
-                }
-            }
-            done(&found)
+        SessionVerb::Snapshot { .. } => {
+            let saved = core.call::<SessionSnapshotOf>(&SessionRef { session }).await?;
+            return Ok(if json { print_json(&saved) } else { write(&saved.state.0) });
         }
-        SessionVerb::Wait { name, job, node } => {
-            let found = of(name, node);
-            let mut worst = done(&found);
-            for entry in &found {
-                let params = JobHandle { job: *job, session: Some(entry.session) };
-                let ended = core.call::<JobWaitFor>(&params).await?;
-                let status = ended.status.map(|s| u8::try_from(s & 0xff).unwrap_or(u8::MAX));
-                worst = worst.max(status.unwrap_or(exit::GENERAL));
-                if json {
-                    print_json(&ended);
-                }
+        SessionVerb::Wait { job, .. } => {
+            let params = JobHandle { job: *job, session: Some(session) };
+            let ended = core.call::<JobWaitFor>(&params).await?;
+            if json {
+                print_json(&ended);
             }
-            worst
+            let status = ended.status.map(|s| u8::try_from(s & 0xff).unwrap_or(u8::MAX));
+            return Ok(status.unwrap_or(exit::GENERAL));
         }
-        SessionVerb::Jobs { name, node } => {
-            let found = of(name, node);
-            let mut rows = Vec::new();
-            for entry in &found {
-                let session = entry.session;
-                for job in core.call::<SessionJobsOf>(&SessionRef { session }).await?.jobs {
-                    rows.push(vec![
-                        entry.node.clone(),
-                        job.job.to_string(),
-                        harmless(&job.command),
-                    ]);
-                }
-            }
-            match json {
-                true => print_json(&serde_json::json!({"jobs": rows})),
-                false => print(&table(&rows)).max(done(&found)),
-            }
+        SessionVerb::Output { job, stderr, offset, .. } => {
+            let params = JobRead { session, job: *job, stderr: *stderr, offset: *offset };
+            return output(core, params).await;
         }
-        SessionVerb::Output { name, job, node, stderr, offset } => {
-            let found = of(name, node);
-            let mut worst = done(&found);
-            for entry in &found {
-                let params =
-                    JobRead { session: entry.session, job: *job, stderr: *stderr, offset: *offset };
-                worst = worst.max(output(core, params).await?);
-            }
-            worst
+        SessionVerb::Kill { job, signal, .. } => {
+            let params = JobKill { session, job: *job, signal: signal.clone() };
+            core.call::<JobKillGroup>(&params).await?;
         }
-        SessionVerb::Kill { name, job, node, signal } => {
-            let found = of(name, node);
-            for entry in &found {
-                let (session, signal) = (entry.session, signal.clone());
-                core.call::<JobKillGroup>(&JobKill { session, job: *job, signal }).await?;
-            }
-            done(&found)
-        }
-    })
+    }
+    Ok(exit::OK)
 }
 
-fn done(found: &[SessionEntry]) -> u8 {
-    if found.is_empty() { exit::GENERAL } else { exit::OK }
+async fn jobs(core: &Core, found: &[SessionEntry], json: bool) -> Result<u8, CallError> {
+    let mut rows = Vec::new();
+    for entry in found {
+        let session = entry.session;
+        for job in core.call::<SessionJobsOf>(&SessionRef { session }).await?.jobs {
+            rows.push(vec![entry.node.clone(), job.job.to_string(), harmless(&job.command)]);
+        }
+    }
+    Ok(match json {
+        true => print_json(&serde_json::json!({"jobs": rows})),
+        false => print(&table(&rows)),
+    })
 }
 
 /// Bytes as they are.

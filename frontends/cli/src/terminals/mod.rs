@@ -70,7 +70,6 @@ pub(crate) fn is_wanted(args: &Args) -> Result<bool, String> {
         (run.retry.is_some(), "--retry"),
         (run.sudo, "--sudo"),
         (run.no_stdin, "-n"),
-        (args.connect.agent.settings().is_some(), "--agent-*"),
     ];
     match given.iter().find(|(given, _)| *given) {
         Some((_, flag)) => Err(format!("{flag} and -t: a terminal is for a person")),
@@ -107,6 +106,7 @@ pub(crate) async fn terminals(
         targets: Targets { settings, ..Targets::default() },
         command,
         forward_agent: args.connect.agent.forwards(),
+        agent: args.connect.agent.settings(),
         ..pty_params(term)
     };
     let fanout = args.run.fanout.map_or(FANOUT, |n| n as usize);

@@ -1,5 +1,5 @@
 //! The frame reader under fuzzing. Whatever comes, cut wherever: no panic, the same frames as at
-//! once, and a valid frame is heard again after the noise. `tests/frames.rs` checks the same with
+//! once, and a valid frame is heard again after the noise. `protocol/tests/frames.rs` checks the same with
 //! seeded input on every run.
 
 #![no_main]

@@ -1,0 +1,320 @@
+//! Long use: thousands of connections, hundreds at once, days of an agent in minutes. What is
+//! counted is what stays behind. Each test has a short form, which is always run, and the whole
+//! one: `BSSH_SOAK=1 cargo test -p bssh-tests --test e2e soak -- --nocapture --test-threads 1`.
+
+#![allow(clippy::print_stderr, reason = "figures for people, shown with --nocapture")]
+
+use bssh_fixtures::processes;
+use bssh_tests::net::{FLOOD, connect, echo, echoes, flood, noise, serve, socks5};
+use bssh_tests::{Agent, Delay, Lab, Peer, descriptors, until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_secs(60);
+
+#[allow(clippy::disallowed_methods, reason = "tests are told by their environment")]
+fn of(short: usize, whole: usize) -> usize {
+    if std::env::var_os("BSSH_SOAK").is_some() { whole } else { short }
+}
+
+/// Resident memory of a process, in kB.
+fn rss(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse().unwrap_or_default()
+}
+
+/// What a core has open.
+#[derive(Debug, Clone, Copy)]
+struct Has {
+    fds: usize,
+    tasks: u64,
+    kb: u64,
+}
+
+fn has(peer: &mut Peer) -> Has {
+    let tasks = peer.call("core/stats", json!({}))["tasks"].as_u64().unwrap();
+    Has { fds: descriptors(peer.pid()), tasks, kb: rss(peer.pid()) }
+}
+
+/// Waits until descriptors and tasks are back to what they were.
+#[track_caller]
+fn settles(peer: &mut Peer, before: Has) -> Has {
+    let mut now = has(peer);
+    let back = until(SOON, || {
+        now = has(peer);
+        now.fds <= before.fds && now.tasks <= before.tasks
+    });
+    assert!(back, "{before:?} before, {now:?} after");
+    now
+}
+
+struct Desk {
+    lab: Lab,
+    peer: Peer,
+}
+
+impl Desk {
+    fn new() -> Desk {
+        let lab = Lab::start();
+        let peer = Peer::start(&lab.home, &[], &[]);
+        Desk { lab, peer }
+    }
+
+    /// Opens a forward; where it listens.
+    fn forward(&mut self, kind: &str, spec: &str) -> u16 {
+        let opened = self.peer.call(
+            "forward/open",
+            json!({"nodes": "127.0.0.1", "kind": kind, "spec": spec,
+                "settings": {"sshConfig": self.lab.sshd.ssh_config()}}),
+        );
+        let bound = opened["bound"].as_str().unwrap();
+        bound.rsplit(':').next().unwrap().parse().unwrap()
+    }
+}
+
+#[test]
+fn connections_one_after_the_other_leave_nothing_behind() {
+    let mut desk = Desk::new();
+    let target = serve(echo);
+    let many = of(500, 10_000);
+    let to = format!("127.0.0.1:{target}");
+    let local = desk.forward("local", &format!("0:{to}"));
+    let remote = desk.forward("remote", &format!("0:{to}"));
+    let dynamic = desk.forward("dynamic", "0");
+    for (kind, port) in [("-L", local), ("-R", remote), ("-D", dynamic)] {
+        let one = |n: usize| {
+            let mut client = connect(port);
+            if kind == "-D" {
+                assert_eq!(socks5(&mut client, target).unwrap(), 0);
+            }
+            match n % 4 {
+                // Gone without a word.
+                0 => drop(client),
+                _ => echoes(client, &[7; 1000]).unwrap_or_else(|e| panic!("{kind} {n}: {e}")),
+            }
+        };
+        (0..200).for_each(one);
+        let warm = has(&mut desk.peer);
+        let warm = settles(&mut desk.peer, Has { fds: warm.fds, tasks: warm.tasks, ..warm });
+        let begun = Instant::now();
+        (0..many).for_each(one);
+        let took = begun.elapsed();
+        let after = settles(&mut desk.peer, warm);
+        eprintln!("{kind}: {many} connections in {took:.1?}: {warm:?} before, {after:?} after");
+        assert!(after.kb < warm.kb + 4096, "{kind}: {warm:?} before, {after:?} after");
+    }
+}
+
+#[test]
+fn five_hundred_at_rest_cost_less_than_100_kb_each() {
+    let mut desk = Desk::new();
+    let target = serve(echo);
+    let port = desk.forward("dynamic", "0");
+    let through = || {
+        let mut client = connect(port);
+        assert_eq!(socks5(&mut client, target).unwrap(), 0);
+        client
+    };
+    (0..20).for_each(|_| echoes(through(), b"warm").unwrap());
+    let before = has(&mut desk.peer);
+    let mut open: Vec<TcpStream> = (0..500).map(|_| through()).collect();
+    for (n, client) in open.iter_mut().enumerate() {
+        client.write_all(&n.to_be_bytes()).unwrap();
+        let mut back = [0; 8];
+        client.read_exact(&mut back).unwrap();
+        assert_eq!(back, n.to_be_bytes());
+    }
+    let at_rest = has(&mut desk.peer);
+    let each = at_rest.kb.saturating_sub(before.kb) as f64 / 500.0;
+    eprintln!("500 at rest through one -D: {each:.1} kB each ({before:?}, {at_rest:?})");
+    assert!(each <= 100.0, "{each} kB each");
+    drop(open);
+    settles(&mut desk.peer, Has { fds: before.fds + 2, tasks: before.tasks + 4, ..before });
+}
+
+/// Round trips beside a client that does not read, and without it.
+#[test]
+fn a_stalled_client_costs_the_others_little() {
+    let mut desk = Desk::new();
+    let (target, loud) = (serve(echo), serve(flood));
+    let quiet = desk.forward("local", &format!("0:127.0.0.1:{target}"));
+    let stalled = desk.forward("local", &format!("0:127.0.0.1:{loud}"));
+    let many = of(200, 2000);
+    let percentiles = |port: u16| {
+        let mut client = connect(port);
+        client.set_nodelay(true).unwrap();
+        let mut all: Vec<Duration> = (0..many)
+            .map(|_| {
+                let begun = Instant::now();
+                client.write_all(b"x").unwrap();
+                client.read_exact(&mut [0; 1]).unwrap();
+                begun.elapsed()
+            })
+            .collect();
+        all.sort();
+        (all[many / 2], all[many * 99 / 100])
+    };
+    percentiles(quiet);
+    let alone = percentiles(quiet);
+    let mut sleeper = connect(stalled);
+    sleeper.read_exact(&mut [0; 1]).unwrap();
+    let beside = percentiles(quiet);
+    eprintln!("round trip p50, p99: {alone:.1?} alone, {beside:.1?} beside a stalled client");
+    assert!(beside.0 < alone.0 * 5 + Duration::from_millis(20), "{alone:?}, {beside:?}");
+    let mut rest = Vec::new();
+    sleeper.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest.len() + 1, FLOOD);
+}
+
+/// T1-5: streams of every size with half-closes through a gate to a host that is far.
+#[test]
+fn streams_through_a_gate_to_a_far_host_arrive_whole() {
+    let mut desk = Desk::new();
+    let far = Delay::start(serve(echo), Duration::from_millis(5));
+    let started = desk.peer.call(
+        "gate/start",
+        json!({"inline": {"name": "g", "bannerCheck": false, "addressMode": "perUpstream",
+            "entries": [{"alias": "t", "hostname": "127.0.0.1", "port": far.port(), "maxConns": 64}]}}),
+    );
+    let at = started["listeners"][0]["listen"].as_str().unwrap().to_owned();
+    let bytes = noise(2 << 20);
+    let (width, length) = (of(16, 64), Duration::from_secs(of(5, 600) as u64));
+    let stream = |n: usize| {
+        let size = (n * 7_919_113) % bytes.len();
+        echoes(TcpStream::connect(&at).unwrap(), &bytes[..size]).unwrap();
+        size as u64
+    };
+    (0..64).for_each(|n| {
+        stream(n);
+    });
+    let before = has(&mut desk.peer);
+    let begun = Instant::now();
+    let totals: Vec<(u64, u64)> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..width)
+            .map(|n| {
+                let stream = &stream;
+                scope.spawn(move || {
+                    let (mut sent, mut turn) = (0, 0);
+                    while begun.elapsed() < length {
+                        sent += stream(n + turn * width + 1);
+                        turn += 1;
+                    }
+                    (sent, turn as u64)
+                })
+            })
+            .collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let sent: u64 = totals.iter().map(|(sent, _)| sent).sum();
+    let turns: u64 = totals.iter().map(|(_, turns)| turns).sum();
+    let after = settles(&mut desk.peer, before);
+    eprintln!("gate: {turns} streams, {} MB each way: {before:?}, {after:?}", sent >> 20);
+    let most = before.kb + before.kb / 10 + 8 * 64 * width as u64 / 4;
+    assert!(after.kb <= most, "{before:?} before, {after:?} after");
+}
+
+/// T3-1: hundreds of agent calls over one connection, and an agent that is killed and started
+/// again under them.
+#[test]
+fn an_agent_that_dies_under_hundreds_of_calls_costs_at_most_those_under_way() {
+    let lab = Lab::start();
+    let key = lab.sshd.user_key().display().to_string();
+    let mut agent = Agent::start(&lab.home, "agent");
+    agent.add(&lab.home, &["-q", &key]);
+    let mut peer = Peer::start(&lab.home, &[], &[]);
+    let dir = lab.home.path().display().to_string();
+    let (calls, rounds, width) = (of(100, 500), of(2, 10), of(16, 64));
+    let script = format!(
+        "cd {dir}; i=0; while [ $i -lt {calls} ]; do ssh-add -l >/dev/null 2>&1; echo $? >> one; \
+         i=$((i+1)); done; j=0; while [ $j -lt {rounds} ]; do k=0; while [ $k -lt {width} ]; do \
+         (ssh-add -l >/dev/null 2>&1; echo $? >> many) & k=$((k+1)); done; wait; j=$((j+1)); done; \
+         touch done; while [ ! -e stop ]; do sleep 0.1; done"
+    );
+    let params = json!({"nodes": "127.0.0.1", "action": {"command": script}, "guard": false,
+        "forwardAgent": true, "agent": {"socket": agent.path()},
+        "stdout": {"file": "/dev/null"}, "stderr": {"file": "/dev/null"},
+        "settings": {"sshConfig": lab.sshd.ssh_config()}});
+    let run = peer.call("exec/start", params)["run"].clone();
+    let lines = |name: &str| {
+        let text = std::fs::read_to_string(lab.home.path().join(name)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(until(SOON, || !lines("one").is_empty()));
+    let servers: Vec<i32> = processes::descendants(lab.sshd.pid())
+        .iter()
+        .filter(|p| p.command.starts_with("sshd"))
+        .map(|p| p.pid)
+        .collect();
+    let before = has(&mut peer);
+    let there: Vec<usize> = servers.iter().map(|pid| descriptors(*pid)).collect();
+    let mut kills = 0;
+    while !lab.home.path().join("done").exists() {
+        let so_far = lines("one").len() + lines("many").len();
+        let next = |kills: usize| so_far >= (kills + 1) * 50;
+        if next(kills) {
+            agent.signal(Signal::KILL);
+            agent = Agent::start(&lab.home, "agent");
+            agent.add(&lab.home, &["-q", &key]);
+            kills += 1;
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let failed = |name: &str| lines(name).iter().filter(|code| *code != "0").count();
+    let (one, many) = (failed("one"), failed("many"));
+    let status: Value = peer.call("agent/status", json!({}));
+    eprintln!("agent: {calls} + {rounds} x {width} calls, {kills} kills: {one} and {many} failed");
+    assert!(kills > 0 && one <= 2 * kills && many <= width * kills, "{one}, {many}: {status}");
+    let after = settles(&mut peer, Has { tasks: before.tasks + 2, ..before });
+    let same = || servers.iter().map(|pid| descriptors(*pid)).zip(&there).all(|(n, m)| n <= *m);
+    assert!(until(SOON, same), "descriptors of sshd");
+    assert!(after.kb < before.kb + 8192, "{before:?} before, {after:?} after");
+    assert_eq!(peer.call("agent/status", json!({}))["live"], 0);
+    lab.home.write("stop", "").unwrap();
+    peer.wait_for("exec/node", |p| p["run"] == run && p["state"] == "ended");
+}
+
+/// T3-8: days in minutes. Keys change every two seconds, keepalive messages go every second, and
+/// the agent is asked now and then.
+#[test]
+fn days_of_rekeying_and_idling_in_minutes() {
+    let lab = Lab::start();
+    let agent = Agent::start(&lab.home, "agent");
+    agent.add(&lab.home, &["-q", &lab.sshd.user_key().display().to_string()]);
+    let mut peer = Peer::start(&lab.home, &[], &[]);
+    let config = "agent: { idle_timeout: 3s }\n";
+    let config = lab.home.write("bssh.yaml", config).unwrap();
+    let params = json!({"nodes": "127.0.0.1", "forwardAgent": true,
+        "agent": {"socket": agent.path()}, "settings": {"sshConfig": lab.sshd.ssh_config(),
+            "config": config, "options": ["RekeyLimit=default 2", "ServerAliveInterval=1"]}});
+    let id = peer.call("session/open", params)["sessions"][0]["session"].clone();
+    peer.wait_for("session/state", |p| p["state"] == "ready");
+    let (length, mut turn) = (Duration::from_secs(of(20, 1800) as u64), 0_u64);
+    let mut warm: Option<Has> = None;
+    let begun = Instant::now();
+    while begun.elapsed() < length {
+        // Busy, then quiet for longer than keys last, or than the agent may be idle.
+        let quiet = if turn % 8 == 7 { 4 } else { turn % 3 };
+        let command = format!("ssh-add -l >/dev/null && head -c 100000 /dev/zero && sleep {quiet}");
+        let params = json!({"session": id, "command": command,
+            "stdout": {"file": "/dev/null"}, "stderr": {"file": "/dev/null"}});
+        let exec = peer.call("session/exec", params)["exec"].clone();
+        let done = peer.wait_for("session/execDone", |p| p["exec"] == exec);
+        assert_eq!(done["params"]["exit"]["status"], 0, "turn {turn}: {done}");
+        turn += 1;
+        if warm.is_none() && begun.elapsed() > length / 4 {
+            warm = Some(has(&mut peer));
+        }
+    }
+    let log = lab.sshd.log();
+    let warm = warm.expect("it went on for a while");
+    let after = settles(&mut peer, warm);
+    let status = peer.call("agent/status", json!({}));
+    assert_eq!((&status["opened"], &status["live"]), (&turn.into(), &0.into()), "{status}");
+    assert_eq!(log.matches("Accepted publickey").count(), 1, "one connection all the time");
+    eprintln!("days: {turn} turns in {:?}: {warm:?}, {after:?}", begun.elapsed());
+    assert!(after.kb < warm.kb + 1024 * of(4, 1) as u64, "{warm:?}, {after:?}");
+}
