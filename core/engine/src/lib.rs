@@ -6,6 +6,7 @@
 //! `transfer`, single files are `fs`, trees kept the same are `sync`.
 
 mod agent;
+mod caches;
 mod commons;
 mod connections;
 mod descriptor;
@@ -25,6 +26,7 @@ mod journal;
 mod kept;
 mod kill;
 mod lanes;
+mod names;
 mod plan;
 mod pool;
 mod pty;

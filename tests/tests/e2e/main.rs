@@ -38,6 +38,8 @@
 //! - `terminal`: the person's terminal, in order again whatever happens.
 //! - `terminals`: a terminal on each of several nodes, keys to all of them.
 //! - `tui`: a run on the whole screen, and the screen given back.
+//! - `escapes`: ssh's escapes at a terminal: log level, new keys, the background.
+//! - `caches`: what cores remember of files, in figures; and what proxies say.
 //! - `demo`: the demo, as a newcomer runs it.
 
 #![allow(
@@ -51,8 +53,10 @@
 mod agent_life;
 mod agents;
 mod bare;
+mod caches;
 mod cuts;
 mod demo;
+mod escapes;
 mod faults;
 mod files;
 mod forwards;

@@ -187,12 +187,10 @@ impl Engine {
             return Ok(old.started());
         }
         let old = running.get(&name);
-        if old.is_some() {
-            if !params.replace {
-                let text = format!("gate '{name}' is running with another plan");
-                return Err(CallError::new(Kind::GateRunningOtherPlan, text)
-                    .hint("replace takes its place; open connections go on"));
-            }
+        if old.is_some() && !params.replace {
+            let text = format!("gate '{name}' is running with another plan");
+            return Err(CallError::new(Kind::GateRunningOtherPlan, text)
+                .hint("replace takes its place; open connections go on"));
         }
         let (doors, listeners, socket) = bind(&plan, old).await?;
         let id = self.new_id();

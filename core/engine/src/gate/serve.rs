@@ -91,7 +91,9 @@ impl Gate {
         failed(error.to_string());
         if self.plan.spec.restart == Restart::Never {
             let (engine, name, id) = (self.engine.clone(), self.plan.spec.name.clone(), self.id);
-            let end = async move { drop(engine.gate_end(&name, Some(id), Some(0)).await) };
+            let end = async move {
+                engine.gate_end(&name, Some(id), Some(0)).await;
+            };
             self.engine.spawn(end).await;
             return None;
         }

@@ -50,14 +50,14 @@ pub(crate) struct Pair {
 impl Options {
     /// # Errors
     /// `json.invalidParams`, `config.invalid`, `targets.invalid`.
-    pub(crate) fn new(env: &Environment, what: &SyncWhat) -> Result<Options, CallError> {
+    pub(crate) async fn new(env: &Environment, what: &SyncWhat) -> Result<Options, CallError> {
         let planner =
             Planner::new(env, &what.targets.settings, what.targets.destination.is_none())?;
         let (mut sync, targets) = match &what.id {
             Some(id) => configured(&planner, what, id)?,
             None => (Sync::default(), what.targets.clone()),
         };
-        let mut nodes = planner.nodes(&targets)?;
+        let mut nodes = planner.nodes(&targets).await?;
         let (Some(node), 0) = (nodes.pop(), nodes.len()) else {
             return Err(bad("nodes", "a sync is with one node"));
         };
