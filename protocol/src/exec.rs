@@ -365,6 +365,12 @@ pub struct ResizeRun {
     pub px_height: u32,
 }
 
+/// One run.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+pub struct RunRef {
+    pub run: RunId,
+}
+
 /// `exec/list`: the runs this link owns.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct RunList {

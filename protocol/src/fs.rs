@@ -129,7 +129,7 @@ pub struct FsReadParams {
 pub struct FsContent {
     pub data: Base64Bytes,
     pub attr: Attr,
-    /// Names this content.
+    /// Names this content: the first 16 bytes of its SHA-256 in hex.
     pub etag: String,
 }
 

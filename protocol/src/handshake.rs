@@ -137,6 +137,9 @@ pub struct CoreCapabilities {
     /// Others may use this core, and it outlives the link.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub shared: bool,
+    /// It was started as ssh's control master: only those that name a ControlPath use it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub control: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

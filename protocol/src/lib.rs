@@ -8,6 +8,7 @@ pub mod methods;
 
 pub mod agent;
 pub mod auth;
+pub mod cache;
 pub mod connection;
 pub mod error;
 pub mod exec;

@@ -7,8 +7,8 @@
 //! [`crate::handshake::LEVEL`] if a release is between.
 
 use crate::{
-    agent, auth, connection, exec, forward, fs, gate, handshake, job, node, pty, session, stream,
-    sync, task, transfer,
+    agent, auth, cache, connection, exec, forward, fs, gate, handshake, job, node, pty, session,
+    stream, sync, task, transfer,
 };
 use schemars::{Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
@@ -148,6 +148,12 @@ protocol! {
         core CoreInfo = "core/info" (handshake::Empty) -> handshake::InfoResult, since 1;
         /// What the core holds right now.
         core CoreStats = "core/stats" (handshake::Empty) -> handshake::StatsResult, since 1;
+        /// What the core remembers of files and variables, in figures.
+        core CacheStats = "cache/stats" (cache::CacheParams) -> cache::CacheStats, since 1;
+        /// Forgets all of it.
+        core CacheClear = "cache/clear" (handshake::Empty) -> cache::CacheDropped, since 1;
+        /// Forgets what is too old, has changed, or is more than this link allows.
+        core CacheMaintain = "cache/maintain" (handshake::Empty) -> cache::CacheDropped, since 1;
         /// The newest lines of the audit journal of this user's shared cores.
         core JournalRead = "journal/read" (handshake::JournalParams) -> handshake::JournalLines, since 1;
         /// Ends the whole core.
@@ -172,12 +178,17 @@ protocol! {
         core ExecSignal = "exec/signal" (exec::SignalRun) -> handshake::Empty, since 1;
         /// Tells a run with a pty the terminal's new size.
         core ExecResize = "exec/resize" (exec::ResizeRun) -> handshake::Empty, since 1;
+        /// Asks for new keys on the connections of a run's commands.
+        core ExecRekey = "exec/rekey" (exec::RunRef) -> handshake::Empty, since 1;
         /// The runs this link owns.
         core ExecList = "exec/list" (handshake::Empty) -> exec::RunList, since 1;
         /// Opens a forward (ssh's -L, -R, -D) on one node.
         core ForwardOpen = "forward/open" (forward::ForwardParams) -> forward::ForwardOpened, since 1;
         /// Closes a forward.
         core ForwardClose = "forward/close" (forward::ForwardRef) -> handshake::Empty, since 1;
+        /// Stops a forward's listening; what is open goes on, and the forward is over with the
+        /// last of it.
+        core ForwardDrain = "forward/drain" (forward::ForwardRef) -> handshake::Empty, since 1;
         /// The forwards this link owns, or all of the core's.
         core ForwardList = "forward/list" (forward::ForwardListParams) -> forward::ForwardList, since 1;
         /// The forwards the configuration names.

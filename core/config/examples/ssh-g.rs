@@ -192,6 +192,6 @@ fn environment() -> Environment {
         uid,
         hostname: hostname.trim().to_owned(),
         vars: std::env::vars().collect(),
-        borrowed: false,
+        ..Environment::default()
     }
 }

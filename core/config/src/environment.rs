@@ -1,5 +1,8 @@
 //! The process environment as a value: below the frontends nobody asks the operating system.
 
+use crate::clusters::Caching;
+use crate::error::Error;
+use crate::memory::Memory;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +20,8 @@ pub struct Environment {
     pub vars: BTreeMap<String, String>,
     /// It is another process's: relative paths and child processes must be told.
     pub borrowed: bool,
+    /// What was read before in its name.
+    pub memory: Memory,
 }
 
 impl Environment {
@@ -31,6 +36,21 @@ impl Environment {
     /// What a child process needs to know: where it runs, and its variables.
     pub fn for_children(&self) -> Option<(PathBuf, BTreeMap<String, String>)> {
         self.borrowed.then(|| (self.cwd.clone(), self.vars.clone()))
+    }
+
+    /// What `BSSH_CACHE_*` and `BSSH_ENV_CACHE_*` say.
+    ///
+    /// # Errors
+    /// Variables that cannot be read.
+    pub fn caching(&self) -> Result<Caching, Vec<Error>> {
+        Caching::of(self)
+    }
+
+    /// A variable's value for an expansion, as the environment cache has it.
+    pub(crate) fn remembered(&self, name: &str) -> Option<String> {
+        // What is wrong with the limits is said where files are read.
+        let caching = self.memory.caching(|| Caching::of(self).unwrap_or_default());
+        self.memory.variable(name, caching.environment, || self.vars.get(name).cloned())
     }
 
     /// A variable's value, if it is set and not empty.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bssh_config::ssh_config::{
-    AddressFamily, ConfigFile, Found, HostOptions, Request, SshConfig, StrictHostKeys, destination,
-    dump,
+    AddressFamily, Answer, ConfigFile, Found, HostOptions, Request, SshConfig, StrictHostKeys,
+    destination, dump,
 };
 use bssh_config::{Environment, Error};
 
@@ -28,7 +28,7 @@ impl Setup {
             vars: [("SSH_AUTH_SOCK", "/run/agent"), ("VAR", "/var/x"), ("PATH", "/bin:/usr/bin")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
-            borrowed: false,
+            ..Environment::default()
         };
         for (name, text) in files {
             let path = dir.path().join(name);
@@ -171,11 +171,49 @@ fn canonical_names() {
     let config = "CanonicalizeHostname yes\nCanonicalDomains a.ex b.ex\n\
                   CanonicalizePermittedCNAMEs *.b.ex:*.real\nHost h.real\nPort 5";
     let setup = Setup::new(&[(".ssh/config", config)]);
-    let lookup = |name: &str| (name == "h.b.ex.").then(|| Found { cname: Some("h.real".into()) });
+    let lookup = |name: &str| match name {
+        "h.b.ex." => Answer::Found(Found { cname: Some("h.real".into()) }),
+        _ => Answer::Missing,
+    };
     let host = destination("H").unwrap();
     let request = Request { lookup: Some(&lookup), explain: true, ..Request::new(&host) };
     let o = setup.load().unwrap().resolve(&request).unwrap();
     assert_eq!((o.hostname.as_str(), o.port, o.original.as_str()), ("h.real", 5, "H"));
+}
+
+#[test]
+fn aliases_are_followed_where_that_is_permitted() {
+    let lookup = |name: &str| match name {
+        "gone.ex" | "gone.b.ex." => Answer::Missing,
+        _ => Answer::Found(Found { cname: Some("Real.Host.".into()) }),
+    };
+    let pending = |_: &str| Answer::Pending;
+    let rule = "CanonicalizePermittedCNAMEs *.ex:real.host";
+    for (settings, host, expected) in [
+        // The name itself, with enough dots not to be completed.
+        ("CanonicalizeHostname yes", "www.a.ex", "real.host"),
+        ("CanonicalizeHostname yes\nCanonicalDomains b.ex", "www", "real.host"),
+        (
+            "CanonicalizeHostname yes\nCanonicalDomains b.ex",
+            "www.other.example",
+            "www.other.example",
+        ),
+        ("CanonicalizeHostname no", "www.a.ex", "www.a.ex"),
+        ("CanonicalizeHostname yes\nProxyJump j", "www.a.ex", "www.a.ex"),
+        ("CanonicalizeHostname always\nProxyJump j", "www.a.ex", "real.host"),
+        ("CanonicalizeHostname yes\nCanonicalDomains b.ex", "gone", "gone"),
+    ] {
+        let setup = Setup::new(&[(".ssh/config", &format!("{settings}\n{rule}"))]);
+        let host = destination(host).unwrap();
+        let request = Request { lookup: Some(&lookup), ..Request::new(&host) };
+        let config = setup.load().unwrap();
+        assert_eq!(config.resolve(&request).unwrap().hostname, expected, "{settings}");
+        // What is not known yet ends the evaluation before anything depends on it.
+        let asked = Request { lookup: Some(&pending), ..request };
+        let asks = settings.contains("always") || !settings.contains("Jump");
+        let asks = asks && !settings.ends_with("name no");
+        assert_eq!(config.resolve(&asked).is_err(), asks, "{settings}");
+    }
 }
 
 #[test]

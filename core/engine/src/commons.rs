@@ -137,6 +137,11 @@ impl Commons {
         self.links().values().filter_map(|member| member.engine.upgrade()).collect()
     }
 
+    /// There are connections, in use or kept.
+    pub fn holds_connections(&self) -> bool {
+        self.pool.open() != (0, 0)
+    }
+
     /// Returns when something may have changed; make it before looking.
     pub fn changed(&self) -> impl Future<Output = ()> + '_ {
         self.changed.notified()

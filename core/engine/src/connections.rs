@@ -9,11 +9,11 @@ impl Engine {
     ///
     /// # Errors
     /// As `exec/start`; more than one node.
-    pub fn connection_check(
+    pub async fn connection_check(
         &self,
         params: &ConnectionParams,
     ) -> Result<ConnectionState, CallError> {
-        let (route, _) = self.one_route(&params.targets)?;
+        let (route, _) = self.one_route(&params.targets).await?;
         Ok(self.state_of(&route.key))
     }
 
@@ -25,7 +25,7 @@ impl Engine {
         &self,
         params: &ConnectionClose,
     ) -> Result<ConnectionState, CallError> {
-        let (route, _) = self.one_route(&params.targets)?;
+        let (route, _) = self.one_route(&params.targets).await?;
         let before = self.state_of(&route.key);
         for connection in self.pool().retire(&route.key) {
             if params.ending == Ending::Now {

@@ -25,7 +25,8 @@ use bssh_config::Environment;
 use bssh_config::clusters::Forwarding;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{
-    CancelRun, ExecParams, ExecStarted, ResizeRun, RunEntry, RunId, RunList, SignalRun, Targets,
+    CancelRun, ExecParams, ExecStarted, ResizeRun, RunEntry, RunId, RunList, RunRef, SignalRun,
+    Targets,
 };
 use bssh_protocol::handshake::ClientEnvironment;
 use bssh_protocol::job::Lifetime;
@@ -137,6 +138,7 @@ impl Engine {
             cwd: PathBuf::from(theirs.cwd),
             vars: theirs.vars,
             borrowed: true,
+            memory: own.memory.of_another(self.new_id()),
             ..own.clone()
         });
     }
@@ -169,10 +171,14 @@ impl Engine {
     ///
     /// # Errors
     /// What is wrong with the request as a whole.
-    pub fn prepare(&self, caller: &Caller, params: ExecParams) -> Result<Prepared, CallError> {
+    pub async fn prepare(
+        &self,
+        caller: &Caller,
+        params: ExecParams,
+    ) -> Result<Prepared, CallError> {
         let literal = params.targets.destination.is_some();
         let planner = Planner::new(self.env(), &params.targets.settings, !literal)?;
-        let nodes = planner.nodes(&params.targets)?;
+        let nodes = planner.nodes(&params.targets).await?;
         let window = params.window.unwrap_or(WINDOW);
         let sinks = Sinks::open(&params, window, self)?;
         let (stdin, stream, spool) = self.stdin(caller, &params, nodes.len())?;
@@ -270,6 +276,15 @@ impl Engine {
         Ok(())
     }
 
+    /// `exec/rekey`.
+    ///
+    /// # Errors
+    /// `handle.unknown`.
+    pub fn rekey(&self, params: RunRef) -> Result<(), CallError> {
+        self.run(params.run)?.order(Order::Rekey);
+        Ok(())
+    }
+
     /// `exec/list`.
     pub fn list(&self) -> RunList {
         let entry = |run: &Arc<Run>| RunEntry {
@@ -297,6 +312,7 @@ impl Engine {
         self.fs_tasks.cancel_all();
         self.reach.close_all();
         self.commons.gates.leave(self, &kept).await;
+        self.env().memory.forget_variables();
         for (_, run) in self.runs().iter().filter(|(id, _)| !kept.contains(id)) {
             run.cancel(&[]);
         }
@@ -341,12 +357,12 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::prepare`]; the node's own failure; more than one node.
-    pub(crate) fn one_route(
+    pub(crate) async fn one_route(
         &self,
         targets: &Targets,
     ) -> Result<(Arc<Route>, Option<Forwarding>), CallError> {
         let planner = Planner::new(self.env(), &targets.settings, targets.destination.is_none())?;
-        let mut nodes = planner.nodes(targets)?;
+        let mut nodes = planner.nodes(targets).await?;
         match (nodes.pop(), nodes.len()) {
             (Some(node), 0) => {
                 let settings = planner.inventory().map(|i| i.config().forwarding.clone());

@@ -77,6 +77,8 @@ async fn on_route(
             tokio::select! {
                 error = lease.connection.closed() => failed(failure(&error)),
                 () = run.stopped(index) => failed(plain(Phase::Exec, "cancelled", "cancelled")),
+                // `ssh -O stop`: nothing is left to hold it for.
+                () = lease.let_go() => Ended::default(),
             }
         }
         _ => {
@@ -286,6 +288,7 @@ async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> En
                 let size = PtyRequest { cols, rows, px_width, px_height, ..PtyRequest::default() };
                 let _ = writer.window_change(&size).await;
             }
+            Ok(Order::Rekey) => lease.connection.rekey().await,
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => {}
         }

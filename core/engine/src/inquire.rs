@@ -54,7 +54,7 @@ impl Engine {
     ///
     /// # Errors
     /// A bad file, or a name that is not one node.
-    pub fn explain(&self, params: &ExplainParams) -> Result<Explained, CallError> {
+    pub async fn explain(&self, params: &ExplainParams) -> Result<Explained, CallError> {
         let planner = Planner::new(self.env(), &params.settings, !params.literal)?;
         let node = match planner.inventory() {
             None => Node {
@@ -66,7 +66,7 @@ impl Engine {
             Some(inventory) => one(inventory, &params.node)?,
         };
         let command = params.command.as_deref();
-        let options = planner.explain(&node, command).map_err(|e| config_error(&e))?;
+        let options = planner.explain(&node, command).await.map_err(|e| config_error(&e))?;
         let set = |keyword: &str| {
             options.origins.iter().find(|o| o.keyword.eq_ignore_ascii_case(keyword))
         };
@@ -88,7 +88,7 @@ impl Engine {
             host: options.hostname.clone(),
             port: options.port,
             user: options.user.clone(),
-            hops: planner.hops(&node),
+            hops: planner.hops(&node).await,
             values: values.collect(),
             warnings: planner.warnings().into_iter().chain(missing).collect(),
         })

@@ -12,7 +12,7 @@ impl Engine {
     /// `handle.unknown`; a run whose output nobody would keep.
     pub fn keep(&self, jobs: &[u64]) -> Result<(), CallError> {
         for job in jobs {
-            let told = self.runs().get(job).is_some_and(|run| run.record().is_none());
+            let told = self.runs().get(job).is_some_and(|run| run.needs_link());
             if told || !self.has(*job) {
                 let text = format!("no job {job} that can be kept");
                 return Err(CallError::new(Kind::HandleUnknown, text).at("params.keep"));

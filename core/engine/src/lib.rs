@@ -6,12 +6,14 @@
 //! `transfer`, single files are `fs`, trees kept the same are `sync`.
 
 mod agent;
+mod caches;
 mod commons;
 mod connections;
 mod descriptor;
 mod engine;
 mod exec;
 mod failure;
+mod filed;
 mod forward;
 mod fs;
 #[cfg(fuzzing)]
@@ -24,6 +26,7 @@ mod journal;
 mod kept;
 mod kill;
 mod lanes;
+mod names;
 mod plan;
 mod pool;
 mod pty;

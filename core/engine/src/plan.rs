@@ -6,6 +6,7 @@
 
 use crate::failure;
 use crate::identity::identity;
+use crate::names::Names;
 use bssh_config::clusters::agent::Agent;
 use bssh_config::ssh_config::{
     self, AddressFamily, Ask, ConfigFile, HostOptions, JumpHost, Request, SshConfig, StrictHostKeys,
@@ -128,7 +129,7 @@ impl Planner {
     ///
     /// # Errors
     /// `targets.invalid`: an expression that cannot be read, or that names nothing.
-    pub(crate) fn nodes(&self, targets: &Targets) -> Result<Vec<NodePlan>, CallError> {
+    pub(crate) async fn nodes(&self, targets: &Targets) -> Result<Vec<NodePlan>, CallError> {
         let nodes = match (&targets.destination, &self.inventory) {
             (Some(literal), _) => {
                 let destination =
@@ -144,32 +145,40 @@ impl Planner {
                 .map_err(|e| targets_error(&e))?,
             (None, None) => Vec::new(),
         };
-        Ok(nodes.iter().map(|n| NodePlan { name: n.name.clone(), route: self.route(n) }).collect())
+        let plan = |node: &Node, names: &Names| NodePlan {
+            name: node.name.clone(),
+            route: self.route(node, names),
+        };
+        let names = Names::default();
+        Ok(names.planned(|names| nodes.iter().map(|n| plan(n, names)).collect()).await)
     }
 
     /// The effective options of one node, for `explain`.
-    pub(crate) fn explain(
+    pub(crate) async fn explain(
         &self,
         node: &Node,
         command: Option<&str>,
     ) -> Result<HostOptions, Vec<bssh_config::Error>> {
         let overrides = override_lines(&node.overrides);
-        let request = Request {
-            options: &self.options,
-            destination: &node.destination,
-            overrides: &overrides,
-            defaults: &self.defaults,
-            command,
-            lookup: Some(&look_up),
-            explain: true,
+        let explain = |names: &Names| {
+            self.ssh.resolve(&Request {
+                options: &self.options,
+                destination: &node.destination,
+                overrides: &overrides,
+                defaults: &self.defaults,
+                command,
+                lookup: Some(&|name| names.ask(name)),
+                explain: true,
+            })
         };
-        self.ssh.resolve(&request)
+        Names::default().planned(explain).await
     }
 
     /// The hops of a node, first hop first, for `explain`.
-    pub(crate) fn hops(&self, node: &Node) -> Vec<String> {
+    pub(crate) async fn hops(&self, node: &Node) -> Vec<String> {
         let mut hops = Vec::new();
-        let mut at = self.route(node).ok().and_then(|r| r.hop.clone());
+        let route = Names::default().planned(|names| self.route(node, names)).await;
+        let mut at = route.ok().and_then(|r| r.hop.clone());
         while let Some(route) = at {
             hops.insert(0, route.plan.node.clone());
             at = route.hop.clone();
@@ -177,7 +186,7 @@ impl Planner {
         hops
     }
 
-    fn route(&self, node: &Node) -> Result<Arc<Route>, Failure> {
+    fn route(&self, node: &Node, names: &Names) -> Result<Arc<Route>, Failure> {
         let overrides = override_lines(&node.overrides);
         let request = Request {
             options: &self.options,
@@ -185,17 +194,22 @@ impl Planner {
             overrides: &overrides,
             defaults: &self.defaults,
             command: None,
-            lookup: Some(&look_up),
+            lookup: Some(&|name| names.ask(name)),
             explain: false,
         };
         let options = self.ssh.resolve(&request).map_err(|e| resolve_failure(&e))?;
-        let hop = self.hop(&options.proxy_jump, 0)?;
+        let hop = self.hop(&options.proxy_jump, 0, names)?;
         Ok(self.finish(&node.name, options, hop))
     }
 
     /// The last of these hops, reached through the others. Options of the command line are for
     /// the destination only, as with ssh.
-    fn hop(&self, jumps: &[JumpHost], depth: usize) -> Result<Option<Arc<Route>>, Failure> {
+    fn hop(
+        &self,
+        jumps: &[JumpHost],
+        depth: usize,
+        names: &Names,
+    ) -> Result<Option<Arc<Route>>, Failure> {
         let mut route: Option<Arc<Route>> = None;
         for (at, jump) in jumps.iter().enumerate() {
             if depth + at >= MOST_HOPS {
@@ -209,13 +223,13 @@ impl Planner {
                 Destination { user: jump.user.clone(), host: jump.host.clone(), port: jump.port };
             let request = Request {
                 defaults: &self.defaults,
-                lookup: Some(&look_up),
+                lookup: Some(&|name| names.ask(name)),
                 ..Request::new(&destination)
             };
             let options = self.ssh.resolve(&request).map_err(|e| resolve_failure(&e))?;
             // Only the first hop's own ProxyJump counts: the list says how the others are reached.
             if at == 0 {
-                route = self.hop(&options.proxy_jump, depth + 1)?;
+                route = self.hop(&options.proxy_jump, depth + 1, names)?;
             }
             route = Some(self.finish(&jump.host, options, route));
         }
@@ -261,13 +275,6 @@ impl Planner {
         keys.children.clone_from(&self.children);
         plan.children.clone_from(&self.children);
     }
-}
-
-/// Whether a name can be resolved, for `CanonicalizeHostname`. Only asked where that is set: it
-/// may keep the core waiting for a name server.
-fn look_up(name: &str) -> Option<ssh_config::Found> {
-    use std::net::ToSocketAddrs;
-    (name, 0).to_socket_addrs().ok()?.next().map(|_| ssh_config::Found::default())
 }
 
 /// bssh's own defaults, as `ssh_config` lines.

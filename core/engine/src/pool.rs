@@ -101,6 +101,19 @@ impl Lease {
             && self.hop.as_ref().is_none_or(|(hop, _)| hop.hop.is_none() && lone(hop))
     }
 
+    /// Returns once nobody new gets this connection and no session runs on it.
+    pub(crate) async fn let_go(&self) {
+        loop {
+            let idle = self.load.residents.load(Ordering::Relaxed) == 0
+                && self.load.flows.load(Ordering::Relaxed) == 0;
+            if self.retired.load(Ordering::Acquire) && idle {
+                return;
+            }
+            // Residents go without a word: looked at again after a while.
+            let _ = tokio::time::timeout(LOOK, self.load.changed.notified()).await;
+        }
+    }
+
     /// Takes the connection for a guarded command; false if one has it already.
     pub(crate) fn take(&self) -> bool {
         !self.guarded.swap(true, Ordering::AcqRel)
@@ -123,6 +136,8 @@ impl Drop for Lease {
     }
 }
 
+/// How often [`Lease::let_go`] looks.
+const LOOK: Duration = Duration::from_millis(500);
 /// First pause after a busy server's refusal; doubled up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -290,6 +305,7 @@ impl Pool {
         let leases = self.stock.retire(key);
         let retire = |lease: &Arc<Lease>| {
             lease.retired.store(true, Ordering::Release);
+            lease.load.changed.notify_waiters();
             lease.connection.clone()
         };
         leases.iter().map(retire).collect()

@@ -175,6 +175,7 @@ impl Ask for AskAbout {
         let (level, target) = match note.level {
             NoteLevel::Banner | NoteLevel::Warning if self.quiet => return,
             NoteLevel::Banner => (Level::WARN, BANNER),
+            NoteLevel::Program => (Level::ERROR, OURS),
             NoteLevel::Warning => (Level::WARN, OURS),
             NoteLevel::Verbose(0 | 1) => (Level::INFO, OURS),
             NoteLevel::Verbose(2) => (Level::DEBUG, OURS),
@@ -185,6 +186,7 @@ impl Ask for AskAbout {
             return;
         }
         match level {
+            Level::ERROR => tracing::error!("{}", note.text),
             Level::WARN if target == BANNER => tracing::warn!(target: BANNER, "{}", note.text),
             Level::WARN => tracing::warn!("{}", note.text),
             Level::INFO => tracing::info!("{}", note.text),

@@ -50,7 +50,9 @@ impl Remarks {
 
     /// Takes a remark; false if it is for the core's own log.
     pub(crate) fn take(&self, level: Level, target: &str, text: &str) -> bool {
-        let Some((link, most)) = self.to.get() else { return false };
+        let Some((link, most)) = self.to.get().filter(|(link, _)| !link.has_ended()) else {
+            return false;
+        };
         if rank(level) <= most.load(Relaxed) {
             let word = match level {
                 _ if target == BANNER => "banner",

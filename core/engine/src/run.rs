@@ -17,6 +17,7 @@ use bssh_protocol::exec::{
 };
 use bssh_protocol::link::Link;
 use bssh_protocol::methods::{ExecDoneEvent, ExecNodeEvent};
+use bssh_protocol::stream::Sink;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -65,8 +66,18 @@ struct Stop {
 /// Something for running nodes.
 #[derive(Debug, Clone)]
 pub(crate) enum Order {
-    Signal { nodes: Vec<u32>, name: String },
-    Resize { cols: u32, rows: u32, px_width: u32, px_height: u32 },
+    Signal {
+        nodes: Vec<u32>,
+        name: String,
+    },
+    Resize {
+        cols: u32,
+        rows: u32,
+        px_width: u32,
+        px_height: u32,
+    },
+    /// New keys for their connections.
+    Rekey,
 }
 
 /// Who is told what becomes of a run.
@@ -144,6 +155,12 @@ impl Run {
             [] => stop.all = true,
             some => stop.nodes.extend(some),
         });
+    }
+
+    /// Its output goes to its link and nowhere else.
+    pub(crate) fn needs_link(&self) -> bool {
+        let streams = [&self.params.stdout, &self.params.stderr];
+        matches!(self.to, Outlet::Link(_)) && streams.iter().any(|s| matches!(s, Sink::Stream))
     }
 
     /// Passes something on to running nodes.

@@ -1,20 +1,16 @@
 //! Output that waits for a slow reader while its connection must be read on: some in memory, the
-//! rest in an unlinked file, up to a limit.
+//! rest in a file, up to its limit; beyond it the node fails with `outputOverflow`.
 
+use crate::filed::Filed;
 use bssh_ssh::ChannelEvent;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 /// Kept in memory, in bytes.
 const IN_MEMORY: usize = 1 << 20;
-/// Kept in the file, in bytes; beyond it the node fails with `outputOverflow`.
-const IN_FILE: u64 = 256 << 20;
 
 /// A queue with one writer and one reader, both in one task.
 pub(crate) struct Spool {
@@ -28,8 +24,7 @@ pub(crate) struct Spool {
 struct Queue {
     events: VecDeque<Kept>,
     in_memory: usize,
-    file: Option<File>,
-    written: u64,
+    file: Option<Filed>,
 }
 
 enum Kept {
@@ -117,12 +112,9 @@ fn size(event: &ChannelEvent) -> usize {
 impl Queue {
     fn filed(&mut self, bytes: &Bytes, stderr: bool) -> Option<Kept> {
         if self.file.is_none() {
-            self.file = tempfile::tempfile().ok();
+            self.file = Filed::new().ok();
         }
-        let at = self.written;
-        let fits = at + bytes.len() as u64 <= IN_FILE;
-        self.file.as_mut().filter(|_| fits)?.write_all(bytes).ok()?;
-        self.written += bytes.len() as u64;
+        let at = self.file.as_mut()?.keep(bytes).ok()?;
         Some(Kept::Filed(at, bytes.len(), stderr))
     }
 
@@ -133,16 +125,14 @@ impl Queue {
                 event
             }
             Kept::Filed(at, length, stderr) => {
-                let mut buffer = vec![0; length];
-                self.file.as_ref()?.read_exact_at(&mut buffer, at).ok()?;
+                let bytes = self.file.as_ref()?.read(at, length).ok()?;
                 match stderr {
-                    true => ChannelEvent::Err(buffer.into()),
-                    false => ChannelEvent::Out(buffer.into()),
+                    true => ChannelEvent::Err(bytes),
+                    false => ChannelEvent::Out(bytes),
                 }
             }
         };
         if self.events.is_empty() {
-            self.written = 0;
             self.file = None;
         }
         Some(event)

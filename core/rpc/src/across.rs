@@ -22,11 +22,19 @@ pub(crate) fn register_all(module: &mut RpcModule<Context>) {
         Ok(started)
     });
     register::<m::ConnectionCheck, _, _, _>(module, |c, _, p| async move {
-        c.engine.connection_check(&p)
+        c.engine.connection_check(&p).await
     });
     register::<m::ConnectionCloseAll, _, _, _>(module, |c, _, p| async move {
-        c.engine.connection_close(&p).await
+        let before = c.engine.connection_close(&p).await?;
+        c.house.leave();
+        Ok(before)
     });
+    register::<m::CacheStats, _, _, _>(module, |c, _, p| async move { c.engine.cache_stats(&p) });
+    register::<m::CacheClear, _, _, _>(module, |c, _, _| async move { Ok(c.engine.cache_clear()) });
+    register::<m::CacheMaintain, _, _, _>(
+        module,
+        |c, _, _| async move { c.engine.cache_maintain() },
+    );
     register::<m::JournalRead, _, _, _>(module, |c, _, p| async move { c.engine.journal_read(&p) });
     register::<m::LinkListAll, _, _, _>(module, |c, _, _| async move {
         Ok(c.engine.commons().list(c.number))

@@ -25,6 +25,8 @@ pub(crate) struct Options {
     /// None: as long as the core.
     pub(crate) linger: Option<Duration>,
     pub(crate) foreground: bool,
+    /// For ssh's ControlMaster; see [`crate::house::House::control`].
+    pub(crate) control: bool,
     pub(crate) log: log::Options,
 }
 
@@ -34,6 +36,7 @@ impl Default for Options {
             idle: Some(Duration::from_secs(600)),
             linger: Some(Duration::from_secs(300)),
             foreground: false,
+            control: false,
             log: log::Options::default(),
         }
     }
@@ -71,7 +74,11 @@ fn serve_here(options: Options, environment: Environment) -> Result<u8, String> 
     print(&format!("{READY}{}\n", claim.socket().display()));
     // Whoever waits for the line waits for the end of stdout, too.
     rustix::stdio::dup2_stdout(rustix::stdio::stderr()).map_err(|e| e.to_string())?;
-    let wishes = Wishes { idle: options.idle, linger: options.linger.unwrap_or(FOREVER) };
+    let wishes = Wishes {
+        idle: options.idle,
+        linger: options.linger.unwrap_or(FOREVER),
+        control: options.control,
+    };
     let served = runtime.block_on(async {
         // The directory somebody happened to be in must be free to go.
         let _ = rustix::process::chdir("/");
@@ -95,6 +102,9 @@ fn start(options: &Options, environment: &Environment) -> Result<u8, String> {
     words.extend(
         ["--linger", &time(options.linger), "--log", options.log.level.name()].map(Into::into),
     );
+    if options.control {
+        words.push("--control".into());
+    }
     if let Some(file) = &options.log.file {
         words.extend(["--log-file".into(), environment.cwd.join(file).into()]);
     }

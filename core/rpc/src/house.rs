@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -12,6 +13,9 @@ pub(crate) struct House {
     /// Where it listens, if it is shared.
     pub(crate) socket: Option<PathBuf>,
     pub(crate) idle: Option<Duration>,
+    /// It is ssh's control master, and goes with its last connection once one was closed.
+    pub(crate) control: bool,
+    leaving: AtomicBool,
     ending: watch::Sender<Option<Ending>>,
     expired: watch::Sender<bool>,
 }
@@ -26,21 +30,32 @@ pub(crate) struct Ending {
 impl House {
     /// A core with one link.
     pub(crate) fn single() -> Arc<House> {
-        House::new(None, None)
+        House::new(None, None, false)
     }
 
     /// A core that listens.
-    pub(crate) fn shared(socket: PathBuf, idle: Option<Duration>) -> Arc<House> {
-        House::new(Some(socket), idle)
+    pub(crate) fn shared(socket: PathBuf, idle: Option<Duration>, control: bool) -> Arc<House> {
+        House::new(Some(socket), idle, control)
     }
 
-    fn new(socket: Option<PathBuf>, idle: Option<Duration>) -> Arc<House> {
+    fn new(socket: Option<PathBuf>, idle: Option<Duration>, control: bool) -> Arc<House> {
         let (ending, expired) = (watch::channel(None).0, watch::channel(false).0);
-        Arc::new(House { begun: Instant::now(), socket, idle, ending, expired })
+        let (begun, leaving) = (Instant::now(), AtomicBool::new(false));
+        Arc::new(House { begun, socket, idle, control, leaving, ending, expired })
     }
 
     pub(crate) fn is_shared(&self) -> bool {
         self.socket.is_some()
+    }
+
+    /// Somebody has asked for the end of a connection (`ssh -O exit`).
+    pub(crate) fn leave(&self) {
+        self.leaving.store(self.control, Ordering::Relaxed);
+    }
+
+    /// It is to end as soon as nobody and nothing needs it.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// Asks for the end.

@@ -60,8 +60,10 @@ pub fn main(words: &[OsString], environment: Environment) -> u8 {
 /// What `serve` was told; `None`: words that mean nothing.
 fn serve_options(words: &[OsString]) -> Option<daemon::Options> {
     let mut options = daemon::Options::default();
-    let (flags, pairs): (Vec<_>, Vec<_>) = words.iter().partition(|w| *w == "--foreground");
-    options.foreground = !flags.is_empty();
+    let is_flag = |word: &&OsString| *word == "--foreground" || *word == "--control";
+    let (flags, pairs): (Vec<_>, Vec<_>) = words.iter().partition(is_flag);
+    options.foreground = flags.iter().any(|word| *word == "--foreground");
+    options.control = flags.iter().any(|word| *word == "--control");
     let mut log = Vec::new();
     for pair in pairs.chunks(2) {
         match pair {

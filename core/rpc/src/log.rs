@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tracing::field::{Field, Visit};
+use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber, span};
 
 /// What is written, and where.
@@ -89,6 +90,13 @@ struct Remarks {
 }
 
 impl Subscriber for Remarks {
+    /// Asked each time: how much is wanted changes while the core runs.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        match metadata.target().starts_with("bssh") {
+            true => Interest::sometimes(),
+            false => Interest::never(),
+        }
+    }
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let level = *metadata.level();
         let wanted = is_logged(level) || bssh_engine::is_wanted(level);

@@ -22,7 +22,7 @@ pub(crate) struct Context {
     caller: OnceLock<Caller>,
     /// The link's number.
     pub(crate) number: u64,
-    house: Arc<House>,
+    pub(crate) house: Arc<House>,
 }
 
 impl Context {
@@ -93,7 +93,10 @@ fn nodes(module: &mut RpcModule<Context>) {
     register::<m::GroupResolve, _, _, _>(module, |c, _, p| async move { c.engine.resolve(&p) });
     register::<m::GroupFold, _, _, _>(module, |c, _, p| async move { Ok(c.engine.fold(&p)) });
     register::<m::GroupList, _, _, _>(module, |c, _, p| async move { c.engine.groups(&p) });
-    register::<m::NodeResolve, _, _, _>(module, |c, _, p| async move { c.engine.explain(&p) });
+    register::<m::NodeResolve, _, _, _>(
+        module,
+        |c, _, p| async move { c.engine.explain(&p).await },
+    );
     register::<m::ConfigPersist, _, _, _>(
         module,
         |c, _, p| async move { c.engine.config_persist(&p) },
@@ -103,7 +106,7 @@ fn nodes(module: &mut RpcModule<Context>) {
 
 fn exec(module: &mut RpcModule<Context>) {
     register::<m::ExecStart, _, _, _>(module, |c, call, p| async move {
-        let prepared = c.engine.prepare(c.caller()?, p)?;
+        let prepared = c.engine.prepare(c.caller()?, p).await?;
         let (engine, started) = (c.engine.clone(), prepared.started.clone());
         call.then(async move { engine.launch(prepared).await });
         Ok(started)
@@ -117,6 +120,9 @@ fn exec(module: &mut RpcModule<Context>) {
     register::<m::ExecResize, _, _, _>(module, |c, _, p| async move {
         c.engine.resize(&p).map(|()| Empty {})
     });
+    register::<m::ExecRekey, _, _, _>(module, |c, _, p| async move {
+        c.engine.rekey(p).map(|()| Empty {})
+    });
     register::<m::ExecList, _, _, _>(module, |c, _, _| async move { Ok(c.engine.list()) });
 }
 
@@ -127,6 +133,9 @@ fn forwards(module: &mut RpcModule<Context>) {
     });
     register::<m::ForwardClose, _, _, _>(module, |c, _, p| async move {
         c.engine.forward_close(p.forward).map(|()| Empty {})
+    });
+    register::<m::ForwardDrain, _, _, _>(module, |c, _, p| async move {
+        c.engine.forward_drain(p.forward).map(|()| Empty {})
     });
     register::<m::ForwardList, _, _, _>(
         module,
@@ -173,7 +182,7 @@ fn sessions(module: &mut RpcModule<Context>) {
             let text = "params.keep: a session outlives its link in a shared core only";
             return Err(CallError::new(Kind::InvalidParams, text).at("params.keep"));
         }
-        let prepared = c.engine.session_open(c.caller()?, &p)?;
+        let prepared = c.engine.session_open(c.caller()?, &p).await?;
         let (engine, opened) = (c.engine.clone(), prepared.opened.clone());
         call.then(async move { engine.sessions_launch(prepared).await });
         Ok(opened)
@@ -219,7 +228,7 @@ fn sessions(module: &mut RpcModule<Context>) {
 
 fn transfers(module: &mut RpcModule<Context>) {
     register::<m::TransferStart, _, _, _>(module, |c, call, p| async move {
-        let prepared = c.engine.transfer_prepare(c.caller()?, p)?;
+        let prepared = c.engine.transfer_prepare(c.caller()?, p).await?;
         let (engine, started) = (c.engine.clone(), prepared.started.clone());
         call.then(async move { engine.transfer_launch(prepared).await });
         Ok(started)
@@ -407,6 +416,7 @@ fn initialize(
             inherited_fds: !context.house.is_shared(),
             fd_passing: context.house.is_shared(),
             shared: context.house.is_shared(),
+            control: context.house.control,
         },
         features: BTreeMap::from([
             ("exec".to_owned(), 1),

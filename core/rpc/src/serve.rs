@@ -25,6 +25,8 @@ pub(crate) struct Wishes {
     pub(crate) idle: Option<Duration>,
     /// How long a connection nobody uses is kept.
     pub(crate) linger: Duration,
+    /// It is ssh's control master.
+    pub(crate) control: bool,
 }
 
 /// After an accept that failed, e.g. for want of descriptors.
@@ -50,7 +52,7 @@ pub(crate) async fn serve(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let _ignored = signal(SignalKind::hangup())?;
     let commons = Commons::shared(environment, wishes.linger);
-    let house = House::shared(claim.socket().to_owned(), wishes.idle);
+    let house = House::shared(claim.socket().to_owned(), wishes.idle, wishes.control);
     let mut links = JoinSet::new();
     let numbers = AtomicU64::new(1);
     let mut empty_since = Instant::now();
@@ -60,7 +62,11 @@ pub(crate) async fn serve(
         if !commons.is_empty() {
             empty_since = Instant::now();
         }
-        let end = wishes.idle.filter(|_| commons.is_empty()).map(|idle| empty_since + idle);
+        let idle = match house.is_leaving() && !commons.holds_connections() {
+            true => Some(Duration::ZERO),
+            false => wishes.idle,
+        };
+        let end = idle.filter(|_| commons.is_empty()).map(|idle| empty_since + idle);
         if end.is_some_and(|end| end <= Instant::now()) {
             break Duration::ZERO;
         }

@@ -45,6 +45,11 @@ pub(crate) async fn serve(environment: Environment) -> io::Result<()> {
         _ = house.ending() => {}
     }
     engine.leave().await;
+    // What was kept goes on without anybody.
+    tokio::select! {
+        () = engine.rested() => {}
+        _ = terminate.recv() => engine.give_up().await,
+    }
     if !link.has_ended() {
         link.close();
         task.await;

@@ -39,7 +39,7 @@ pub(crate) fn tasks(module: &mut RpcModule<Context>) {
 
 pub(crate) fn syncs(module: &mut RpcModule<Context>) {
     register::<m::SyncStart, _, _, _>(module, |c, call, p| async move {
-        let prepared = c.engine.sync_prepare(c.caller()?, &p)?;
+        let prepared = c.engine.sync_prepare(c.caller()?, &p).await?;
         let (engine, started) = (c.engine.clone(), prepared.started.clone());
         call.then(async move { engine.sync_launch(prepared).await });
         Ok(started)
@@ -48,11 +48,13 @@ pub(crate) fn syncs(module: &mut RpcModule<Context>) {
         c.engine.sync_cancel(p.sync).await.map(|()| Empty {})
     });
     register::<m::SyncList, _, _, _>(module, |c, _, _| async move { Ok(c.engine.sync_list()) });
-    register::<m::SyncStatus, _, _, _>(module, |c, _, p| async move { c.engine.sync_status(&p) });
-    register::<m::SyncConflicts, _, _, _>(
+    register::<m::SyncStatus, _, _, _>(
         module,
-        |c, _, p| async move { c.engine.sync_conflicts(&p) },
+        |c, _, p| async move { c.engine.sync_status(&p).await },
     );
+    register::<m::SyncConflicts, _, _, _>(module, |c, _, p| async move {
+        c.engine.sync_conflicts(&p).await
+    });
     register::<m::SyncResolve, _, _, _>(module, |c, _, p| async move {
         c.engine.sync_resolve(&p).await
     });

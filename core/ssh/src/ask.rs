@@ -74,6 +74,8 @@ pub struct Note {
 pub enum NoteLevel {
     /// The server's own words before it lets anybody in; lines of their own, shown as warnings are.
     Banner,
+    /// A line of a program's stderr that the person would have seen, had they started it.
+    Program,
     /// Shown unless the user asked for silence.
     Warning,
     /// Shown with `-v`, `-vv`, `-vvv`.

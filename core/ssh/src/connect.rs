@@ -92,7 +92,7 @@ pub async fn connect(
     ask: Arc<dyn Ask>,
 ) -> Result<Connection, Error> {
     let begun = Instant::now();
-    let (carrier, peer, address) = carrier(&plan, via).await?;
+    let (carrier, peer, address) = carrier(&plan, via, &ask).await?;
     let (wire, kill) = Wire::new(carrier);
     let shared = Shared::new();
     let handler = Handler { shared: shared.clone(), plan: plan.clone(), ask: ask.clone(), peer };
@@ -151,12 +151,16 @@ async fn learn_keys(
     }
 }
 
-async fn carrier(plan: &ConnectPlan, via: Via) -> Result<(Carrier, Option<IpAddr>, String), Error> {
+async fn carrier(
+    plan: &ConnectPlan,
+    via: Via,
+    ask: &Arc<dyn Ask>,
+) -> Result<(Carrier, Option<IpAddr>, String), Error> {
     let named = format!("{} port {}", plan.address.host, plan.address.port);
     match (via, &plan.proxy_command) {
         (Via::Stream(stream), _) => Ok((Carrier::Other(stream), None, named)),
         (Via::Dial, Some(command)) => Ok((
-            Carrier::Other(Box::new(Proxy::start(command, plan.children.as_ref())?)),
+            Carrier::Other(Box::new(Proxy::start(command, plan.children.as_ref(), ask)?)),
             None,
             named,
         )),
@@ -359,6 +363,12 @@ impl Connection {
     pub async fn answers(&self, limit: Duration) -> bool {
         let asked = tokio::time::timeout(limit, self.inner.handle.send_ping()).await;
         matches!(asked, Ok(Ok(()))) && !self.is_closed()
+    }
+
+    /// Asks for new keys, RFC 4253 section 9; what is on the way is not lost.
+    pub async fn rekey(&self) {
+        // A connection that is gone needs no keys.
+        let _ = self.inner.handle.rekey_soon().await;
     }
 
     /// Says goodbye and ends the connection.

@@ -2,11 +2,12 @@
 import * as vscode from 'vscode';
 import { Core } from './core/core';
 import { Documents } from './documents';
-import { Large } from './files/large';
 import { Files } from './files/provider';
+import { Transfers } from './files/transfer';
 import { Log } from './log';
 import { Nodes } from './nodes';
 import { Questions } from './questions';
+import { Links } from './run/links';
 import { Results } from './run/results';
 import { Runs } from './run/run';
 import { Sessions } from './session';
@@ -22,7 +23,7 @@ export class App {
   readonly runs: Runs;
   readonly nodes: Nodes;
   readonly files: Files;
-  readonly transfers: Large;
+  readonly transfers: Transfers;
   readonly terminals: Terminals;
   readonly sessions: Sessions;
   readonly documents = new Documents();
@@ -38,7 +39,7 @@ export class App {
     this.runs = new Runs(this.core);
     this.nodes = new Nodes(this.core, this.runs);
     this.files = new Files(this.core);
-    this.transfers = new Large(this.core);
+    this.transfers = new Transfers(this.core);
     this.terminals = new Terminals(this.core);
     this.files.onReached = (node) => this.nodes.reached(node);
     this.terminals.onReached = (node) => this.nodes.reached(node);
@@ -47,6 +48,6 @@ export class App {
     this.nodesView = new NodesView(this.nodes);
     this.forwards = new ForwardsView(this.core);
     this.jobs = new JobsView(this.core);
-    context.subscriptions.push(this.jobs, this.forwards, this.nodesView, this.results, this.documents, this.files, this.nodes, this.runs, this.core, this.log);
+    context.subscriptions.push(new Links(this.results), this.jobs, this.forwards, this.nodesView, this.results, this.documents, this.files, this.nodes, this.runs, this.core, this.log);
   }
 }

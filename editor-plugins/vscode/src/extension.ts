@@ -55,6 +55,11 @@ export function activate(context: vscode.ExtensionContext): Exports {
       if (event.affectsConfiguration('bssh.path') || event.affectsConfiguration('bssh.core')) void app.core.stop();
       if (event.affectsConfiguration('bssh.configFile') || event.affectsConfiguration('bssh.sshConfigFile')) app.nodesView.refresh();
     }),
+    // Its config.yaml counts from now on; the core starts where that is.
+    vscode.workspace.onDidGrantWorkspaceTrust(async () => {
+      await app.core.stop();
+      app.nodesView.refresh();
+    }),
     new StatusBar(app),
   );
   const test = context.extensionMode === vscode.ExtensionMode.Test;

@@ -676,7 +676,7 @@ export type FsClosed = {
 export type FsContent = {
   attr: Attr;
   data: Base64Bytes;
-  /** Names this content. */
+  /** Names this content: the first 16 bytes of its SHA-256 in hex. */
   etag: string;
 };
 

@@ -107,7 +107,8 @@ export class Questions implements CoreQuestions {
   }
 
   private async confirm(question: ConfirmQuestion): Promise<ConfirmAnswer> {
-    const choice = await this.person.choose(`${place(question)}: ${printable(question.text)}`, '', ['Yes', 'No']);
+    const text = printable(question.text);
+    const choice = await this.person.choose(text.startsWith(`${question.node} `) ? text : `${place(question)}: ${text}`, '', ['Yes', 'No']);
     return { outcome: choice === 'Yes' ? 'yes' : choice === 'No' ? 'no' : 'cancelled' };
   }
 

@@ -70,7 +70,7 @@ fn environment() -> Environment {
         uid,
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         vars,
-        borrowed: false,
+        ..Environment::default()
     }
 }
 

@@ -105,6 +105,17 @@ async fn shared(verb: &SharedVerb, args: &Args, around: &Around) -> u8 {
     let json = args.output.json.is_some();
     match verb {
         SharedVerb::Core { verb } => commands::shared::core(verb, json, starting(around)).await,
+        SharedVerb::CacheStats { detailed, clear, maintain } => {
+            let wish = match (clear, maintain) {
+                (true, _) => commands::cache::Wish::Clear,
+                (_, true) => commands::cache::Wish::Maintain,
+                _ => commands::cache::Wish::Show { detailed: *detailed },
+            };
+            match start(args, around).await {
+                Ok(core) => commands::cache::cache(&core, wish, json).await,
+                Err(status) => status,
+            }
+        }
         SharedVerb::Log { last } => match start(args, around).await {
             Ok(core) => commands::shared::log(&core, *last, json).await,
             Err(status) => status,

@@ -32,7 +32,11 @@ pub(crate) async fn core(
     wanted: Option<Persist>,
     settings: impl FnOnce() -> Settings,
 ) -> Result<Core, Error> {
-    let core = Core::obtain(start(), wanted.unwrap_or_default()).await?;
+    let mut core = Core::obtain(start(), wanted.unwrap_or_default()).await?;
+    // Who did not name its ControlPath has a connection of its own, as with ssh.
+    if wanted.is_none() && core.is_control() {
+        core = Core::obtain(start(), Persist::Never).await?;
+    }
     if wanted.is_some() || core.is_shared() || start().program.is_some() {
         return Ok(core);
     }

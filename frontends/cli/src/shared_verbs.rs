@@ -21,6 +21,18 @@ pub(crate) enum SharedVerb {
         #[command(subcommand)]
         verb: CoreVerb,
     },
+    /// What the shared core remembers of ssh_config files and variables, in figures
+    CacheStats {
+        /// Every entry by its name
+        #[arg(long)]
+        detailed: bool,
+        /// Forget everything
+        #[arg(long, conflicts_with_all = ["detailed", "maintain"])]
+        clear: bool,
+        /// Forget what is too old, has changed, or is too much
+        #[arg(long, conflicts_with = "detailed")]
+        maintain: bool,
+    },
     /// What runs in the shared core, whoever started it; --detach starts such a job
     Job {
         #[command(subcommand)]

@@ -50,6 +50,8 @@ pub struct Start {
     /// Lends our own stdin, stdout and stderr to the core, for `Source::Fd(0)`, `Sink::Fd(1)` and
     /// `Sink::Fd(2)`: [`Core::exec`] puts in the numbers the core knows them by.
     pub lend_stdio: bool,
+    /// A shared core that has to be started is ssh's control master.
+    pub control: bool,
     /// Answers the core's questions.
     pub prompter: Arc<dyn Prompter>,
     /// Who we are.
@@ -94,6 +96,7 @@ impl Default for Start {
             log_level: None,
             log_file: None,
             lend_stdio: false,
+            control: false,
             prompter: Arc::new(NoPrompter),
             client: ClientInfo {
                 name: "bssh".to_owned(),
@@ -185,6 +188,11 @@ impl Core {
     /// Others may use this core, and it outlives us.
     pub fn is_shared(&self) -> bool {
         self.hello.capabilities.shared
+    }
+
+    /// It is ssh's control master, there for those that name a ControlPath.
+    pub fn is_control(&self) -> bool {
+        self.hello.capabilities.control
     }
 
     /// Shakes hands with a core that is there already.

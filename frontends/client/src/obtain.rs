@@ -30,7 +30,7 @@ impl Core {
             (Err(why), Persist::For(_)) => return Err(Error::Shared(why)),
             (Ok(None), Persist::For(stay)) => {
                 let program = own_program()?;
-                shared::start(&program, stay).await.map_err(Error::Shared)?;
+                shared::start(&program, stay, start.control).await.map_err(Error::Shared)?;
                 let found = shared::find().await.map_err(Error::Shared)?;
                 let socket = found.ok_or_else(|| Error::Shared("it has gone".to_owned()))?;
                 return Core::attach_shared(socket, &start, start.timeout).await;

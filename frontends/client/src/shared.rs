@@ -77,15 +77,21 @@ fn look(path: &Path) -> Option<Seen> {
     Some(Seen { kind, owner: stat.st_uid, mode: stat.st_mode & 0o7777 })
 }
 
-/// Starts a shared core and waits until it listens; another one that is faster is as good.
+/// Starts a shared core (`control`: ssh's control master) and waits until it listens; another one
+/// that is faster is as good.
 ///
 /// # Errors
 /// Why there is none.
-pub(crate) async fn start(program: &Path, stay: Option<Duration>) -> Result<(), String> {
+pub(crate) async fn start(
+    program: &Path,
+    stay: Option<Duration>,
+    control: bool,
+) -> Result<(), String> {
     let time = stay.map_or_else(|| "never".to_owned(), |stay| stay.as_secs().to_string());
     let mut command = std::process::Command::new(program);
     // An executable called `ssh` would take "core" for a host.
     command.arg0("bssh").args(["core", "serve", "--idle", &time, "--linger", &time]);
+    command.args(control.then_some("--control"));
     command.env_remove("BSSH_PASSWORD");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let said = Command::from(command).output().await;

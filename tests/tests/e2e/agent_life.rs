@@ -139,8 +139,9 @@ fn a_stable_path_leads_to_the_agent_over_a_reconnect() {
     let stop = lab.home.path().join("stop");
     // A loop that nothing ends with the connection, as a tmux server is.
     let forever = format!(
-        "setsid sh -c 'while [ ! -e {stop} ]; do ssh-add -l >/dev/null 2>&1; echo $? >> {answers}; \
-         sleep 0.1; done' </dev/null >/dev/null 2>&1 &",
+        "setsid sh -c 'while [ -e {home} ] && [ ! -e {stop} ]; do ssh-add -l >/dev/null 2>&1; \
+         echo $? >> {answers}; sleep 0.1; done' </dev/null >/dev/null 2>&1 &",
+        home = lab.home.path().display(),
         stop = stop.display(),
         answers = answers.display()
     );

@@ -105,9 +105,42 @@ fn control_master_keeps_the_connection() {
     assert!(list.contains("-L"), "{list}");
     ssh(&["-O", "cancel", "-L", &forward, "127.0.0.1"]).expect_status(0);
     assert_eq!(shared.lab.run(&["forward", "ls"]).expect_status(0).text(), "");
+    // What runs may finish, and what only holds the connection ends with it.
+    let holder = |more: &[&str]| {
+        let mut command = shared.lab.home.command(bssh_tests::bssh());
+        command.arg("ssh").args(path).args(["-o", "ControlMaster=auto"]).args(more);
+        bssh_tests::Run::start(command)
+    };
+    let (hold, mut busy) = (
+        holder(&["-N", "127.0.0.1"]),
+        holder(&["127.0.0.1", "echo started; read line; echo $line"]),
+    );
+    busy.wait_for("started", SOON);
+    let stop = ssh(&["-O", "stop", "127.0.0.1"]).expect_status(0);
+    assert_eq!(stop.stderr, "Stop listening request sent.\r\n");
+    assert!(busy.write(b"done\n"));
+    assert_eq!(busy.finish(SOON).expect_status(0).text(), "started\ndone\n");
+    hold.finish(SOON).expect_status(0);
+    ssh(&["-O", "check", "127.0.0.1"]).expect_status(255);
+    ssh(&["-o", "ControlMaster=auto", "127.0.0.1", "true"]).expect_status(0);
+    // Who names no path has a connection of its own; the master's forwards stay with it.
+    let before = shared.logins();
+    for n in 1..=2 {
+        shared.lab.run_bare(&["ssh", "127.0.0.1", "true"]).expect_status(0);
+        assert_eq!(shared.logins(), before + n);
+    }
+    let left = bssh_tests::net::free_port();
+    let spec = format!("{left}:127.0.0.1:{port}");
+    ssh(&["-o", "ControlMaster=auto", "-L", &spec, "127.0.0.1", "true"]).expect_status(0);
+    assert!(bssh_tests::net::greets(&format!("127.0.0.1:{left}")));
     let exit = ssh(&["-O", "exit", "127.0.0.1"]).expect_status(0);
     assert_eq!(exit.stderr, "Exit request sent.\r\n");
     ssh(&["-O", "check", "127.0.0.1"]).expect_status(255);
+    assert!(until(SOON, || !bssh_tests::net::greets(&format!("127.0.0.1:{left}"))));
+    // It was started for them, and goes with the last one.
+    let other = ["ssh", "-S", "~/other", "-O", "exit", "127.0.0.1"];
+    shared.lab.run_bare(&other).expect_status(0);
+    assert!(until(SOON, || shared.pid().is_none()));
     ssh(&["127.0.0.1", "true"]).expect_status(0);
-    assert_eq!(shared.logins(), 3);
+    assert_eq!(shared.logins(), before + 3);
 }

@@ -9,6 +9,7 @@
 //! - `fs`: an editor's requests about single files.
 //! - `sync`: trees that are kept the same here and on a node.
 //! - `sync_faults`: the same, killed, cut off, lied to, out of room, and far away.
+//! - `sync_steps`: the same, stopped between any two requests: killed, interrupted, silent.
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
@@ -36,6 +37,8 @@
 //! - `terminal`: the person's terminal, in order again whatever happens.
 //! - `terminals`: a terminal on each of several nodes, keys to all of them.
 //! - `tui`: a run on the whole screen, and the screen given back.
+//! - `escapes`: ssh's escapes at a terminal: log level, new keys, the background.
+//! - `caches`: what cores remember of files, in figures; and what proxies say.
 //! - `demo`: the demo, as a newcomer runs it.
 
 #![allow(
@@ -49,8 +52,10 @@
 mod agent_life;
 mod agents;
 mod bare;
+mod caches;
 mod cuts;
 mod demo;
+mod escapes;
 mod faults;
 mod files;
 mod forwards;
@@ -79,6 +84,7 @@ mod soak;
 mod ssh_options;
 mod sync;
 mod sync_faults;
+mod sync_steps;
 mod terminal;
 mod terminals;
 mod tui;

@@ -114,6 +114,27 @@ fn rsync_goes_both_ways() {
 }
 
 #[test]
+fn rsync_carries_ten_thousand_files_both_ways() {
+    let lab = Lab::start();
+    let (home, ssh) = (lab.home.path().display(), ssh(&lab));
+    let remote = format!("{} -F {}", ssh.display(), lab.sshd.ssh_config().display());
+    for n in 0..100 {
+        let sub = lab.home.path().join(format!("many/{n}"));
+        std::fs::create_dir_all(&sub).unwrap();
+        for m in 0..100 {
+            std::fs::write(sub.join(format!("{m}")), format!("{n}/{m}")).unwrap();
+        }
+    }
+    let rsync = |from: &str, to: &str| {
+        done(program(&lab, "rsync", ["-a", "--stats", "-e", &remote, from, to])).text()
+    };
+    let up = rsync("many/", &format!("127.0.0.1:{home}/there/"));
+    assert!(up.contains("Number of regular files transferred: 10,000"), "{up}");
+    rsync(&format!("127.0.0.1:{home}/there/"), "back/");
+    same(&lab, "many", "back");
+}
+
+#[test]
 fn scp_and_sftp_take_it_as_their_ssh() {
     let lab = Lab::start();
     let (home, ssh) = (lab.home.path().display(), ssh(&lab));

@@ -163,7 +163,7 @@ fn what_is_not_supported_is_refused_or_said() {
         ("Tunnel yes", 255, "line 1: tunnel"),
         ("ProxyUseFdpass yes", 255, "line 1: proxyusefdpass"),
         ("PermitRemoteOpen none", 255, "line 1: permitremoteopen"),
-        ("CanonicalizePermittedCNAMEs *.a:*.b", 255, "line 1: canonicalizepermittedcnames"),
+        ("CanonicalizeHostname yes\nCanonicalizePermittedCNAMEs *.a:*.b", 0, ""),
         ("GSSAPIAuthentication yes", 255, "line 1: gssapiauthentication"),
         ("ForwardX11 yes", 0, "line 1: forwardx11"),
         ("ControlMaster yes", 0, ""),
@@ -214,6 +214,51 @@ fn others_may_not_write_the_configuration() {
     let file = file.display().to_string();
     let said = lab.run(&["-F", &file, "127.0.0.1", "true"]).expect_status(255).stderr;
     assert!(said.contains("too open") && said.contains("Permission denied (publickey)."), "{said}");
+}
+
+#[test]
+fn what_is_wrong_with_the_files_is_said_at_once_with_its_places() {
+    let lab = Lab::start();
+    let here = lab.home.path().display().to_string();
+    let bad = "Port x\nHost y\n  Frobnicate\nMatch nothing\nIdentityFile ${NO_SUCH\n";
+    lab.home.write("bad", bad).unwrap();
+    lab.home.write("loop", format!("Port 1\nInclude {here}/loop\n")).unwrap();
+    std::fs::create_dir(lab.home.path().join("directory")).unwrap();
+    lab.home.write("into", format!("\nInclude {here}/directory\n")).unwrap();
+    for (file, said) in [
+        ("bad", &["line 1: bad port", "line 4: bad Match", "line 5: "][..]),
+        ("loop", &["loop line 2: too many recursive configuration includes"]),
+        ("directory", &["cannot read"]),
+        ("into", &["into line 2: include: cannot read"]),
+        ("nowhere", &["cannot read", "nowhere"]),
+    ] {
+        let path = format!("{here}/{file}");
+        let mut command = lab.home.command(bssh_tests::bssh());
+        command.args(["ssh", "-F", &path, "127.0.0.1", "true"]);
+        let done = Run::start(command).finish(MINUTES).expect_status(255);
+        for part in said {
+            assert!(done.stderr.contains(part), "{file}: {}", done.stderr);
+        }
+    }
+}
+
+#[test]
+fn forwards_alone_go_to_the_background_and_end_when_told() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let lab = Lab::start();
+    let port = bssh_tests::net::free_port();
+    let forward = format!("{port}:127.0.0.1:{}", lab.sshd.port());
+    let mut background = lab.command(&["-f", "-N", "-L", &forward, "127.0.0.1"]);
+    background.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    Run::start_as(background).finish(MINUTES).expect_status(0);
+    let bound = format!("127.0.0.1:{port}");
+    assert!(bssh_tests::net::greets(&bound), "it is there once the command is back");
+    let all = bssh_fixtures::processes::with_text(&format!("-L {forward}"));
+    assert!(!all.is_empty());
+    for process in &all {
+        kill_process(Pid::from_raw(process.pid).unwrap(), Signal::TERM).unwrap();
+    }
+    assert!(until(MINUTES, || !bssh_tests::net::greets(&bound)));
 }
 
 #[test]

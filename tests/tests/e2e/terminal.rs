@@ -9,6 +9,10 @@ use std::time::Duration;
 const MINUTES: Duration = Duration::from_secs(120);
 /// What switches bracketed paste off.
 const PASTE_OFF: &str = "\x1b[?2004l";
+/// What switches mouse reports, focus events, kitty's keyboard and the other screen off, and the
+/// cursor on.
+const OTHERS_OFF: &[&str] =
+    &["\x1b[?1000l", "\x1b[?1006l", "\x1b[?1004l", "\x1b[<99u", "\x1b[?1047l", "\x1b[?25h"];
 
 fn signal(pid: i32, signal: Signal) {
     kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
@@ -16,7 +20,8 @@ fn signal(pid: i32, signal: Signal) {
 
 /// A full-screen program on the node, with the terminal in raw mode.
 fn full_screen(lab: &Lab) -> Terminal {
-    let modes = r"printf '\033[?1000h\033[?2004h'; echo ready; exec sleep 60";
+    let modes =
+        r"printf '\033[?1000h\033[?1006h\033[?2004h\033[>1u\033[?25l'; echo ready; exec sleep 60";
     let mut terminal = Terminal::start(&lab.command(&["-t", "127.0.0.1", modes]));
     terminal.wait_for("ready", MINUTES);
     assert!(!terminal.echoes());
@@ -27,7 +32,9 @@ fn full_screen(lab: &Lab) -> Terminal {
 fn in_order_again(terminal: &mut Terminal) {
     assert_eq!(terminal.finish(MINUTES), Some(255), "{}", terminal.shown());
     assert!(terminal.echoes(), "still raw: {}", terminal.shown());
-    assert!(terminal.shown().contains(PASTE_OFF), "{:?}", terminal.shown());
+    for off in [&[PASTE_OFF], OTHERS_OFF].concat() {
+        assert!(terminal.shown().contains(off), "{off:?}: {:?}", terminal.shown());
+    }
 }
 
 #[test]

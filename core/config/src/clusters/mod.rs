@@ -14,6 +14,7 @@ use indexmap::IndexMap;
 use self::agent::Agent;
 use self::gates::Gate;
 use self::sync::Sync;
+use crate::environment::Environment;
 use crate::error::Error;
 use crate::node::NodeOverrides;
 
@@ -60,8 +61,7 @@ pub struct Config {
     pub sync: IndexMap<String, Sync>,
     pub interactive: Interactive,
     pub core: Core,
-    pub ssh_config_cache: Cache,
-    pub environment_cache: Cache,
+    pub caching: Caching,
 
     /// The files that were read, strongest first.
     pub files: Vec<PathBuf>,
@@ -160,8 +160,15 @@ pub struct Core {
     pub persist: Option<Duration>,
 }
 
-/// Limits of a cache of what was read.
+/// Limits of what is kept in memory, `BSSH_CACHE_*` and `BSSH_ENV_CACHE_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caching {
+    pub ssh_config: Cache,
+    pub environment: Cache,
+}
+
+/// Limits of a cache of what was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cache {
     pub enabled: bool,
     /// Entries.
@@ -173,23 +180,11 @@ impl Config {
     /// Settings that are understood but change nothing in this version.
     fn without_effect(&self) -> Vec<Error> {
         let usual = Config::default();
-        let rows = [
-            (
-                "BSSH_BUFFER_SIZE",
-                self.buffer_size != usual.buffer_size,
-                "buffers follow the connection",
-            ),
-            (
-                "BSSH_CACHE_*",
-                self.ssh_config_cache != usual.ssh_config_cache,
-                "files are read once for each command",
-            ),
-            (
-                "BSSH_ENV_CACHE_*",
-                self.environment_cache != usual.environment_cache,
-                "the environment is read once for each command",
-            ),
-        ];
+        let rows = [(
+            "BSSH_BUFFER_SIZE",
+            self.buffer_size != usual.buffer_size,
+            "buffers follow the connection",
+        )];
         let set = rows.into_iter().filter(|(_, set, _)| *set);
         set.map(|(key, _, why)| Error::plain(format!("{key} has no effect: {why}"))).collect()
     }
@@ -214,10 +209,28 @@ impl Default for Config {
             sync: IndexMap::new(),
             interactive: Interactive::default(),
             core: Core::default(),
-            ssh_config_cache: Cache { enabled: true, size: 100, ttl: Duration::from_secs(300) },
-            environment_cache: Cache { enabled: true, size: 50, ttl: Duration::from_secs(30) },
+            caching: Caching::default(),
             files: Vec::new(),
             warnings: Vec::new(),
+        }
+    }
+}
+
+impl Caching {
+    /// What an environment says.
+    ///
+    /// # Errors
+    /// Every variable that cannot be read.
+    pub(crate) fn of(env: &Environment) -> Result<Caching, Vec<Error>> {
+        overrides::caching(env)
+    }
+}
+
+impl Default for Caching {
+    fn default() -> Caching {
+        Caching {
+            ssh_config: Cache { enabled: true, size: 100, ttl: Duration::from_secs(300) },
+            environment: Cache { enabled: true, size: 50, ttl: Duration::from_secs(30) },
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Sync {
     pub backup: Duration,
     /// The longest time between two rounds of a watch.
     pub min_interval: Duration,
+    /// A node that is silent for so long is lost. Zero: it may be silent for ever.
+    pub stall: Duration,
 }
 
 /// Two roots.
@@ -68,6 +70,7 @@ impl Default for Sync {
             unsafe_links: false,
             backup: Duration::from_secs(7 * 86_400),
             min_interval: Duration::from_secs(5),
+            stall: Duration::from_secs(600),
         }
     }
 }
@@ -94,6 +97,7 @@ const SYNC: &[Field<Sync>] = &[
         },
     },
     Field { name: "min_interval", read: |s, v, r| put(&mut s.min_interval, r.duration(v)) },
+    Field { name: "stall", read: |s, v, r| put(&mut s.stall, r.duration(v)) },
 ];
 
 const PAIR: &[Field<SyncPair>] = &[

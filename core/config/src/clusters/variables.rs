@@ -24,8 +24,8 @@ pub(super) fn expand<'a>(text: &'a str, env: &Environment) -> (String, Vec<&'a s
             rest = after;
             continue;
         }
-        match env.var(name) {
-            Some(value) => out.push_str(value),
+        match env.remembered(name).filter(|value| !value.is_empty()) {
+            Some(value) => out.push_str(&value),
             None => {
                 missing.push(name);
                 out.push('$');

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::eval::Evaluation;
 use super::patterns::matches_list;
-use super::request::Found;
+use super::request::{Answer, Found, Lookup};
 
 /// The name to go on with; `asked`: the files are to be read again.
 ///
@@ -28,29 +28,55 @@ pub(super) fn canonicalize(
     if !asked || looks_numeric(&host) || (proxied && mode != "always") {
         return Ok((host, asked));
     }
-    let max_dots = chosen.value("canonicalizemaxdots").and_then(|n| n.parse().ok()).unwrap_or(1);
-    let anchored = host.ends_with('.');
-    if !anchored && host.matches('.').count() > max_dots {
-        return Ok((host, asked));
-    }
-    let candidates: Vec<String> = if anchored {
-        vec![host.clone()]
-    } else {
-        let domains = chosen.get("canonicaldomains").map(|s| s.values.as_slice());
-        let domains = domains.unwrap_or_default().iter().take_while(|d| *d != "none");
-        domains.map(|domain| format!("{host}.{domain}.")).collect()
-    };
-    for name in candidates {
-        if let Some(Found { cname }) = lookup(&name) {
-            let full = name.strip_suffix('.').unwrap_or(&name);
-            let followed = cname.filter(|cname| permitted(evaluation, full, cname));
-            return Ok((followed.unwrap_or_else(|| full.to_owned()), asked));
+    if let Some(candidates) = candidates(evaluation, &host) {
+        for name in candidates {
+            if let Some(found) = ask(lookup, &name)? {
+                let full = name.strip_suffix('.').unwrap_or(&name);
+                return Ok((follow(evaluation, full, found), asked));
+            }
+        }
+        if chosen.value("canonicalizefallbacklocal") == Some("no") {
+            return Err(format!("could not resolve host \"{host}\" in any of CanonicalDomains"));
         }
     }
-    match chosen.value("canonicalizefallbacklocal") {
-        Some("no") => Err(format!("could not resolve host \"{host}\" in any of CanonicalDomains")),
-        _ => Ok((host, asked)),
+    // As ssh: the name itself may be an alias that is to be followed.
+    if chosen.value("canonicalizepermittedcnames").is_none_or(|first| first == "none") {
+        return Ok((host, asked));
     }
+    match ask(lookup, &host)? {
+        Some(found) => Ok((follow(evaluation, &host, found), asked)),
+        None => Ok((host, asked)),
+    }
+}
+
+/// The names a host may be known by in `CanonicalDomains`, in order; `None`: it has enough dots.
+fn candidates(evaluation: &Evaluation<'_>, host: &str) -> Option<Vec<String>> {
+    let chosen = &evaluation.chosen;
+    let max_dots = chosen.value("canonicalizemaxdots").and_then(|n| n.parse().ok()).unwrap_or(1);
+    if host.ends_with('.') {
+        return Some(vec![host.to_owned()]);
+    }
+    if host.matches('.').count() > max_dots {
+        return None;
+    }
+    let domains = chosen.get("canonicaldomains").map(|s| s.values.as_slice());
+    let domains = domains.unwrap_or_default().iter().take_while(|d| *d != "none");
+    Some(domains.map(|domain| format!("{host}.{domain}.")).collect())
+}
+
+fn ask(lookup: &Lookup<'_>, name: &str) -> Result<Option<Found>, String> {
+    match lookup(name) {
+        Answer::Found(found) => Ok(Some(found)),
+        Answer::Missing => Ok(None),
+        Answer::Pending => Err(format!("\"{name}\" is not looked up yet")),
+    }
+}
+
+/// The name an alias stands for, if `CanonicalizePermittedCNAMEs` allows it.
+fn follow(evaluation: &Evaluation<'_>, name: &str, found: Found) -> String {
+    let cname = found.cname.map(|cname| cname.trim_end_matches('.').to_ascii_lowercase());
+    let allowed = cname.filter(|cname| cname != name && permitted(evaluation, name, cname));
+    allowed.unwrap_or_else(|| name.to_owned())
 }
 
 fn looks_numeric(host: &str) -> bool {

@@ -322,7 +322,7 @@ pub(super) static KEYWORDS: [Keyword; 103] = [
     applied("forwardagent", Kind::Parse(special::forward_agent), "no", set::forward_agent, "Make the agent available there."),
     applied("connecttimeout", TIME, "none", set::connect_timeout, "Time to connect in."),
     ignored("tunneldevice", Kind::Parse(special::tunnel_device), "any:any", "Only for Tunnel."),
-    ignored("canonicalizepermittedcnames", Kind::Parse(special::permitted_cnames), "none", "CNAMEs to follow; not supported, names are completed but aliases not followed.").refused(is_on),
+    computed("canonicalizepermittedcnames", Kind::Parse(special::permitted_cnames), "none", "Aliases to follow to the name they stand for."),
     applied("controlpersist", Kind::Parse(special::control_persist), "no", set::control_persist, "How long a shared core started for it, and its connections, stay."),
     applied("escapechar", Kind::Parse(special::escape_char), "~", set::escape_char, "Escape character of terminals."),
     ignored("ipqos", Kind::Parse(special::ip_qos), "lowdelay throughput", "Traffic class."),

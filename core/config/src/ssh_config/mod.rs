@@ -20,6 +20,7 @@ mod options;
 mod patterns;
 mod reader;
 mod request;
+mod seen;
 mod set;
 mod sha1;
 mod special;
@@ -34,5 +35,6 @@ pub use options::{
     AddKeys, AddressFamily, Ask, ControlMaster, Forward, HostOptions, JumpHost, Origin,
     StrictHostKeys, Tty,
 };
-pub use request::{ConfigFile, Found, Lookup, Request, SshConfig};
+pub(crate) use reader::{FileKey, Parsed};
+pub use request::{Answer, ConfigFile, Found, Lookup, Request, SshConfig};
 pub use special::forward_option;

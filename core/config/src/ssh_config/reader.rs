@@ -12,6 +12,7 @@ use super::keywords::{DEPRECATED, KEYWORDS, UNSUPPORTED, find};
 use super::lexer::{self, Line};
 use super::matcher::{Criterion, Test};
 use super::patterns::is_literal;
+use super::seen::Seen;
 use super::tokens::tilde;
 use super::values::Args;
 use crate::environment::Environment;
@@ -95,19 +96,78 @@ pub(super) fn option_line(text: &str) -> Result<Option<Entry>, Error> {
     Ok(directive.map(|directive| Entry { place, directive }))
 }
 
+/// A file with its includes, read and checked.
+#[derive(Debug, Default)]
+pub(crate) struct Parsed {
+    pub(super) entries: Vec<Entry>,
+    pub(super) warnings: Vec<Error>,
+    pub(super) wants_final: bool,
+    pub(super) host_names: Vec<String>,
+    seen: Seen,
+}
+
+/// What decides what a file is parsed to, besides its text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct FileKey {
+    pub path: PathBuf,
+    mode: Mode,
+    home: PathBuf,
+    user: String,
+    uid: u32,
+}
+
+/// Reads a file with its includes.
+///
+/// # Errors
+/// It cannot be read; else every problem in it.
+pub(super) fn parse(
+    env: &Environment,
+    path: &Path,
+    mode: Mode,
+) -> std::io::Result<Result<Parsed, Vec<Error>>> {
+    let mut reader = Reader { env, errors: Vec::new(), looped: false, parsed: Parsed::default() };
+    let entries = reader.file(path, mode)?;
+    Ok(match reader.errors.is_empty() {
+        true => Ok(Parsed { entries, ..reader.parsed }),
+        false => Err(reader.errors),
+    })
+}
+
+impl FileKey {
+    pub(super) fn of(env: &Environment, path: &Path, mode: Mode) -> FileKey {
+        let (path, home, user) = (path.to_owned(), env.home.clone(), env.user.clone());
+        FileKey { path, mode, home, user, uid: env.uid }
+    }
+}
+
+impl Parsed {
+    /// Nothing it was read from has changed.
+    pub(crate) fn is_current(&self) -> bool {
+        self.seen.is_current()
+    }
+
+    /// A change of a file it was read from could not be missed.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.seen.is_settled()
+    }
+
+    /// The files it was read from, but one.
+    pub(crate) fn others(&self, but: &Path) -> Vec<String> {
+        self.seen.files().filter(|path| *path != but).map(|p| p.display().to_string()).collect()
+    }
+}
+
 /// What reading finds out.
-pub(super) struct Reader<'e> {
-    pub env: &'e Environment,
-    pub errors: Vec<Error>,
-    pub warnings: Vec<Error>,
-    pub wants_final: bool,
-    pub host_names: Vec<String>,
+struct Reader<'e> {
+    env: &'e Environment,
+    errors: Vec<Error>,
     /// Includes were nested too deep.
-    pub looped: bool,
+    looped: bool,
+    parsed: Parsed,
 }
 
 /// How one file is read.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Mode {
     /// A user's file: `~` in `Include`, relative to `~/.ssh`.
     pub user: bool,
@@ -118,9 +178,10 @@ pub(super) struct Mode {
 
 impl Reader<'_> {
     /// The directives of a file; `None` if there is none or it cannot be used.
-    pub(super) fn file(&mut self, path: &Path, mode: Mode) -> std::io::Result<Vec<Entry>> {
+    fn file(&mut self, path: &Path, mode: Mode) -> std::io::Result<Vec<Entry>> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
+        self.parsed.seen.file(path, Some(&metadata));
         let trusted = metadata.uid() == 0 || metadata.uid() == self.env.uid;
         // Writable for a group is fine if it is the owner's own group, as on Debian.
         let others = if metadata.gid() == metadata.uid() { 0o002 } else { 0o022 };
@@ -158,7 +219,7 @@ impl Reader<'_> {
                 let system = !mode.user;
                 let mut warnings = Vec::new();
                 let directive = setting(&line, place, system, &mut warnings)?;
-                self.warnings.extend(warnings.into_iter().map(|why| place.error(why)));
+                self.parsed.warnings.extend(warnings.into_iter().map(|why| place.error(why)));
                 Ok(directive)
             }
         }
@@ -167,8 +228,8 @@ impl Reader<'_> {
     fn host(&mut self, line: &Line<'_>) -> Result<Directive, String> {
         let patterns = words(line)?;
         for pattern in &patterns {
-            if is_literal(pattern) && !self.host_names.contains(pattern) {
-                self.host_names.push(pattern.clone());
+            if is_literal(pattern) && !self.parsed.host_names.contains(pattern) {
+                self.parsed.host_names.push(pattern.clone());
             }
         }
         let split = |pattern: String| match pattern.strip_prefix('!') {
@@ -182,7 +243,7 @@ impl Reader<'_> {
         lexer::words(line.rest).ok_or("invalid quotes")?;
         let criteria = Criterion::parse(line.rest);
         let criteria = criteria.map_err(|why| format!("bad Match condition: {why}"))?;
-        self.wants_final |= criteria.iter().any(|c| c.test == Test::Final);
+        self.parsed.wants_final |= criteria.iter().any(|c| c.test == Test::Final);
         Ok(Directive::Match(criteria))
     }
 
@@ -205,10 +266,14 @@ impl Reader<'_> {
             let anchored =
                 if word.starts_with(['/', '~']) { word } else { format!("{base}/{word}") };
             let pattern = tilde(&anchored, self.env)?;
-            for path in expand(&pattern)? {
+            let paths = expand(&pattern)?;
+            self.parsed.seen.pattern(&pattern, &paths);
+            for path in paths {
                 match self.file(&path, inner) {
                     Ok(entries) => files.push(entries),
-                    Err(e) if e.kind() == ErrorKind::NotFound => {}
+                    Err(e) if e.kind() == ErrorKind::NotFound => {
+                        self.parsed.seen.file(&path, None);
+                    }
                     Err(e) => return Err(format!("include: cannot read {}: {e}", path.display())),
                 }
             }
@@ -256,7 +321,7 @@ fn words(line: &Line<'_>) -> Result<Vec<String>, String> {
 }
 
 /// Files that match, sorted; a name without wildcards is itself.
-fn expand(pattern: &str) -> Result<Vec<PathBuf>, String> {
+pub(super) fn expand(pattern: &str) -> Result<Vec<PathBuf>, String> {
     if !pattern.contains(['*', '?', '[']) {
         return Ok(vec![pattern.into()]);
     }

@@ -2,13 +2,15 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::canonical::canonicalize;
 use super::destination::check_names;
 use super::eval::{Chosen, Evaluation, Executed};
 use super::finish;
 use super::options::HostOptions;
-use super::reader::{Entry, Mode, Reader, option_line};
+use super::reader::{Entry, FileKey, Mode, Parsed, option_line, parse};
+use crate::clusters::Cache;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::node::Destination;
@@ -32,11 +34,10 @@ pub enum ConfigFile {
 #[derive(Debug)]
 pub struct SshConfig {
     env: Environment,
-    files: Vec<Vec<Entry>>,
+    files: Vec<Arc<Parsed>>,
     defaults: HostOptions,
     warnings: Vec<Error>,
     host_names: Vec<String>,
-    wants_final: bool,
     executed: Executed,
 }
 
@@ -47,8 +48,17 @@ pub struct Found {
     pub cname: Option<String>,
 }
 
-/// Resolves a name (fully qualified, with a dot at the end); `None`: not found.
-pub type Lookup<'a> = dyn Fn(&str) -> Option<Found> + 'a;
+/// What is known about a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Found(Found),
+    Missing,
+    /// Not asked yet: the evaluation ends with an error, and is to be made again.
+    Pending,
+}
+
+/// Resolves a name (of a domain: fully qualified, with a dot at the end).
+pub type Lookup<'a> = dyn Fn(&str) -> Answer + 'a;
 
 /// One destination to evaluate the files for. Lines are `Keyword=value` or `Keyword value`, as
 /// after `-o`. For each keyword the first value wins, in the order of the fields below.
@@ -91,14 +101,7 @@ impl SshConfig {
     /// # Errors
     /// Every problem of every file: unreadable, bad owner or permissions, bad lines.
     pub fn load(env: &Environment, file: &ConfigFile) -> Result<SshConfig, Vec<Error>> {
-        let mut reader = Reader {
-            env,
-            errors: Vec::new(),
-            warnings: Vec::new(),
-            wants_final: false,
-            host_names: Vec::new(),
-            looped: false,
-        };
+        let limits = env.caching()?.ssh_config;
         let own = env.home.join(".ssh/config");
         let user = Mode { user: true, guarded: true, depth: 0 };
         let places = match file {
@@ -109,27 +112,34 @@ impl SshConfig {
                 (Path::new(SYSTEM), Mode { user: false, guarded: false, depth: 0 }),
             ],
         };
-        let mut files = Vec::new();
+        let (mut files, mut errors, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
         for (path, mode) in places {
-            match reader.file(path, mode) {
-                Ok(entries) => files.push(entries),
+            match remembered(env, path, mode, limits) {
+                Ok(Ok(parsed)) => files.push(parsed),
+                Ok(Err(problems)) => errors.extend(problems),
                 Err(e) => {
                     let why = Error::plain(format!("cannot read {}: {e}", path.display()));
                     match (file, e.kind()) {
-                        (ConfigFile::File(_), _) => reader.errors.push(why),
+                        (ConfigFile::File(_), _) => errors.push(why),
                         (_, ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
                         // As ssh, which goes on without.
-                        _ => reader.warnings.push(why),
+                        _ => warnings.push(why),
                     }
                 }
             }
         }
-        let Reader { errors, warnings, wants_final, host_names, .. } = reader;
         if !errors.is_empty() {
             return Err(errors);
         }
+        let mut host_names: Vec<String> = Vec::new();
+        for file in &files {
+            warnings.extend_from_slice(&file.warnings);
+            let new: Vec<_> =
+                file.host_names.iter().filter(|name| !host_names.contains(name)).cloned().collect();
+            host_names.extend(new);
+        }
         let (env, defaults, executed) = (env.clone(), finish::defaults(env), Executed::default());
-        Ok(SshConfig { env, files, defaults, warnings, host_names, wants_final, executed })
+        Ok(SshConfig { env, files, defaults, warnings, host_names, executed })
     }
 
     /// The effective options of one destination.
@@ -159,15 +169,15 @@ impl SshConfig {
         check_names(&request.destination.host, evaluation.chosen.value("user"))
             .map_err(|why| vec![Error::plain(why)])?;
         evaluation.lines(&overrides);
-        self.files.iter().for_each(|file| evaluation.file(file));
+        self.files.iter().for_each(|file| evaluation.file(&file.entries));
         let host = evaluation.host().map_err(|e| vec![e])?;
         let (host, again) =
             canonicalize(&evaluation, host).map_err(|why| vec![Error::plain(why)])?;
-        if again || self.wants_final {
+        if again || self.files.iter().any(|file| file.wants_final) {
             evaluation.start_final(host.clone());
             // What was wrong in the first pass is not wrong twice.
             let n_errors = evaluation.errors.len();
-            self.files.iter().for_each(|file| evaluation.file(file));
+            self.files.iter().for_each(|file| evaluation.file(&file.entries));
             if n_errors > 0 {
                 evaluation.errors.truncate(n_errors);
             }
@@ -185,6 +195,27 @@ impl SshConfig {
     pub fn warnings(&self) -> &[Error] {
         &self.warnings
     }
+}
+
+/// A file, as it was read before if nothing has changed since.
+fn remembered(
+    env: &Environment,
+    path: &Path,
+    mode: Mode,
+    limits: Cache,
+) -> std::io::Result<Result<Arc<Parsed>, Vec<Error>>> {
+    if !limits.enabled {
+        return Ok(parse(env, path, mode)?.map(Arc::new));
+    }
+    let key = FileKey::of(env, path, mode);
+    if let Some(parsed) = env.memory.file(&key, limits) {
+        return Ok(Ok(parsed));
+    }
+    let parsed = parse(env, path, mode)?.map(Arc::new);
+    if let Ok(parsed) = &parsed {
+        env.memory.keep_file(key, parsed, limits);
+    }
+    Ok(parsed)
 }
 
 fn option_lines(lines: &[String], errors: &mut Vec<Error>) -> Vec<Entry> {

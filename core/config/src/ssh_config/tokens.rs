@@ -124,8 +124,8 @@ pub(super) fn variables(text: &str, env: &Environment) -> Result<String, String>
     while let Some((head, tail)) = rest.split_once("${") {
         out.push_str(head);
         let (name, after) = tail.split_once('}').ok_or_else(|| unclosed(tail))?;
-        let value = env.vars.get(name);
-        out.push_str(value.ok_or_else(|| format!("environment variable {name} is not set"))?);
+        let value = env.remembered(name);
+        out.push_str(&value.ok_or_else(|| format!("environment variable {name} is not set"))?);
         rest = after;
     }
     out.push_str(rest);
@@ -187,7 +187,7 @@ mod tests {
             uid: 7,
             hostname: "box.lan".into(),
             vars: [("A".to_owned(), "x%h".to_owned())].into(),
-            borrowed: false,
+            ..Environment::default()
         }
     }
 

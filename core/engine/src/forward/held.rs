@@ -1,17 +1,14 @@
 //! Bytes that wait for a slow client: some in memory, the rest in an unlinked file, up to a limit
 //! for each connection and one for all.
 
+use crate::filed;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Kept in memory, in bytes: less than a channel's window, so that one stall costs no file.
 const IN_MEMORY: usize = 1 << 20;
-/// Kept in one connection's file, in bytes.
-const IN_FILE: u64 = 256 << 20;
 /// Kept in all files together, in bytes.
 const IN_FILES: u64 = 1 << 30;
 /// Read back at once, in bytes.
@@ -29,9 +26,8 @@ pub(super) struct Held {
 
 #[derive(Debug)]
 struct Filed {
-    file: File,
+    file: filed::Filed,
     read: u64,
-    written: u64,
 }
 
 /// There is no room left.
@@ -59,15 +55,14 @@ impl Held {
         let filed = match &mut self.file {
             Some(filed) => filed,
             None => {
-                let file = tempfile::tempfile().map_err(|_| Full)?;
-                self.file.insert(Filed { file, read: 0, written: 0 })
+                let file = filed::Filed::new().map_err(|_| Full)?;
+                self.file.insert(Filed { file, read: 0 })
             }
         };
-        if filed.written + length > IN_FILE || FILED.load(Relaxed) + length > IN_FILES {
+        if FILED.load(Relaxed) + length > IN_FILES {
             return Err(Full);
         }
-        filed.file.write_all(&bytes).map_err(|_| Full)?;
-        filed.written += length;
+        filed.file.keep(&bytes).map_err(|_| Full)?;
         FILED.fetch_add(length, Relaxed);
         Ok(())
     }
@@ -75,15 +70,14 @@ impl Held {
     /// The first bytes; empty if there are none.
     pub(super) fn front(&mut self) -> io::Result<Bytes> {
         if let (true, Some(filed)) = (self.queue.is_empty(), &mut self.file) {
-            let length = (filed.written - filed.read).min(PIECE);
-            let mut piece = vec![0; usize::try_from(length).unwrap_or_default()];
-            filed.file.read_exact_at(&mut piece, filed.read)?;
+            let length = (filed.file.written() - filed.read).min(PIECE);
+            let piece = filed.file.read(filed.read, usize::try_from(length).unwrap_or_default())?;
             filed.read += length;
-            if filed.read == filed.written {
+            if filed.read == filed.file.written() {
                 self.file = None;
             }
             self.in_memory += piece.len();
-            self.queue.push_back(piece.into());
+            self.queue.push_back(piece);
         }
         Ok(self.queue.front().cloned().unwrap_or_default())
     }
@@ -102,7 +96,7 @@ impl Held {
 
 impl Drop for Filed {
     fn drop(&mut self) {
-        FILED.fetch_sub(self.written, Relaxed);
+        FILED.fetch_sub(self.file.written(), Relaxed);
     }
 }
 

@@ -23,11 +23,11 @@ const ACCEPT_LATER: Duration = Duration::from_secs(5);
 pub(super) async fn serve(work: Arc<Work>, listener: Listener, lease: Arc<Lease>) {
     tokio::select! {
         () = work.keep(lease) => {}
-        () = accept_all(&work, &listener) => {}
+        () = accept_all(&work, listener) => {}
     }
 }
 
-async fn accept_all(work: &Arc<Work>, listener: &Listener) {
+async fn accept_all(work: &Arc<Work>, listener: Listener) {
     let mut connections = JoinSet::new();
     let mut pause = ACCEPT_AGAIN;
     loop {
@@ -47,8 +47,11 @@ async fn accept_all(work: &Arc<Work>, listener: &Listener) {
                 }
             },
             Some(_) = connections.join_next() => {}
+            () = work.drained() => break,
         }
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 /// One connection.

@@ -39,7 +39,7 @@ use relay::Limits;
 use socks::Login;
 use spec::{ForwardSpec, Listen, Target};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -72,9 +72,9 @@ impl Drop for Forward {
 }
 
 impl Forward {
-    /// Its connection is lost for good.
+    /// Its connection is lost for good, or it was drained.
     fn is_over(&self) -> bool {
-        self.tasks.first().is_some_and(AbortHandle::is_finished)
+        self.work.over.load(Relaxed) || self.tasks.first().is_some_and(AbortHandle::is_finished)
     }
 }
 
@@ -112,7 +112,7 @@ impl Engine {
         if params.kind == ForwardKind::Local && spec.target == Target::Socks {
             return Err(wrong("params.spec", format!("\"{}\" has no target", params.spec)));
         }
-        let (route, settings) = self.one_route(&params.targets)?;
+        let (route, settings) = self.one_route(&params.targets).await?;
         let acl = match (params.kind, params.allow.is_empty()) {
             (ForwardKind::Remote, true) if spec.target == Target::Socks => {
                 Acl::parse(&route.options.permit_remote_open)
@@ -143,6 +143,8 @@ impl Engine {
             watch: params.watch,
             traffic,
             lanes: watch::channel(None).0,
+            drain: watch::channel(false).0,
+            over: AtomicBool::new(false),
             trouble: Mutex::default(),
         });
         let (bound, serving) = match params.kind {
@@ -158,13 +160,13 @@ impl Engine {
                     Listen::Tcp { port, .. } => port.to_string(),
                 };
                 let serving = remote::serve(work.clone(), lease, listening);
-                (bound, tokio::spawn(self.remarks.scope(serving)))
+                (bound, tokio::spawn(self.remarks.scope(work.clone().see_through(serving))))
             }
             _ => {
                 let listener = bind(&spec.listen, &route).await?;
                 let bound = listener.bound();
                 let serving = local::serve(work.clone(), listener, lease);
-                (bound, tokio::spawn(self.remarks.scope(serving)))
+                (bound, tokio::spawn(self.remarks.scope(work.clone().see_through(serving))))
             }
         };
         let telling = tokio::spawn(tell(events, caller.link.clone()));
@@ -190,6 +192,17 @@ impl Engine {
         let closed = of(self).or_else(|| self.commons.engines().iter().find_map(|e| of(e)));
         self.commons.tell();
         closed.map(drop).ok_or_else(|| unknown(id))
+    }
+
+    /// `forward/drain`: stops listening; it is over with the last of its connections.
+    ///
+    /// # Errors
+    /// `handle.unknown`.
+    pub fn forward_drain(&self, id: ForwardId) -> Result<(), CallError> {
+        let open = self.forwards.open();
+        let forward = open.get(&id).ok_or_else(|| unknown(id))?;
+        forward.work.drain.send_replace(true);
+        Ok(())
     }
 
     /// `forward/connections`.

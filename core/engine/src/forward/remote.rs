@@ -56,6 +56,11 @@ pub(super) async fn serve(
                     connections.spawn(inward(work.clone(), lease.clone(), incoming));
                 }
                 Some(_) = connections.join_next() => {}
+                () = work.drained() => {
+                    drop(listener);
+                    while connections.join_next().await.is_some() {}
+                    return;
+                }
             }
         }
         drop(resident);

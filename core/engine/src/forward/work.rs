@@ -18,7 +18,7 @@ use bssh_ssh::RemoteListener;
 use bssh_ssh::error::Error;
 use bytes::Bytes;
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -45,6 +45,10 @@ pub(super) struct Work {
     pub watch: bool,
     pub traffic: Arc<Traffic<ForwardEvent>>,
     pub lanes: watch::Sender<Option<Arc<Lanes>>>,
+    /// No new connections; it is over with the last one.
+    pub drain: watch::Sender<bool>,
+    /// It no longer serves anybody.
+    pub over: AtomicBool,
     /// Why there is no connection.
     pub trouble: Mutex<Option<String>>,
 }
@@ -66,6 +70,19 @@ pub(super) struct Client {
 }
 
 impl Work {
+    /// Returns when nobody new is wanted.
+    pub(super) async fn drained(&self) {
+        // It never fails while we are here.
+        let _ = self.drain.subscribe().wait_for(|drain| *drain).await;
+    }
+
+    /// Serves until it is over, and says so to those who wait for that.
+    pub(super) async fn see_through(self: Arc<Self>, serving: impl Future<Output = ()>) {
+        serving.await;
+        self.over.store(true, Relaxed);
+        self.engine.commons.tell();
+    }
+
     /// Tells of the forward's own state.
     pub(super) fn tell(&self, state: &str, error: Option<String>, attempt: Option<u32>) {
         let node = self.route.plan.node.clone();

@@ -67,7 +67,7 @@ impl Engine {
     /// # Errors
     /// The node cannot be resolved.
     pub async fn fs_close(&self, p: &FsClose) -> Result<FsClosed, CallError> {
-        let (route, _) = self.one_route(&p.targets)?;
+        let (route, _) = self.one_route(&p.targets).await?;
         Ok(FsClosed { closed: self.reach.close(&route.bulk().key).await })
     }
 
@@ -77,7 +77,7 @@ impl Engine {
         caller: &Caller,
         targets: &Targets,
     ) -> Result<Sftp, CallError> {
-        let (route, _) = self.one_route(targets)?;
+        let (route, _) = self.one_route(targets).await?;
         let route = route.bulk();
         let slot = self.reach.slot(&route.key);
         let mut kept = slot.lock().await;

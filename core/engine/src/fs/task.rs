@@ -10,7 +10,7 @@ use crate::plan::NodePlan;
 use crate::run::millis;
 use crate::transfer::{CopyPlan, Fault, PreparedTransfer, join, remote, split};
 use bssh_protocol::error::{CallError, Kind};
-use bssh_protocol::exec::Phase;
+use bssh_protocol::exec::{Phase, Targets};
 use bssh_protocol::link::Link;
 use bssh_protocol::methods::FsTaskDoneEvent;
 use bssh_protocol::task::{
@@ -100,9 +100,11 @@ impl Engine {
         caller: &Caller,
         params: FsCopyParams,
     ) -> Result<PreparedCopy, CallError> {
-        let node = |targets| self.one_node(targets);
-        let from = params.from.node.as_ref().map(node).transpose()?;
-        let to = params.to.node.as_ref().map(node).transpose()?;
+        let node = async |targets: &Option<Targets>| match targets {
+            Some(targets) => self.one_node(targets).await.map(Some),
+            None => Ok(None),
+        };
+        let (from, to) = (node(&params.from.node).await?, node(&params.to.node).await?);
         let task = FsTaskRef { task: self.new_id() };
         if let (Some(from), Some(to), Some(targets)) = (&from, &to, &params.to.node)
             && same(from, to)

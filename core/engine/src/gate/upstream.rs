@@ -127,7 +127,7 @@ async fn by_way_of(
 ) -> Result<Upstream, Failed> {
     let targets =
         Targets { nodes: via.to_owned(), settings: settings.clone(), ..Targets::default() };
-    let (route, _) = engine.one_route(&targets).map_err(|e| Failed::Dial(e.message))?;
+    let (route, _) = engine.one_route(&targets).await.map_err(|e| Failed::Dial(e.message))?;
     let ask = |_: &Arc<crate::plan::Route>| -> Arc<dyn bssh_ssh::ask::Ask> {
         Arc::new(crate::forward::Nobody)
     };

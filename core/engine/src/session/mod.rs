@@ -168,7 +168,7 @@ impl Engine {
     ///
     /// # Errors
     /// What is wrong with the request as a whole.
-    pub fn session_open(
+    pub async fn session_open(
         &self,
         caller: &Caller,
         params: &SessionOpenParams,
@@ -179,11 +179,12 @@ impl Engine {
         }
         let literal = params.targets.destination.is_some();
         let planner = Planner::new(self.env(), &params.targets.settings, !literal)?;
-        let nodes = planner.nodes(&params.targets)?;
+        let nodes = planner.nodes(&params.targets).await?;
         let fanout = params.fanout.unwrap_or(FANOUT).max(1) as usize;
         let gate = Arc::new(Semaphore::new(fanout));
         let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
-        let barriers = self.barriers(caller, (&params.sync, &params.targets.settings), &names)?;
+        let syncs = (&params.sync[..], &params.targets.settings);
+        let barriers = self.barriers(caller, syncs, &names).await?;
         let open = |(node, barrier): (crate::plan::NodePlan, _)| {
             Arc::new(Session {
                 barrier,

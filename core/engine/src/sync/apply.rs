@@ -139,7 +139,12 @@ pub(crate) async fn apply(work: &Work<'_>, plan: &Plan) -> Result<(), Fault> {
             _ => {}
         }
     }
-    work.record(names::agreed(work, plan)).await?;
+    let mut records = names::agreed(work, plan);
+    let pushes = plan.values().any(|a| matches!(a, Action::Push | Action::PushOver));
+    if pushes && !lock(work.store).littered {
+        records.push(Record::Littered(true));
+    }
+    work.record(records).await?;
     let steps = async {
         names::make_dirs(work, plan).await?;
         names::save_losers(work, plan).await?;

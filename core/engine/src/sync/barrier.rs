@@ -42,7 +42,7 @@ impl Engine {
     ///
     /// # Errors
     /// A sync that is not known, or that is with none of these nodes.
-    pub(crate) fn barriers(
+    pub(crate) async fn barriers(
         &self,
         caller: &Caller,
         (ids, settings): (&[String], &Settings),
@@ -52,7 +52,7 @@ impl Engine {
         for id in ids {
             let targets = Targets { settings: settings.clone(), ..Targets::default() };
             let what = SyncWhat { targets, id: Some(id.clone()), ..SyncWhat::default() };
-            let options = Options::new(self.env(), &what)?;
+            let options = Options::new(self.env(), &what).await?;
             let at = nodes.iter().position(|node| *node == options.node);
             let Some(place) = at.and_then(|at| runs.get_mut(at)) else {
                 let text = format!("params.sync: {id} is with {}, not with this", options.node);

@@ -26,8 +26,8 @@ impl Engine {
     ///
     /// # Errors
     /// What is wrong with the request; a state that cannot be read.
-    pub fn sync_status(&self, what: &SyncWhat) -> Result<SyncStatus, CallError> {
-        let options = Options::new(self.env(), what)?;
+    pub async fn sync_status(&self, what: &SyncWhat) -> Result<SyncStatus, CallError> {
+        let options = Options::new(self.env(), what).await?;
         let mut pairs = Vec::new();
         for pair in &options.pairs {
             let dir = options.state.join(&pair.key);
@@ -58,8 +58,8 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::sync_status`].
-    pub fn sync_conflicts(&self, what: &SyncWhat) -> Result<SyncConflicts, CallError> {
-        let options = Options::new(self.env(), what)?;
+    pub async fn sync_conflicts(&self, what: &SyncWhat) -> Result<SyncConflicts, CallError> {
+        let options = Options::new(self.env(), what).await?;
         let mut conflicts = Vec::new();
         for pair in &options.pairs {
             let store = Store::peek(&options.state.join(&pair.key));
@@ -78,7 +78,7 @@ impl Engine {
         &self,
         params: &SyncResolveParams,
     ) -> Result<SyncConflicts, CallError> {
-        let options = Options::new(self.env(), &params.what)?;
+        let options = Options::new(self.env(), &params.what).await?;
         let mut resolved = Vec::new();
         for pair in &options.pairs {
             let dir = options.state.join(&pair.key);
@@ -108,7 +108,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::sync_status`]; no such backup.
     pub async fn sync_restore(&self, params: &SyncRestoreParams) -> Result<SyncBackups, CallError> {
-        let options = Options::new(self.env(), &params.what)?;
+        let options = Options::new(self.env(), &params.what).await?;
         let mut backups = Vec::new();
         for pair in &options.pairs {
             let Ok(here) = LocalDir::at(&pair.local) else { continue };

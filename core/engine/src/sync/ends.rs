@@ -19,7 +19,7 @@ const FILES: usize = 96;
 /// Blocks of one file on the way.
 pub(crate) const DEPTH: usize = 64;
 /// How long a node may take to remove what we left there.
-const TIDY: Duration = Duration::from_secs(3);
+pub(crate) const TIDY: Duration = Duration::from_secs(3);
 /// Requests about names at once.
 pub(crate) const NAMES: usize = 128;
 
@@ -41,10 +41,22 @@ pub(crate) struct Ends {
     pub run: String,
     pub count: Arc<Count>,
     pub stop: Arc<Stop>,
+    pub traffic: Traffic,
+}
+
+/// What is between the two ends.
+pub(crate) struct Traffic {
     on_the_way: Semaphore,
     next: AtomicU64,
     /// Temporary files on the node that have no name yet.
     unnamed: Mutex<BTreeSet<Rel>>,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        let on_the_way = Semaphore::new(ON_THE_WAY);
+        Traffic { on_the_way, next: AtomicU64::new(0), unnamed: Mutex::default() }
+    }
 }
 
 /// How far a run has got; anybody may read it.
@@ -90,40 +102,7 @@ impl Stop {
     }
 }
 
-/// What [`Ends`] is made of.
-pub(crate) struct Parts {
-    pub sftp: Sftp,
-    pub lease: Arc<Lease>,
-    pub here: Arc<LocalDir>,
-    pub there: Vec<u8>,
-    pub filter: Filter,
-    pub most_files: usize,
-    pub clock: u32,
-    pub run: String,
-    pub count: Arc<Count>,
-    pub stop: Arc<Stop>,
-}
-
 impl Ends {
-    pub(crate) fn new(parts: Parts) -> Ends {
-        Ends {
-            sftp: parts.sftp,
-            lease: parts.lease,
-            disk: Disk::default(),
-            here: parts.here,
-            there: parts.there,
-            filter: parts.filter,
-            most_files: parts.most_files,
-            clock: parts.clock,
-            run: parts.run,
-            count: parts.count,
-            stop: parts.stop,
-            on_the_way: Semaphore::new(ON_THE_WAY),
-            next: AtomicU64::new(0),
-            unnamed: Mutex::default(),
-        }
-    }
-
     /// A path on the node.
     pub(crate) fn far(&self, path: &[u8]) -> Vec<u8> {
         join(&self.there, path)
@@ -131,7 +110,7 @@ impl Ends {
 
     /// A temporary name beside a path, which nobody has.
     pub(crate) fn temporary(&self, path: &[u8]) -> Rel {
-        let n = self.next.fetch_add(1, Relaxed);
+        let n = self.traffic.next.fetch_add(1, Relaxed);
         let mut name = self.filter.temp.clone();
         name.extend(format!("{}-{n:x}.tmp", self.run).bytes());
         join(crate::transfer::split(path).0, &name)
@@ -139,17 +118,17 @@ impl Ends {
 
     /// A temporary file on the node that is to go unless it gets its name.
     pub(crate) fn unnamed(&self, temp: &Rel) {
-        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).insert(temp.clone());
+        self.traffic.unnamed.lock().unwrap_or_else(PoisonError::into_inner).insert(temp.clone());
     }
 
     /// It has its name, or is gone.
     pub(crate) fn named(&self, temp: &Rel) {
-        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).remove(temp);
+        self.traffic.unnamed.lock().unwrap_or_else(PoisonError::into_inner).remove(temp);
     }
 
     /// Temporary files that have no name.
     pub(crate) fn left_over(&self) -> BTreeSet<Rel> {
-        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.traffic.unnamed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Removes what has no name, as far as the node lets us.
@@ -163,7 +142,7 @@ impl Ends {
     /// Room for so many bytes; waits until others have arrived.
     pub(crate) async fn budget(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Fault> {
         let wanted = u32::try_from(bytes.clamp(1, ON_THE_WAY)).unwrap_or(u32::MAX);
-        let permit = self.on_the_way.acquire_many(wanted).await;
+        let permit = self.traffic.on_the_way.acquire_many(wanted).await;
         permit.map_err(|_| Fault::fatal("internal", "the core is ending"))
     }
 

@@ -75,6 +75,8 @@ pub(crate) enum Record {
     /// The conflict with this copy is over.
     Closed(Rel),
     Last(LastRun),
+    /// There may be temporary files of ours on the node.
+    Littered(bool),
 }
 
 impl Record {
@@ -99,6 +101,7 @@ impl Record {
                 out.u8(4).bytes(copy);
             }
             Record::Last(last) => last.write(out.u8(5)),
+            Record::Littered(littered) => drop(out.u8(6).u8(u8::from(*littered))),
         }
         out.0
     }
@@ -126,6 +129,7 @@ impl Record {
             }
             4 => Record::Closed(from.bytes()?),
             5 => Record::Last(LastRun::read(&mut from)?),
+            6 => Record::Littered(from.u8()? != 0),
             _ => return None,
         })
     }

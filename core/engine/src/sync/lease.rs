@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 /// A lease this old is nobody's.
 const EXPIRY: u32 = 60;
+/// One that nobody has signed is that of a machine that was cut off while it took it or gave it
+/// back, which takes a few round trips.
+const UNSIGNED: u32 = 10;
 /// How often it is renewed.
 pub(crate) const RENEW: Duration = Duration::from_secs(20);
 /// How often somebody who waits for it looks.
@@ -61,8 +64,9 @@ pub(crate) async fn take(
         let holder = read(sftp, &join(&dir, b"owner")).await?.unwrap_or_default();
         let named = holder.lines().next().unwrap_or_default().to_owned();
         // We hold the local lock: a run of this machine that left it is dead.
-        if named == machine || age(sftp, &own, &dir).await? > EXPIRY {
-            if named != machine {
+        let expiry = if named.is_empty() { UNSIGNED } else { EXPIRY };
+        if named == machine || age(sftp, &own, &dir).await? > expiry {
+            if named != machine && !named.is_empty() {
                 expired = Some(named);
             }
             break;

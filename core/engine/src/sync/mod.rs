@@ -80,7 +80,7 @@ impl Engine {
     ///
     /// # Errors
     /// What is wrong with the request.
-    pub fn sync_prepare(
+    pub async fn sync_prepare(
         &self,
         caller: &Caller,
         params: &SyncParams,
@@ -89,7 +89,7 @@ impl Engine {
             let text = "params.dryRun: a watch has no end that could be foretold";
             return Err(CallError::new(Kind::InvalidParams, text).at("params.dryRun"));
         }
-        let options = Options::new(self.env(), &params.what)?;
+        let options = Options::new(self.env(), &params.what).await?;
         let id = self.new_id();
         let started = SyncStarted {
             sync: id,

@@ -2,7 +2,8 @@
 //! left is dealt with.
 
 use super::apply::lock;
-use super::ends::{Count, Ends, Parts, Stop};
+use super::ends::{Count, Ends, Stop, TIDY, Traffic};
+use super::journal::Record;
 use super::lease::{self, Held, RENEW};
 use super::lock::{Lock, WAIT};
 use super::options::{Options, Pair};
@@ -10,7 +11,7 @@ use super::round::Wanted;
 use super::store::{Identity, Store};
 use super::{backup, filter, recover};
 use crate::pool::Lease;
-use crate::transfer::{Fault, LocalDir, join, remote};
+use crate::transfer::{Disk, Fault, LocalDir, join, remote};
 use bssh_protocol::sync::SyncAction;
 use bssh_ssh::sftp::{Attrs, FileKind, Sftp};
 use ring::digest::{SHA256, digest};
@@ -18,6 +19,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 /// An open pair.
@@ -26,6 +28,8 @@ pub(crate) struct Opened {
     pub store: Arc<Mutex<Store>>,
     /// What the user should know.
     pub notes: Vec<String>,
+    /// An earlier run may have left temporary files on the node.
+    littered: AtomicBool,
     /// None: a dry run.
     held: Option<Held>,
     _locks: (Lock, Lock),
@@ -79,7 +83,9 @@ pub(crate) async fn open(with: With<'_>) -> Result<Opened, Fault> {
     }
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
     let nonce = nonce.get(..8).unwrap_or_default();
-    let ends = Ends::new(Parts {
+    let ends = Ends {
+        disk: Disk::default(),
+        traffic: Traffic::default(),
         lease: with.lease,
         here: Arc::new(local.0),
         there,
@@ -90,9 +96,10 @@ pub(crate) async fn open(with: With<'_>) -> Result<Opened, Fault> {
         count: with.count,
         stop: with.stop,
         sftp: with.sftp,
-    });
+    };
+    let littered = AtomicBool::new(store.littered);
     let store = Arc::new(Mutex::new(store));
-    let opened = Opened { ends, store, notes, held, _locks: (first, second) };
+    let opened = Opened { ends, store, notes, littered, held, _locks: (first, second) };
     match ready(opened, options).await {
         Ok(opened) => Ok(opened),
         Err((opened, fault)) => {
@@ -163,11 +170,34 @@ impl Opened {
         }
     }
 
+    /// Temporary files of an earlier run may be on the node, and nobody has looked yet.
+    pub(crate) fn is_littered(&self) -> bool {
+        self.littered.load(Relaxed)
+    }
+
+    /// There are none any more.
+    pub(crate) fn swept(&self) {
+        self.littered.store(false, Relaxed);
+    }
+
     /// Gives everything back.
     pub(crate) async fn close(&self) {
         self.ends.tidy().await;
+        if !self.is_littered() && self.ends.left_over().is_empty() {
+            let store = self.store.clone();
+            let clean = move || {
+                let mut store = lock(&store);
+                match store.littered {
+                    true => Ok(store.done(vec![Record::Littered(false)])?),
+                    false => Ok(()),
+                }
+            };
+            // Unknown is littered: the next run looks.
+            let _ = self.ends.disk.run(clean).await;
+        }
         if let Some(held) = &self.held {
-            held.release(&self.ends.sftp).await;
+            // A node that does not answer lets it expire.
+            let _ = tokio::time::timeout(TIDY, held.release(&self.ends.sftp)).await;
         }
     }
 }

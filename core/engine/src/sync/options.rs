@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub protect: Skip,
     pub backup: Duration,
     pub interval: Duration,
+    /// How long the node may be silent.
+    pub stall: Option<Duration>,
     pub warnings: Vec<String>,
     /// Where syncs keep what they remember.
     pub state: PathBuf,
@@ -48,14 +50,14 @@ pub(crate) struct Pair {
 impl Options {
     /// # Errors
     /// `json.invalidParams`, `config.invalid`, `targets.invalid`.
-    pub(crate) fn new(env: &Environment, what: &SyncWhat) -> Result<Options, CallError> {
+    pub(crate) async fn new(env: &Environment, what: &SyncWhat) -> Result<Options, CallError> {
         let planner =
             Planner::new(env, &what.targets.settings, what.targets.destination.is_none())?;
         let (mut sync, targets) = match &what.id {
             Some(id) => configured(&planner, what, id)?,
             None => (Sync::default(), what.targets.clone()),
         };
-        let mut nodes = planner.nodes(&targets)?;
+        let mut nodes = planner.nodes(&targets).await?;
         let (Some(node), 0) = (nodes.pop(), nodes.len()) else {
             return Err(bad("nodes", "a sync is with one node"));
         };
@@ -88,6 +90,7 @@ impl Options {
             protect: Skip(sync.protect.into_iter().map(String::into_bytes).collect()),
             backup: sync.backup,
             interval: sync.min_interval,
+            stall: Some(sync.stall).filter(|limit| !limit.is_zero()),
             warnings: planner.warnings(),
             state: state(env),
         })

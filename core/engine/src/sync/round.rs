@@ -75,7 +75,7 @@ pub(crate) async fn round(
         lost: Mutex::default(),
     };
     let done = match apply(&work, plan).await {
-        Ok(()) => sweep(opened, local, remote).await,
+        Ok(()) => sweep(opened, wanted.action, &compared).await,
         fault => fault,
     };
     let mut tally = work.tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -286,17 +286,25 @@ async fn tell_plan(compared: &Compared, told: &Told) {
     }
 }
 
-/// Temporary files that an earlier run could not remove.
-async fn sweep(opened: &Opened, local: &Local, remote: &Remote) -> Result<(), Fault> {
-    for temp in &remote.stale {
-        let removed = opened.ends.sftp.remove(&opened.ends.far(temp)).await;
-        if let Err(error) = removed
-            && error.is_fatal()
-        {
-            return Err(error.into());
+/// Temporary files that an earlier run could not remove. A push has to look for them, once there
+/// may be any.
+async fn sweep(opened: &Opened, action: SyncAction, compared: &Compared) -> Result<(), Fault> {
+    let looks = action == SyncAction::Push && opened.is_littered();
+    let found = match looks {
+        true => listing::list(&opened.ends, &compared.base).await?.stale,
+        false => compared.remote.stale.clone(),
+    };
+    let mut is_clean = looks || action != SyncAction::Push;
+    for temp in &found {
+        match opened.ends.sftp.remove(&opened.ends.far(temp)).await {
+            Err(error) if error.is_fatal() => return Err(error.into()),
+            removed => is_clean &= removed.is_ok(),
         }
     }
-    let stale = local.stale.clone();
+    if is_clean {
+        opened.swept();
+    }
+    let stale = compared.local.stale.clone();
     opened
         .ends
         .on_disk(move |here| {

@@ -25,6 +25,7 @@ use bssh_protocol::sync::{
     SyncStateChange, SyncStep, Synced,
 };
 use bssh_protocol::transfer::{FileFault, PathBytes};
+use bssh_ssh::sftp::Sftp;
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -190,6 +191,7 @@ impl SyncRun {
         let (tally, done) = tokio::select! {
             done = round(opened, &self.options, wanted, &self.told) => done,
             fault = opened.stay() => (Tally::default(), Err(fault)),
+            fault = self.stalled(&opened.ends.sftp) => (Tally::default(), Err(fault)),
         };
         let conflicts = add(result, pair, tally);
         for conflict in conflicts {
@@ -215,10 +217,14 @@ impl SyncRun {
             let (lease, _) =
                 engine.pool().lease(&route, &ask).await.map_err(|error| failure(&error))?;
             let sftp = crate::transfer::open(&lease).await?;
-            let (options, wanted) = (&self.options, self.wanted);
+            let (options, wanted, told) = (&self.options, self.wanted, sftp.clone());
             let (count, stop) = (self.count.clone(), self.stop.clone());
             let with = With { options, pair, wanted, lease, sftp, count, stop };
-            open(with).await.map_err(|fault| failure_of(&fault))
+            tokio::select! {
+                opened = open(with) => opened,
+                fault = self.stalled(&told) => Err(fault),
+            }
+            .map_err(|fault| failure_of(&fault))
         };
         let opened = tokio::select! {
             opened = opening => opened?,
@@ -228,6 +234,14 @@ impl SyncRun {
             self.told.state("note", Some(note.clone())).await;
         }
         Ok(opened)
+    }
+
+    /// Resolves when the node has been silent for too long.
+    async fn stalled(&self, sftp: &Sftp) -> Fault {
+        let Some(limit) = self.options.stall else { return std::future::pending().await };
+        sftp.silent(limit).await;
+        let text = format!("the node has not answered for {} s", limit.as_secs_f64());
+        Fault::fatal("stalled", text)
     }
 
     async fn remember(
@@ -341,7 +355,7 @@ pub(crate) fn incomplete(result: &Synced) -> Option<Failure> {
 
 /// A fault as the failure of the sync.
 fn failure_of(fault: &Fault) -> Failure {
-    let retryable = matches!(fault.code, "transportLost" | "timeout");
+    let retryable = matches!(fault.code, "transportLost" | "timeout" | "stalled");
     let hint = match fault.code {
         "syncHalted" => Some("if that is meant, --force-delete goes on"),
         "syncLocked" => Some("wait for it, or end that process"),

@@ -36,6 +36,8 @@ pub(crate) struct Store {
     dir: PathBuf,
     pub identity: Identity,
     pub last: LastRun,
+    /// There may be temporary files of ours on the node.
+    pub littered: bool,
     pub base: Base,
     /// By their copies.
     pub conflicts: BTreeMap<Rel, Conflict>,
@@ -86,6 +88,7 @@ impl Store {
             dir: dir.to_path_buf(),
             identity: Identity::default(),
             last: LastRun::default(),
+            littered: false,
             base: Base::new(),
             conflicts: BTreeMap::new(),
             intents: Vec::new(),
@@ -93,7 +96,9 @@ impl Store {
             n_records: records.len(),
         };
         if let Manifest::Read(parts) = manifest {
-            (store.identity, store.last, store.base, store.conflicts) = *parts;
+            let Parts { identity, last, base, conflicts, littered } = *parts;
+            (store.identity, store.last, store.littered) = (identity, last, littered);
+            (store.base, store.conflicts) = (base, conflicts);
         }
         if !spoiled {
             records.into_iter().for_each(|record| store.replay(record));
@@ -112,6 +117,7 @@ impl Store {
                 self.set(path, entry);
             }
             Record::Last(last) => self.last = last,
+            Record::Littered(littered) => self.littered = littered,
             Record::Opened(conflict) => {
                 self.intents.retain(|i| i.path != conflict.copy);
                 self.conflicts.insert(conflict.copy.clone(), conflict);
@@ -167,6 +173,7 @@ impl Store {
         self.base.clear();
         self.intents.clear();
         self.conflicts.clear();
+        self.littered = false;
         self.identity = identity;
         self.checkpoint()
     }
@@ -185,6 +192,7 @@ impl Store {
         for conflict in self.conflicts.values() {
             out.bytes(&conflict.path).bytes(&conflict.copy).entry(&conflict.theirs);
         }
+        out.u8(u8::from(self.littered));
         let check = digest(&SHA256, &out.0);
         out.0.extend(check.as_ref());
         out.0
@@ -204,7 +212,14 @@ impl Manifest {
     }
 }
 
-type Parts = (Identity, LastRun, Base, BTreeMap<Rel, Conflict>);
+/// What a manifest says.
+struct Parts {
+    identity: Identity,
+    last: LastRun,
+    base: Base,
+    conflicts: BTreeMap<Rel, Conflict>,
+    littered: bool,
+}
 
 fn read(bytes: &[u8]) -> Option<Parts> {
     let (body, said) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
@@ -224,7 +239,9 @@ fn read(bytes: &[u8]) -> Option<Parts> {
         let (path, copy, theirs) = (from.bytes()?, from.bytes()?, from.entry()?);
         conflicts.insert(copy.clone(), Conflict { path, copy, theirs });
     }
-    Some((identity, last, base, conflicts))
+    // Earlier versions did not know.
+    let littered = from.u8().is_none_or(|n| n != 0);
+    Some(Parts { identity, last, base, conflicts, littered })
 }
 
 #[cfg(test)]

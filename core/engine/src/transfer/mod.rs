@@ -107,7 +107,7 @@ impl Engine {
     ///
     /// # Errors
     /// What is wrong with the request as a whole.
-    pub fn transfer_prepare(
+    pub async fn transfer_prepare(
         &self,
         caller: &Caller,
         mut params: TransferParams,
@@ -115,7 +115,7 @@ impl Engine {
         self.settle(&mut params);
         let literal = params.targets.destination.is_some();
         let planner = Planner::new(self.env(), &params.targets.settings, !literal)?;
-        let nodes = planner.nodes(&params.targets)?;
+        let nodes = planner.nodes(&params.targets).await?;
         let config = planner.inventory().map(bssh_config::Inventory::config);
         let fanout = params.fanout.map_or_else(|| config.map_or(1, |c| c.fanout), |f| f as usize);
         let mut warnings = planner.warnings();
@@ -127,7 +127,7 @@ impl Engine {
                 let text = "params.source: only for an upload";
                 return Err(CallError::new(Kind::InvalidParams, text).at("params.source"));
             }
-            Some(source) => Some(self.one_node(&source)?),
+            Some(source) => Some(self.one_node(&source).await?),
         };
         let run = TransferRun::new(Parts {
             id: self.new_id(),
@@ -148,9 +148,9 @@ impl Engine {
     }
 
     /// The one node these targets name.
-    pub(crate) fn one_node(&self, targets: &Targets) -> Result<NodePlan, CallError> {
+    pub(crate) async fn one_node(&self, targets: &Targets) -> Result<NodePlan, CallError> {
         let planner = Planner::new(self.env(), &targets.settings, targets.destination.is_none())?;
-        let mut nodes = planner.nodes(targets)?;
+        let mut nodes = planner.nodes(targets).await?;
         match (nodes.pop(), nodes.len()) {
             (Some(node), 0) => Ok(node),
             _ => {

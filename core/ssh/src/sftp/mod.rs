@@ -158,6 +158,21 @@ impl Sftp {
         self.session.has_ended()
     }
 
+    /// Resolves when something is being waited for and the server has been silent for that long,
+    /// give or take a quarter.
+    pub async fn silent(&self, limit: Duration) {
+        let (mut seen, mut since) = (None, Instant::now());
+        loop {
+            let now = self.session.pulse();
+            if now.is_none() || now != seen {
+                (seen, since) = (now, Instant::now());
+            } else if since.elapsed() >= limit {
+                return;
+            }
+            tokio::time::sleep(limit / 4).await;
+        }
+    }
+
     /// What one request may carry.
     pub fn limits(&self) -> Limits {
         self.facts.limits

@@ -71,6 +71,8 @@ struct State {
     pending: HashMap<u32, Option<oneshot::Sender<Packet>>>,
     handles: Vec<Bytes>,
     ended: Option<SftpError>,
+    /// Pieces that have come from the server.
+    heard: u64,
 }
 
 impl Shared {
@@ -152,6 +154,14 @@ impl Session {
         self.shared.state().ended.is_some()
     }
 
+    /// A number that changes with everything that comes from the server; none while nobody waits
+    /// for anything.
+    pub(super) fn pulse(&self) -> Option<u64> {
+        let state = self.shared.state();
+        let waits = state.pending.values().any(Option::is_some);
+        waits.then_some(state.heard)
+    }
+
     fn why(&self) -> SftpError {
         let ended = self.shared.state().ended.clone();
         ended.unwrap_or_else(|| SftpError::Lost("the channel is closed".to_owned()))
@@ -187,7 +197,10 @@ async fn read(mut incoming: impl Incoming, mut assembler: Assembler, shared: &Sh
             }
         }
         match incoming.next().await {
-            Some(bytes) => assembler.push(bytes),
+            Some(bytes) => {
+                shared.state().heard += 1;
+                assembler.push(bytes);
+            }
             None => return SftpError::Lost("the server ended the file transfer".to_owned()),
         }
     }

@@ -4,7 +4,7 @@ import * as vscode from 'vscode';
 import type { App } from '../app';
 import { askNode, askTargets } from '../ask';
 import { addressOf, bytesOf, SCHEME, textOf, uriOf } from '../files/address';
-import { literal, type Outcome } from '../files/large';
+import { literal, type Outcome } from '../files/transfer';
 import type { TransferParams } from '../protocol';
 import { printable } from '../wire/failure';
 import type { NodeItem } from '../views/nodes';

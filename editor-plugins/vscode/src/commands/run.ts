@@ -2,7 +2,9 @@
 import * as vscode from 'vscode';
 import type { App } from '../app';
 import { askCommand, askTargets } from '../ask';
+import { addressOf } from '../files/address';
 import type { Order, Run } from '../run/run';
+import { search, type Wanted } from '../run/search';
 import { taskOf } from '../run/tasks';
 import { settings } from '../settings';
 import { summary } from '../run/gather';
@@ -98,6 +100,12 @@ export function runCommands(app: App): Record<string, (...args: never[]) => unkn
       return runText(app, text, text.trim().split('\n')[0] ?? '');
     },
     'bssh.runFile': (uri?: vscode.Uri) => runFile(app, uri),
+    /** `{targets, pattern, folder}` from keybindings and tests, a folder of the explorer, or an item of the nodes view. */
+    'bssh.search': async (given?: Wanted | vscode.Uri | NodeItem, selected?: NodeItem[]) => {
+      if (given instanceof vscode.Uri) return search(app, { targets: addressOf(given).node, folder: addressOf(given).path }, []);
+      if (given && 'kind' in given) return search(app, {}, await app.nodesView.chosen(given, selected));
+      return search(app, given ?? {}, []);
+    },
     'bssh.runAsTask': async () => {
       const targets = await askTargets(app);
       const command = targets && (await askCommand(app, targets));

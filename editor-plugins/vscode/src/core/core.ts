@@ -92,7 +92,7 @@ export class Core implements vscode.Disposable {
 
   /** As `ask`, given up after a while; what a person needs to answer questions does not count. */
   async within<M extends CoreMethod>(ms: number, method: M, params: Params<M>): Promise<Result<M>> {
-    const limit = new Limit(ms, () => this.questions.open > 0);
+    const limit = this.limit(ms);
     try {
       return await this.ask(method, params, limit.token);
     } catch (error) {
@@ -101,6 +101,11 @@ export class Core implements vscode.Disposable {
     } finally {
       limit.dispose();
     }
+  }
+
+  /** A clock that stands still while a person is asked. */
+  limit(ms: number): Limit {
+    return new Limit(ms, () => this.questions.open > 0);
   }
 
   /** The link, if there is one. */

@@ -9,7 +9,10 @@ export class Limit implements vscode.Disposable {
   private readonly source = new vscode.CancellationTokenSource();
   private readonly timer: NodeJS.Timeout;
 
-  constructor(private left: number, paused: () => boolean) {
+  private left: number;
+
+  constructor(private readonly ms: number, paused: () => boolean) {
+    this.left = ms;
     this.timer = setInterval(() => {
       if (paused()) return;
       this.left -= TICK;
@@ -18,6 +21,11 @@ export class Limit implements vscode.Disposable {
       this.over = true;
       this.source.cancel();
     }, TICK);
+  }
+
+  /** Something has got on: the time begins anew. */
+  renew(): void {
+    this.left = this.ms;
   }
 
   get token(): vscode.CancellationToken {

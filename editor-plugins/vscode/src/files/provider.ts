@@ -2,15 +2,15 @@
  *
  * What was read has an etag, and a save names it, so that nobody's change is overwritten unseen.
  * Saves are atomic (the core's business). A lost link is `Unavailable`: editors stay dirty.
- * `watch` polls; `large` moves what does not fit one answer. */
+ * `watch` polls; `stream` moves what does not fit one answer. */
 import * as vscode from 'vscode';
 import type { Core } from '../core/core';
 import type { Attr, PathBytes } from '../protocol';
 import { settings } from '../settings';
-import { CallFailed, explain } from '../wire/failure';
+import { CallFailed, explain, printable } from '../wire/failure';
 import type { CoreMethod, Params, Result } from '../wire/link';
 import { addressOf, bytesOf, textOf } from './address';
-import { Large } from './large';
+import { Streams, TooLarge, type Watcher } from './stream';
 import { Watch } from './watch';
 
 /** The core's limit for one answer. */
@@ -36,7 +36,7 @@ export class Files implements vscode.FileSystemProvider, vscode.Disposable {
   private readonly changed = new vscode.EventEmitter<vscode.FileChangeEvent[]>();
   readonly onDidChangeFile = this.changed.event;
   private readonly watches: Watch;
-  private readonly large: Large;
+  private readonly streams: Streams;
   private readonly known = new Map<string, Known>();
   private readonly absent = new Map<string, number>();
   /** A save was refused because the file is another one now. */
@@ -48,7 +48,7 @@ export class Files implements vscode.FileSystemProvider, vscode.Disposable {
   onReached: (node: string) => void = () => undefined;
 
   constructor(private readonly core: Core) {
-    this.large = new Large(core);
+    this.streams = new Streams(core);
     this.watches = new Watch(
       (uri) => this.stat(uri, true),
       (uri) => this.list(uri),
@@ -109,13 +109,7 @@ export class Files implements vscode.FileSystemProvider, vscode.Disposable {
     } catch (error) {
       if (!(error instanceof CallFailed && error.kind === 'limit.exceeded')) throw await this.explained(error, uri);
     }
-    const { size } = await this.stat(uri, true);
-    if (size > settings.largestFile()) {
-      this.onTooLarge(uri, size);
-      throw vscode.FileSystemError.Unavailable(`${uri.path} has ${Math.ceil(size / 1024 / 1024)} MiB, more than bssh.files.maxSize; download it instead`);
-    }
-    this.known.delete(key);
-    return this.large.read(addressOf(uri)).catch(async (error: unknown) => Promise.reject(await this.explained(error, uri)));
+    return this.readLarge(uri);
   }
 
   async writeFile(uri: vscode.Uri, content: Uint8Array, options: { create: boolean; overwrite: boolean }): Promise<void> {
@@ -124,16 +118,12 @@ export class Files implements vscode.FileSystemProvider, vscode.Disposable {
     const fresh = options.create && !options.overwrite;
     if (!options.create && !known) await this.stat(uri, true);
     try {
-      if (content.length > SMALL) {
-        if (fresh && (await this.exists(uri))) throw vscode.FileSystemError.FileExists(uri);
-        await this.large.write(addressOf(uri), content);
-        this.known.delete(key);
-      } else {
-        const data = Buffer.from(content).toString('base64');
-        const written = await this.request('fs/writeSmall', uri, { data, ifEtag: fresh ? '' : known?.etag });
-        const { mtime, size } = statOf(written.attr, false);
-        this.known.set(key, { etag: written.etag, mtime, size });
-      }
+      const ifEtag = fresh ? '' : known?.etag;
+      const written = content.length > SMALL
+        ? await this.shown(`Saving ${name(uri)}`, (watcher) => this.streams.write(addressOf(uri), content, ifEtag, watcher))
+        : await this.request('fs/writeSmall', uri, { data: Buffer.from(content).toString('base64'), ifEtag });
+      const { mtime, size } = statOf(written.attr, false);
+      this.known.set(key, { etag: written.etag, mtime, size });
     } catch (error) {
       if (!(error instanceof CallFailed && error.kind === 'fs.conflict')) throw await this.explained(error, uri);
       if (fresh) throw vscode.FileSystemError.FileExists(uri);
@@ -164,16 +154,57 @@ export class Files implements vscode.FileSystemProvider, vscode.Disposable {
     if (from.authority === to.authority) {
       await this.call('fs/rename', from, { to: bytesOf(addressOf(to).path), overwrite: options.overwrite });
     } else {
-      // A file moves to another node as a copy; a folder is for upload and download.
-      const stat = await this.stat(from, true);
-      if (stat.type & vscode.FileType.Directory) throw vscode.FileSystemError.Unavailable('a folder cannot be moved to another node; download and upload it');
-      await this.writeFile(to, await this.readFile(from), { create: true, overwrite: options.overwrite });
-      await this.delete(from, { recursive: false });
+      // To another node it goes as a copy.
+      await this.copied(from, to, options.overwrite);
+      await this.call('fs/remove', from, { recursive: true });
     }
     this.known.delete(from.toString());
     this.known.delete(to.toString());
     this.tell(vscode.FileChangeType.Deleted, from);
     this.tell(vscode.FileChangeType.Created, to);
+  }
+
+  /** The nodes' own business: nothing comes here. */
+  async copy(from: vscode.Uri, to: vscode.Uri, options: { overwrite: boolean }): Promise<void> {
+    await this.copied(from, to, options.overwrite);
+    this.known.delete(to.toString());
+    this.tell(vscode.FileChangeType.Created, to);
+  }
+
+  private async copied(from: vscode.Uri, to: vscode.Uri, overwrite: boolean): Promise<void> {
+    if (!overwrite && (await this.exists(to))) throw vscode.FileSystemError.FileExists(to);
+    try {
+      await this.shown(`Copying ${name(from)}`, ({ token }) => this.streams.copy(addressOf(from), addressOf(to), overwrite, token));
+    } catch (error) {
+      throw await this.explained(error, from);
+    }
+  }
+
+  private async readLarge(uri: vscode.Uri): Promise<Uint8Array> {
+    try {
+      const { content, etag, attr } = await this.shown(`Reading ${name(uri)}`, (watcher) => this.streams.read(addressOf(uri), settings.largestFile(), watcher));
+      const { mtime, size } = statOf(attr, false);
+      this.known.set(uri.toString(), { etag, mtime, size });
+      return content;
+    } catch (error) {
+      if (!(error instanceof TooLarge)) throw await this.explained(error, uri);
+      this.onTooLarge(uri, error.size);
+      throw vscode.FileSystemError.Unavailable(`${uri.path} has ${Math.ceil(error.size / 1024 / 1024)} MiB, more than bssh.files.maxSize; download it instead`);
+    }
+  }
+
+  /** With a message that says how far it has got, and where it can be given up. */
+  private async shown<T>(title: string, act: (watcher: Watcher) => Promise<T>): Promise<T> {
+    const options = { location: vscode.ProgressLocation.Notification, title, cancellable: true };
+    return vscode.window.withProgress(options, async (progress, token) => {
+      let before = 0;
+      const report = (done: number, total: number) => {
+        const percent = total ? Math.floor((done / total) * 100) : 0;
+        if (percent > before) progress.report({ message: `${percent} %`, increment: percent - before });
+        before = Math.max(before, percent);
+      };
+      return act({ progress: report, token });
+    });
   }
 
   private async list(uri: vscode.Uri): Promise<Array<[string, vscode.FileStat]>> {
@@ -233,6 +264,10 @@ export class Files implements vscode.FileSystemProvider, vscode.Disposable {
     this.absent.clear();
     this.changed.fire([{ type, uri }, { type: vscode.FileChangeType.Changed, uri: vscode.Uri.joinPath(uri, '..') }]);
   }
+}
+
+function name(uri: vscode.Uri): string {
+  return printable(`${uri.path.split('/').pop() ?? ''} of ${addressOf(uri).node}`);
 }
 
 function typeOf(attr: Attr): vscode.FileType {

@@ -62,11 +62,11 @@ export class Results implements vscode.TreeDataProvider<Item>, vscode.TextDocume
 
   /** A document: `/<run>/gathered` or `/<run>/<node>`. */
   async provideTextDocumentContent(uri: vscode.Uri): Promise<string> {
-    const [, number, name] = uri.path.split('/').map(decodeURIComponent);
-    const run = this.run(Number(number));
+    const { number, name } = parts(uri);
+    const run = this.run(number);
     if (!run) return 'This run is not kept any more.\n';
     if (name === 'gathered') return gathered(run, await this.fold(groups(run)));
-    const node = run.node(name ?? '');
+    const node = run.node(name);
     return node ? outputOf(node) : 'This node is not part of the run.\n';
   }
 
@@ -155,6 +155,12 @@ function verdictOf(run: Run, name: string): ReturnType<typeof verdict> {
 function icon(ok: boolean | undefined): vscode.ThemeIcon {
   if (ok === undefined) return new vscode.ThemeIcon('sync~spin');
   return ok ? new vscode.ThemeIcon('pass-filled', new vscode.ThemeColor('testing.iconPassed')) : new vscode.ThemeIcon('error', new vscode.ThemeColor('testing.iconFailed'));
+}
+
+/** What a document's name says: the run, and a node or `gathered`. */
+export function parts(uri: vscode.Uri): { number: number; name: string } {
+  const [, number, name] = uri.path.split('/').map(decodeURIComponent);
+  return { number: Number(number), name: name ?? '' };
 }
 
 function uriOf(run: Run, name: string): vscode.Uri {

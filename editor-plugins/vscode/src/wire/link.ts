@@ -211,6 +211,22 @@ export class Link {
     void this.connection.sendNotification('stream/reset', { stream, error });
   }
 
+  /** A stream we send on begins with this credit. */
+  begin(stream: number, credit: number): void {
+    this.sender(stream).limit = credit;
+  }
+
+  /** Ends a stream we send on before all was said. */
+  abandon(stream: number): void {
+    if (!this.senders.delete(stream)) return;
+    void this.connection.sendNotification('stream/reset', { stream, error: { code: -32800, message: 'given up' } });
+  }
+
+  /** Bytes of a stream that have been sent, or none of a stream that is over. */
+  sent(stream: number): number | undefined {
+    return this.senders.get(stream)?.sent;
+  }
+
   /** Sends on a stream as far as the core has granted; the rest follows its grants. */
   write(stream: number, bytes: Uint8Array): void {
     const sender = this.sender(stream);

@@ -21,7 +21,7 @@ export async function until<T>(what: string, condition: () => T | Promise<T>): P
     const value = await condition();
     if (value) return value as NonNullable<T>;
     if (Date.now() > end) assert.fail(`waited in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
@@ -37,4 +37,38 @@ export async function edit(document: vscode.TextDocument, text: string): Promise
   const change = new vscode.WorkspaceEdit();
   change.replace(document.uri, new vscode.Range(0, 0, document.lineCount, 0), text);
   assert.ok(await vscode.workspace.applyEdit(change));
+}
+
+/** Puts something else in an object's place, for as long as `act` takes. */
+export async function replaced<T extends object, K extends keyof T, R>(object: T, key: K, value: T[K], act: () => Promise<R>): Promise<R> {
+  const before = object[key];
+  object[key] = value;
+  try {
+    return await act();
+  } finally {
+    object[key] = before;
+  }
+}
+
+/** Answers warnings with a button, as a person would; what they said. The driver shows none. */
+export async function pressing<R>(button: string | undefined, act: (said: string[]) => Promise<R>, ready = () => true): Promise<R> {
+  const said: string[] = [];
+  const answer = async (message: string, ...rest: unknown[]) => {
+    said.push(message);
+    assert.ok(button === undefined || rest.includes(button), `there is no button ${button} in ${rest.join(', ')}`);
+    await until('the person is ready', ready);
+    return button;
+  };
+  return replaced(vscode.window, 'showWarningMessage', answer as typeof vscode.window.showWarningMessage, async () => act(said));
+}
+
+/** Takes the first proposal of quick picks, until what waits for it has gone on. */
+export async function accepting<T>(done: Thenable<T>): Promise<T> {
+  let over = false;
+  void done.then(() => (over = true), () => (over = true));
+  await until('the quick pick is answered', async () => {
+    await vscode.commands.executeCommand('workbench.action.acceptSelectedQuickOpenItem');
+    return over;
+  });
+  return done;
 }

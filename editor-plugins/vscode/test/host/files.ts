@@ -4,7 +4,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import * as vscode from 'vscode';
 import { uriOf } from '../../src/files/address';
-import { activated, edit, lab, until, write } from './editor';
+import { activated, edit, lab, pressing, until, write } from './editor';
 
 const { fs: files } = vscode.workspace;
 
@@ -47,6 +47,45 @@ export function filesSuite(): void {
       app.files.forgetEtag(document.uri);
       assert.ok(await document.save());
       assert.equal(fs.readFileSync(file, 'utf8'), 'mine');
+    });
+
+    it('the buttons of a conflict: compare, overwrite, reload', async () => {
+      await activated();
+      const file = write('host/disputed.txt', 'one');
+      const document = await vscode.workspace.openTextDocument(uriOf('alpha', file));
+      await vscode.window.showTextDocument(document);
+      // Of the same size: a newer file of another size is VS Code's own to ask about.
+      let refused = false;
+      const collide = async (mine: string, theirs: string) => {
+        refused = false;
+        await edit(document, mine);
+        fs.writeFileSync(file, theirs);
+        assert.equal(await document.save(), false);
+        refused = true;
+      };
+      // Nobody presses a button before the save has failed.
+      const ready = () => refused;
+      await pressing('Compare', async (said) => {
+        await collide('our', 'two');
+        const diff = await until('the comparison', () => {
+          const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
+          return input instanceof vscode.TabInputTextDiff ? input : undefined;
+        });
+        assert.deepEqual([diff.original.scheme, diff.modified.toString()], ['bssh-text', document.uri.toString()]);
+        assert.equal((await vscode.workspace.openTextDocument(diff.original)).getText(), 'two');
+        assert.match(said.join(), /disputed.txt was changed on alpha since it was opened/);
+      }, ready);
+      assert.deepEqual([document.isDirty, fs.readFileSync(file, 'utf8')], [true, 'two']);
+      await pressing('Overwrite', async () => {
+        await collide('own', 'six');
+        await until('it is saved', () => !document.isDirty);
+      }, ready);
+      assert.equal(fs.readFileSync(file, 'utf8'), 'own');
+      await pressing('Reload', async () => {
+        await collide('old', 'ten');
+        await until('it is theirs', () => !document.isDirty && document.getText() === 'ten');
+      }, ready);
+      assert.equal(fs.readFileSync(file, 'utf8'), 'ten');
     });
 
     it('a lost core leaves the editor dirty, and the next save is a new connection', async () => {

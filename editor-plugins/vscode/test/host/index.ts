@@ -1,6 +1,7 @@
 /** The suites, run by mocha inside the extension host. `hosttest.mjs` prints the lines with [MOCHA]. */
 import Mocha from 'mocha';
 import { filesSuite } from './files';
+import { questionsSuite } from './questions';
 import { runsSuite } from './runs';
 import { terminalsSuite } from './terminals';
 
@@ -21,6 +22,7 @@ export async function run(): Promise<void> {
   const mocha = new Mocha({ ui: 'bdd', timeout: TIMEOUT, reporter: Reporter, grep: process.env['ONLY'] ?? '' });
   mocha.suite.emit('pre-require', globalThis, '', mocha);
   runsSuite();
+  questionsSuite();
   terminalsSuite();
   filesSuite();
   await new Promise<void>((resolve, reject) => {

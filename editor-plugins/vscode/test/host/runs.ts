@@ -1,9 +1,12 @@
 /** Activation, nodes, runs, tasks, forwards, diagnostics. */
 import assert from 'node:assert/strict';
+import * as fs from 'node:fs';
 import * as net from 'node:net';
+import * as path from 'node:path';
 import * as vscode from 'vscode';
 import type { Run } from '../../src/run/run';
-import { activated, until, write } from './editor';
+import { searchOrder } from '../../src/run/search';
+import { accepting, activated, lab, pressing, replaced, until, write } from './editor';
 
 /** Milliseconds that activation may take; a busy machine needs more than the 50 that are meant. */
 const ACTIVATION = 200;
@@ -59,11 +62,66 @@ export function runsSuite(): void {
       const { app } = await activated();
       app.nodesView.setChecked('alpha', true);
       const done = vscode.commands.executeCommand<Run>('bssh.runFile', vscode.Uri.file(file));
-      await until('the question for nodes', () => true);
       // The checked nodes are the first proposal.
-      const run = await Promise.race([done, accept(done)]);
+      const run = await accepting(done);
       app.nodesView.setChecked('alpha', false);
       assert.equal(Buffer.concat(run.nodes[0]?.output ?? []).toString(), '42\n');
+    });
+
+    it('two nodes that were chosen are compared', async () => {
+      const { app } = await activated();
+      const run = await vscode.commands.executeCommand<Run>('bssh.run', { targets: 'alpha,beta', command: 'echo "$SSH_CONNECTION"' });
+      const [item] = await app.results.getChildren();
+      const [, second] = await app.results.getChildren(item);
+      await accepting(vscode.commands.executeCommand('bssh.results.compareWith', second));
+      const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input as vscode.TabInputTextDiff;
+      assert.deepEqual([input.original.path, input.modified.path], [`/${run.number}/beta`, `/${run.number}/alpha`]);
+    });
+
+    it('cancelling a run ends its processes on the nodes', async () => {
+      const { app } = await activated();
+      const file = path.join(lab, 'root', 'cancelled');
+      const done = vscode.commands.executeCommand<Run>('bssh.run', { targets: 'alpha,beta', command: `trap '' HUP; echo $$ >> '${file}'; sleep 1000` });
+      const pids = () => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8').trim().split('\n').map(Number) : []);
+      await until('both run', () => pids().length === 2);
+      const [item] = await app.results.getChildren();
+      await vscode.commands.executeCommand('bssh.results.cancel', item);
+      const run = await done;
+      assert.deepEqual(run.nodes.map((node) => [node.ended?.failure?.code, node.ended?.killed]), [['cancelled', 'confirmed'], ['cancelled', 'confirmed']]);
+      for (const pid of pids()) assert.throws(() => process.kill(pid, 0), /ESRCH/);
+    });
+
+    it('a run on many nodes is asked about first', async () => {
+      await activated();
+      const asked = (answer?: string) => replaced(vscode.workspace, 'getConfiguration', ((section: string) => {
+        const real = configuration(section);
+        return { ...real, get: (key: string) => (key === 'run.confirmAbove' ? 1 : real.get(key)) };
+      }) as typeof vscode.workspace.getConfiguration, () => pressing(answer, async (said) => {
+        const run = await vscode.commands.executeCommand<Run | undefined>('bssh.run', { targets: 'alpha,beta', command: 'true' });
+        return [said.length, run?.nodes.length];
+      }));
+      const configuration = vscode.workspace.getConfiguration;
+      assert.deepEqual([await asked(), await asked('Run on 2 Nodes')], [[1, undefined], [1, 2]]);
+    });
+
+    it('a search on nodes has links into their files', async () => {
+      const { app } = await activated();
+      const file = write('host/searched/deep/here [1].txt', 'nothing\nthe Needle in it\n');
+      write('host/searched/.git/config', 'needle');
+      const folder = path.dirname(path.dirname(file));
+      const run = await vscode.commands.executeCommand<Run>('bssh.search', { targets: 'alpha,beta', pattern: 'needle|x{9}', folder });
+      const text = `${file}:2:the Needle in it\n`;
+      assert.deepEqual(run.nodes.map((node) => Buffer.concat(node.output).toString()), [text, text]);
+      const document = await app.results.open(run);
+      const links = await vscode.commands.executeCommand<vscode.DocumentLink[]>('vscode.executeLinkProvider', document.document.uri);
+      const [link] = links.filter((one) => one.target?.scheme === 'bssh');
+      assert.equal(document.document.getText(link?.range), `${file}:2`);
+      assert.deepEqual([link?.target?.authority, link?.target?.path, link?.target?.fragment], ['alpha', file, 'L2,1']);
+      await vscode.commands.executeCommand('vscode.open', link?.target);
+      await until('the file', () => vscode.window.activeTextEditor?.document.uri.path === file);
+      assert.equal(vscode.window.activeTextEditor?.selection.active.line, 1);
+      const [none, wrong] = await Promise.all(['no[s]uch', 'wrong['].map((pattern) => app.runs.start(searchOrder('alpha', pattern, folder))));
+      assert.deepEqual([none, wrong].map((one) => one?.nodes[0]?.ended?.exit), [{ status: 0 }, { status: 2 }]);
     });
 
     it('a task has an exit code, and problem matchers see its lines', async () => {
@@ -111,15 +169,4 @@ export function runsSuite(): void {
       assert.ok(!text.includes('canary'));
     });
   });
-}
-
-/** Takes the first proposal of the quick pick, until the command has gone on. */
-async function accept<T>(done: Thenable<T>): Promise<T> {
-  let over = false;
-  void done.then(() => (over = true));
-  while (!over) {
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    await vscode.commands.executeCommand('workbench.action.acceptSelectedQuickOpenItem');
-  }
-  return done;
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import * as vscode from 'vscode';
 import type { NodeTerminal } from '../../src/terminal/terminal';
-import { activated, lab, until } from './editor';
+import { accepting, activated, lab, until } from './editor';
 
 /** MiB of output that a terminal has to take; the full measure is 200. */
 const FLOOD = Number(process.env['FLOOD_MIB'] ?? 12);
@@ -39,6 +39,28 @@ export function terminalsSuite(): void {
       await until('the answer', () => /\d{2,} \d{2,}[\s\S]*a42/.test(screen()));
       terminal.sendText('exit 3');
       assert.equal((await closed)?.code, 3);
+    });
+
+    it('the profile asks for a node and opens a terminal on it', async () => {
+      await activated();
+      const terminals = vscode.workspace.getConfiguration('terminal.integrated');
+      await terminals.update('defaultProfile.linux', 'bssh: Terminal on Node', vscode.ConfigurationTarget.Global);
+      try {
+        const opened = new Promise<vscode.Terminal>((resolve) => {
+          const watch = vscode.window.onDidOpenTerminal((one) => (watch.dispose(), resolve(one)));
+        });
+        void vscode.commands.executeCommand('workbench.action.terminal.new');
+        const terminal = await accepting(opened);
+        const pty = (terminal.creationOptions as vscode.ExtensionTerminalOptions).pty as NodeTerminal;
+        assert.deepEqual([terminal.name, pty.place.node], ['alpha', 'alpha']);
+        let screen = '';
+        pty.onDidWrite((text) => (screen += text));
+        terminal.sendText('echo pro${z}file');
+        await until('the answer', () => screen.includes('profile'));
+        terminal.dispose();
+      } finally {
+        await terminals.update('defaultProfile.linux', undefined, vscode.ConfigurationTarget.Global);
+      }
     });
 
     it('an exit by signal is no success', async () => {

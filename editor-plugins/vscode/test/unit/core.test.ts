@@ -8,7 +8,8 @@ import type * as vscode from 'vscode';
 import { Core } from '../../src/core/core';
 import { uriOf } from '../../src/files/address';
 import { Files } from '../../src/files/provider';
-import { Large } from '../../src/files/large';
+import { Streams } from '../../src/files/stream';
+import { Transfers } from '../../src/files/transfer';
 import { Log } from '../../src/log';
 import { Nodes } from '../../src/nodes';
 import { type Person, Questions } from '../../src/questions';
@@ -16,7 +17,9 @@ import { outputOf, summary, verdict } from '../../src/run/gather';
 import { Runs } from '../../src/run/run';
 import { Sessions } from '../../src/session';
 import { Terminals } from '../../src/terminal/terminal';
-import { configuration } from './vscode';
+import * as stub from './vscode';
+
+const { configuration } = stub;
 
 const env = (name: string) => process.env[name] ?? assert.fail(`${name} is not set; run editor-plugins/test.sh`);
 const lab = env('LAB');
@@ -136,16 +139,55 @@ test('somebody else\'s change is not overwritten, also of the same size in the s
   assert.equal(fs.readFileSync(file('c'), 'utf8'), 'mine');
 });
 
-test('a file beyond one answer is read and written by a transfer', async () => {
+test('a file beyond one answer is a stream, with the same care', async () => {
   const content = Buffer.alloc(12 * 1024 * 1024, 'abcdefg');
-  fs.writeFileSync(file('big [1]*'), content);
-  assert.ok(Buffer.compare(await files.readFile(uri('big [1]*')), content) === 0);
+  const big = uri('big [1]*');
+  const conflicts: string[] = [];
+  files.onConflict = (one) => conflicts.push(one.path);
+  fs.writeFileSync(file('big [1]*'), content, { mode: 0o640 });
+  assert.ok(Buffer.compare(await files.readFile(big), content) === 0);
   content.write('changed');
-  await files.writeFile(uri('big [1]*'), content, { create: false, overwrite: true });
+  await files.writeFile(big, content, { create: false, overwrite: true });
   assert.ok(Buffer.compare(fs.readFileSync(file('big [1]*')), content) === 0);
+  assert.equal(fs.statSync(file('big [1]*')).mode & 0o777, 0o640);
+  // Somebody else's change of the same size.
+  const theirs = Buffer.from(content).fill('x', 5, 9);
+  fs.writeFileSync(file('big [1]*'), theirs);
+  await assert.rejects(files.writeFile(big, content, { create: false, overwrite: true }), /was changed on alpha since it was opened/);
+  assert.deepEqual([conflicts, Buffer.compare(fs.readFileSync(file('big [1]*')), theirs)], [[big.path], 0]);
+  await files.readFile(big);
+  await files.writeFile(big, content, { create: false, overwrite: true });
   configuration['files.maxSize'] = 10;
-  await assert.rejects(files.readFile(uri('big [1]*')), /more than bssh.files.maxSize/);
+  await assert.rejects(files.readFile(big), /more than bssh.files.maxSize/);
   delete configuration['files.maxSize'];
+});
+
+test('a large file that is given up is left as it was', async () => {
+  const content = Buffer.alloc(32 * 1024 * 1024, 'abcdefg');
+  fs.writeFileSync(file('given-up'), content);
+  const at = { node: 'alpha', path: file('given-up') };
+  const streams = new Streams(core);
+  const source = new stub.CancellationTokenSource();
+  const watcher = { progress: () => source.cancel(), token: source.token as unknown as vscode.CancellationToken };
+  await assert.rejects(streams.read(at, content.length, watcher), /cancelled/);
+  const other = new stub.CancellationTokenSource();
+  const writing = streams.write(at, Buffer.alloc(content.length), undefined, { progress: (done) => done > 0 && other.cancel(), token: other.token as unknown as vscode.CancellationToken });
+  await assert.rejects(writing, /cancelled/);
+  const tasks = async () => (await core.request('fs/taskList', {})).tasks.length;
+  for (const end = Date.now() + 20_000; await tasks(); ) assert.ok(Date.now() < end, 'the core still writes');
+  assert.ok(Buffer.compare(fs.readFileSync(file('given-up')), content) === 0);
+  assert.deepEqual(fs.readdirSync(root).filter((name) => name.includes('given-up')), ['given-up']);
+});
+
+test('copies and moves between nodes do not come here', async () => {
+  fs.mkdirSync(file('tree/deep'), { recursive: true });
+  fs.writeFileSync(file('tree/deep/one [1]*'), 'one');
+  await files.copy(uri('tree'), uri('twin', 'beta'), { overwrite: false });
+  assert.equal(fs.readFileSync(file('twin/deep/one [1]*'), 'utf8'), 'one');
+  await assert.rejects(files.copy(uri('tree'), uri('twin', 'beta'), { overwrite: false }), code('FileExists'));
+  await files.rename(uri('twin', 'beta'), uri('moved'), { overwrite: false });
+  assert.deepEqual([fs.existsSync(file('twin')), fs.readFileSync(file('moved/deep/one [1]*'), 'utf8')], [false, 'one']);
+  await assert.rejects(files.copy(uri('nowhere'), uri('other', 'beta'), { overwrite: true }), /nowhere/);
 });
 
 test('names that are not UTF-8 can be listed and opened', async () => {
@@ -165,7 +207,7 @@ test('ten thousand entries', async () => {
 });
 
 test('upload and download name what failed', async () => {
-  const large = new Large(core);
+  const large = new Transfers(core);
   fs.writeFileSync(file('up'), 'up');
   const done = await large.transfer({ direction: 'upload', nodes: 'alpha,beta', from: [file('up')], to: `${root}/copy-{node}` });
   assert.deepEqual([done.files, done.failures], [2, []]);
@@ -188,7 +230,7 @@ test('connect holds a node, disconnect lets it go', async () => {
   assert.equal(nodes.state('alpha').state, 'up');
   assert.match(nodes.state('dead').text ?? '', /connection refused/);
   await files.stat(uri('.'));
-  await nodes.disconnect(['alpha']);
+  await nodes.disconnect(['alpha', 'beta']);
   const gone = async () => (await core.request('core/stats', {})).connections === 0;
   for (const end = Date.now() + 10_000; !(await gone()); ) assert.ok(Date.now() < end, 'connections are left');
 });

@@ -59,6 +59,7 @@ export class FileSystemError extends Error {
   static Unavailable = (what?: unknown) => new FileSystemError('Unavailable', what);
 }
 
+export const ProgressLocation = { Window: 10, Notification: 15 };
 export const FileType = { Unknown: 0, File: 1, Directory: 2, SymbolicLink: 64 };
 export const FileChangeType = { Changed: 1, Created: 2, Deleted: 3 };
 
@@ -71,6 +72,7 @@ export const workspace = {
 };
 export const window = {
   state: { focused: true },
+  withProgress: async (_options: unknown, act: (progress: unknown, token: unknown) => Promise<unknown>) => act({ report() {} }, new CancellationTokenSource().token),
   createOutputChannel: () => ({ trace() {}, info() {}, warn() {}, dispose() {} }),
 };
 export class ThemeColor {

@@ -9,10 +9,11 @@ import { interpreterFor } from '../../src/commands/run';
 import { quoted } from '../../src/commands/nodes';
 import { find, mismatch, platformOf } from '../../src/core/find';
 import { addressOf, bytesOf, textOf, uriOf } from '../../src/files/address';
-import { literal } from '../../src/files/large';
+import { literal } from '../../src/files/transfer';
 import { Watch } from '../../src/files/watch';
 import { redact } from '../../src/log';
 import { exitCode, failedNodes, gathered, groups, summary } from '../../src/run/gather';
+import { spotOf } from '../../src/run/links';
 import { Run, type RunNode } from '../../src/run/run';
 import { printable } from '../../src/wire/failure';
 import { Lines } from '../../src/run/tasks';
@@ -44,6 +45,19 @@ test('a script says by its first line how it is run', () => {
     ['#!/usr/bin/python3.11', 'x', 'python3 -'], ['echo', 'shellscript', 'sh -s'], ['x', 'python', 'python3 -'], ['#!/opt/odd', 'x', undefined], ['x', 'rust', undefined],
   ];
   for (const [line, language, wanted] of table) assert.equal(interpreterFor(line, language), wanted, line);
+});
+
+test('a place in a line of output is found', () => {
+  const table: Array<[string, string, number, number] | [string]> = [
+    ['/srv/a b [1].txt:12:text: 3', '/srv/a b [1].txt', 12, 1], ['/a.c:3:9: error: /b.c:1', '/a.c', 3, 9],
+    ['in /etc/hosts and at /x/y:8 too', '/x/y', 8, 1], ['(/x/y.js:8:2)', '/x/y.js', 8, 2],
+    ['src/a.c:3: relative'], ['http://host/x:80/'], ['12:30:45'], ['/no/number:'],
+  ];
+  for (const [text, path, line, column] of table) {
+    const spot = spotOf(text);
+    assert.deepEqual(spot && [spot.path, spot.line, spot.column], path === undefined ? undefined : [path, line, column], text);
+    if (spot) assert.ok(text.slice(spot.start, spot.end).startsWith(`${spot.path}:${spot.line}`), text);
+  }
 });
 
 test('secrets in free text are redacted', () => {

@@ -2,6 +2,7 @@
 //! exit status.
 
 mod agent;
+pub(crate) mod cache;
 mod config;
 mod exec;
 #[cfg(test)]

@@ -433,6 +433,7 @@ mod tests {
             };
             text.push_str(&format!("| -{} | {lines} | {doc} |\n", char::from(*letter)));
         }
+        text.push_str(ESCAPES);
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/ssh-flags.md");
         if std::env::var_os("BSSH_BLESS").is_some() {
             std::fs::write(&path, &text).unwrap();
@@ -440,6 +441,12 @@ mod tests {
         let found = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(found == text, "stale: BSSH_BLESS=1 cargo test -p bssh-cli");
     }
+
+    /// What the document says of escapes.
+    const ESCAPES: &str = "\n## Escapes\n\n\
+        `~.`, `~R`, `~V`, `~v`, `~^Z`, `~#`, `~C`, `~&`, `~?` and `~~` are as in ssh, at the start of a line.\n\
+        `~&` leaves the core to see open connections of forwards through: nothing new comes through them, and it ends with the last one.\n\
+        `~B` is refused: [russh cannot send a break](upstream-russh.md).\n";
 
     #[test]
     fn every_flag_of_ssh_is_known() {

@@ -48,7 +48,8 @@ impl Control {
     }
 }
 
-/// Which core the configuration wants for a host; none: it does not say.
+/// Which core the configuration wants for a host (`IfThere`: the control master, if one runs);
+/// none: it does not say.
 pub(super) fn wanted(values: &[EffectiveValue]) -> Option<Persist> {
     let get = |key: &str| values.iter().find(|v| v.keyword == key).map(|v| v.value.as_str());
     let path = get("controlpath").filter(|path| !path.is_empty())?;
@@ -56,11 +57,34 @@ pub(super) fn wanted(values: &[EffectiveValue]) -> Option<Persist> {
         return Some(Persist::Never);
     }
     let master = matches!(get("controlmaster"), Some("true" | "yes" | "auto" | "ask" | "autoask"));
-    master.then(|| match get("controlpersist") {
+    if !master {
+        return Some(Persist::IfThere);
+    }
+    Some(match get("controlpersist") {
         Some("yes") => Persist::For(None),
         Some(seconds) => Persist::For(Some(seconds.parse().map_or(LEAST, Duration::from_secs))),
         None => Persist::For(Some(LEAST)),
     })
+}
+
+/// Leaves this session's forwards to a master that stays (`ControlPersist`).
+///
+/// # Errors
+/// The core does not let go of us.
+pub(super) async fn leave_forwards(
+    core: &Core,
+    values: &[EffectiveValue],
+) -> Result<(), CallError> {
+    let stays = match wanted(values) {
+        Some(Persist::For(stay)) => stay != Some(LEAST),
+        _ => false,
+    };
+    if !stays || !core.is_shared() {
+        return Ok(());
+    }
+    let forwards = core.call::<ForwardList>(&ForwardListParams::default()).await?.forwards;
+    let keep = forwards.iter().map(|f| f.forward).collect();
+    core.call::<LinkClose>(&LinkCloseParams { keep }).await.map(drop)
 }
 
 /// Without `ControlPersist` the master goes with its last session; it needs a moment to get one.

@@ -64,6 +64,13 @@ const LOG_LEVELS: &[(LogLevel, &str)] = &[
 ];
 
 impl LogLevel {
+    /// One louder (`up`) or quieter, as far as there is one.
+    pub(super) fn next(self, up: bool) -> LogLevel {
+        let at = LOG_LEVELS.iter().position(|(level, _)| *level == self).unwrap_or_default();
+        let next = if up { at + 1 } else { at.saturating_sub(1) };
+        LOG_LEVELS.get(next).map_or(self, |(level, _)| *level)
+    }
+
     /// As the core knows it.
     pub(super) fn name(self) -> &'static str {
         LOG_LEVELS.iter().find(|(level, _)| *level == self).map_or("info", |(_, name)| name)

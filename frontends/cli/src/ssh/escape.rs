@@ -26,13 +26,21 @@ pub(super) enum Escape {
     Help,
     /// `~C`
     CommandLine,
-    /// An escape of ssh that bssh does not have: `~&`, `~B`, `~R`, `~V`, `~v`.
-    Unavailable(u8),
+    /// `~R`
+    Rekey,
+    /// `~v` (true) and `~V`
+    Verbosity(bool),
+    /// `~&`
+    Background,
+    /// `~B`, which cannot be sent.
+    Break,
 }
 
 /// The text behind `~?`; `{e}` is the escape character.
 pub(super) const HELP: &str = "Supported escape sequences:\r\n \
-{e}.   - terminate connection\r\n {e}^Z  - suspend\r\n {e}#   - list forwarded connections\r\n {e}C   - open or cancel a forward\r\n \
+{e}.   - terminate connection\r\n {e}R   - request rekey\r\n {e}V/v - decrease/increase verbosity (LogLevel)\r\n \
+{e}^Z  - suspend\r\n {e}#   - list forwarded connections\r\n {e}C   - open or cancel a forward\r\n \
+{e}&   - background bssh (when waiting for connections to terminate)\r\n \
 {e}?   - this message\r\n {e}{e}   - send the escape character by typing it twice\r\n\
 (Note that escapes are only recognized immediately after newline.)\r\n";
 
@@ -86,7 +94,10 @@ fn escape_of(byte: u8) -> Option<Escape> {
         b'#' => Escape::ListForwards,
         b'?' => Escape::Help,
         b'C' => Escape::CommandLine,
-        b'&' | b'B' | b'R' | b'V' | b'v' => Escape::Unavailable(byte),
+        b'R' => Escape::Rekey,
+        b'V' | b'v' => Escape::Verbosity(byte == b'v'),
+        b'&' => Escape::Background,
+        b'B' => Escape::Break,
         _ => return None,
     })
 }
@@ -108,7 +119,11 @@ mod tests {
             (b"~x", b"~x", None),
             (b"~\x1a", b"", Some(Escape::Suspend)),
             (b"~C", b"", Some(Escape::CommandLine)),
-            (b"\r~R", b"\r", Some(Escape::Unavailable(b'R'))),
+            (b"\r~R", b"\r", Some(Escape::Rekey)),
+            (b"~v", b"", Some(Escape::Verbosity(true))),
+            (b"~V", b"", Some(Escape::Verbosity(false))),
+            (b"~&", b"", Some(Escape::Background)),
+            (b"~B", b"", Some(Escape::Break)),
             (b"\xff\r~#", b"\xff\r", Some(Escape::ListForwards)),
         ];
         for (typed, sent, escape) in rows {

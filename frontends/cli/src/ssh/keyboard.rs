@@ -21,6 +21,12 @@ pub(super) enum Typed {
     ListForwards,
     /// A line typed after `~C`; none if it was given up.
     Command(String),
+    /// `~R`
+    Rekey,
+    /// `~v` (true), `~V`; how it was typed.
+    Verbosity(bool, String),
+    /// `~&`
+    Background,
     /// End of stdin.
     End,
 }
@@ -92,9 +98,19 @@ impl Keyboard {
             }
             Escape::Suspend => self.suspend(),
             Escape::Help => super::show(&format!("\r\n{}", HELP.replace("{e}", &shown))),
-            Escape::Unavailable(c) => {
-                let c = char::from(c);
-                super::show(&format!("\r\n{shown}{c}: not supported; {shown}? lists what is\r\n"));
+            Escape::Rekey => return Some(Typed::Rekey),
+            Escape::Verbosity(up) => {
+                let typed = format!("{shown}{}", if up { 'v' } else { 'V' });
+                return Some(Typed::Verbosity(up, typed));
+            }
+            Escape::Background => {
+                super::show(&format!("{shown}& [backgrounded]\r\n"));
+                return Some(Typed::Background);
+            }
+            Escape::Break => {
+                super::show(&format!(
+                    "{shown}B: a BREAK cannot be sent; {shown}? lists what can\r\n"
+                ));
             }
         }
         None

@@ -3,7 +3,7 @@
 //! The connection is held by a run of its own meanwhile, and stays for the session that follows.
 
 use super::effective::Effective;
-use super::session::failed;
+use super::failed::failed;
 use bssh_client::{Core, Run, RunEvent};
 use bssh_protocol::exec::{Action, ExecParams, NodeState, Targets};
 use bssh_protocol::stream::{Sink, Source};

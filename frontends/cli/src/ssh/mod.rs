@@ -1,15 +1,17 @@
 //! ssh grammar: one destination, byte-exact, exit status the remote's, 255 for our own failures.
 //!
 //! `args` (what was typed) → `effective` (what the configuration makes of it) → `session`
-//! (forwards, terminal, command) with `keyboard` and `escape` for a pty, `background` for `-f`,
+//! (forwards, terminal, command) with `keyboard`, `escape` and `acts` for a pty, `background` for `-f`,
 //! `control` for shared connections, `local_command` before it and `signals` meanwhile.
 
+mod acts;
 mod args;
 mod background;
 mod command_line;
 mod control;
 mod effective;
 mod escape;
+mod failed;
 mod keyboard;
 mod local_command;
 mod query;

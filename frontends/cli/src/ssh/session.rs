@@ -6,19 +6,18 @@
 use super::args::{self, Mode, SshArgs};
 use super::control;
 use super::effective::{Effective, LogLevel, Tty};
+use super::failed::failed;
 use super::keyboard::{Keyboard, Typed};
 use super::local_command::{Held, LocalCommand};
 use super::signals::{Caught, Signals, TERMINATED};
-use super::{background, command_line, log_to, query, say, show};
+use super::{acts, background, command_line, log_to, query, say};
 use crate::persist;
 use bssh_client::{Core, Persist, Prompter, Run, RunEvent, Start};
-use bssh_protocol::exec::{
-    Action, Ended, ExecParams, Exit, Failure, NodeState, Phase, PtyRequest, Targets,
-};
+use bssh_protocol::exec::{Action, Ended, ExecParams, Exit, NodeState, PtyRequest, Targets};
 use bssh_protocol::forward::ForwardParams;
 use bssh_protocol::handshake::LogLevelParams;
 use bssh_protocol::link::StreamSender;
-use bssh_protocol::methods::{ForwardList, ForwardOpen, LogSetLevel, NodeResolve};
+use bssh_protocol::methods::{ForwardOpen, LogSetLevel, NodeResolve};
 use bssh_protocol::node::{ExplainParams, Explained};
 use bssh_protocol::stream::{Sink, Source};
 use std::ffi::OsString;
@@ -28,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Exit code of everything that is not the remote command's, as ssh has it.
-const OURS: u8 = 255;
+pub(super) const OURS: u8 = 255;
 /// Our own stdin, stdout and stderr, lent to the core.
 const STDIN: i32 = 0;
 const STDOUT: i32 = 1;
@@ -130,9 +129,15 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
         return background::detach(&around.program, words).map_err(|e| e.to_string().into());
     }
     let core = match (control::wanted(&explained.values), &around.persist) {
-        (Some(Persist::For(stay)), Ok(None)) if args.mode == Mode::Run && !core.is_shared() => {
+        (Some(wanted @ Persist::For(_)), Ok(None))
+            if args.mode == Mode::Run && !core.is_shared() =>
+        {
             drop(core);
-            start_core(args, around, Some(Persist::For(stay))).await?
+            start_core(args, around, Some(wanted)).await?
+        }
+        // Who names a ControlPath, or asks about it, looks for the master.
+        (Some(Persist::IfThere | Persist::For(_)), Ok(None)) if !core.is_shared() => {
+            Core::running(starting(args, around)).await.ok().flatten().unwrap_or(core)
         }
         (Some(Persist::Never), _) if core.is_shared() && args.mode == Mode::Run => {
             drop(core);
@@ -171,11 +176,14 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
         targets,
         run,
         pty,
+        level: effective.log_level,
         stdin: None,
         keyboard: None,
     };
     let code = session.drive(signals).await;
     drop(held);
+    // A core that has gone keeps nothing.
+    let _ = control::leave_forwards(&core, &explained.values).await;
     Ok(code)
 }
 
@@ -184,21 +192,25 @@ async fn start_core(
     around: &Surroundings,
     wanted: Option<Persist>,
 ) -> Result<Core, String> {
-    let level = args.log_level().unwrap_or_else(|| "info".to_owned());
     if let Some(path) = &args.log_file {
         log_to(path.as_ref())
             .map_err(|e| format!("cannot open the log {}: {e}", path.to_string_lossy()))?;
     }
-    let start = || Start {
+    let core = persist::core(|| starting(args, around), wanted, || args.settings.clone()).await;
+    core.map_err(|e| e.to_string())
+}
+
+fn starting(args: &SshArgs, around: &Surroundings) -> Start {
+    Start {
         program: around.core.clone(),
-        log_level: Some(level.clone()),
+        log_level: Some(args.log_level().unwrap_or_else(|| "info".to_owned())),
         log_file: args.log_file.as_ref().map(PathBuf::from),
         lend_stdio: true,
+        // Else it was asked for by name.
+        control: around.persist == Ok(None),
         prompter: around.prompter.clone(),
         ..Start::default()
-    };
-    let core = persist::core(start, wanted, || args.settings.clone()).await;
-    core.map_err(|e| e.to_string())
+    }
 }
 
 async fn resolve(core: &Core, args: &SshArgs) -> Result<Explained, String> {
@@ -308,6 +320,8 @@ struct Session<'a> {
     targets: Targets,
     run: Run,
     pty: bool,
+    /// `LogLevel`, until `~v` or `~V` change it.
+    level: LogLevel,
     stdin: Option<StreamSender>,
     keyboard: Option<Keyboard>,
 }
@@ -434,19 +448,20 @@ impl Session<'_> {
                 self.note(LogLevel::Info, &format!("Connection to {host} closed.\r\n"));
                 return Some(OURS);
             }
-            Typed::ListForwards => self.list_forwards().await,
+            Typed::ListForwards => acts::list_forwards(self.core).await,
+            Typed::Rekey => acts::rekey(self.core, self.run.started.run).await,
+            Typed::Verbosity(up, typed) => {
+                self.level = acts::verbosity(self.core, self.level, up, &typed).await;
+            }
+            Typed::Background => {
+                self.leave_terminal(false);
+                let done =
+                    acts::background(self.core, self.run.started.run, self.stdin.take()).await;
+                return Some(done.map_or_else(|error| fail(&error.to_string()), |()| 0));
+            }
             Typed::Command(line) => command_line::run(self.core, &self.targets, &line).await,
         }
         None
-    }
-
-    async fn list_forwards(&self) {
-        let forwards = self.core.call::<ForwardList>(&Default::default()).await;
-        show("The following forwards are open:\r\n");
-        for f in forwards.map(|list| list.forwards).unwrap_or_default() {
-            let (bound, open) = (&f.bound, f.connections);
-            show(&format!("  {bound} {:?} {} ({open} connections)\r\n", f.kind, f.spec));
-        }
     }
 
     async fn resize(&self) {
@@ -457,37 +472,10 @@ impl Session<'_> {
     }
 
     fn note(&self, level: LogLevel, text: &str) {
-        if self.effective.log_level >= level {
+        if self.level >= level {
             say(text);
         }
     }
-}
-
-/// Says why there is no exit status, in the words programs look for where ssh has them.
-pub(super) fn failed(effective: &Effective, node: &str, failure: &Failure) -> u8 {
-    let Effective { user, host, port, .. } = effective;
-    let hop = failure.hop.as_ref().map(|h| format!(" (at {h})")).unwrap_or_default();
-    let message = &failure.message;
-    let said = match (failure.code.as_str(), failure.hop.is_some()) {
-        ("authFailed", false) => {
-            let methods = message.trim_start_matches("permission denied ");
-            format!("{user}@{host}: Permission denied {methods}.")
-        }
-        ("refused", false) => {
-            format!("bssh: connect to host {host} port {port}: Connection refused")
-        }
-        ("resolve", false) => format!("bssh: Could not resolve hostname {host}: {message}"),
-        _ => format!("bssh: {node}{hop}: {message}"),
-    };
-    let last = match failure.phase {
-        Phase::HostKey => "Host key verification failed.\r\n",
-        _ => "",
-    };
-    let hint = failure.hint.as_ref().map(|h| format!("hint: {h}\r\n")).unwrap_or_default();
-    if effective.log_level >= LogLevel::Error {
-        say(&format!("{said}\r\n{hint}{last}"));
-    }
-    OURS
 }
 
 async fn typed(keyboard: &mut Option<Keyboard>) -> Typed {

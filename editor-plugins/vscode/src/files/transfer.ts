@@ -1,14 +1,10 @@
-/** Transfers: files beyond what fits one answer, and upload and download for the explorer.
+/** Transfers: upload and download for the explorer.
  *
  * Bytes do not cross the link: the core reads and writes the local file itself. */
-import * as fs from 'node:fs/promises';
-import * as os from 'node:os';
-import * as path from 'node:path';
 import * as vscode from 'vscode';
 import type { Core } from '../core/core';
 import type { NodeProgress, TransferParams, Transferred } from '../protocol';
 import { explainFailure, printable } from '../wire/failure';
-import { type Address, bytesOf } from './address';
 
 /** `from` takes patterns; these characters mean themselves in brackets. */
 export function literal(text: string): string {
@@ -24,26 +20,8 @@ export interface Outcome {
 
 type Progress = (message: string, done: number, total: number) => void;
 
-export class Large {
+export class Transfers {
   constructor(private readonly core: Core) {}
-
-  /** A file's content, by way of a temporary one. */
-  async read(at: Address): Promise<Uint8Array> {
-    return inTemporaryFolder(async (folder) => {
-      const to = path.join(folder, 'content');
-      await this.one({ direction: 'download', nodes: at.node, from: [bytesOf(literal(at.path))], to });
-      return fs.readFile(to);
-    });
-  }
-
-  /** Replaces a file at once; the core sees to that. */
-  async write(at: Address, content: Uint8Array): Promise<void> {
-    return inTemporaryFolder(async (folder) => {
-      const from = path.join(folder, 'content');
-      await fs.writeFile(from, content, { mode: 0o600 });
-      await this.one({ direction: 'upload', nodes: at.node, from: [literal(from)], to: bytesOf(at.path) });
-    });
-  }
 
   /** Runs a transfer to its end. */
   async transfer(params: TransferParams, progress?: Progress, token?: vscode.CancellationToken): Promise<Outcome> {
@@ -84,24 +62,10 @@ export class Large {
     }
     return outcome;
   }
-
-  private async one(params: TransferParams): Promise<void> {
-    const { failures: [first] } = await this.transfer(params);
-    if (first !== undefined) throw new Error(first);
-  }
 }
 
 function failures(node: string, ended: Transferred): string[] {
   const faults = (ended.faults ?? []).map((fault) => `${node}: ${printable(String(typeof fault.path === 'string' ? fault.path : 'a name that is not UTF-8'))}: ${printable(fault.message ?? '')}`);
   if (faults.length === 0 && ended.failure) return [`${node}: ${explainFailure(ended.failure)}`];
   return faults;
-}
-
-async function inTemporaryFolder<T>(act: (folder: string) => Promise<T>): Promise<T> {
-  const folder = await fs.mkdtemp(path.join(os.tmpdir(), 'bssh-'));
-  try {
-    return await act(folder);
-  } finally {
-    await fs.rm(folder, { recursive: true, force: true });
-  }
 }
