@@ -46,8 +46,9 @@ fn wrong(words: &[String], fenced: bool) -> Option<String> {
                 ErrorKind::MissingRequiredArgument
                     | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
                     | ErrorKind::MissingSubcommand
-                    // A flag that stands for itself.
+                    // A flag or a placeholder that stands for itself.
                     | ErrorKind::InvalidValue
+                    | ErrorKind::ValueValidation
             );
             let elsewhere = ["core", "demo"].map(OsStr::new).contains(&words[0].as_os_str());
             (!elsewhere && (fenced || !short)).then(|| error.to_string())

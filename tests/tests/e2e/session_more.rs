@@ -125,7 +125,9 @@ fn what_escapes_is_ended_on_request_only() {
                 false => assert!(own().count() >= 1, "{:?}", left()),
                 true => assert!(until(SOON, || left().is_empty()), "{:?}", left()),
             }
-            left().iter().for_each(|p| drop(processes::kill(p.pid)));
+            for process in left() {
+                processes::kill(process.pid);
+            }
             assert!(until(SOON, || left().is_empty()));
         }
         // The mark is in no state.
