@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Measures terminals and the REPL, and prints a table. One command: tests/measure-terminals.py [BSSH]
+"""Measures terminals and the REPL, and prints a table: tests/measure-terminals.py [BSSH] [PART…]
 
-BSSH is the executable to measure (default: target/release/bssh). Needs sshd and nothing else; all
-of it is on loopback, in a temp directory, and ended at the end.
+BSSH is the executable to measure (default: target/release/bssh); without parts all are measured.
+Needs sshd and nothing else; all of it is on loopback, in a temp directory, and ended at the end,
+also when it is stopped (Ctrl-C, SIGTERM, SIGHUP). A part that takes longer than a minute is given
+up and said to have been. The login shells on the nodes read no files of the user's: their home is
+the temp directory.
 
   memory    100 terminals at once (`-t`): PSS of frontend and core together, MB
   flood     one terminal floods (`yes`, urandom | base64), how late another one's echo is, ms
@@ -12,7 +15,23 @@ of it is on loopback, in a temp directory, and ended at the end.
 import os, pty, re, select, signal, subprocess, sys, tempfile, time, fcntl, struct, termios, statistics
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BSSH = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else HERE + "/../target/release/bssh")
+PARTS = ["memory", "flood", "lines", "warm"]
+WORDS = sys.argv[1:]
+BSSH = os.path.abspath(WORDS.pop(0) if WORDS and WORDS[0] not in PARTS
+                       else HERE + "/../target/release/bssh")
+# Seconds a part may take.
+MOST = 60
+
+
+class TooLong(Exception):
+    pass
+
+
+class Stopped(Exception):
+    pass
+
+
+OPEN = []
 
 
 class Screen:
@@ -22,7 +41,11 @@ class Screen:
         self.seen = b""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            os.execve(words[0], words, env)
+            try:
+                os.execve(words[0], words, env)
+            finally:
+                os._exit(127)
+        OPEN.append(self)
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
 
     def read(self, within):
@@ -40,7 +63,7 @@ class Screen:
         while text not in self.seen:
             left = end - time.monotonic()
             if left <= 0:
-                raise SystemExit(f"{text!r} not seen; {self.seen[-400:]!r}")
+                raise TooLong(f"{text!r} not seen; {self.seen[-400:]!r}")
             self.read(left)
         before, self.seen = self.seen.split(text, 1)
         return before
@@ -54,6 +77,9 @@ class Screen:
         self.seen = b""
 
     def end(self):
+        if self not in OPEN:
+            return
+        OPEN.remove(self)
         os.kill(self.pid, signal.SIGTERM)
         end = time.monotonic() + 20
         while time.monotonic() < end:
@@ -101,7 +127,7 @@ class Daemon:
         with open(f"{home}/sshd_config", "w") as f:
             f.write(f"HostKey {home}/host\nPort {port}\nListenAddress 0.0.0.0\nPidFile none\n"
                     f"AuthorizedKeysFile {home}/user.pub\nMaxStartups 1000\nMaxSessions 1000\n"
-                    "UsePAM no\nStrictModes no\nPermitRootLogin yes\nSetEnv SHLVL=9\n"
+                    f"UsePAM no\nStrictModes no\nPermitRootLogin yes\nSetEnv SHLVL=9 HOME={home}\n"
                     "PrintMotd no\nPrintLastLog no\n")
         with open(f"{home}/known", "w") as f:
             f.write("* " + open(f"{home}/host.pub").read())
@@ -205,27 +231,70 @@ def lines(words, env, begin, prompt):
     return 100000 / took, lost
 
 
+def measure_memory(config, env):
+    quiet, busy = many_terminals(config, env)
+    yield "100 terminals, frontend and core, MB (quiet; after 2000 lines each)", f"{quiet:.1f}; {busy:.1f}"
+
+
+def measure_flood(config, env):
+    for name, flood in [("none", None), ("yes", b"yes"), ("urandom", b"cat /dev/urandom | base64")]:
+        times = sorted(flooded(config, env, flood))
+        p50, p99 = statistics.median(times), times[int(len(times) * 0.99) - 1]
+        yield f"echo beside a flood ({name}): p50, p99, most, ms", f"{p50:.2f}, {p99:.2f}, {times[-1]:.2f}"
+
+
+def measure_lines(config, env):
+    one = [BSSH, "-F", config, "-H", "127.0.0.1"]
+    for name, words, begin, prompt in [("terminal", one + ["-t"], b"keys to 1 of 1", b"$"),
+                                       ("REPL", one + ["repl"], b"> ", b"> ")]:
+        rate, lost = lines(words, env, begin, prompt)
+        yield f"{name}: lines/s, lost of 100,000", f"{rate:,.0f}, {lost}"
+
+
+def measure_warm(_, env):
+    times = sorted(warm(env))
+    yield "REPL: `true` on 200 warm nodes, median, least, s", f"{statistics.median(times):.3f}, {times[0]:.3f}"
+
+
+def stop(number, _):
+    raise Stopped(signal.Signals(number).name)
+
+
+def late(*_):
+    raise TooLong(f"it took longer than {MOST} s")
+
+
+def part(name, config, env):
+    """Prints the rows of a part; what it has opened is closed however it ends."""
+    signal.alarm(MOST)
+    try:
+        for what, figure in globals()["measure_" + name](config, env):
+            print(f"| {what} | {figure} |", flush=True)
+    except TooLong as why:
+        print(f"| {name} | given up: {why} |", flush=True)
+    finally:
+        signal.alarm(0)
+        for one in list(OPEN):
+            one.end()
+
+
 def main():
-    with tempfile.TemporaryDirectory() as home:
+    unknown = [word for word in WORDS if word not in PARTS]
+    if unknown:
+        raise SystemExit(f"{unknown[0]}: there are {', '.join(PARTS)}")
+    signal.signal(signal.SIGALRM, late)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         env = {"HOME": home, "PATH": os.environ["PATH"], "TERM": "xterm", "NO_COLOR": "1",
                "LC_ALL": "C.UTF-8", "XDG_RUNTIME_DIR": home}
         daemon = Daemon(home)
         try:
-            config = home + "/config"
-            print("| what | figure |\n|---|---|")
-            quiet, busy = many_terminals(config, env)
-            print(f"| 100 terminals, frontend and core, MB (quiet; after 2000 lines each) | {quiet:.1f}; {busy:.1f} |")
-            for name, flood in [("none", None), ("yes", b"yes"),
-                                ("urandom", b"cat /dev/urandom | base64")]:
-                times = sorted(flooded(config, env, flood))
-                p50, p99 = statistics.median(times), times[int(len(times) * 0.99) - 1]
-                print(f"| echo beside a flood ({name}): p50, p99, most, ms | {p50:.2f}, {p99:.2f}, {times[-1]:.2f} |")
-            rate, lost = lines([BSSH, "-F", config, "-H", "127.0.0.1", "-t"], env, b"keys to 1 of 1", b"$")
-            print(f"| terminal: lines/s, lost of 100,000 | {rate:,.0f}, {lost} |")
-            rate, lost = lines([BSSH, "-F", config, "-H", "127.0.0.1", "repl"], env, b"~> ", b"> ")
-            print(f"| REPL: lines/s, lost of 100,000 | {rate:,.0f}, {lost} |")
-            times = sorted(warm(env))
-            print(f"| REPL: `true` on 200 warm nodes, median, least, s | {statistics.median(times):.3f}, {times[0]:.3f} |")
+            print("| what | figure |\n|---|---|", flush=True)
+            for name in WORDS or PARTS:
+                part(name, home + "/config", env)
+        except Stopped as why:
+            raise SystemExit(f"stopped by {why}")
         finally:
             daemon.end()
 

@@ -108,6 +108,10 @@ pub struct ExecParams {
     /// `core`: the run belongs to no link, and what its streams say is recorded.
     #[serde(skip_serializing_if = "crate::job::Lifetime::is_default")]
     pub lifetime: crate::job::Lifetime,
+    /// What its streams say is recorded also while it belongs to its link: it is read with
+    /// `job/attach`, and `link/close` can leave it to the core.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub record: bool,
 }
 
 /// What a run does on each node.

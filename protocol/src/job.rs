@@ -40,7 +40,7 @@ pub struct JobList {
 #[serde(rename_all = "camelCase", default)]
 pub struct JobEntry {
     pub job: JobId,
-    /// `run`, `transfer`, `forward`, `pty` or `session`.
+    /// `run`, `transfer`, `forward`, `pty`, `session`, or `background` for a session's job.
     pub kind: String,
     /// What it does: a command line, a forward's specification.
     pub title: String,
@@ -54,6 +54,9 @@ pub struct JobEntry {
     pub age_ms: u64,
     /// Bytes of output recorded so far, those no longer kept included.
     pub bytes: u64,
+    /// A session's background job: its exit status, once it is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u32>,
     /// A run's counts, once it is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
@@ -63,6 +66,9 @@ pub struct JobEntry {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct JobHandle {
     pub job: JobId,
+    /// `job/wait`: the job is one of this session's background, by its number there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<u64>,
 }
 
 /// Parameters of `job/attach`.

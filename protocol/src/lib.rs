@@ -20,6 +20,7 @@ pub mod job;
 pub mod node;
 pub mod pty;
 pub mod session;
+pub mod session_state;
 pub mod stream;
 pub mod sync;
 pub mod task;

@@ -8,7 +8,7 @@
 
 use crate::{
     agent, auth, cache, connection, exec, forward, fs, gate, handshake, job, node, pty, session,
-    stream, sync, task, transfer,
+    session_state, stream, sync, task, transfer,
 };
 use schemars::{Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
@@ -225,6 +225,16 @@ protocol! {
         core SessionExec = "session/exec" (session::SessionExecParams) -> session::SessionExecStarted, since 1;
         /// Sends a signal to the process group of a session's command.
         core SessionSignalExec = "session/signal" (session::SessionSignal) -> handshake::Empty, since 1;
+        /// Tells a command's terminal its new size.
+        core SessionResizeExec = "session/resize" (session_state::SessionResize) -> handshake::Empty, since 1;
+        /// Goes somewhere else, after the commands that are under way.
+        core SessionChangeDirectory = "session/cd" (session_state::SessionCd) -> session_state::SessionPlace, since 1;
+        /// Exports variables, after the commands that are under way.
+        core SessionSetEnvironment = "session/setenv" (session_state::SessionSetenv) -> session_state::SessionPlace, since 1;
+        /// Removes variables, after the commands that are under way.
+        core SessionUnsetEnvironment = "session/unsetenv" (session_state::SessionUnsetenv) -> session_state::SessionPlace, since 1;
+        /// The state, to be put back elsewhere or later.
+        core SessionSnapshotOf = "session/snapshot" (session::SessionRef) -> session_state::SessionSaved, since 1;
         /// Connects a lost session now.
         core SessionConnect = "session/connect" (session::SessionRef) -> handshake::Empty, since 1;
         /// Forgets the state and begins anew. What runs is ended.
@@ -247,7 +257,7 @@ protocol! {
         core JobKillGroup = "job/kill" (session::JobKill) -> handshake::Empty, since 1;
         /// Everything that runs in this core, and what is over and not forgotten yet.
         core JobListAll = "job/list" (handshake::Empty) -> job::JobList, since 1;
-        /// Returns when a job is over.
+        /// Returns when a job is over: of the core, or with `session` of a session's background.
         core JobWaitFor = "job/wait" (job::JobHandle) -> job::JobEntry, since 1;
         /// Ends a job, whatever it is.
         core JobCancel = "job/cancel" (job::JobHandle) -> handshake::Empty, since 1;
@@ -359,6 +369,8 @@ protocol! {
         frontend PtyInputOwnerEvent = "pty/inputOwner" (pty::PtyInputOwner), since 1;
         /// Something became of a session.
         frontend SessionStateEvent = "session/state" (session::SessionStateChange), since 1;
+        /// A command of a session is run again, because its connection was lost.
+        frontend SessionExecRetryEvent = "session/execRetry" (session::SessionExecRetry), since 1;
         /// The last word on a command of a session.
         frontend SessionExecDoneEvent = "session/execDone" (session::SessionExecDone), since 1;
         /// Something happened to one node of a transfer.

@@ -5,7 +5,7 @@
 //! `session/state` events, also when a connection is lost and when it is back. Every command is a
 //! process of its own with exact streams and an exact exit; its end is `session/execDone`.
 
-use crate::exec::{Exit, Failure, Targets};
+use crate::exec::{Exit, Failure, PtyRequest, Targets};
 use crate::stream::{Base64Bytes, Source, StreamId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,12 @@ pub struct SessionOpenParams {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
     pub snapshot: Snapshot,
+    /// Environment to begin with, besides what the snapshot has.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Begin with what `session/snapshot` has told, instead of a snapshot of now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore: Option<crate::session_state::SessionSaved>,
     /// Variables that no command gets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env_exclude: Vec<String>,
@@ -52,6 +58,9 @@ pub struct SessionOpenParams {
     /// How many nodes are connected to at once. None: 64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fanout: Option<u32>,
+    /// What becomes of a command whose connection is lost, unless the command says it itself.
+    #[serde(skip_serializing_if = "OnDisconnect::is_default")]
+    pub on_disconnect: OnDisconnect,
     /// Names of the configuration's syncs: what has changed here is on the node before a command
     /// runs there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -67,6 +76,24 @@ pub enum Snapshot {
     Login,
     /// What a command over ssh has.
     Plain,
+}
+
+/// What becomes of a command when its connection is lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum OnDisconnect {
+    /// Its process group is ended.
+    #[default]
+    Kill,
+    /// It goes on. Nobody gets what it says from then on; how it ends can be asked as of a
+    /// background job.
+    Keep,
+}
+
+impl OnDisconnect {
+    fn is_default(&self) -> bool {
+        *self == OnDisconnect::default()
+    }
 }
 
 /// Result of `session/open`.
@@ -86,6 +113,9 @@ pub struct SessionNode {
     /// It was there before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub existing: bool,
+    /// An agent is forwarded to its commands: that of whoever opened it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub agent: bool,
 }
 
 /// `session/state`: what became of a session.
@@ -171,6 +201,20 @@ pub struct SessionExecParams {
     /// What happens if the session's syncs cannot send what has changed here.
     #[serde(skip_serializing_if = "SyncBarrier::is_default")]
     pub sync_barrier: SyncBarrier,
+    /// Give it a terminal: its two streams become one, and what is typed goes to `stdin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pty: Option<PtyRequest>,
+    /// What becomes of it when the connection is lost. None: what the session was opened with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_disconnect: Option<OnDisconnect>,
+    /// It does no harm to run it twice: when its connection is lost it is run again once the
+    /// session is back, at most five times. Not with stdin.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub retry_safe: bool,
+    /// When it is ended, end also what has left its process group (`setsid`). Best effort, on
+    /// Linux: processes are found by a variable of their environment.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub kill_escaped: bool,
     /// Keep the command out of the node's process list.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,
@@ -188,6 +232,8 @@ pub enum StateUse {
     Update,
     /// Sees it, and leaves it as it is.
     Read,
+    /// Neither: it has what a command over ssh has, and begins at home.
+    None,
 }
 
 /// Whether a command waits for its session's syncs.
@@ -231,6 +277,15 @@ pub struct SessionExecDone {
     /// not known, and it is not run again), the directory is gone (`cwdMissing`; it was not run).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// With a lost connection: what became of the command, as far as that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_fate: Option<RemoteFate>,
+    /// It goes on: the number it has among the session's jobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<u64>,
+    /// How often it was begun, if more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
     /// What could not be sent before it, and it ran all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sync_failure: Option<Failure>,
@@ -247,6 +302,31 @@ pub struct SessionExecDone {
     pub stdout_bytes: u64,
     pub stderr_bytes: u64,
     pub duration_ms: u64,
+}
+
+/// What became of a command whose connection was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RemoteFate {
+    /// The session's helper on the node ends it: it notices the end of the connection.
+    Killed,
+    /// It goes on.
+    Kept,
+    /// The node did not answer any more, or the helper was gone before.
+    Unknown,
+}
+
+/// `session/execRetry`: the connection was lost, and the command is run again.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionExecRetry {
+    pub session: SessionId,
+    pub exec: ExecId,
+    /// 2 for the second time.
+    pub attempt: u32,
+    /// Bytes of each stream that are of the times before.
+    pub stdout_bytes: u64,
+    pub stderr_bytes: u64,
 }
 
 /// `session/signal`: to the process group of a command.

@@ -187,9 +187,9 @@ impl Engine {
         let mut warnings = planner.warnings();
         let run = Run::new(Parts {
             id: self.new_id(),
-            to: match params.lifetime {
-                Lifetime::Connection => Outlet::Link(caller.link.clone()),
-                Lifetime::Core => Outlet::Record(Record::new()),
+            to: match params.lifetime == Lifetime::Core || params.record {
+                false => Outlet::Link(caller.link.clone()),
+                true => Outlet::Record(Record::new()),
             },
             timeout: match params.timeout_ms {
                 Some(0) => None,

@@ -217,7 +217,8 @@ async fn prepare(
     Ok(offer)
 }
 
-fn terminal(pty: &Wanted) -> PtyRequest {
+/// A terminal, as it is asked for.
+pub(crate) fn terminal(pty: &Wanted) -> PtyRequest {
     PtyRequest {
         term: pty.term.clone(),
         cols: pty.cols,

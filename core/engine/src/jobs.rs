@@ -115,7 +115,7 @@ fn entry(run: &Run, detached: bool) -> JobEntry {
         detached,
         age_ms: millis(run.begun.elapsed()),
         bytes: run.record().map_or(0, |record| record.bytes().0),
-        summary: None,
+        ..JobEntry::default()
     }
 }
 

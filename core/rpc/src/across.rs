@@ -7,10 +7,12 @@ use bssh_protocol::registry::{RpcModule, register};
 
 pub(crate) fn register_all(module: &mut RpcModule<Context>) {
     register::<m::JobListAll, _, _, _>(module, |c, _, _| async move { Ok(c.engine.job_list()) });
-    register::<m::JobWaitFor, _, _, _>(
-        module,
-        |c, _, p| async move { c.engine.job_wait(&p).await },
-    );
+    register::<m::JobWaitFor, _, _, _>(module, |c, _, p| async move {
+        match p.session {
+            Some(session) => c.engine.session_job_wait(session, &p).await,
+            None => c.engine.job_wait(&p).await,
+        }
+    });
     register::<m::JobCancel, _, _, _>(module, |c, _, p| async move {
         c.engine.job_cancel(&p).map(|()| Empty {})
     });

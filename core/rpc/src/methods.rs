@@ -196,6 +196,21 @@ fn sessions(module: &mut RpcModule<Context>) {
     register::<m::SessionSignalExec, _, _, _>(module, |c, _, p| async move {
         c.engine.session_signal(p).map(|()| Empty {})
     });
+    register::<m::SessionResizeExec, _, _, _>(module, |c, _, p| async move {
+        c.engine.session_resize(&p).map(|()| Empty {})
+    });
+    register::<m::SessionChangeDirectory, _, _, _>(module, |c, _, p| async move {
+        c.engine.session_cd(c.caller()?, &p).await
+    });
+    register::<m::SessionSetEnvironment, _, _, _>(module, |c, _, p| async move {
+        c.engine.session_setenv(c.caller()?, &p).await
+    });
+    register::<m::SessionUnsetEnvironment, _, _, _>(module, |c, _, p| async move {
+        c.engine.session_unsetenv(c.caller()?, &p).await
+    });
+    register::<m::SessionSnapshotOf, _, _, _>(module, |c, _, p| async move {
+        c.engine.session_snapshot(&p).await
+    });
     register::<m::SessionConnect, _, _, _>(module, |c, _, p| async move {
         c.engine.session_connect(&p).map(|()| Empty {})
     });

@@ -38,6 +38,11 @@ impl AgentArgs {
         self.forward || self.settings().is_some()
     }
 
+    /// A person is to be asked.
+    pub(crate) fn confirms(&self) -> bool {
+        matches!(self.agent_confirm, Some(When::First | When::Always))
+    }
+
     /// What was said about how.
     pub(crate) fn settings(&self) -> Option<AgentSettings> {
         let settings = AgentSettings {

@@ -155,7 +155,10 @@ async fn in_session(args: &Args, around: &Around, run: Option<&named::RunIn>) ->
         Err(status) => return status,
     };
     let status = match (run, &args.subcommand) {
-        (Some(run), _) => named::run(&core, args, run, ui(args, around, None).style).await,
+        (Some(run), _) => {
+            named::run(&core, args, run, (ui(args, around, None).style, &around.environment.term))
+                .await
+        }
         (None, Some(Sub::Session { verb })) => {
             named::look(&core, verb, args.output.json.is_some()).await
         }

@@ -46,6 +46,8 @@ fn wrong(words: &[String], fenced: bool) -> Option<String> {
                 ErrorKind::MissingRequiredArgument
                     | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
                     | ErrorKind::MissingSubcommand
+                    // A flag that stands for itself.
+                    | ErrorKind::InvalidValue
             );
             let elsewhere = ["core", "demo"].map(OsStr::new).contains(&words[0].as_os_str());
             (!elsewhere && (fenced || !short)).then(|| error.to_string())

@@ -351,6 +351,16 @@ impl Core {
         Pty::open(&self.link, self.handles.ptys.clone(), params, window).await
     }
 
+    /// A view of a pty that is there, on this node by its number; what is kept of its output comes
+    /// first.
+    ///
+    /// # Errors
+    /// `handle.unknown`: it is over.
+    pub async fn attach_pty(&self, pty: (u64, &str)) -> Result<Pty, CallError> {
+        let window = self.hello.limits.window;
+        Pty::attach(&self.link, self.handles.ptys.clone(), pty, window).await
+    }
+
     /// Starts a transfer.
     ///
     /// # Errors

@@ -2,16 +2,23 @@
 
 use bssh_protocol::error::CallError;
 use bssh_protocol::link::{Link, StreamReceiver, StreamSender};
-use bssh_protocol::methods::{PtyClose, PtyOpen, PtyResizeTo};
-use bssh_protocol::pty::{PTY_WINDOW, PtyExited, PtyId, PtyOpenParams, PtyRef, PtyResize};
+use bssh_protocol::methods::{PtyAttachView, PtyClose, PtyDetach, PtyOpen, PtyResizeTo};
+use bssh_protocol::pty::{
+    PTY_WINDOW, PtyAttach, PtyExited, PtyId, PtyOpenParams, PtyRef, PtyResize, PtyView,
+};
+use bssh_protocol::stream::StreamId;
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// An open pty. Dropping it hangs up.
+/// An open pty. Dropping it hangs up, unless it was somebody else's or is left to the core.
 pub struct Pty {
     id: PtyId,
+    /// The view of one that somebody else has opened.
+    view: Option<StreamId>,
+    stays: Arc<AtomicBool>,
     /// The node's name.
     pub node: String,
     link: Link,
@@ -26,9 +33,20 @@ pub struct Pty {
 pub struct PtyHandle {
     id: PtyId,
     link: Link,
+    stays: Arc<AtomicBool>,
 }
 
 impl PtyHandle {
+    /// Its number among the core's jobs.
+    pub fn id(&self) -> PtyId {
+        self.id
+    }
+
+    /// It is left to the core: dropping the pty hangs up no more.
+    pub fn stay(&self) {
+        self.stays.store(true, Relaxed);
+    }
+
     /// Tells the terminal's new size.
     ///
     /// # Errors
@@ -77,9 +95,39 @@ impl Pty {
             ptys.open().insert(opened.pty, tell);
             Pty {
                 id: opened.pty,
+                view: None,
+                stays: Arc::default(),
                 node: opened.node,
                 output: here.receiver(opened.output, window),
                 keys: Some(here.sender(opened.input, input_window)),
+                link: here,
+                exited,
+                over: false,
+            }
+        })
+        .await
+    }
+
+    /// A view of one that is there already, with what is kept of its output; it takes the input.
+    pub(crate) async fn attach(
+        link: &Link,
+        ptys: Arc<Ptys>,
+        (id, node): (PtyId, &str),
+        input_window: u64,
+    ) -> Result<Pty, CallError> {
+        let here = link.clone();
+        let params = PtyAttach { pty: id, ..PtyAttach::default() };
+        let node = node.to_owned();
+        link.call_then::<PtyAttachView, _>(&params, move |attached| {
+            let (tell, exited) = oneshot::channel();
+            ptys.open().insert(id, tell);
+            Pty {
+                id,
+                view: Some(attached.output),
+                stays: Arc::default(),
+                node,
+                output: here.receiver(attached.output, PTY_WINDOW),
+                keys: attached.input.map(|input| here.sender(input, input_window)),
                 link: here,
                 exited,
                 over: false,
@@ -108,7 +156,15 @@ impl Pty {
 
     /// A way to it for whoever does not read it.
     pub fn handle(&self) -> PtyHandle {
-        PtyHandle { id: self.id, link: self.link.clone() }
+        PtyHandle { id: self.id, link: self.link.clone(), stays: self.stays.clone() }
+    }
+
+    /// Hangs up.
+    ///
+    /// # Errors
+    /// `handle.unknown`: it is over.
+    pub async fn close(&self) -> Result<(), CallError> {
+        self.link.call::<PtyClose>(&PtyRef { pty: self.id }).await.map(drop)
     }
 
     /// How it ended; none: the core is gone.
@@ -121,8 +177,10 @@ impl Pty {
 
 impl Drop for Pty {
     fn drop(&mut self) {
-        if !self.over {
-            self.link.ask::<PtyClose>(&PtyRef { pty: self.id });
+        match self.view {
+            _ if self.over || self.stays.load(Relaxed) => {}
+            None => self.link.ask::<PtyClose>(&PtyRef { pty: self.id }),
+            Some(output) => self.link.ask::<PtyDetach>(&PtyView { pty: self.id, output }),
         }
     }
 }

@@ -12,8 +12,8 @@ use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service
 use bssh_protocol::methods::{
     AuthConfirm, AuthHostKey, AuthPrompt, Event, ExecDoneEvent, ExecNodeEvent, FsTaskDoneEvent,
     LogRecordEvent, Method, PromptDoneEvent, PtyExitedEvent, SessionExecDoneEvent,
-    SessionStateEvent, TransferDoneEvent, TransferFileEvent, TransferNodeEvent,
-    TransferProgressEvent,
+    SessionExecRetryEvent, SessionStateEvent, TransferDoneEvent, TransferFileEvent,
+    TransferNodeEvent, TransferProgressEvent,
 };
 use std::io::Write;
 use std::path::PathBuf;
@@ -89,6 +89,11 @@ impl Service for Frontend {
             SessionStateEvent::NAME => {
                 if let Ok(event) = notification.event::<SessionStateEvent>() {
                     self.sessions.push(SessionEvent::State(event), None);
+                }
+            }
+            SessionExecRetryEvent::NAME => {
+                if let Ok(event) = notification.event::<SessionExecRetryEvent>() {
+                    self.sessions.push(SessionEvent::Retry(event), None);
                 }
             }
             SessionExecDoneEvent::NAME => {

@@ -8,11 +8,12 @@
 use crate::run::Channel;
 use bssh_protocol::error::CallError;
 use bssh_protocol::link::{Link, StreamItem, StreamSender, StreamTarget};
-use bssh_protocol::methods::{SessionExec, SessionOpen, SessionSignalExec};
+use bssh_protocol::methods::{SessionExec, SessionOpen, SessionResizeExec, SessionSignalExec};
 use bssh_protocol::session::{
-    ExecId, SessionExecDone, SessionExecParams, SessionOpenParams, SessionSignal,
+    ExecId, SessionExecDone, SessionExecParams, SessionExecRetry, SessionOpenParams, SessionSignal,
     SessionStateChange, SessionsOpened,
 };
+use bssh_protocol::session_state::SessionResize;
 use bssh_protocol::stream::StreamId;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -29,6 +30,8 @@ pub enum SessionEvent {
         channel: Channel,
         bytes: Bytes,
     },
+    /// A command is run again: its connection was lost.
+    Retry(SessionExecRetry),
     /// A command is over; it follows all of its data.
     Done(SessionExecDone),
     /// The core is gone, with how it ended. Nothing follows.
@@ -122,6 +125,19 @@ impl Sessions {
     pub async fn signal(&self, session: u64, exec: ExecId, signal: &str) -> Result<(), CallError> {
         let params = SessionSignal { session, exec: Some(exec), signal: signal.to_owned() };
         self.link.call::<SessionSignalExec>(&params).await.map(drop)
+    }
+
+    /// Tells a command's terminal its new size.
+    ///
+    /// # Errors
+    /// `handle.unknown`: it is over.
+    pub async fn resize(
+        &self,
+        (session, exec): (u64, ExecId),
+        (cols, rows): (u32, u32),
+    ) -> Result<(), CallError> {
+        let params = SessionResize { session, exec, cols, rows };
+        self.link.call::<SessionResizeExec>(&params).await.map(drop)
     }
 
     /// The next event; waits for one. Taking `Data` gives the command credit for as many bytes.

@@ -211,6 +211,7 @@ mod tests {
             session: i as u64,
             node: format!("n{i}"),
             existing: false,
+            agent: false,
         });
         let mut nodes = Nodes::new(sessions.collect());
         for node in &mut nodes.all {

@@ -330,6 +330,7 @@ impl Repl<'_> {
                 }
                 None
             }
+            SessionEvent::Retry(_) => None,
             SessionEvent::Lost(how) => {
                 self.over = Some(1);
                 Some(format!("bssh: {how}"))

@@ -92,6 +92,8 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
     (":forward", "forwards: -L|-R|-D SPEC opens, close N closes, nothing lists"),
     (":gate", "gates of the configuration: prepare|start|stop|check NAME, nothing lists"),
     (":agent", "the local agent; doctor [NODE] tries it on a node"),
+    (":cd [DIR]", "go there on the active nodes, as cd does"),
+    (":env [NAME=VALUE…]", "export variables on the active nodes; -NAME removes, nothing lists"),
     (":session", "directory and shell of each node"),
     (":reset", "forget the state on the active nodes and begin anew"),
     (":bg CMD", "run in the background of the active nodes"),
@@ -181,6 +183,12 @@ fn command(word: &str, rest: &str) -> Line {
             read.map_or_else(Line::Wrong, Line::Act)
         }
         ":sync" => split(rest).and_then(sync::read).map_or_else(Line::Wrong, Line::Sync),
+        ":cd" => Line::Run(format!("cd {rest}").trim_end().to_owned()),
+        ":env" => Line::Run(match (rest, rest.strip_prefix('-')) {
+            ("", _) => "export -p".to_owned(),
+            (_, Some(names)) => format!("unset {names}"),
+            (vars, None) => format!("export {vars}"),
+        }),
         ":timeout" => set(&format!("timeout {rest}")),
         ":reset" => Line::Reset,
         ":shell" => Line::Shell((!rest.is_empty()).then(|| rest.to_owned())),
@@ -256,6 +264,9 @@ mod tests {
             (":timeout 0", Line::Set(Some(Setting::Timeout(None)))),
             (":set prompt \"{pwd} \"", Line::Set(Some(Setting::Prompt(Some("{pwd} ".to_owned()))))),
             (":job 2", Line::Job(2)),
+            (":cd /tmp", Line::Run("cd /tmp".to_owned())),
+            (":env A=1 B=2", Line::Run("export A=1 B=2".to_owned())),
+            (":env -A", Line::Run("unset A".to_owned())),
         ] {
             assert_eq!(read(line, "!"), want, "{line}");
         }

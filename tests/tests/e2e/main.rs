@@ -14,6 +14,7 @@
 //! - `protocol`: programs that speak to the core without our client.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
 //! - `session`: shell state that outlives commands and connections, in every shell.
+//! - `session_more`: terminals, stateless commands, what escapes, what is kept or run again, calls.
 //! - `named`: sessions that outlive the command, for programs and agents.
 //! - `repl`: the REPL on a real pseudo-terminal, as a person uses it.
 //! - `repl_acts`: what the REPL does besides lines: files, forwards, gates, settings, completion.
@@ -76,6 +77,7 @@ mod repl;
 mod repl_acts;
 mod repl_faults;
 mod session;
+mod session_more;
 mod sftp;
 mod shared;
 mod shared_life;

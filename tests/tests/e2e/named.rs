@@ -1,7 +1,7 @@
 //! `bssh run -S NAME` and `bssh session`: state that outlives the command, for programs and agents.
 
 use bssh_fixtures::processes;
-use bssh_tests::{Lab, Run, Shared, Transcript, until};
+use bssh_tests::{Lab, Run, Shared, Terminal, Transcript, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -172,6 +172,45 @@ fn jobs_go_on_without_anybody() {
     shared.lab.run(&["core", "stop"]).expect_status(0);
     shared.lab.run(&["session", "ls"]).expect_status(1);
     assert!(until(SOON, || processes::with_text("/bssh.").is_empty()));
+}
+
+#[test]
+fn state_is_changed_by_calls_and_jobs_are_waited_for() {
+    let shared = shared();
+    let lab = &shared.lab;
+    run(&shared, "a", "true").expect_status(0);
+    lab.run(&["session", "cd", "a", "/usr"]).expect_status(0);
+    lab.run(&["session", "setenv", "a", "X=it's", "Y=2"]).expect_status(0);
+    lab.run(&["session", "unsetenv", "a", "Y"]).expect_status(0);
+    let text = run(&shared, "a", "echo $X ${Y-none}; pwd").expect_status(0).text();
+    assert_eq!(text, "it's none\n/usr\n");
+    let state = lab.run(&["session", "snapshot", "a"]).expect_status(0).text();
+    assert!(state.contains("umask") && state.contains(" X="), "{state}");
+    let refused = lab.run(&["session", "cd", "a", "/no/such"]);
+    assert!(refused.status != Some(0) && refused.stderr.contains("did not take it"), "{refused:?}");
+    let words = ["run", "-S", "a", "--no-state", NODE, "--", "echo ${X-none}; cd /"];
+    assert_eq!(lab.run(&words).expect_status(0).text(), "none\n");
+    let flags = ["run", "-S", "a", "--retry-safe", "--kill-escaped", "--on-disconnect", "keep"];
+    let text = lab.run(&[&flags[..], &[NODE, "--", "pwd"]].concat()).expect_status(0).text();
+    assert_eq!(text, "/usr\n");
+    let words = ["run", "-S", "a", "--background", NODE, "--", "sleep 1; exit 3"];
+    let job = lab.run(&words).expect_status(0).text();
+    let job = job.trim().strip_prefix("127.0.0.1 ").unwrap();
+    lab.run(&["session", "wait", "a", job]).expect_status(3);
+    // A terminal, of the size of ours; and what cannot be.
+    let tty = "test -t 0 && stty size && read x && echo got-$x";
+    let mut t = Terminal::start(&lab.command(&["run", "-S", "a", "-t", NODE, "--", tty]));
+    t.wait_for("\n", SOON);
+    t.write("word\r");
+    t.wait_for("got-word", SOON);
+    assert_eq!(t.finish(SOON), Some(0));
+    let refused = lab.run(&["run", "-S", "a", "-t", NODE, "--", "true"]).expect_status(2);
+    assert!(refused.stderr.contains("-tt asks for one all the same"), "{}", refused.stderr);
+    let words = ["run", "-S", "a", "--agent-confirm", "first", NODE, "--", "true"];
+    let refused = lab.run(&words).expect_status(2);
+    assert!(refused.stderr.contains("nobody is there to be asked"), "{}", refused.stderr);
+    let refused = lab.run(&["run", "-S", "a", "-A", NODE, "--", "true"]).expect_status(2);
+    assert!(refused.stderr.contains("was opened without an agent"), "{}", refused.stderr);
 }
 
 #[test]

@@ -122,6 +122,30 @@ fn views_come_and_go_without_a_hole_and_one_types() {
     });
 }
 
+/// The server says that a channel is closed only when its shell has ended; nobody waits for that.
+#[test]
+fn a_terminal_that_is_hung_up_on_is_over_at_once() {
+    with_core(|driver| async move {
+        let slow = "trap '' HUP; echo ready; while :; do sleep 1000.65; done";
+        for command in ["sh", "bash", slow] {
+            let pty = open(&driver, "127.0.0.1", command).await;
+            let mut out = driver.link.receiver(pty.output, PTY_WINDOW);
+            let mut keys = keys(&driver, &pty);
+            keys.write("echo read\"\"y\r".into()).await.unwrap();
+            driver.until(&mut out, "ready").await;
+            let begun = Instant::now();
+            driver.call::<PtyClose>(&PtyRef { pty: pty.pty }).await;
+            let exited = driver.event::<PtyExitedEvent>(|e| e.pty == pty.pty).await;
+            assert!(begun.elapsed() < Duration::from_secs(2), "{command}: {:?}", begun.elapsed());
+            assert_eq!(exited.failure.unwrap().code, "cancelled", "{command}");
+        }
+        for process in processes::with_text("1000.65") {
+            processes::kill(process.pid);
+        }
+        driver.close().await;
+    });
+}
+
 async fn until_refused(keys: &mut StreamSender) -> bool {
     let typing = async { while keys.write("x".into()).await.is_ok() {} };
     tokio::time::timeout(Duration::from_secs(20), typing).await.is_ok()

@@ -17,7 +17,7 @@ use bssh_tests::{Driver, Lab, until};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-fn with_core<F: Future<Output = ()>>(lab: &Lab, test: impl FnOnce(Driver) -> F) {
+pub(crate) fn with_core<F: Future<Output = ()>>(lab: &Lab, test: impl FnOnce(Driver) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let driver = Driver::start(&lab.home, &lab.sshd.ssh_config()).await;
@@ -27,26 +27,26 @@ fn with_core<F: Future<Output = ()>>(lab: &Lab, test: impl FnOnce(Driver) -> F) 
 
 /// A session, and commands in it.
 #[derive(Clone, Copy)]
-struct Shell<'a> {
-    driver: &'a Driver,
-    id: SessionId,
+pub(crate) struct Shell<'a> {
+    pub(crate) driver: &'a Driver,
+    pub(crate) id: SessionId,
 }
 
 /// How a command ended, and what it said.
 #[derive(Debug)]
-struct Ran {
-    out: Vec<u8>,
-    err: String,
-    done: SessionExecDone,
+pub(crate) struct Ran {
+    pub(crate) out: Vec<u8>,
+    pub(crate) err: String,
+    pub(crate) done: SessionExecDone,
 }
 
 impl Ran {
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.out).unwrap_or("not UTF-8")
     }
 
     /// `status N`, `signal NAME` or the failure's code.
-    fn end(&self) -> String {
+    pub(crate) fn end(&self) -> String {
         match (&self.done.failure, &self.done.exit) {
             (Some(failure), _) => failure.code.clone(),
             (None, Some(Exit::Status(status))) => format!("status {status}"),
@@ -57,20 +57,23 @@ impl Ran {
 }
 
 impl<'a> Shell<'a> {
-    async fn open(driver: &'a Driver, params: SessionOpenParams) -> (Shell<'a>, SessionReady) {
+    pub(crate) async fn open(
+        driver: &'a Driver,
+        params: SessionOpenParams,
+    ) -> (Shell<'a>, SessionReady) {
         let opened = driver.call::<SessionOpen>(&params).await;
         assert_eq!(opened.sessions.len(), 1, "{opened:?}");
         let shell = Shell { driver, id: opened.sessions[0].session };
         (shell, shell.ready(1).await)
     }
 
-    async fn on(driver: &'a Driver, node: &str) -> Shell<'a> {
+    pub(crate) async fn on(driver: &'a Driver, node: &str) -> Shell<'a> {
         let targets = driver.targets(node);
         Shell::open(driver, SessionOpenParams { targets, ..Default::default() }).await.0
     }
 
     /// Waits until it was ready that often.
-    async fn ready(&self, times: usize) -> SessionReady {
+    pub(crate) async fn ready(&self, times: usize) -> SessionReady {
         let id = self.id;
         let mine = |driver: &Driver| {
             let events = driver.events::<SessionStateEvent>().into_iter();
@@ -84,22 +87,27 @@ impl<'a> Shell<'a> {
         mine(self.driver).remove(times - 1)
     }
 
-    async fn start(&self, params: SessionExecParams) -> Running<'a> {
+    pub(crate) async fn start(&self, params: SessionExecParams) -> Running<'a> {
         let params = SessionExecParams { session: self.id, ..params };
         let started = self.driver.call::<SessionExec>(&params).await;
         Running { driver: self.driver, started }
     }
 
-    async fn exec(&self, params: SessionExecParams) -> Ran {
+    pub(crate) async fn exec(&self, params: SessionExecParams) -> Ran {
         self.start(params).await.end().await
     }
 
-    async fn run(&self, command: &str) -> Ran {
+    pub(crate) async fn run(&self, command: &str) -> Ran {
         self.exec(SessionExecParams { command: command.to_owned(), ..Default::default() }).await
     }
 
     #[track_caller]
-    fn check<'s>(&'s self, command: &'s str, end: &'s str, out: &'s str) -> impl Future + 's {
+    pub(crate) fn check<'s>(
+        &'s self,
+        command: &'s str,
+        end: &'s str,
+        out: &'s str,
+    ) -> impl Future + 's {
         let caller = std::panic::Location::caller();
         async move {
             let ran = self.run(command).await;
@@ -111,18 +119,24 @@ impl<'a> Shell<'a> {
         }
     }
 
-    async fn info(&self) -> bssh_protocol::session::SessionEntry {
+    pub(crate) async fn info(&self) -> bssh_protocol::session::SessionEntry {
         self.driver.call::<SessionInfo>(&SessionRef { session: self.id }).await
     }
 }
 
-struct Running<'a> {
+pub(crate) struct Running<'a> {
     driver: &'a Driver,
-    started: bssh_protocol::session::SessionExecStarted,
+    pub(crate) started: bssh_protocol::session::SessionExecStarted,
 }
 
 impl Running<'_> {
-    async fn end(&self) -> Ran {
+    /// Its end; its streams are read by somebody else.
+    pub(crate) async fn done(&self) -> SessionExecDone {
+        let exec = self.started.exec;
+        self.driver.event::<SessionExecDoneEvent>(|e| e.exec == exec).await
+    }
+
+    pub(crate) async fn end(&self) -> Ran {
         let (out, err) = tokio::join!(
             self.driver.rest(self.started.stdout, WINDOW),
             self.driver.rest(self.started.stderr, WINDOW)
@@ -133,7 +147,7 @@ impl Running<'_> {
     }
 }
 
-fn command(text: &str) -> SessionExecParams {
+pub(crate) fn command(text: &str) -> SessionExecParams {
     SessionExecParams { command: text.to_owned(), ..Default::default() }
 }
 

@@ -87,7 +87,7 @@ fn a_frontend_that_hangs_slows_nobody() {
         assert_eq!((links.len(), links.iter().filter(|link| link.own).count()), (2, 1));
         let refused = other.try_call::<CoreShutdown>(&ShutdownParams::default()).await;
         assert_eq!(refused.unwrap_err().kind(), "handle.notOwner");
-        other.call::<JobCancel>(&JobHandle { job: run }).await;
+        other.call::<JobCancel>(&JobHandle { job: run, ..JobHandle::default() }).await;
         other.close().await;
         hanging.close().await;
     });

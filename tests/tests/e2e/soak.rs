@@ -68,7 +68,7 @@ impl Desk {
     fn forward(&mut self, kind: &str, spec: &str) -> u16 {
         let opened = self.peer.call(
             "forward/open",
-            json!({"nodes": "127.0.0.1", "kind": kind, "spec": spec,
+            json!({"nodes": "127.0.0.1", "kind": kind, "spec": spec, "maxConnections": 1000,
                 "settings": {"sshConfig": self.lab.sshd.ssh_config()}}),
         );
         let bound = opened["bound"].as_str().unwrap();

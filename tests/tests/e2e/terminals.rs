@@ -1,7 +1,7 @@
 //! `-t` on several nodes: keys to all of them, one on the screen, and the terminal given back.
 
 use bssh_fixtures::processes;
-use bssh_tests::{Lab, Terminal, Tmux, until};
+use bssh_tests::{Lab, Shared, Terminal, Tmux, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::Command;
 use std::time::Duration;
@@ -89,6 +89,52 @@ fn a_full_screen_program_is_drawn_again_when_it_is_shown_again() {
     t.see("second line");
     t.keys(&["q"]);
     t.see("status=0");
+}
+
+#[test]
+fn terminals_are_left_to_the_shared_core_and_taken_again() {
+    let shared = Shared::new(Lab::start());
+    let lab = &shared.lab;
+    let mut command = lab.command(&["--persist", "60s", "-H", "127.0.0.1", "-t"]);
+    command.env("LC_ALL", "C.UTF-8");
+    let mut t = Terminal::start(&command);
+    t.wait_for("Ctrl-] ? shows what can be done", MINUTE);
+    t.write("PS1='P''S> '; KEPT=1; echo be''fore\r");
+    t.wait_for("before", MINUTE);
+    t.write("\x1dd");
+    t.wait_for("bssh job attach shows one again", MINUTE);
+    assert_eq!(t.finish(MINUTE), Some(0));
+    let list = lab.run(&["job", "ls"]).expect_status(0).text();
+    let row = list.lines().find(|line| line.contains("pty")).expect("a terminal");
+    assert!(row.contains("detached") && row.contains("running"), "{list}");
+    let job = row.split_whitespace().next().unwrap().to_owned();
+    let attach = || Terminal::start(&lab.command(&["job", "attach", &job]));
+    for round in 0..2 {
+        // What was said before comes first, then the same shell goes on.
+        let mut t = attach();
+        t.wait_for("before", MINUTE);
+        t.write("\recho still-$KEPT\r");
+        t.wait_for("still-1", MINUTE);
+        // Two at once: the last one types, both see it.
+        let mut other = attach();
+        other.wait_for("still-1", MINUTE);
+        other.write(&format!("\recho round-$(({round}+40))\r"));
+        other.wait_for(&format!("round-{}", round + 40), MINUTE);
+        t.wait_for(&format!("round-{}", round + 40), MINUTE);
+        t.write("\r~d");
+        other.write("\r~d");
+        for mut left in [t, other] {
+            left.wait_for("it stays; bssh job attach", MINUTE);
+            assert_eq!(left.finish(MINUTE), Some(0));
+        }
+    }
+    // Its end is told with its status, and it is no job any more.
+    let mut t = attach();
+    t.wait_for("before", MINUTE);
+    t.write("\rexit 7\r");
+    assert_eq!(t.finish(MINUTE), Some(7));
+    assert!(!lab.run(&["job", "ls"]).expect_status(0).text().contains("pty"));
+    lab.run(&["job", "attach", &job]).expect_status(1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `--tui` as a person sees it: a run on the whole screen, and the screen given back.
 
 use bssh_fixtures::{EmbeddedNodes, Home, processes};
-use bssh_tests::{Lab, Terminal, Tmux, bssh, until};
+use bssh_tests::{Lab, Shared, Terminal, Tmux, bssh, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::Command;
 use std::time::Duration;
@@ -47,7 +47,7 @@ fn nodes_are_found_looked_at_and_compared() {
     let screen = t.see("127.0.0.[1-2,4] (3 nodes)");
     assert!(screen.contains("-same") && screen.contains("+other"), "{screen}");
     t.keys(&["?"]);
-    t.see("leave; while the run goes on: asks, and cancels it");
+    t.see("leave; while the run goes on: asks whether to cancel it");
     t.keys(&["q"]);
     let screen = t.see("status=5");
     assert!(screen.contains("✗ 127.0.0.3 – exited with status 3"), "{screen}");
@@ -92,6 +92,45 @@ fn output_is_scrolled_searched_and_resized() {
     t.keys(&["y"]);
     t.see("status=130");
     assert!(until(MINUTE, || processes::with_text("sleep 1000.91").is_empty()));
+}
+
+#[test]
+fn a_run_in_the_shared_core_goes_on_without_its_view() {
+    let shared = Shared::new(Lab::start());
+    let lab = &shared.lab;
+    let flag = lab.home.path().join("go");
+    let script =
+        format!("echo begun; until [ -e {} ]; do sleep 0.1; done; echo ended", flag.display());
+    let mut command = lab.command(&["--persist", "30s", "-H", NODES, "--tui", &script]);
+    command.env("LC_ALL", "C.UTF-8");
+    let t = Tmux::start(&command, (100, 24));
+    t.until(MINUTE, |s| s.matches("begun").count() == 4);
+    t.keys(&["q"]);
+    let asked = t.see("d leave it running as job ");
+    let job = asked.split("as job ").nth(1).and_then(|s| s.split(' ').next()).unwrap().to_owned();
+    // Thought better of it; then left.
+    t.keys(&["Escape"]);
+    t.see("q leave");
+    t.keys(&["q"]);
+    t.see("d leave it running");
+    t.keys(&["d"]);
+    let left = t.see("status=0");
+    assert!(left.contains(&format!("bssh job attach {job} shows it again")), "{left}");
+    let list = lab.run(&["job", "ls"]).expect_status(0).text();
+    assert!(list.contains("0/4 nodes done") && list.contains("detached"), "{list}");
+    std::fs::write(&flag, "").unwrap();
+    let shown = lab.run(&["job", "attach", &job]).expect_status(0).text();
+    let counts = ["begun", "ended"].map(|word| shown.matches(word).count());
+    assert_eq!(counts, [4, 4], "{shown}");
+    // One that was not left ends with its view, however that ends.
+    let mut command = lab.command(&["--persist", "30s", "-H", NODES, "--tui", "sleep 1000.93"]);
+    command.env("LC_ALL", "C.UTF-8");
+    let t = Tmux::start(&command, (100, 24));
+    let sleeps = || processes::with_text("sleep 1000.93");
+    let n = || sleeps().iter().filter(|p| p.command.starts_with("sleep")).count();
+    assert!(until(MINUTE, || n() == 4));
+    drop(t);
+    assert!(until(MINUTE, || sleeps().is_empty()), "{:?}", sleeps());
 }
 
 #[test]
@@ -168,24 +207,33 @@ fn a_password_takes_the_screen_as_long_as_it_is_asked_for() {
 
 #[test]
 fn many_nodes_are_no_more_than_a_longer_list() {
-    let nodes = EmbeddedNodes::start(200).unwrap();
+    let nodes = EmbeddedNodes::start(1000).unwrap();
     let home = Home::new().unwrap();
     nodes.write_client_files(home.path()).unwrap();
     let mut command = home.command(bssh());
     command.arg("-F").arg(home.path().join("ssh_config")).env("LC_ALL", "C.UTF-8");
-    command.args(["-H", "demo[1-200]", "--tui", "echo it is $NODE"]);
+    command.args(["-H", "demo[1-1000]", "--tui", "echo it is $NODE"]);
     let t = Tmux::start(&command, (100, 30));
-    t.see("✓ 200");
+    t.see("✓ 1000");
     t.keys(&["/"]);
     t.text("demo173");
     t.keys(&["Enter"]);
     t.see("it is demo173");
     t.keys(&["Escape"]);
-    t.see("1 of 200 nodes");
+    t.see("1 of 1000 nodes");
     t.keys(&["Escape"]);
     t.see("demo28");
     t.keys(&["End"]);
-    t.see("demo200");
+    t.see("demo1000");
+    // Side by side, compared, another size, and back.
+    t.keys(&["s"]);
+    t.until(MINUTE, |s| s.lines().any(|l| l.matches("demo").count() == 2));
+    t.keys(&["d"]);
+    t.see("+it is demo");
+    t.resize(70, 20);
+    t.until(MINUTE, |s| s.lines().count() == 20 && s.contains("it is demo"));
+    t.keys(&["Escape"]);
+    t.see("demo1000");
     t.keys(&["q"]);
-    t.see("Summary: 200 nodes • 200 successful");
+    t.see("Summary: 1000 nodes • 1000 successful");
 }

@@ -13,10 +13,11 @@ use crate::pool::Lease;
 use crate::questions::Questions;
 use bssh_protocol::agent::AgentSettings;
 use bssh_ssh::Channel;
-use bssh_ssh::error::{Error, ErrorKind, Phase};
-use std::os::unix::net::UnixStream;
+use bssh_ssh::error::{Error, ErrorKind as Cause, Phase};
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 /// For the answer to a connection's first wish, where a later one has its own already.
@@ -71,9 +72,9 @@ impl Engine {
         }
         let rules = wish.rules();
         let node = &wish.route.plan.node;
-        if let Err(why) = self.is_there(&rules) {
+        if let Err(why) = self.is_there(&rules).await {
             if rules.required {
-                return Err(Error::new(Phase::Channel, ErrorKind::AgentUnavailable(why)));
+                return Err(Error::new(Phase::Channel, Cause::AgentUnavailable(why)));
             }
             // It may come later, if it is known where.
             tracing::warn!("{node}: agentUnavailable: {why}");
@@ -86,7 +87,7 @@ impl Engine {
         channel.agent_answer().await?;
         let taken = offer.settle(channel).await;
         if rules.required && !taken {
-            return Err(Error::new(Phase::Channel, ErrorKind::AgentRefused));
+            return Err(Error::new(Phase::Channel, Cause::AgentRefused));
         }
         if taken && rules.limits.stable_path {
             self.link(wish.lease, node).await;
@@ -94,11 +95,15 @@ impl Engine {
         Ok(None)
     }
 
-    /// Whether somebody listens at the agent's socket right now.
-    fn is_there(&self, rules: &Rules) -> Result<(), String> {
+    /// Whether somebody listens at the agent's socket right now. One that is busy does.
+    async fn is_there(&self, rules: &Rules) -> Result<(), String> {
         let path = dial::socket(rules, &self.agents).ok_or("no socket is known")?;
-        let tried = UnixStream::connect(&path).map(drop);
-        tried.map_err(|e| format!("{}: {e}", path.display()))
+        match UnixStream::connect(&path).await {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                Err(format!("{}: {error}", path.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes a connection's agent channels be served, if they are not yet. None: no agent is known

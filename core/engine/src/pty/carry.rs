@@ -15,8 +15,9 @@ use std::time::Duration;
 const RECHECK: Duration = Duration::from_millis(20);
 /// How long views may take for what is left once the pty has ended.
 const LAST_LOOK: Duration = Duration::from_secs(5);
-/// How long a pty that was hung up on may take to end.
-const HANG_UP: Duration = Duration::from_secs(5);
+/// How long a pty that was hung up on may take to say how it ended. Servers wait for the shell
+/// before they do; the terminal is gone for it at once.
+const HANG_UP: Duration = Duration::from_millis(300);
 
 /// Reads the channel, sees the views off and says how the pty ended.
 pub(super) async fn carry(pty: &Pty, mut channel: Channel, seat: &Seat) {

@@ -43,11 +43,23 @@ same() { # pid, start time: still who we think it is, or gone with its group ali
   t=${t##*) }; set -- $t
   [ "${20}" = "$e" ]
 }
+far() { # name, id: what has left the group but not forgotten its mark
+  r=1
+  { read -r y < "$D/$2.esc"; } 2>/dev/null || return 1
+  for f in $(grep -l "BSSH_EXEC=$y" /proc/[0-9]*/environ 2>/dev/null); do
+    f=${f%/environ}
+    kill -s "$1" "${f##*/}" 2>/dev/null && r=0
+  done
+  return $r
+}
 sig() { # name, id
   { read -r p b < "$D/$2.pid"; } 2>/dev/null || return 1
   [ -n "$p" ] || return 1
   same "$p" "$b" || return 2
-  kill -s "$1" -- "-$p" 2>/dev/null || return 1
+  g=1
+  kill -s "$1" -- "-$p" 2>/dev/null && g=0
+  [ -s "$D/$2.esc" ] && far "$1" "$2" && g=0
+  return $g
 }
 # A helper that was killed has left its commands running; one that was not is at it itself.
 L=
@@ -89,7 +101,7 @@ while IFS=' ' read -r w a b; do
 "; done < "$D/$a.cwd"
       l "$v"
       : > "$D/$a.pid"
-      T="$T $a.cwd $a.pid $a.in $a.keep"; n=$((n + 1)); [ $n -ge 8 ] && sweep ;;
+      T="$T $a.cwd $a.pid $a.in $a.keep $a.esc $a.rc $a.out $a.err"; n=$((n + 1)); [ $n -ge 8 ] && sweep ;;
     GET)
       if [ -f "$D/$a" ]; then
         s=$(wc -c < "$D/$a"); b=${b:-0}; r=$((s - b)); [ $r -gt 1048576 ] && r=1048576

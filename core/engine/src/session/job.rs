@@ -36,11 +36,13 @@ impl Engine {
 
     async fn start_job(&self, session: &Arc<Session>, command: &str) -> Result<u64, Failure> {
         let attached = session.ready().await?;
-        let route = session.route.as_ref().map_err(Clone::clone)?;
         let number = session.number();
         let cwd = session.memory().cwd.clone();
         let nonce = nonce();
-        let stable = session.stable_agent(self, route);
+        let stable = session
+            .route
+            .as_ref()
+            .map_or_else(|_| String::new(), |route| session.stable_agent(self, route));
         let mut start = Start {
             dir: &attached.dir,
             shell: &attached.shell,
@@ -53,6 +55,8 @@ impl Engine {
             env: ("", ""),
             fate: 'b',
             stable: &stable,
+            terminal: false,
+            mark: "",
             watchdog_s: 0,
             nonce: &nonce,
         };
@@ -62,16 +66,11 @@ impl Engine {
             start.command = "";
             line = start.line();
         }
-        let ask = self.ask_for(&session.questions);
-        let opened = self.lanes.open(self.pool(), route, &ask).await;
-        let (seat, mut channel) = opened.map_err(|e| failure(&e))?;
-        session.offer_agent(self, (seat.lease(), route), &mut channel).await?;
+        let (_seat, mut channel, _) = self.session_channel(session, None).await?;
         channel.exec(line.as_bytes()).await.map_err(|e| failure(&e))?;
         // Its starter ends at once.
         while channel.next().await.is_some() {}
-        let mut memory = session.memory();
-        let (_, all) = memory.jobs.get_or_insert_with(|| (attached.dir.clone(), Vec::new()));
-        all.push(JobEntry { job: number, command: command.to_owned() });
+        session.note_job(&attached.dir, JobEntry { job: number, command: command.to_owned() });
         Ok(number)
     }
 
@@ -124,7 +123,7 @@ impl Engine {
     }
 }
 
-fn lost(session: &Session, failure: &Failure) -> CallError {
+pub(super) fn lost(session: &Session, failure: &Failure) -> CallError {
     let text = format!("{}: {}", session.node, failure.message);
     let error = CallError::new(Kind::Disconnected, text);
     failure.hint.as_ref().map_or(error.clone(), |hint| error.hint(hint.clone()))

@@ -155,7 +155,12 @@ async fn attach(
                 put.then(|| attached.set_state_file("r.st"))
             }
             None => {
-                let state = read_all(&attached.helper, "0.st").await?;
+                let mut state = read_all(&attached.helper, "0.st").await?;
+                if !session.rules.env.is_empty() {
+                    let exported = super::payload::exports(&session.rules.env);
+                    state = [state.as_ref(), exported.as_bytes()].concat().into();
+                    attached.helper.write("0.st", &state).await.then_some(())?;
+                }
                 session.set_state(state, None);
                 Some(())
             }
@@ -189,10 +194,7 @@ async fn start(
     route: &Arc<Route>,
     (adopt, before, snapshot): (&str, &str, &str),
 ) -> Result<Started<impl Future<Output = ()> + use<>>, Failure> {
-    let ask = engine.ask_for(&session.questions);
-    let opened = engine.lanes.open(engine.pool(), route, &ask).await;
-    let (seat, mut channel) = opened.map_err(|e| failure(&e))?;
-    let offer = session.offer_agent(engine, (seat.lease(), route), &mut channel).await?;
+    let (seat, channel, offer) = engine.session_channel(session, None).await?;
     for (name, value) in &route.env {
         channel.env(name, value).await.map_err(|e| failure(&e))?;
     }

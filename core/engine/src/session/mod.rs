@@ -6,33 +6,37 @@
 //! on the node; nothing is parsed out of what a command prints.
 //!
 //! Reading order: this (the calls), `keep` (a session's life), `remote` (the helper on the node),
-//! `run` (one command), `shared` (sessions that outlive their link), `output`, `job`, `payload` (how things are said to the node), and the
+//! `run` (one command), `carry` and `control` (its bytes, its end), `calls` (cd, setenv and the
+//! like), `shared` (sessions that outlive their link), `output`, `job`, `payload` (how things are said to the node), and the
 //! scripts `helper.sh`, `outer.sh`, `inner.sh`.
 
+mod calls;
+mod carry;
+mod control;
 mod job;
 mod keep;
 mod output;
 mod payload;
 mod remote;
+mod rules;
 mod run;
 mod shared;
 
-use crate::agent::{Offer, Wish, stable_name};
 use crate::engine::{Caller, Engine};
 use crate::plan::{Planner, Route};
 use crate::questions::Questions;
 use crate::sync::Barrier;
-use bssh_protocol::agent::AgentSettings;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::Failure;
 use bssh_protocol::link::Link;
 use bssh_protocol::session::{
     ExecId, JobEntry, SessionEntry, SessionId, SessionNode, SessionOpenParams, SessionReady,
-    SessionRef, SessionSignal, SessionsOpened, Snapshot,
+    SessionRef, SessionSignal, SessionsOpened,
 };
 use bytes::Bytes;
 pub(crate) use payload::{bootstrap, quote};
 use remote::{Facts, Helper};
+use rules::Rules;
 pub use run::PreparedExec;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -74,17 +78,6 @@ pub(crate) struct Session {
     memory: Mutex<Memory>,
 }
 
-/// What the caller wished.
-struct Rules {
-    shell: Option<String>,
-    cwd: Option<String>,
-    snapshot: Snapshot,
-    exclude: Vec<String>,
-    stay_lost: bool,
-    forward_agent: bool,
-    agent: Option<AgentSettings>,
-}
-
 /// What the core knows about a session, whatever becomes of its connection.
 struct Memory {
     stage: Stage,
@@ -112,6 +105,8 @@ struct Running {
 enum Order {
     /// A signal's name.
     Signal(String),
+    /// Its terminal's new size.
+    Resize(bssh_ssh::PtyRequest),
     /// Nobody waits for it any more.
     End,
 }
@@ -173,9 +168,11 @@ impl Engine {
         caller: &Caller,
         params: &SessionOpenParams,
     ) -> Result<PreparedSessions, CallError> {
-        if let Some(bad) = params.env_exclude.iter().find(|name| !payload::is_name(name)) {
-            let text = format!("params.envExclude: {bad:?} is no name of a variable");
-            return Err(CallError::new(Kind::InvalidParams, text).at("params.envExclude"));
+        let names = params.env_exclude.iter().map(|name| ("params.envExclude", name));
+        let mut names = names.chain(params.env.keys().map(|name| ("params.env", name)));
+        if let Some((at, bad)) = names.find(|(_, name)| !payload::is_name(name)) {
+            let text = format!("{at}: {bad:?} is no name of a variable");
+            return Err(CallError::new(Kind::InvalidParams, text).at(at));
         }
         let literal = params.targets.destination.is_some();
         let planner = Planner::new(self.env(), &params.targets.settings, !literal)?;
@@ -195,32 +192,14 @@ impl Engine {
                 route: node.route,
                 link: caller.link.clone(),
                 questions: Engine::asking(caller).clone(),
-                rules: Rules {
-                    shell: params.shell.clone(),
-                    cwd: params.cwd.clone(),
-                    snapshot: params.snapshot,
-                    exclude: params.env_exclude.clone(),
-                    stay_lost: params.stay_lost,
-                    forward_agent: params.forward_agent,
-                    agent: params.agent.clone(),
-                },
+                rules: Rules::new(params),
                 gate: gate.clone(),
                 kick: Notify::new(),
                 reset: Notify::new(),
                 closing: watch::channel(false).0,
                 changed: watch::channel(0).0,
                 numbers: AtomicU64::new(1),
-                memory: Mutex::new(Memory {
-                    stage: Stage::Connecting(1),
-                    cwd: String::new(),
-                    home: String::new(),
-                    rev: 0,
-                    state: None,
-                    running: BTreeMap::new(),
-                    dir: None,
-                    jobs: None,
-                    last: None,
-                }),
+                memory: Mutex::new(Memory::new(params.restore.as_ref())),
             })
         };
         let mut sessions = Vec::new();
@@ -237,7 +216,11 @@ impl Engine {
                 session.id
             });
             let existing = there.is_some();
-            opened.sessions.push(SessionNode { session, node: name, existing });
+            let agent = match self.session(session) {
+                Ok((_, session)) => session.rules.forward_agent,
+                Err(_) => false,
+            };
+            opened.sessions.push(SessionNode { session, node: name, existing, agent });
         }
         if params.keep {
             self.keep_on(sessions.iter().map(|s| s.id));
@@ -379,32 +362,6 @@ impl Session {
         }
     }
 
-    /// Offers the agent on one of its channels, if it is wanted.
-    async fn offer_agent(
-        &self,
-        engine: &Engine,
-        (lease, route): (&Arc<crate::pool::Lease>, &Route),
-        channel: &mut bssh_ssh::Channel,
-    ) -> Result<Option<Offer>, Failure> {
-        let offered = engine.offer_agent(&self.agent_wish(lease, route), channel).await;
-        offered.map_err(|e| crate::failure::failure(&e))
-    }
-
-    fn agent_wish<'a>(&'a self, lease: &'a Arc<crate::pool::Lease>, route: &'a Route) -> Wish<'a> {
-        let (forward, settings) = (self.rules.forward_agent, self.rules.agent.as_ref());
-        Wish { lease, route, forward, settings, questions: &self.questions }
-    }
-
-    /// Whose path to the agent its commands get, if they get one.
-    fn stable_agent(&self, engine: &Engine, route: &Route) -> String {
-        let wanted =
-            self.rules.forward_agent || route.options.forward_agent_on || route.agent.forward;
-        match wanted && route.agent.stable_path {
-            true => stable_name(engine.env()),
-            false => String::new(),
-        }
-    }
-
     fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Relaxed)
     }
@@ -430,6 +387,12 @@ impl Session {
         memory.cwd.clear();
     }
 
+    /// Something goes on in this directory without us.
+    fn note_job(&self, dir: &str, job: JobEntry) {
+        let mut memory = self.memory();
+        memory.jobs.get_or_insert_with(|| (dir.to_owned(), Vec::new())).1.push(job);
+    }
+
     fn set_state(&self, state: Bytes, file: Option<(&Attached, &str)>) {
         self.memory().state = Some(state);
         if let Some((attached, file)) = file {
@@ -453,6 +416,8 @@ impl Session {
         let mut kicked = false;
         loop {
             match self.stage() {
+                // It is not known yet that it is lost.
+                Stage::Ready(attached, _) if attached.connection.is_closed() => {}
                 Stage::Ready(attached, _) => return Ok(attached),
                 Stage::Closed => {
                     let phase = bssh_protocol::exec::Phase::Exec;

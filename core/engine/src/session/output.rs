@@ -31,20 +31,20 @@ struct Window {
 }
 
 impl Output {
-    pub(super) fn new(link: &Link, sender: StreamSender, nonce: &str, most: Option<u64>) -> Output {
+    /// To a stream; without one it goes nowhere.
+    pub(super) fn new(link: &Link, sender: Option<StreamSender>, most: Option<u64>) -> Output {
         let window = most.map(|most| {
             let most = usize::try_from(most).unwrap_or(usize::MAX);
             let head_left = most / 5 * 2;
             Window { head_left, tail: VecDeque::new(), tail_most: most - head_left, left_out: 0 }
         });
-        Output {
-            link: link.clone(),
-            sender: Some(sender),
-            nonce: nonce.as_bytes().to_vec(),
-            noise: Some(BytesMut::new()),
-            window,
-            total: 0,
-        }
+        Output { link: link.clone(), sender, nonce: Vec::new(), noise: None, window, total: 0 }
+    }
+
+    /// What comes now is noise until this is said.
+    pub(super) fn begin(&mut self, nonce: &str) {
+        self.nonce = nonce.as_bytes().to_vec();
+        self.noise = Some(BytesMut::new());
     }
 
     /// The command has begun.

@@ -4,6 +4,7 @@
 //! Nothing in it but letters, digits, a few plain marks and octal escapes between single quotes,
 //! in words short enough for csh.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 const HELPER: &str = include_str!("helper.sh");
@@ -64,6 +65,10 @@ pub(super) struct Start<'a> {
     pub fate: char,
     /// Whose stable path to the agent it gets; empty: the connection's own socket.
     pub stable: &'a str,
+    /// It has a terminal: its streams are one.
+    pub terminal: bool,
+    /// What marks its processes, if they are to be found when they leave its group.
+    pub mark: &'a str,
     pub watchdog_s: u64,
     pub nonce: &'a str,
 }
@@ -71,7 +76,7 @@ pub(super) struct Start<'a> {
 impl Start<'_> {
     pub(super) fn line(&self) -> String {
         bootstrap(&format!(
-            "J= S={} K={} D={} N={} M={} F={} W={} X={} E={} P={} G={} T={} L={} Z={}\n. \"$D/o\"",
+            "J= S={} K={} D={} N={} M={} F={} W={} X={} E={} P={} G={} T={} L={} Z={} U={} Q={}\n. \"$D/o\"",
             quote(self.shell),
             self.kind,
             quote(self.dir),
@@ -85,7 +90,9 @@ impl Start<'_> {
             self.fate,
             self.stable,
             self.watchdog_s,
-            self.nonce
+            self.nonce,
+            if self.terminal { "t" } else { "" },
+            self.mark
         ))
     }
 }
@@ -106,6 +113,12 @@ pub(super) fn env<'a>(vars: impl Iterator<Item = (&'a String, &'a String)>) -> (
         );
     }
     (before, after)
+}
+
+/// Code that exports variables.
+pub(super) fn exports(vars: &BTreeMap<String, String>) -> String {
+    let line = |(name, value): (&String, &String)| format!("export {name}={}\n", quote(value));
+    vars.iter().map(line).collect()
 }
 
 /// A name every shell takes for a variable.

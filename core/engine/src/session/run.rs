@@ -1,39 +1,38 @@
 //! One command of a session, read from top to bottom: wait for its turn, start, carry its bytes,
 //! end, take over what it left.
 
+use super::carry::carry;
+use super::control::{Control, see_it_gone};
 use super::output::Output;
 use super::payload::{self, LONGEST_LINE, Start};
-use super::remote::{Left, Sent};
+use super::remote::Left;
 use super::{Attached, Order, Running, Session, nonce};
 use crate::engine::{Caller, Engine};
 use crate::failure::{failure, plain};
-use crate::spool::Spool;
 use bssh_protocol::error::{CallError, Kind};
-use bssh_protocol::exec::{Exit, Failure, Phase};
+use bssh_protocol::exec::{Failure, Phase};
 use bssh_protocol::link::{Link, StreamReceiver, StreamSender};
-use bssh_protocol::methods::SessionExecDoneEvent;
+use bssh_protocol::methods::{SessionExecDoneEvent, SessionExecRetryEvent};
 use bssh_protocol::session::{
-    ExecId, SessionExecDone, SessionExecParams, SessionExecStarted, StateUse, SyncBarrier,
+    ExecId, JobEntry, OnDisconnect, RemoteFate, SessionExecDone, SessionExecParams,
+    SessionExecRetry, SessionExecStarted, StateUse, SyncBarrier,
 };
 use bssh_protocol::stream::{Source, WINDOW};
-use bssh_ssh::{Channel, ChannelEvent, ChannelWriter};
+use bssh_ssh::error::{Error, ErrorKind};
 use futures_util::future::{Either, select};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// What is left behind may hold the output open; this long its silence is listened to.
-const DRAIN: Duration = Duration::from_millis(300);
-/// From TERM to KILL.
-const GRACE: Duration = Duration::from_secs(5);
 /// The node's own watchdog comes this much later than our time limit.
 const WATCHDOG_AFTER: u64 = 30;
+/// How often a command that may be run twice is begun.
+const MOST_ATTEMPTS: u32 = 5;
+/// The variable by which processes are found that have left their group; see `helper.sh`.
+const MARK: &str = "BSSH_EXEC";
 /// Signals on their way to one command.
 const ORDERS: usize = 8;
-/// A command that has not written down its number yet is asked for again this often.
-const NOT_YET: Duration = Duration::from_millis(25);
-const NOT_YET_TRIES: u32 = 40;
 
 /// A command that is about to run: answer first, then [`Engine::exec_launch`].
 pub struct PreparedExec {
@@ -43,18 +42,20 @@ pub struct PreparedExec {
     owner: Option<Arc<Engine>>,
 }
 
-struct Job {
+pub(super) struct Job {
     session: Arc<Session>,
     /// Of whoever wants it.
     link: Link,
     exec: ExecId,
     params: SessionExecParams,
-    /// Standard output and error, until they are carried.
-    outputs: Option<(StreamSender, StreamSender)>,
+    /// Standard output and error.
+    outputs: (Output, Output),
     stdin: Option<StreamReceiver>,
     orders: mpsc::Receiver<Order>,
     /// The end of the one before, and our own.
     turn: Option<(Option<oneshot::Receiver<()>>, oneshot::Sender<()>)>,
+    /// How often it was begun.
+    attempts: u32,
 }
 
 impl Engine {
@@ -79,6 +80,21 @@ impl Engine {
             }
             _ => None,
         };
+        let ids = (stdout.id(), stderr.id(), stdin.as_ref().map(|(id, _)| *id));
+        let mut job = self.job((session, link), params, (Some(stdout), Some(stderr)));
+        job.stdin = stdin.map(|(_, receiver)| receiver);
+        let started =
+            SessionExecStarted { exec: job.exec, stdout: ids.0, stderr: ids.1, stdin: ids.2 };
+        Ok(PreparedExec { started, job, owner })
+    }
+
+    /// A command in its place in the queue.
+    pub(super) fn job(
+        &self,
+        (session, link): (Arc<Session>, &Link),
+        params: SessionExecParams,
+        (out, err): (Option<StreamSender>, Option<StreamSender>),
+    ) -> Job {
         let exec = self.new_id();
         let (orders, taken) = mpsc::channel(ORDERS);
         let mut memory = session.memory();
@@ -88,23 +104,27 @@ impl Engine {
             (memory.last.replace(waits), done)
         });
         drop(memory);
-        let started = SessionExecStarted {
+        let most = params.max_output;
+        Job {
+            session,
+            link: link.clone(),
             exec,
-            stdout: stdout.id(),
-            stderr: stderr.id(),
-            stdin: stdin.as_ref().map(|(id, _)| *id),
-        };
-        let stdin = stdin.map(|(_, receiver)| receiver);
-        let outputs = Some((stdout, stderr));
-        let link = link.clone();
-        let job = Job { session, link, exec, params, outputs, stdin, orders: taken, turn };
-        Ok(PreparedExec { started, job, owner })
+            outputs: (Output::new(link, out, most), Output::new(link, err, most)),
+            params,
+            stdin: None,
+            orders: taken,
+            turn,
+            attempts: 0,
+        }
     }
 
     /// Runs a prepared command; its end is an event.
     pub async fn exec_launch(self: Arc<Self>, prepared: PreparedExec) {
         let engine = prepared.owner.unwrap_or_else(|| self.clone());
-        self.spawn(async move { prepared.job.run(&engine).await }).await;
+        self.spawn(async move {
+            prepared.job.run(&engine, true).await;
+        })
+        .await;
     }
 }
 
@@ -125,30 +145,35 @@ fn check(params: &SessionExecParams) -> Result<(), CallError> {
     if !matches!(params.stdin, Source::Null | Source::Stream) {
         return wrong("params.stdin", "null or stream");
     }
+    if params.retry_safe && params.stdin == Source::Stream {
+        return wrong("params.retrySafe", "what came from stdin cannot be given twice");
+    }
     Ok(())
 }
 
 impl Job {
-    async fn run(mut self, engine: &Engine) {
+    /// Runs it, and tells of its end if somebody waits for the event; then the next in the queue
+    /// may go.
+    pub(super) async fn run(mut self, engine: &Engine, tells: bool) -> SessionExecDone {
         let begun = Instant::now();
         if let Some(before) = self.turn.as_mut().and_then(|(before, _)| before.take()) {
             // Whoever came before is over, or gone.
             let _ = before.await;
         }
         let session = self.session.clone();
-        let outcome = self.on_node(engine).await;
-        let (left, mut told) = match outcome {
-            Ok((left, told)) => (left, told),
-            Err(failure) => {
+        let (left, mut told) = loop {
+            self.attempts += 1;
+            let outcome = self.on_node(engine).await;
+            let (left, told) = outcome.unwrap_or_else(|failure| {
                 (None, SessionExecDone { failure: Some(failure), ..Default::default() })
+            });
+            if !self.goes_again(&told).await {
+                break (left, told);
             }
         };
-        if let Some((out, err)) = self.outputs.take() {
-            // It never ran: its streams are empty.
-            let _ = out.finish().await;
-            let _ = err.finish().await;
-        }
         let changed = self.take_over(left).await;
+        let (out, err) = self.outputs;
+        (told.stdout_bytes, told.stderr_bytes) = (out.finish().await, err.finish().await);
         {
             let mut memory = session.memory();
             memory.running.remove(&self.exec);
@@ -160,11 +185,36 @@ impl Job {
             told.rev = memory.rev;
         }
         (told.session, told.exec) = (session.id, self.exec);
+        told.attempts = Some(self.attempts).filter(|n| *n > 1);
         told.duration_ms = crate::run::millis(begun.elapsed());
-        // A link that is lost ends the session.
-        let _ = self.link.notify::<SessionExecDoneEvent>(&told).await;
+        if tells {
+            // A link that is lost ends the session.
+            let _ = self.link.notify::<SessionExecDoneEvent>(&told).await;
+        }
         // The next one may go.
         drop(self.turn);
+        told
+    }
+
+    /// Its connection was lost, and it may be run twice.
+    async fn goes_again(&self, told: &SessionExecDone) -> bool {
+        let lost = told.failure.as_ref().is_some_and(|failure| failure.retryable);
+        let again = lost
+            && self.params.retry_safe
+            && self.attempts < MOST_ATTEMPTS
+            && !told.interrupted
+            && !told.timed_out;
+        if again {
+            let event = SessionExecRetry {
+                session: self.session.id,
+                exec: self.exec,
+                attempt: self.attempts + 1,
+                stdout_bytes: self.outputs.0.total,
+                stderr_bytes: self.outputs.1.total,
+            };
+            let _ = self.link.notify::<SessionExecRetryEvent>(&event).await;
+        }
+        again
     }
 
     /// Fetches what the command has left; the directory afterwards if anything has changed. It is
@@ -203,24 +253,23 @@ impl Job {
         let route = session.route.as_ref().map_err(Clone::clone)?;
         let stable = session.stable_agent(engine, route);
         let line = self.line(&attached, (number, &stable), &nonce).await?;
-        let ask = engine.ask_for(&session.questions);
-        let opened = engine.lanes.open(engine.pool(), route, &ask).await;
-        let (seat, mut channel) = opened.map_err(|e| failure(&e))?;
-        let offer = session.offer_agent(engine, (seat.lease(), route), &mut channel).await?;
+        let pty = self.params.pty.as_ref();
+        let (seat, mut channel, offer) = engine.session_channel(&session, pty).await?;
         channel.exec(line.as_bytes()).await.map_err(|e| failure(&e))?;
         if let Some(offer) = offer {
             offer.settle(&channel).await;
         }
-        let most = self.params.max_output;
-        let Some((out, err)) = self.outputs.take() else { return Err(no_exit()) };
-        let out = Output::new(&self.link, out, &nonce, most);
-        let err = Output::new(&self.link, err, &nonce, most);
+        self.outputs.0.begin(&nonce);
+        if self.params.pty.is_none() {
+            self.outputs.1.begin(&nonce);
+        }
         let writer = channel.writer();
-        let mut control = Control { timed_out: false, interrupted: false };
+        let mut control = Control::default();
         let end = {
             let stdin = self.stdin.take();
-            let carrying = pin!(carry(channel, (out, err), stdin, &writer));
-            let steering = pin!(control.steer(&attached, number, &self.params, &mut self.orders));
+            let carrying = pin!(carry(channel, &mut self.outputs, stdin, &writer));
+            let of = (&*attached, number);
+            let steering = pin!(control.steer(of, &self.params, &writer, &mut self.orders));
             match select(carrying, steering).await {
                 Either::Left((end, _)) => end,
                 Either::Right(((), carrying)) => carrying.await,
@@ -231,18 +280,20 @@ impl Job {
             timed_out: control.timed_out,
             interrupted: control.interrupted,
             detached_output: end.detached,
-            stdout_bytes: end.stdout,
-            stderr_bytes: end.stderr,
             ..SessionExecDone::default()
         };
         if end.exit.is_none() {
             let closed = seat.lease().connection.closed();
             let lost = tokio::time::timeout(Duration::from_secs(1), closed).await;
-            told.failure = Some(lost.map_or_else(|_| no_exit(), |error| failure(&error)));
+            match lost {
+                Ok(error) => self.lost(&mut told, (&attached, number), &error),
+                Err(_) => told.failure = Some(no_exit()),
+            }
             return Ok((None, told));
         }
         drop(seat);
-        if control.timed_out {
+        let ended = control.timed_out || control.interrupted;
+        if control.timed_out || (ended && self.params.kill_escaped) {
             see_it_gone(&attached, number, &self.params).await;
         }
         let left = attached.helper.end_of(number).await;
@@ -252,6 +303,29 @@ impl Job {
             _ => told.exit = end.exit,
         }
         Ok((left.map(|left| (attached, number, left)), told))
+    }
+
+    /// What is known of a command whose connection was lost.
+    fn lost(&self, told: &mut SessionExecDone, of: (&Attached, u64), error: &Error) {
+        let (attached, number) = of;
+        told.failure = Some(failure(error));
+        let keeps = self.keeps();
+        told.remote_fate = Some(match error.kind {
+            _ if keeps => RemoteFate::Kept,
+            // The node may not have noticed yet.
+            ErrorKind::KeepaliveTimeout { .. } => RemoteFate::Unknown,
+            _ => RemoteFate::Killed,
+        });
+        if keeps {
+            let command = self.params.command.clone();
+            self.session.note_job(&attached.dir, JobEntry { job: number, command });
+            told.job = Some(number);
+        }
+    }
+
+    fn keeps(&self) -> bool {
+        let own = self.params.on_disconnect.unwrap_or(self.session.rules.on_disconnect);
+        own == OnDisconnect::Keep
     }
 
     /// What has changed here is on the node first. Ok: nothing, or what was not sent all the same.
@@ -266,13 +340,17 @@ impl Job {
 
     fn directory(&self) -> String {
         let memory = self.session.memory();
+        let from = match self.params.state {
+            StateUse::None => &memory.home,
+            StateUse::Update | StateUse::Read => &memory.cwd,
+        };
         match self.params.cwd.as_deref() {
-            None => memory.cwd.clone(),
+            None => from.clone(),
             Some("~") => memory.home.clone(),
             Some(path) if path.starts_with('/') => path.to_owned(),
             Some(path) => match path.strip_prefix("~/") {
                 Some(rest) => format!("{}/{rest}", memory.home),
-                None => format!("{}/{path}", memory.cwd.trim_end_matches('/')),
+                None => format!("{}/{path}", from.trim_end_matches('/')),
             },
         }
     }
@@ -283,20 +361,32 @@ impl Job {
         (number, stable): (u64, &str),
         nonce: &str,
     ) -> Result<String, Failure> {
-        let (before, after) = payload::env(self.params.env.iter());
+        let (mark, pty) = (self.params.kill_escaped.then_some(nonce), self.params.pty.as_ref());
+        let mut env = self.params.env.clone();
+        if let Some(pty) = pty {
+            env.entry("TERM".to_owned()).or_insert_with(|| pty.term.clone());
+        }
+        env.extend(mark.map(|mark| (MARK.to_owned(), mark.to_owned())));
+        let (before, after) = payload::env(env.iter());
         let limit = self.params.timeout_ms.unwrap_or(0);
+        let state_file = match self.params.state {
+            StateUse::None => String::new(),
+            StateUse::Update | StateUse::Read => attached.state_file(),
+        };
         let mut start = Start {
             dir: &attached.dir,
             shell: &attached.shell,
             kind: &attached.kind,
             number,
             update: self.params.state == StateUse::Update,
-            state_file: &attached.state_file(),
+            state_file: &state_file,
             cwd: &self.directory(),
             command: &self.params.command,
             env: (&before, &after),
-            fate: 'd',
+            fate: if self.keeps() { 'k' } else { 'd' },
             stable,
+            terminal: pty.is_some(),
+            mark: mark.unwrap_or_default(),
             watchdog_s: if limit == 0 { 0 } else { limit.div_ceil(1000) + WATCHDOG_AFTER },
             nonce,
         };
@@ -331,155 +421,4 @@ fn no_directory(cwd: &str) -> Failure {
 fn not_begun() -> Failure {
     let text = "the login shell ended before the command could begin";
     plain(Phase::Exec, "sessionFailed", text)
-}
-
-/// Ends a command on request or in time.
-struct Control {
-    timed_out: bool,
-    interrupted: bool,
-}
-
-impl Control {
-    /// Never has anything more to do than the command lasts.
-    async fn steer(
-        &mut self,
-        attached: &Attached,
-        number: u64,
-        params: &SessionExecParams,
-        orders: &mut mpsc::Receiver<Order>,
-    ) {
-        let limit = params.timeout_ms.filter(|ms| *ms > 0).map(Duration::from_millis);
-        let mut time_is_up = pin!(async {
-            match limit {
-                Some(limit) => tokio::time::sleep(limit).await,
-                None => std::future::pending().await,
-            }
-        });
-        self.timed_out = loop {
-            tokio::select! {
-                order = orders.recv() => match order {
-                    Some(Order::Signal(signal)) => {
-                        self.interrupted = true;
-                        send(attached, &signal, number).await;
-                    }
-                    Some(Order::End) => {
-                        self.interrupted = true;
-                        break false;
-                    }
-                    None => time_is_up.as_mut().await,
-                },
-                () = &mut time_is_up => break true,
-            }
-        };
-        send(attached, "TERM", number).await;
-        tokio::time::sleep(params.kill_grace_ms.map_or(GRACE, Duration::from_millis)).await;
-        send(attached, "KILL", number).await;
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Sends a signal to a command that may not have written down its number yet.
-async fn send(attached: &Attached, signal: &str, number: u64) {
-    for _ in 0..NOT_YET_TRIES {
-        if attached.helper.signal(signal, number).await != Some(Sent::NoSuch) {
-            return;
-        }
-        tokio::time::sleep(NOT_YET).await;
-    }
-}
-
-/// The shell is gone, but what it started may not have heeded TERM.
-async fn see_it_gone(attached: &Attached, number: u64, params: &SessionExecParams) {
-    let grace = params.kill_grace_ms.map_or(GRACE, Duration::from_millis);
-    let end = Instant::now() + grace;
-    while attached.helper.signal("0", number).await == Some(Sent::Yes) {
-        if Instant::now() >= end {
-            attached.helper.signal("KILL", number).await;
-            return;
-        }
-        tokio::time::sleep(NOT_YET).await;
-    }
-}
-
-/// How the bytes of a command ended.
-#[derive(Default)]
-struct End {
-    exit: Option<Exit>,
-    begun: bool,
-    detached: bool,
-    stdout: u64,
-    stderr: u64,
-}
-
-/// Carries everything until the channel ends, or nothing more is worth waiting for. Others share
-/// the connection, so it is read at all times; what the frontend does not take yet is kept.
-async fn carry(
-    mut channel: Channel,
-    (mut out, mut err): (Output, Output),
-    stdin: Option<StreamReceiver>,
-    writer: &ChannelWriter,
-) -> End {
-    let spool = Spool::new();
-    let mut end = End::default();
-    let reading = async {
-        let mut detached = false;
-        let (mut exited, mut all) = (false, false);
-        loop {
-            let next = match exited && !all {
-                false => channel.next().await,
-                true => match tokio::time::timeout(DRAIN, channel.next()).await {
-                    Ok(next) => next,
-                    Err(_) => {
-                        detached = true;
-                        break;
-                    }
-                },
-            };
-            let Some(event) = next else { break };
-            exited |= matches!(event, ChannelEvent::Exit(_) | ChannelEvent::Signal { .. });
-            all |= matches!(event, ChannelEvent::Eof);
-            if spool.push(event).is_err() {
-                break;
-            }
-        }
-        spool.close();
-        detached
-    };
-    let taking = async {
-        let mut exit = None;
-        while let Some(event) = spool.next().await {
-            match event {
-                ChannelEvent::Out(bytes) => out.take(bytes).await,
-                ChannelEvent::Err(bytes) => err.take(bytes).await,
-                ChannelEvent::Exit(status) => exit = Some(Exit::Status(status)),
-                ChannelEvent::Signal { name, .. } => exit = Some(Exit::Signal(name)),
-                ChannelEvent::Eof => {}
-            }
-        }
-        exit
-    };
-    {
-        let both = pin!(async { tokio::join!(reading, taking) });
-        let feeding = pin!(feed(stdin, writer));
-        let (detached, exit) = match select(both, feeding).await {
-            Either::Left((done, _)) => done,
-            Either::Right(((), both)) => both.await,
-        };
-        (end.detached, end.exit) = (detached, exit);
-    }
-    end.begun = out.has_begun();
-    (end.stdout, end.stderr) = (out.finish().await, err.finish().await);
-    end
-}
-
-async fn feed(stdin: Option<StreamReceiver>, writer: &ChannelWriter) {
-    if let Some(mut stdin) = stdin {
-        while let Some(Ok(bytes)) = stdin.next().await {
-            // A command that reads no more is no error.
-            if writer.write(bytes).await.is_err() {
-                return;
-            }
-        }
-    }
-    let _ = writer.eof().await;
 }

@@ -1,6 +1,7 @@
 //! `bssh job …`: what runs in the shared core, whoever started it. `--detach` starts such a job.
 
 use super::exec::watch;
+use super::terminal;
 use super::{Ui, failed, print_json, table, warn};
 use crate::exit::{self, status};
 use crate::request::{Request, ViewPlan};
@@ -10,7 +11,7 @@ use bssh_client::Core;
 use bssh_protocol::exec::{Ended, ExecParams};
 use bssh_protocol::handshake::{Empty, LinkCloseParams};
 use bssh_protocol::job::{JobAttach, JobEntry, JobHandle, JobId, Lifetime};
-use bssh_protocol::methods::{JobCancel, JobListAll, JobWaitFor, LinkClose};
+use bssh_protocol::methods::{JobCancel, JobListAll, JobWaitFor, LinkClose, PtyListAll};
 
 /// Starts a run that belongs to no frontend, and prints its number.
 pub(crate) async fn detach(core: &Core, request: Request) -> u8 {
@@ -43,10 +44,18 @@ pub(crate) async fn job(
         JobVerb::Ls => list(core, &plan).await,
         JobVerb::Wait { job } => wait(core, *job, rule).await,
         JobVerb::Kill { job } => {
-            let ended = core.call::<JobCancel>(&JobHandle { job: *job }).await;
+            let ended = core.call::<JobCancel>(&JobHandle { job: *job, session: None }).await;
             ended.map_or_else(|error| failed(&error), |Empty {}| exit::OK)
         }
         JobVerb::Attach { job, from } => {
+            match core.call::<PtyListAll>(&Empty {}).await {
+                Err(error) => return failed(&error),
+                Ok(list) => {
+                    if let Some(pty) = list.ptys.iter().find(|pty| pty.pty == *job) {
+                        return terminal::attach(core, (*job, &pty.node)).await;
+                    }
+                }
+            }
             let params = JobAttach { job: *job, from: *from, follow: true, window: None };
             match core.attach_job(params).await {
                 Ok(run) => watch(core, run, (&plan, rule), ui).await,
@@ -100,7 +109,7 @@ fn row(job: &JobEntry) -> Vec<String> {
 }
 
 async fn wait(core: &Core, job: JobId, rule: ExitRule) -> u8 {
-    match core.call::<JobWaitFor>(&JobHandle { job }).await {
+    match core.call::<JobWaitFor>(&JobHandle { job, session: None }).await {
         Ok(entry) => match &entry.summary {
             Some(summary) => status(rule, summary, std::iter::empty::<Option<&Ended>>()),
             None => exit::OK,

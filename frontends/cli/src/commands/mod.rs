@@ -17,6 +17,7 @@ mod list;
 mod nodes;
 pub(crate) mod shared;
 mod sync;
+mod terminal;
 mod transfer;
 mod watch;
 

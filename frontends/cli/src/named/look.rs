@@ -6,12 +6,17 @@ use crate::{exit, print, say};
 use bssh_client::Core;
 use bssh_protocol::error::CallError;
 use bssh_protocol::exec::Failure;
+use bssh_protocol::job::JobHandle;
 use bssh_protocol::methods::{
-    JobKillGroup, JobReadOutput, SessionClose, SessionJobsOf, SessionListAll, SessionReset,
+    JobKillGroup, JobReadOutput, JobWaitFor, SessionChangeDirectory, SessionClose, SessionJobsOf,
+    SessionListAll, SessionReset, SessionSetEnvironment, SessionSnapshotOf,
+    SessionUnsetEnvironment,
 };
 use bssh_protocol::session::{
     JobKill, JobRead, SessionEntry, SessionList, SessionRef, SessionState,
 };
+use bssh_protocol::session_state::{SessionCd, SessionSetenv, SessionUnsetenv};
+use std::collections::BTreeMap;
 use std::io::Write;
 
 /// The job runs: EX_TEMPFAIL of sysexits.
@@ -34,79 +39,123 @@ async fn asked(
     verb: &SessionVerb,
     (all, json): (Vec<SessionEntry>, bool),
 ) -> Result<u8, CallError> {
-    let of = |name: &String, node: &Option<String>| {
-        let is = |s: &&SessionEntry| {
-            s.name.as_ref() == Some(name) && node.as_ref().is_none_or(|node| *node == s.node)
-        };
-        let found: Vec<SessionEntry> = all.iter().filter(is).cloned().collect();
-        if found.is_empty() {
-            say(&format!("bssh: no session {name}; bssh session ls shows those there are"));
-        }
-        found
+    let (name, node) = match verb {
+        SessionVerb::Ls if json => return Ok(print_json(&SessionList { sessions: all })),
+        SessionVerb::Ls => return Ok(print(&table(&all.iter().map(row).collect::<Vec<_>>()))),
+        SessionVerb::Info { name, node }
+        | SessionVerb::Reset { name, node }
+        | SessionVerb::Close { name, node }
+        | SessionVerb::Cd { name, node, .. }
+        | SessionVerb::Setenv { name, node, .. }
+        | SessionVerb::Unsetenv { name, node, .. }
+        | SessionVerb::Snapshot { name, node }
+        | SessionVerb::Wait { name, node, .. }
+        | SessionVerb::Jobs { name, node }
+        | SessionVerb::Output { name, node, .. }
+        | SessionVerb::Kill { name, node, .. } => (name, node),
     };
-    Ok(match verb {
-        SessionVerb::Ls if json => print_json(&SessionList { sessions: all }),
-        SessionVerb::Ls => print(&table(&all.iter().map(row).collect::<Vec<_>>())),
-        SessionVerb::Info { name, node } => match of(name, node) {
-            found if found.is_empty() => exit::GENERAL,
-            found if json => print_json(&SessionList { sessions: found }),
-            found => print(&found.iter().map(info).collect::<Vec<_>>().join("\n")),
-        },
-        SessionVerb::Reset { name, node } => {
-            let found = of(name, node);
-            for session in found.iter().map(|s| s.session) {
-                core.call::<SessionReset>(&SessionRef { session }).await?;
-            }
-            done(&found)
+    let is = |s: &&SessionEntry| {
+        s.name.as_ref() == Some(name) && node.as_ref().is_none_or(|node| *node == s.node)
+    };
+    let found: Vec<SessionEntry> = all.iter().filter(is).cloned().collect();
+    if found.is_empty() {
+        say(&format!("bssh: no session {name}; bssh session ls shows those there are"));
+        return Ok(exit::GENERAL);
+    }
+    match verb {
+        SessionVerb::Info { .. } if json => {
+            return Ok(print_json(&SessionList { sessions: found }));
         }
-        SessionVerb::Close { name, node } => {
-            let found = of(name, node);
-            for session in found.iter().map(|s| s.session) {
-                core.call::<SessionClose>(&SessionRef { session }).await?;
-            }
-            done(&found)
+        SessionVerb::Info { .. } => {
+            return Ok(print(&found.iter().map(info).collect::<Vec<_>>().join("\n")));
         }
-        SessionVerb::Jobs { name, node } => {
-            let found = of(name, node);
-            let mut rows = Vec::new();
-            for entry in &found {
-                let session = entry.session;
-                for job in core.call::<SessionJobsOf>(&SessionRef { session }).await?.jobs {
-                    rows.push(vec![
-                        entry.node.clone(),
-                        job.job.to_string(),
-                        harmless(&job.command),
-                    ]);
-                }
-            }
-            match json {
-                true => print_json(&serde_json::json!({"jobs": rows})),
-                false => print(&table(&rows)).max(done(&found)),
-            }
+        SessionVerb::Jobs { .. } => return jobs(core, &found, json).await,
+        _ => {}
+    }
+    let mut worst = exit::OK;
+    for entry in &found {
+        worst = worst.max(with(core, verb, (entry.session, json)).await?);
+    }
+    Ok(worst)
+}
+
+/// What is done with each session by itself.
+async fn with(
+    core: &Core,
+    verb: &SessionVerb,
+    (session, json): (u64, bool),
+) -> Result<u8, CallError> {
+    match verb {
+        SessionVerb::Ls | SessionVerb::Info { .. } | SessionVerb::Jobs { .. } => {}
+        SessionVerb::Reset { .. } => {
+            core.call::<SessionReset>(&SessionRef { session }).await?;
         }
-        SessionVerb::Output { name, job, node, stderr, offset } => {
-            let found = of(name, node);
-            let mut worst = done(&found);
-            for entry in &found {
-                let params =
-                    JobRead { session: entry.session, job: *job, stderr: *stderr, offset: *offset };
-                worst = worst.max(output(core, params).await?);
-            }
-            worst
+        SessionVerb::Close { .. } => {
+            core.call::<SessionClose>(&SessionRef { session }).await?;
         }
-        SessionVerb::Kill { name, job, node, signal } => {
-            let found = of(name, node);
-            for entry in &found {
-                let (session, signal) = (entry.session, signal.clone());
-                core.call::<JobKillGroup>(&JobKill { session, job: *job, signal }).await?;
-            }
-            done(&found)
+        SessionVerb::Cd { dir, .. } => {
+            core.call::<SessionChangeDirectory>(&SessionCd { session, cwd: dir.clone() }).await?;
         }
+        SessionVerb::Setenv { vars, .. } => {
+            let pair = |text: &String| {
+                text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+            };
+            let Some(env) = vars.iter().map(pair).collect::<Option<BTreeMap<_, _>>>() else {
+                say("bssh: want VARIABLE=VALUE");
+                return Ok(exit::USAGE);
+            };
+            core.call::<SessionSetEnvironment>(&SessionSetenv { session, env }).await?;
+        }
+        SessionVerb::Unsetenv { vars, .. } => {
+            let params = SessionUnsetenv { session, names: vars.clone() };
+            core.call::<SessionUnsetEnvironment>(&params).await?;
+        }
+        SessionVerb::Snapshot { .. } => {
+            let saved = core.call::<SessionSnapshotOf>(&SessionRef { session }).await?;
+            return Ok(if json { print_json(&saved) } else { write(&saved.state.0) });
+        }
+        SessionVerb::Wait { job, .. } => {
+            let params = JobHandle { job: *job, session: Some(session) };
+            let ended = core.call::<JobWaitFor>(&params).await?;
+            if json {
+                print_json(&ended);
+            }
+            let status = ended.status.map(|s| u8::try_from(s & 0xff).unwrap_or(u8::MAX));
+            return Ok(status.unwrap_or(exit::GENERAL));
+        }
+        SessionVerb::Output { job, stderr, offset, .. } => {
+            let params = JobRead { session, job: *job, stderr: *stderr, offset: *offset };
+            return output(core, params).await;
+        }
+        SessionVerb::Kill { job, signal, .. } => {
+            let params = JobKill { session, job: *job, signal: signal.clone() };
+            core.call::<JobKillGroup>(&params).await?;
+        }
+    }
+    Ok(exit::OK)
+}
+
+async fn jobs(core: &Core, found: &[SessionEntry], json: bool) -> Result<u8, CallError> {
+    let mut rows = Vec::new();
+    for entry in found {
+        let session = entry.session;
+        for job in core.call::<SessionJobsOf>(&SessionRef { session }).await?.jobs {
+            rows.push(vec![entry.node.clone(), job.job.to_string(), harmless(&job.command)]);
+        }
+    }
+    Ok(match json {
+        true => print_json(&serde_json::json!({"jobs": rows})),
+        false => print(&table(&rows)),
     })
 }
 
-fn done(found: &[SessionEntry]) -> u8 {
-    if found.is_empty() { exit::GENERAL } else { exit::OK }
+/// Bytes as they are.
+fn write(bytes: &[u8]) -> u8 {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => exit::OK,
+        Err(_) => exit::OUTPUT_CLOSED,
+    }
 }
 
 /// What a job has written, as it is; gives its status.
@@ -114,8 +163,7 @@ async fn output(core: &Core, mut params: JobRead) -> Result<u8, CallError> {
     loop {
         let read = core.call::<JobReadOutput>(&params).await?;
         let bytes = read.data.0;
-        let mut out = std::io::stdout().lock();
-        if out.write_all(&bytes).and_then(|()| out.flush()).is_err() {
+        if write(&bytes) != exit::OK {
             return Ok(exit::OUTPUT_CLOSED);
         }
         params.offset += bytes.len() as u64;

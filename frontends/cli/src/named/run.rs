@@ -2,20 +2,25 @@
 
 use super::RunIn;
 use super::show::Show;
+use super::words::Fate;
 use crate::args::Args;
 use crate::commands::{Signals, failed, warn};
 use crate::output::Style;
 use crate::{exit, request, say};
 use bssh_client::{Core, SessionEvent, Sessions};
-use bssh_protocol::exec::{Action, Ended, Targets};
+use bssh_protocol::exec::{Action, Ended, PtyRequest, Targets};
 use bssh_protocol::link::StreamSender;
 use bssh_protocol::methods::JobStartIn;
 use bssh_protocol::session::{
-    ExecId, JobStart, SessionExecDone, SessionExecParams, SessionNode, SessionOpenParams, StateUse,
+    ExecId, JobStart, OnDisconnect, SessionExecDone, SessionExecParams, SessionNode,
+    SessionOpenParams, StateUse,
 };
 use bssh_protocol::stream::Source;
+use bssh_term::RawMode;
 use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// GNU timeout's status.
 const TIMED_OUT: u8 = 124;
@@ -26,8 +31,8 @@ const TRANSPORT: u8 = 255;
 const SUMMARY: u64 = 1 << 20;
 
 /// Runs it and gives the exit status.
-pub(crate) async fn run(core: &Core, args: &Args, run: &RunIn, style: Style) -> u8 {
-    let wish = match wish(args, run) {
+pub(crate) async fn run(core: &Core, args: &Args, run: &RunIn, (style, term): (Style, &str)) -> u8 {
+    let wish = match wish(args, run, term) {
         Ok(wish) => wish,
         Err(why) => {
             say(&format!("bssh: {why}"));
@@ -49,6 +54,7 @@ pub(crate) async fn run(core: &Core, args: &Args, run: &RunIn, style: Style) -> 
         agent: args.connect.agent.settings(),
         ..SessionOpenParams::default()
     };
+    let (wants_agent, name) = (params.forward_agent, &run.session);
     let opened = match sessions.open(&params).await {
         Ok(opened) => opened,
         Err(error) => return failed(&error),
@@ -56,8 +62,22 @@ pub(crate) async fn run(core: &Core, args: &Args, run: &RunIn, style: Style) -> 
     if !args.output.quiet {
         warn(&opened.warnings);
     }
+    if let Some(node) = opened.sessions.iter().find(|n| n.existing && !n.agent && wants_agent) {
+        say(&format!(
+            "bssh: {}: session {name} was opened without an agent, and keeps to that\n\
+             hint: bssh session close {name}, then -A with its first command",
+            node.node
+        ));
+        return exit::USAGE;
+    }
     if run.background {
         return background(core, &opened.sessions, &wish.exec.command, args).await;
+    }
+    if wish.exec.pty.is_some() && opened.sessions.len() > 1 {
+        say(
+            "bssh: -t in a session is for one node\nhint: bssh -H NODES -t shows terminals on several",
+        );
+        return exit::USAGE;
     }
     let names = opened.sessions.iter().map(|s| s.node.clone()).collect();
     let mut running = Running {
@@ -67,6 +87,8 @@ pub(crate) async fn run(core: &Core, args: &Args, run: &RunIn, style: Style) -> 
         done: BTreeMap::new(),
         show: Show::new(args.output.json, names, style, args.output.no_prefix),
     };
+    let _raw = wish.exec.pty.as_ref().and_then(|_| RawMode::raw(std::io::stdin()).ok());
+    running.show.raw = wish.exec.pty.is_some();
     let feeds = match running.start(&wish.exec).await {
         Ok(feeds) => feeds,
         Err(error) => return failed(&error),
@@ -89,7 +111,7 @@ struct Wish {
 
 /// # Errors
 /// One line for people.
-fn wish(args: &Args, run: &RunIn) -> Result<Wish, String> {
+fn wish(args: &Args, run: &RunIn, term: &str) -> Result<Wish, String> {
     let o = &args.output;
     let given = [
         (o.gather || o.gather_all, "-b/-B"),
@@ -102,10 +124,17 @@ fn wish(args: &Args, run: &RunIn) -> Result<Wish, String> {
         (!args.run.batch.is_empty(), "--batch"),
         (args.run.retry.is_some(), "--retry"),
         (args.run.exit_code.is_some(), "--exit-code"),
-        (args.connect.tty > 0, "-t"),
     ];
     if let Some((_, flag)) = given.iter().find(|(given, _)| *given) {
         return Err(format!("{flag} is not for commands in a session"));
+    }
+    if args.connect.agent.confirms() {
+        let why = "nobody is there to be asked once the command that opened the session is over";
+        return Err(format!("--agent-confirm: {why}\nhint: --agent-keys says which keys it gets"));
+    }
+    let json = args.output.json.is_some();
+    if args.connect.tty > 0 && (run.background || json) {
+        return Err("-t is neither for --background nor for --json".to_owned());
     }
     let mut targets = request::targets(args);
     let mut words = run.words.as_slice();
@@ -129,12 +158,25 @@ fn wish(args: &Args, run: &RunIn) -> Result<Wish, String> {
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
         None => Err(format!("--env {text}: want NAME=VALUE")),
     };
-    let feeds = !args.run.no_stdin && !std::io::stdin().is_terminal();
+    let typed = std::io::stdin().is_terminal();
+    let pty = pty(args, (term, typed))?;
+    let feeds = !args.run.no_stdin && (!typed || pty.is_some()) && !run.retry_safe;
     let limit = args.output.max_output;
     let summary = args.output.json == Some(crate::args::Json::Summary);
     let exec = SessionExecParams {
         command,
-        state: if run.read { StateUse::Read } else { StateUse::Update },
+        state: match (run.read, run.no_state) {
+            (true, _) => StateUse::Read,
+            (_, true) => StateUse::None,
+            _ => StateUse::Update,
+        },
+        pty,
+        on_disconnect: run.on_disconnect.map(|fate| match fate {
+            Fate::Kill => OnDisconnect::Kill,
+            Fate::Keep => OnDisconnect::Keep,
+        }),
+        retry_safe: run.retry_safe,
+        kill_escaped: run.kill_escaped,
         cwd: run.cwd.clone(),
         env: run.env.iter().map(pair).collect::<Result<_, _>>()?,
         stdin: if feeds { Source::Stream } else { Source::Null },
@@ -144,6 +186,28 @@ fn wish(args: &Args, run: &RunIn) -> Result<Wish, String> {
         ..SessionExecParams::default()
     };
     Ok(Wish { targets, exec })
+}
+
+/// A terminal like ours, if one is wanted: `-t` where we have one, `-tt` anywhere.
+fn pty(args: &Args, (term, typed): (&str, bool)) -> Result<Option<PtyRequest>, String> {
+    match (args.connect.tty, typed) {
+        (0, _) => Ok(None),
+        (1, false) => Err("-t needs a terminal here; -tt asks for one all the same".to_owned()),
+        _ => Ok(Some(terminal(term))),
+    }
+}
+
+/// A terminal like ours, as far as there is one.
+fn terminal(term: &str) -> PtyRequest {
+    let stdin = std::io::stdin();
+    let size = bssh_term::size(stdin.as_fd());
+    PtyRequest {
+        cols: size.map_or(80, |s| s.cols),
+        rows: size.map_or(24, |s| s.rows),
+        modes: bssh_term::modes(stdin.as_fd()).unwrap_or_default(),
+        term: if term.is_empty() { "dumb" } else { term }.to_owned(),
+        ..PtyRequest::default()
+    }
 }
 
 const USAGE: &str = "no command given\nhint: bssh run -S NAME TARGET -- COMMAND…";
@@ -176,9 +240,14 @@ impl Running {
     /// Until all have ended; gives the status.
     async fn follow(&mut self, signals: &mut Signals) -> u8 {
         let mut pressed = 0;
+        let Ok(mut resized) = signal(SignalKind::window_change()) else { return exit::GENERAL };
         while self.done.len() < self.nodes.len() {
             let event = tokio::select! {
                 event = self.sessions.next() => event,
+                _ = resized.recv() => {
+                    self.resize().await;
+                    continue;
+                }
                 signal = signals.next() => {
                     if pressed > 2 {
                         return signal.status();
@@ -208,6 +277,12 @@ impl Running {
                         self.done.insert(n, done);
                     }
                 }
+                SessionEvent::Retry(retry) => {
+                    let node = self.by_exec.get(&retry.exec).and_then(|n| self.nodes.get(*n));
+                    if let Some(node) = node {
+                        self.show.again(&node.node, &retry);
+                    }
+                }
                 SessionEvent::State(_) => {}
                 SessionEvent::Lost(how) => {
                     say(&format!("bssh: {how}; what runs there is ended"));
@@ -216,6 +291,19 @@ impl Running {
             }
         }
         self.done.values().map(|done| status(done, pressed > 0)).max().unwrap_or(exit::GENERAL)
+    }
+}
+
+impl Running {
+    /// The terminal, if there is one, is as large as ours.
+    async fn resize(&self) {
+        let size = bssh_term::size(std::io::stdin().as_fd()).filter(|_| self.show.raw);
+        let Some(size) = size else { return };
+        for (exec, n) in &self.by_exec {
+            let session = self.nodes.get(*n).map(|s| s.session).unwrap_or_default();
+            // One that is over by now needs none.
+            let _ = self.sessions.resize((session, *exec), (size.cols, size.rows)).await;
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::output::{Nodes, Piece, Printer, Screen, Style};
 use crate::{exit, say};
 use base64::Engine as _;
 use bssh_client::Channel;
-use bssh_protocol::session::{SessionExecDone, SessionNode};
+use bssh_protocol::session::{RemoteFate, SessionExecDone, SessionExecRetry, SessionNode};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
@@ -17,6 +17,8 @@ pub(super) struct Show {
     screen: Screen,
     said: Vec<Said>,
     is_terminal: bool,
+    /// Bytes pass as they are: they are for our terminal.
+    pub(super) raw: bool,
 }
 
 /// What one node has said.
@@ -39,6 +41,7 @@ impl Show {
             nodes,
             screen: Screen::default(),
             is_terminal: style.err_terminal,
+            raw: false,
         }
     }
 
@@ -58,6 +61,9 @@ impl Show {
             *got += bytes.len() as u64;
         }
         match self.json {
+            None if self.raw => {
+                self.screen.to(crate::output::To::Out).extend_from_slice(bytes);
+            }
             None => self.printer.data(Piece { node, channel, bytes }, &mut self.screen),
             Some(json) => {
                 let Some(held) = said.held.get_mut(side) else { return exit::OK };
@@ -84,6 +90,22 @@ impl Show {
             object.insert(key.to_owned(), value);
         }
         self.line(&line);
+    }
+
+    /// A command is run again.
+    pub(super) fn again(&mut self, name: &str, retry: &SessionExecRetry) {
+        match self.json {
+            Some(Json::Events) => {
+                let (attempt, out) = (retry.attempt, retry.stdout_bytes);
+                self.line(&json!({"schema": 1, "event": "retry", "node": name,
+                    "attempt": attempt, "stdoutBytes": out, "stderrBytes": retry.stderr_bytes}));
+            }
+            Some(Json::Summary) => {}
+            None => {
+                let text = "the connection was lost; it is run again";
+                self.screen.say(&format!("bssh: {name}: {text}"));
+            }
+        }
     }
 
     /// A command is over.
@@ -141,6 +163,15 @@ impl Show {
             self.screen.say(&format!("bssh: {name}: {}", failure.message));
             if let Some(hint) = &failure.hint {
                 self.screen.say(&format!("hint: {hint}"));
+            }
+            match (done.remote_fate, done.job) {
+                (Some(RemoteFate::Kept), Some(job)) => {
+                    self.screen.say(&format!("bssh: {name}: it goes on as job {job}"));
+                }
+                (Some(RemoteFate::Unknown), _) => {
+                    self.screen.say(&format!("bssh: {name}: it may still run"));
+                }
+                _ => {}
             }
         } else if done.timed_out {
             self.screen.say(&format!("bssh: {name}: ended, it took too long"));

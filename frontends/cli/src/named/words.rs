@@ -1,6 +1,6 @@
 //! What follows `bssh run` and `bssh session`, as it was typed.
 
-use clap::{Args as ClapArgs, Subcommand};
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use std::ffi::OsString;
 
 /// `bssh run -S NAME TARGET -- COMMAND…`
@@ -12,6 +12,9 @@ pub(crate) struct RunIn {
     /// See the session's state and leave it as it is; such commands run beside each other
     #[arg(long)]
     pub read: bool,
+    /// Neither see nor change the state: what a command over ssh has, from the home directory on
+    #[arg(long, conflicts_with = "read")]
+    pub no_state: bool,
     /// Where to run this command; the session stays where it is
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<String>,
@@ -21,6 +24,16 @@ pub(crate) struct RunIn {
     /// In the background; bssh session output shows what it writes
     #[arg(long)]
     pub background: bool,
+    /// When the connection is lost: end the command, or let it go on (its output is lost then, its
+    /// end is not: bssh session wait) [kill]
+    #[arg(long, value_name = "kill|keep", value_enum)]
+    pub on_disconnect: Option<Fate>,
+    /// It does no harm to run it twice: it is, when the connection is lost. Without stdin
+    #[arg(long)]
+    pub retry_safe: bool,
+    /// When it is ended, end also what has left its process group (best effort, on Linux)
+    #[arg(long)]
+    pub kill_escaped: bool,
     /// Keep the command out of the node's process list
     #[arg(long)]
     pub private: bool,
@@ -30,6 +43,13 @@ pub(crate) struct RunIn {
     /// The node (unless -H, -C or -g say which), then the command
     #[arg(value_name = "TARGET -- COMMAND", required = true, trailing_var_arg = true)]
     pub words: Vec<OsString>,
+}
+
+/// What becomes of a command whose connection is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fate {
+    Kill,
+    Keep,
 }
 
 #[derive(Debug, Subcommand)]
@@ -42,6 +62,30 @@ pub(crate) enum SessionVerb {
     Reset { name: String, node: Option<String> },
     /// End them and what runs in them
     Close { name: String, node: Option<String> },
+    /// Go somewhere else, once what runs in them is done
+    Cd { name: String, dir: String, node: Option<String> },
+    /// Export variables in them
+    Setenv {
+        name: String,
+        #[arg(value_name = "VARIABLE=VALUE", required = true)]
+        vars: Vec<String>,
+        /// In the session on this node only
+        #[arg(long)]
+        node: Option<String>,
+    },
+    /// Remove variables from them
+    Unsetenv {
+        name: String,
+        #[arg(value_name = "VARIABLE", required = true)]
+        vars: Vec<String>,
+        /// In the session on this node only
+        #[arg(long)]
+        node: Option<String>,
+    },
+    /// Their state in their shell's own words: environment, functions, aliases, umask
+    Snapshot { name: String, node: Option<String> },
+    /// Wait for a job in their background; the exit status is the job's
+    Wait { name: String, job: u64, node: Option<String> },
     /// What was started in their background
     Jobs { name: String, node: Option<String> },
     /// What a job has written; the exit status is the job's, 75 while it runs

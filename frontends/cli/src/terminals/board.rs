@@ -20,10 +20,15 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::io::Write;
 use std::os::fd::AsFd;
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
 
 /// Pieces of keys that may wait for a node.
 const KEYS: usize = 64;
+/// How long a full-screen program may take to see that its terminal has another size.
+const DRAWN: Duration = Duration::from_millis(500);
 /// A new screen for another node: modes off, empty.
 const CLEAR: &str = "\x1b[?1049l\x1b[r\x1b[2J\x1b[H";
 
@@ -45,6 +50,8 @@ struct Node {
     active: bool,
     keys: Option<mpsc::Sender<Bytes>>,
     handle: Option<PtyHandle>,
+    /// It has said something.
+    said: Arc<Notify>,
     over: Over,
 }
 
@@ -87,6 +94,7 @@ impl Board {
             active: true,
             keys: None,
             handle: None,
+            said: Arc::default(),
             over: Over::Live,
         };
         let nodes = names.into_iter().map(node).collect();
@@ -145,6 +153,14 @@ impl Board {
         write(self.look.paint(Color::Header, &head).as_bytes());
     }
 
+    /// The terminals that have not ended are left to the core: their numbers.
+    pub(super) fn stay(&self) -> Vec<u64> {
+        let live = self.nodes.iter().filter(|node| matches!(node.over, Over::Live));
+        let handles: Vec<&PtyHandle> = live.filter_map(|node| node.handle.as_ref()).collect();
+        handles.iter().for_each(|handle| handle.stay());
+        handles.iter().map(|handle| handle.id()).collect()
+    }
+
     pub(super) fn leave(&self) {
         write(format!("{}\x1b[23;2t\r\n", bssh_term::UNDO).as_bytes());
     }
@@ -152,6 +168,7 @@ impl Board {
     pub(super) fn bytes(&mut self, n: usize, bytes: &[u8]) {
         if let Some(node) = self.nodes.get_mut(n) {
             node.tape.push(bytes);
+            node.said.notify_waiters();
         }
         if n == self.shown && !self.overlay {
             write(bytes);
@@ -210,6 +227,8 @@ impl Board {
             Wish::List => self.list(),
             Wish::Help => self.page(HELP.iter().map(|line| (*line).to_owned())),
             Wish::Redraw | Wish::Forget => self.show(self.shown),
+            // Where there is a shared core the terminals have been left to it by now.
+            Wish::Detach => self.over_screen("no shared core runs these: --persist starts one"),
             Wish::Leave => {}
         }
     }
@@ -249,9 +268,13 @@ impl Board {
         let size = bssh_term::size(std::io::stdin().as_fd());
         let Some(node) = self.nodes.get(n).filter(|node| node.tape.full_screen) else { return };
         if let (Some(handle), Some(size)) = (node.handle.clone(), size) {
+            let said = node.said.clone();
             self.work.push(Box::pin(async move {
-                // Twice another size: a full-screen program draws anew.
+                // Twice another size: a full-screen program draws anew. It has to see the first
+                // one before the second comes, or there is no other size for it.
+                let drawn = said.notified();
                 let _ = handle.resize(size.cols, size.rows.saturating_sub(1).max(1)).await;
+                let _ = timeout(DRAWN, drawn).await;
                 let _ = handle.resize(size.cols, size.rows).await;
             }));
         }

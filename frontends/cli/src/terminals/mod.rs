@@ -10,7 +10,7 @@ mod prefix;
 mod tape;
 
 use crate::args::{Args, ExitRule};
-use crate::commands::{Ui, failed, listening};
+use crate::commands::{Ui, failed, job, listening};
 use crate::{exit, request, say};
 use board::{Board, Over};
 use bssh_client::Core;
@@ -117,8 +117,16 @@ pub(crate) async fn terminals(
         status = signals.end() => return status,
     }
     let left = match board.n_live() {
-        0 => Ok(None),
-        _ => carry(&mut board, &mut said, &mut signals).await,
+        0 => Ok(Left::Gone(None)),
+        _ => carry(&mut board, &mut said, (&mut signals, core.is_shared())).await,
+    };
+    let left = match left {
+        Ok(Left::Detached) => {
+            say("bssh: the terminals stay; bssh job attach shows one again");
+            return job::keep(core, board.stay()).await;
+        }
+        Ok(Left::Gone(status)) => Ok(status),
+        Err(error) => Err(error),
     };
     board.report(core, ui).await;
     match left {
@@ -196,17 +204,25 @@ enum Next {
     Said(Option<Said>),
 }
 
-/// Gives the status of a signal, or nothing once all have ended or the person has left.
+/// Why the terminals are no longer carried.
+enum Left {
+    /// The status of a signal; none: all have ended.
+    Gone(Option<u8>),
+    /// They stay in the core.
+    Detached,
+}
+
 async fn carry(
     board: &mut Board,
     said: &mut SelectAll<BoxStream<'static, Said>>,
-    signals: &mut Signals,
-) -> io::Result<Option<u8>> {
+    (signals, shared): (&mut Signals, bool),
+) -> io::Result<Left> {
     let mut stdin = Stdin::open()?;
     let raw = RawMode::raw(io::stdin())?;
     let mut prefix = Prefix::default();
     board.begin();
-    let status = loop {
+    let mut left = Left::Gone(None);
+    loop {
         let next = tokio::select! {
             biased;
             caught = signals.next() => match caught {
@@ -218,27 +234,37 @@ async fn carry(
             event = said.next() => Next::Said(event),
         };
         match next {
-            Next::Signal(status) => break Some(status),
+            Next::Signal(status) => {
+                left = Left::Gone(Some(status));
+                break;
+            }
             Next::Resized => board.resize(),
-            Next::Typed(None) => break Some(exit::HUNG_UP),
+            Next::Typed(None) => {
+                left = Left::Gone(Some(exit::HUNG_UP));
+                break;
+            }
             Next::Typed(Some(bytes)) => {
-                let mut leave = false;
+                let (mut leave, mut detach) = (false, false);
                 for wish in prefix.read(&bytes) {
                     leave |= wish == Wish::Leave;
-                    board.obey(wish);
+                    match wish {
+                        Wish::Detach if shared => detach = true,
+                        wish => board.obey(wish),
+                    }
                 }
-                if leave {
-                    break Some(exit::OK);
+                if leave || detach {
+                    left = if leave { Left::Gone(Some(exit::OK)) } else { Left::Detached };
+                    break;
                 }
             }
             Next::Said(Some(Said::Bytes(n, bytes))) => board.bytes(n, &bytes),
             Next::Said(Some(Said::Ended(n, exited))) => board.ended(n, exited),
-            Next::Said(None) => break None,
+            Next::Said(None) => break,
         }
-    };
+    }
     board.leave();
     drop(raw);
-    Ok(status)
+    Ok(left)
 }
 
 /// By the rule of every run.

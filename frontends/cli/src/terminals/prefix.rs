@@ -24,12 +24,14 @@ pub(super) enum Wish {
     Help,
     Redraw,
     Leave,
+    /// Leave the terminals to the shared core.
+    Detach,
     Forget,
 }
 
 /// Shown behind the prefix.
 pub(super) const SHORT: &str =
-    "n p next, previous  g name  a all  o only this  t this  l list  q leave  ?";
+    "n p next, previous  g name  a all  o only this  t this  l list  q leave  d detach  ?";
 
 pub(super) const HELP: &[&str] = &[
     "Ctrl-] and then",
@@ -41,6 +43,7 @@ pub(super) const HELP: &[&str] = &[
     "  l       the nodes: which get keys, which have ended",
     "  r       draw the screen again",
     "  q       hang up on all nodes and leave",
+    "  d       leave the terminals to the shared core: bssh job attach shows them again",
     "  Ctrl-]  that key itself",
 ];
 
@@ -113,6 +116,7 @@ fn letter(byte: u8) -> Wish {
         b'l' => Wish::List,
         b'r' => Wish::Redraw,
         b'q' => Wish::Leave,
+        b'd' => Wish::Detach,
         b'?' => Wish::Help,
         _ => Wish::Forget,
     }

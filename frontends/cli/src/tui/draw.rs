@@ -77,7 +77,12 @@ fn foot(model: &Model, area: Rect, buffer: &mut Buffer) {
     let reversed = Style::new().add_modifier(Modifier::REVERSED);
     let still = model.nodes.len() - model.nodes.count(Step::Ok) - model.nodes.count(Step::Failed);
     let text = if model.asking {
-        format!("cancel the run? {still} nodes have not ended  y/n")
+        match model.job {
+            Some(job) => format!(
+                "{still} nodes have not ended  d leave it running as job {job}  c cancel it  Esc stay"
+            ),
+            None => format!("cancel the run? {still} nodes have not ended  y/n"),
+        }
     } else if model.typing {
         match model.place {
             Place::Detail => format!("find: {}_", model.find),

@@ -119,6 +119,7 @@ pub(super) const HELP: &[&str] = &[
     "o        order: as given, worst first",
     "arrows   move; PgUp, PgDn, Home, End; j k g G",
     "End      follow what comes",
-    "q        leave; while the run goes on: asks, and cancels it",
+    "q        leave; while the run goes on: asks whether to cancel it, or (with a shared core,",
+    "         as with --persist) to leave it running: bssh job attach shows it again",
     "mouse    click selects, again opens; the wheel scrolls",
 ];

@@ -12,14 +12,16 @@ mod draw;
 mod keys;
 mod model;
 
-use crate::commands::{Signals, Ui, failed, warn};
+use crate::commands::{Signals, Ui, failed, job, warn};
 use crate::output::{Report, Screen, summary_line, view};
 use crate::request::Request;
 use crate::{exit, say};
 use ansi::Ansi;
 pub(crate) use ansi::leave_screen;
 use bssh_client::{Core, Run, RunEvent};
-use bssh_protocol::exec::Summary;
+use bssh_protocol::error::CallError;
+use bssh_protocol::exec::{ExecParams, Summary};
+use bssh_protocol::job::JobAttach;
 use bssh_protocol::methods::GroupFold;
 use bssh_protocol::node::FoldParams;
 use crossterm::event::{Event, EventStream};
@@ -44,6 +46,8 @@ struct Over {
     result: Result<Summary, String>,
     /// Somebody wished it to end, with the status for it.
     ended_by: Option<u8>,
+    /// It goes on without us.
+    detached: bool,
 }
 
 /// The screen and the keys, while they are ours.
@@ -74,15 +78,16 @@ pub(crate) async fn tui(core: &Core, request: Request, ui: &Ui) -> u8 {
     };
     let title = model::title(&request.params.action);
     let started = tokio::select! {
-        started = core.exec(request.params) => started,
+        started = begin(core, request.params) => started,
         signal = signals.next() => return signal.status(),
     };
     let run = match started {
         Ok(run) => run,
         Err(error) => return failed(&error),
     };
-    let warnings = run.started.warnings.clone();
+    let (run, warnings) = run;
     let mut model = Model::new(title, run.started.nodes.clone(), ui.style.out);
+    model.job = core.is_shared().then_some(run.started.run);
     let over = match show(core, run, (&mut model, ui), &mut signals).await {
         Ok(over) => over,
         Err(error) => {
@@ -92,6 +97,11 @@ pub(crate) async fn tui(core: &Core, request: Request, ui: &Ui) -> u8 {
     };
     if !request.view.quiet {
         warn(&warnings);
+    }
+    if over.detached {
+        let job = model.job.unwrap_or_default();
+        say(&format!("bssh: the run goes on; bssh job attach {job} shows it again"));
+        return job::keep(core, vec![job]).await;
     }
     report(&over, &model, &request.view, (core, ui)).await;
     if let Some(last) = &ui.last {
@@ -108,6 +118,18 @@ pub(crate) async fn tui(core: &Core, request: Request, ui: &Ui) -> u8 {
     }
 }
 
+/// Starts the run. A shared core records it, so that it can be left there.
+async fn begin(core: &Core, params: ExecParams) -> Result<(Run, Vec<String>), CallError> {
+    if !core.is_shared() {
+        let run = core.exec(params).await?;
+        let warnings = run.started.warnings.clone();
+        return Ok((run, warnings));
+    }
+    let started = core.launch(ExecParams { record: true, ..params }).await?;
+    let attach = JobAttach { job: started.run, follow: true, ..JobAttach::default() };
+    Ok((core.attach_job(attach).await?, started.warnings))
+}
+
 /// A view under way.
 struct Showing<'a> {
     core: &'a Core,
@@ -119,6 +141,8 @@ struct Showing<'a> {
     over: Option<Result<Summary, String>>,
     /// It is being cancelled: the status for that, and until when its end is awaited.
     ending: Option<(u8, Instant)>,
+    /// It is left to the core.
+    detached: bool,
 }
 
 async fn show(
@@ -129,7 +153,8 @@ async fn show(
 ) -> io::Result<Over> {
     let full = Some(Full::enter(ui.style.out.colors)?);
     ui.prompter.yield_to_full_screen(true);
-    let mut showing = Showing { core, run, model, ui, full, over: None, ending: None };
+    let mut showing =
+        Showing { core, run, model, ui, full, over: None, ending: None, detached: false };
     let status = showing.follow(signals).await;
     if let Some(full) = showing.full {
         drop(full.keys);
@@ -138,7 +163,8 @@ async fn show(
     ui.prompter.yield_to_full_screen(false);
     let ended_by = status?.or(showing.ending.map(|(status, _)| status));
     let unknown = || Err("no longer waiting for the run to end".to_owned());
-    Ok(Over { result: showing.over.unwrap_or_else(unknown), ended_by })
+    let detached = showing.detached;
+    Ok(Over { result: showing.over.unwrap_or_else(unknown), ended_by, detached })
 }
 
 impl Showing<'_> {
@@ -176,6 +202,10 @@ impl Showing<'_> {
             match act {
                 Act::Nothing => {}
                 Act::Leave => return Ok(None),
+                Act::Detach => {
+                    self.detached = true;
+                    return Ok(None);
+                }
                 Act::Cancel(status) if self.over.is_some() => return Ok(Some(status)),
                 Act::Cancel(status) => self.cancel(status).await,
                 Act::Compare => {

@@ -23,6 +23,8 @@ const LEAST_SHARE: usize = 32 << 10;
 pub(super) enum Act {
     Nothing,
     Leave,
+    /// The run goes on without us.
+    Detach,
     Cancel(u8),
     /// Names for [`Model::equal_sets`], then [`Model::compare`].
     Compare,
@@ -71,8 +73,10 @@ pub(super) struct Model {
     /// What is looked for in outputs.
     pub find: String,
     pub worst_first: bool,
-    /// Is the run to be cancelled?
+    /// What is to become of the run?
     pub asking: bool,
+    /// Its number, if it can be left to the core.
+    pub job: Option<u64>,
     pub cancelling: bool,
     pub compared: Vec<(Tone, String)>,
     pub note: String,
@@ -115,6 +119,7 @@ impl Model {
             find: String::new(),
             worst_first: false,
             asking: false,
+            job: None,
             cancelling: false,
             compared: Vec::new(),
             note: String::new(),
@@ -267,7 +272,11 @@ impl Model {
         if self.asking {
             self.asking = false;
             return match wish {
-                Wish::Char('y') | Wish::Open | Wish::Interrupt => Act::Cancel(exit::INTERRUPTED),
+                // `d`, and q once more.
+                Wish::Compare | Wish::Quit if self.job.is_some() => Act::Detach,
+                Wish::Char('y' | 'c') | Wish::Open | Wish::Interrupt => {
+                    Act::Cancel(exit::INTERRUPTED)
+                }
                 _ => Act::Nothing,
             };
         }

@@ -1,0 +1,95 @@
+//! The bytes of one command, from its channel to the frontend and back, until it has ended.
+
+use super::output::Output;
+use crate::spool::Spool;
+use bssh_protocol::exec::Exit;
+use bssh_protocol::link::StreamReceiver;
+use bssh_ssh::{Channel, ChannelEvent, ChannelWriter};
+use futures_util::future::{Either, select};
+use std::pin::pin;
+use std::time::Duration;
+
+/// What is left behind may hold the output open; this long its silence is listened to.
+const DRAIN: Duration = Duration::from_millis(300);
+
+/// How the bytes of a command ended.
+#[derive(Default)]
+pub(super) struct End {
+    pub exit: Option<Exit>,
+    /// It was begun.
+    pub begun: bool,
+    /// Something that it left behind holds its output.
+    pub detached: bool,
+}
+
+/// Carries everything until the channel ends, or nothing more is worth waiting for. Others share
+/// the connection, so it is read at all times; what the frontend does not take yet is kept.
+pub(super) async fn carry(
+    mut channel: Channel,
+    (out, err): &mut (Output, Output),
+    stdin: Option<StreamReceiver>,
+    writer: &ChannelWriter,
+) -> End {
+    let spool = Spool::new();
+    let mut end = End::default();
+    let reading = async {
+        let mut detached = false;
+        let (mut exited, mut all) = (false, false);
+        loop {
+            let next = match exited && !all {
+                false => channel.next().await,
+                true => match tokio::time::timeout(DRAIN, channel.next()).await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        detached = true;
+                        break;
+                    }
+                },
+            };
+            let Some(event) = next else { break };
+            exited |= matches!(event, ChannelEvent::Exit(_) | ChannelEvent::Signal { .. });
+            all |= matches!(event, ChannelEvent::Eof);
+            if spool.push(event).is_err() {
+                break;
+            }
+        }
+        spool.close();
+        detached
+    };
+    let taking = async {
+        let mut exit = None;
+        while let Some(event) = spool.next().await {
+            match event {
+                ChannelEvent::Out(bytes) => out.take(bytes).await,
+                ChannelEvent::Err(bytes) => err.take(bytes).await,
+                ChannelEvent::Exit(status) => exit = Some(Exit::Status(status)),
+                ChannelEvent::Signal { name, .. } => exit = Some(Exit::Signal(name)),
+                ChannelEvent::Eof => {}
+            }
+        }
+        exit
+    };
+    {
+        let both = pin!(async { tokio::join!(reading, taking) });
+        let feeding = pin!(feed(stdin, writer));
+        let (detached, exit) = match select(both, feeding).await {
+            Either::Left((done, _)) => done,
+            Either::Right(((), both)) => both.await,
+        };
+        (end.detached, end.exit) = (detached, exit);
+    }
+    end.begun = out.has_begun();
+    end
+}
+
+async fn feed(stdin: Option<StreamReceiver>, writer: &ChannelWriter) {
+    if let Some(mut stdin) = stdin {
+        while let Some(Ok(bytes)) = stdin.next().await {
+            // A command that reads no more is no error.
+            if writer.write(bytes).await.is_err() {
+                return;
+            }
+        }
+    }
+    let _ = writer.eof().await;
+}

@@ -1,0 +1,182 @@
+//! `bssh job attach` for a terminal that lives in the shared core: what is kept of its output, then
+//! keys and bytes. `~.` at the start of a line hangs up, `~d` leaves it to the core again, `~~` is
+//! a tilde.
+
+use super::{Signals, failed, listening};
+use crate::{exit, say};
+use bssh_client::{Core, Pty};
+use bssh_protocol::exec::Ended;
+use bssh_protocol::link::StreamSender;
+use bssh_term::{RawMode, Stdin};
+use bytes::Bytes;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Takes the terminal of this number, and gives its exit status, or 0 once it is left.
+pub(super) async fn attach(core: &Core, pty: (u64, &str)) -> u8 {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        say("bssh: a terminal is attached to a terminal\nhint: bssh job wait waits for its end");
+        return exit::USAGE;
+    }
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(status) => return status,
+    };
+    let mut pty = match core.attach_pty(pty).await {
+        Ok(pty) => pty,
+        Err(error) => return failed(&error),
+    };
+    let left = {
+        let (_raw, keyboard) = match RawMode::raw(&stdin).and_then(|raw| Ok((raw, Stdin::open()?)))
+        {
+            Ok(both) => both,
+            Err(error) => {
+                say(&format!("bssh: the terminal cannot be used: {error}"));
+                return exit::GENERAL;
+            }
+        };
+        let left = carry(&mut pty, keyboard, &mut signals).await;
+        // Modes a program may have left on.
+        print(bssh_term::UNDO.as_bytes());
+        left
+    };
+    match left {
+        Left::Detached => {
+            let id = pty.handle().id();
+            say(&format!("bssh: {}: it stays; bssh job attach {id} shows it again", pty.node));
+            exit::OK
+        }
+        Left::HungUp => exit::OK,
+        Left::Signal(status) => status,
+        Left::Ended => match pty.exited().await {
+            None => {
+                say("bssh: the core is gone");
+                exit::GENERAL
+            }
+            Some(exited) => {
+                if let Some(failure) = &exited.failure {
+                    say(&format!("bssh: {}: {}", exited.node, failure.message));
+                }
+                let ended =
+                    Ended { exit: exited.exit, failure: exited.failure, ..Ended::default() };
+                exit::node_status(Some(&ended))
+            }
+        },
+    }
+}
+
+enum Left {
+    Ended,
+    Detached,
+    HungUp,
+    Signal(u8),
+}
+
+async fn carry(pty: &mut Pty, mut keyboard: Stdin, signals: &mut Signals) -> Left {
+    let mut resized = match listening(signal(SignalKind::window_change())) {
+        Ok(resized) => resized,
+        Err(status) => return Left::Signal(status),
+    };
+    let mut keys = pty.keys();
+    let mut filter = Filter { at_start: true, tilde: false };
+    resize(pty).await;
+    loop {
+        tokio::select! {
+            bytes = pty.next() => match bytes {
+                Some(bytes) => print(&bytes),
+                None => return Left::Ended,
+            },
+            typed = keyboard.next() => {
+                let Some(typed) = typed else { return Left::Signal(exit::HUNG_UP) };
+                let (on, wish) = filter.pass(&typed);
+                type_in(&mut keys, on).await;
+                match wish {
+                    Some(Wish::Detach) => return Left::Detached,
+                    Some(Wish::HangUp) => {
+                        // One that has ended by now needs none.
+                        let _ = pty.close().await;
+                        return Left::HungUp;
+                    }
+                    None => {}
+                }
+            }
+            _ = resized.recv() => resize(pty).await,
+            signal = signals.next() => return Left::Signal(signal.status()),
+        }
+    }
+}
+
+async fn type_in(keys: &mut Option<StreamSender>, bytes: Vec<u8>) {
+    if let (Some(keys), false) = (keys, bytes.is_empty()) {
+        // A node that takes no more ends the terminal by itself.
+        let _ = keys.write(Bytes::from(bytes)).await;
+    }
+}
+
+async fn resize(pty: &Pty) {
+    if let Some(size) = bssh_term::size(io::stdin().as_fd()) {
+        // One that has ended needs no size.
+        let _ = pty.resize(size.cols, size.rows).await;
+    }
+}
+
+fn print(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    // A screen that has gone cannot be told about.
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Wish {
+    Detach,
+    HangUp,
+}
+
+/// Looks for a tilde at the start of a line.
+struct Filter {
+    at_start: bool,
+    tilde: bool,
+}
+
+impl Filter {
+    /// What goes on, and what was wished for behind it.
+    fn pass(&mut self, typed: &[u8]) -> (Vec<u8>, Option<Wish>) {
+        let mut on = Vec::with_capacity(typed.len());
+        for byte in typed {
+            match (std::mem::take(&mut self.tilde), byte) {
+                (true, b'.') => return (on, Some(Wish::HangUp)),
+                (true, b'd') => return (on, Some(Wish::Detach)),
+                (true, b'~') => on.push(b'~'),
+                (true, other) => on.extend([b'~', *other]),
+                (false, b'~') if self.at_start => {
+                    self.tilde = true;
+                    continue;
+                }
+                (false, other) => on.push(*other),
+            }
+            self.at_start = matches!(byte, b'\r' | b'\n');
+        }
+        (on, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wishes_are_at_the_start_of_a_line_only() {
+        for (typed, on, wish) in [
+            ("ls\r~.", "ls\r", Some(Wish::HangUp)),
+            ("~d", "", Some(Wish::Detach)),
+            ("a~d", "a~d", None),
+            ("~~d", "~d", None),
+            ("~x", "~x", None),
+        ] {
+            let mut filter = Filter { at_start: true, tilde: false };
+            assert_eq!(filter.pass(typed.as_bytes()), (on.as_bytes().to_vec(), wish), "{typed:?}");
+        }
+    }
+}
