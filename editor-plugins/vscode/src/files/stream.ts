@@ -75,12 +75,14 @@ export class Streams {
       link?.write(stream, content);
       link?.end(stream);
       let before = 0;
-      const timer = setInterval(() => {
+      const look = () => {
         const sent = link?.sent(stream) ?? content.length;
         if (sent > before) renew();
         before = sent;
         watcher.progress(sent, content.length);
-      }, LOOK);
+      };
+      const timer = setInterval(look, LOOK);
+      look();
       return () => {
         clearInterval(timer);
         link?.abandon(stream);
@@ -97,17 +99,18 @@ export class Streams {
     const { task } = await this.core.request('fs/copy', params);
     await this.done(task, token, (renew) => {
       // A copy tells nothing while it goes on; that the core lives is what can be known.
-      const timer = setInterval(() => void this.core.request('fs/taskList', {}).then(({ tasks }) => tasks?.some((one) => one.task === task) && renew(), () => undefined), settings.fileTimeout() / 4);
-      return () => {
-        clearInterval(timer);
-        void this.core.request('fs/taskCancel', { task }).catch(() => undefined);
+      const alive = async () => {
+        const listed = await this.core.current()?.request('fs/taskList', {});
+        if (listed?.tasks.some((one) => one.task === task)) renew();
       };
+      const timer = setInterval(() => void alive().catch(() => undefined), settings.fileTimeout() / 4);
+      return () => clearInterval(timer);
     });
   }
 
   /** Waits for a task's last word. */
   private async done(task: number, token: vscode.CancellationToken | undefined, begin: (renew: () => void) => () => void): Promise<FsTaskDone> {
-    let last: FsTaskDone = {};
+    let last: FsTaskDone | undefined;
     await this.guarded(token, (settle, renew) => {
       const listener = this.core.current()?.on('fs/taskDone', (event) => {
         if (event.task !== task) return;
@@ -118,9 +121,10 @@ export class Streams {
       return () => {
         listener?.dispose();
         stop();
+        if (!last) void this.core.current()?.request('fs/taskCancel', { task }).catch(() => undefined);
       };
     });
-    return last;
+    return last ?? {};
   }
 
   /** Runs something until it settles, nothing has come for too long, the link ends, or the person has enough. */
