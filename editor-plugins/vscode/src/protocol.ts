@@ -121,6 +121,59 @@ export type Base64Bytes = string;
 /** `session-bind@openssh.com`: tells the agent which server asks, so that keys restricted to destinations (`ssh-add -h`) stay so. */
 export type Bind = "require" | "off";
 
+/** Result of `cache/clear` and `cache/maintain`. */
+export type CacheDropped = {
+  /** Entries. */
+  dropped?: number;
+};
+
+/** One entry; of a variable the name, never the value. */
+export type CacheEntry = {
+  /** In milliseconds. */
+  ageMs?: number;
+  /** The files it includes. */
+  files?: Array<string>;
+  hits?: number;
+  name?: string;
+};
+
+/** Parameters of `cache/stats`. */
+export type CacheParams = {
+  /** Name every entry, too. */
+  detailed?: boolean;
+};
+
+/** One cache. Limits are those of the link that asks, counts those of the core. */
+export type CacheState = {
+  /** Dropped because a file it was read from had changed. */
+  changed?: number;
+  /** This link's requests use it. */
+  enabled?: boolean;
+  /** Held now. */
+  entries?: number;
+  /** Dropped to make room. */
+  evicted?: number;
+  /** Dropped because it was too old. */
+  expired?: number;
+  /** With `detailed`: the entries, the one used last first. */
+  held?: Array<CacheEntry>;
+  hits?: number;
+  misses?: number;
+  /** `sshConfig` (parsed files, by path) or `environment` (variables, by name). */
+  name?: string;
+  /** Names that were looked up and are never kept. */
+  passedBy?: number;
+  /** Entries at most. */
+  size?: number;
+  /** How long an entry counts, in milliseconds. */
+  ttlMs?: number;
+};
+
+/** Result of `cache/stats`. */
+export type CacheStats = {
+  caches: Array<CacheState>;
+};
+
 /** A JSON-RPC error object: the caller was wrong, or the call could not be taken. */
 export type CallError = {
   code: number;
@@ -295,6 +348,8 @@ export type Connections = {
 
 export type CoreCapabilities = {
   binaryFrames?: boolean;
+  /** It was started as ssh's control master: only those that name a ControlPath use it. */
+  control?: boolean;
   /** Sinks and sources may name descriptors that came over this link with `SCM_RIGHTS`: the first is 0, and so on. */
   fdPassing?: boolean;
   /** Sinks and sources may name inherited descriptors. */
@@ -1711,6 +1766,11 @@ export type RunList = {
   runs: Array<RunEntry>;
 };
 
+/** One run. */
+export type RunRef = {
+  run: number;
+};
+
 export type Secret = SecretText;
 
 /** One session. */
@@ -2502,6 +2562,12 @@ export interface Methods {
   'core/info': { to: 'core'; params: Empty; result: InfoResult };
   /** What the core holds right now. */
   'core/stats': { to: 'core'; params: Empty; result: StatsResult };
+  /** What the core remembers of files and variables, in figures. */
+  'cache/stats': { to: 'core'; params: CacheParams; result: CacheStats };
+  /** Forgets all of it. */
+  'cache/clear': { to: 'core'; params: Empty; result: CacheDropped };
+  /** Forgets what is too old, has changed, or is more than this link allows. */
+  'cache/maintain': { to: 'core'; params: Empty; result: CacheDropped };
   /** The newest lines of the audit journal of this user's shared cores. */
   'journal/read': { to: 'core'; params: JournalParams; result: JournalLines };
   /** Ends the whole core. */
@@ -2526,12 +2592,16 @@ export interface Methods {
   'exec/signal': { to: 'core'; params: SignalRun; result: Empty };
   /** Tells a run with a pty the terminal's new size. */
   'exec/resize': { to: 'core'; params: ResizeRun; result: Empty };
+  /** Asks for new keys on the connections of a run's commands. */
+  'exec/rekey': { to: 'core'; params: RunRef; result: Empty };
   /** The runs this link owns. */
   'exec/list': { to: 'core'; params: Empty; result: RunList };
   /** Opens a forward (ssh's -L, -R, -D) on one node. */
   'forward/open': { to: 'core'; params: ForwardParams; result: ForwardOpened };
   /** Closes a forward. */
   'forward/close': { to: 'core'; params: ForwardRef; result: Empty };
+  /** Stops a forward's listening; what is open goes on, and the forward is over with the last of it. */
+  'forward/drain': { to: 'core'; params: ForwardRef; result: Empty };
   /** The forwards this link owns, or all of the core's. */
   'forward/list': { to: 'core'; params: ForwardListParams; result: ForwardList };
   /** The forwards the configuration names. */
