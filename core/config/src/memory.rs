@@ -9,6 +9,7 @@ use crate::clusters::{Cache, Caching};
 use crate::ssh_config::{FileKey, Parsed};
 use lru::LruCache;
 use std::hash::Hash;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -164,7 +165,7 @@ struct Entry<V> {
 
 impl<K: Hash + Eq, V> Default for Shelf<K, V> {
     fn default() -> Self {
-        let held = LruCache::unbounded();
+        let held = LruCache::new(NonZeroUsize::MIN);
         let (hits, misses, changed) = (0, 0, 0);
         let (expired, evicted, passed_by) = (0, 0, 0);
         Shelf(Mutex::new(Inner { held, hits, misses, changed, expired, evicted, passed_by }))
@@ -199,6 +200,9 @@ impl<K: Hash + Eq + Clone, V: Clone> Shelf<K, V> {
 
     fn put(&self, key: K, value: V, limits: Cache) {
         let mut inner = self.lock();
+        // It grows with whoever may have most; `fit` counts what goes.
+        let most = NonZeroUsize::MIN.saturating_add(inner.held.len().max(limits.size));
+        inner.held.resize(most);
         inner.held.put(key, Entry { value, since: Instant::now(), hits: 0 });
         inner.fit(limits.size);
     }
