@@ -200,9 +200,9 @@ impl<K: Hash + Eq + Clone, V: Clone> Shelf<K, V> {
 
     fn put(&self, key: K, value: V, limits: Cache) {
         let mut inner = self.lock();
-        // Room first: those that go are counted.
-        inner.fit(limits.size.saturating_sub(1));
-        inner.held.resize(NonZeroUsize::new(limits.size).unwrap_or(NonZeroUsize::MIN));
+        // It grows with whoever may have most; `fit` counts what goes.
+        let most = NonZeroUsize::MIN.saturating_add(inner.held.len().max(limits.size));
+        inner.held.resize(most);
         inner.held.put(key, Entry { value, since: Instant::now(), hits: 0 });
         inner.fit(limits.size);
     }

@@ -100,6 +100,14 @@ fn can_go_on_alone(args: &Args) -> bool {
     )
 }
 
+/// It is about what a core holds.
+fn looks_at_core(args: &Args) -> bool {
+    matches!(
+        &args.subcommand,
+        Some(Sub::Shared(_) | Sub::Forward { verb: ForwardVerb::Ls | ForwardVerb::Close { .. } })
+    )
+}
+
 /// What is asked of the shared core needs one that runs, and never a child.
 async fn shared(verb: &SharedVerb, args: &Args, around: &Around) -> u8 {
     let json = args.output.json.is_some();
@@ -282,7 +290,11 @@ fn subcommand(words: &[OsString]) -> Option<Sub> {
 
 async fn start(args: &Args, around: &Around) -> Result<Core, u8> {
     let start = || Start { lend_stdio: true, ..starting(around) };
-    let wanted = wanted(args, around)?;
+    // What looks at the user's core means the one that runs, ssh's control master too.
+    let wanted = match looks_at_core(args) {
+        true => Some(wanted(args, around)?.unwrap_or_default()),
+        false => wanted(args, around)?,
+    };
     persist::core(start, wanted, || request::settings(args)).await.map_err(|error| {
         say(&format!("bssh: {error}"));
         exit::GENERAL

@@ -106,12 +106,16 @@ pub(crate) async fn start(
     }
 }
 
-/// What the core is told about our surroundings. `BSSH_PASSWORD` is the prompter's to give.
+/// What the core is not told: the prompter's to give, and a mark of ssh's `-f`, which would make a
+/// connection through a proxy another one than that of the command it was asked for with.
+const OURS: &[&str] = &["BSSH_PASSWORD", "BSSH_BACKGROUND"];
+
+/// What the core is told about our surroundings.
 #[allow(clippy::disallowed_methods, reason = "a frontend hands its environment to the core")]
 pub(crate) fn environment() -> ClientEnvironment {
     let vars = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| name != "BSSH_PASSWORD");
+        .filter(|(name, _)| !OURS.contains(&name.as_str()));
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
     ClientEnvironment {
         cwd: std::env::current_dir().map(text).unwrap_or_else(|_| "/".to_owned()),

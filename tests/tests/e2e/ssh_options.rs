@@ -220,13 +220,13 @@ fn others_may_not_write_the_configuration() {
 fn what_is_wrong_with_the_files_is_said_at_once_with_its_places() {
     let lab = Lab::start();
     let here = lab.home.path().display().to_string();
-    let bad = "Port x\nHost y\n  Frobnicate\nMatch nothing\nIdentityFile ${NO_SUCH\n";
+    let bad = "Port x\nHost y\n  Frobnicate\nMatch nothing\n";
     lab.home.write("bad", bad).unwrap();
     lab.home.write("loop", format!("Port 1\nInclude {here}/loop\n")).unwrap();
     std::fs::create_dir(lab.home.path().join("directory")).unwrap();
     lab.home.write("into", format!("\nInclude {here}/directory\n")).unwrap();
     for (file, said) in [
-        ("bad", &["line 1: bad port", "line 4: bad Match", "line 5: "][..]),
+        ("bad", &["line 1: bad port", "line 3: no argument", "line 4: bad Match"][..]),
         ("loop", &["loop line 2: too many recursive configuration includes"]),
         ("directory", &["cannot read"]),
         ("into", &["into line 2: include: cannot read"]),

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::lexer::delimited;
 use super::patterns::{matches_host, matches_list};
@@ -183,14 +183,27 @@ fn check_networks(text: &str) -> Result<(), String> {
     networks(text).try_for_each(|network| network.map(drop))
 }
 
-/// Is an address of this machine in the networks? Looked up once: laptops that move start anew.
+/// Addresses of this machine are asked for again after this time: a core may outlive a move, and a
+/// thousand nodes need not ask a thousand times.
+const ADDRESSES_TIME: Duration = Duration::from_secs(2);
+
+fn addresses() -> Vec<IpAddr> {
+    static KNOWN: Mutex<Option<(Instant, Vec<IpAddr>)>> = Mutex::new(None);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*known {
+        Some((since, addresses)) if since.elapsed() < ADDRESSES_TIME => addresses.clone(),
+        _ => {
+            let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+            let addresses: Vec<_> = interfaces.iter().map(if_addrs::Interface::ip).collect();
+            *known = Some((Instant::now(), addresses.clone()));
+            addresses
+        }
+    }
+}
+
+/// Is an address of this machine in the networks?
 fn is_local(text: &str) -> bool {
-    static ADDRESSES: OnceLock<Vec<IpAddr>> = OnceLock::new();
-    let own = ADDRESSES.get_or_init(|| {
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        interfaces.iter().map(if_addrs::Interface::ip).collect()
-    });
-    own.iter().any(|address| {
+    addresses().iter().any(|address| {
         let mut found = false;
         for (negated, network, bits) in networks(text).flatten() {
             match (in_network(*address, network, bits), negated) {

@@ -177,8 +177,7 @@ impl Engine {
         let literal = params.targets.destination.is_some();
         let planner = Planner::new(self.env(), &params.targets.settings, !literal)?;
         let nodes = planner.nodes(&params.targets).await?;
-        let fanout = params.fanout.unwrap_or(FANOUT).max(1) as usize;
-        let gate = Arc::new(Semaphore::new(fanout));
+        let gate = Arc::new(Semaphore::new(params.fanout.unwrap_or(FANOUT).max(1) as usize));
         let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
         let syncs = (&params.sync[..], &params.targets.settings);
         let barriers = self.barriers(caller, syncs, &names).await?;
