@@ -178,6 +178,9 @@ async fn fill(job: &Job, item: &Item, opened: &Opened) -> Result<(), Fault> {
     let origin = origin::open(job, item).await?;
     let parts = origin.parts(job, (opened.offset, item.size), opened.length).await?;
     let blocks = Blocks::new(parts, job.write_block(), job.ahead());
+    // Holes are there already.
+    let holes = (item.size - opened.offset).saturating_sub(blocks.left());
+    job.count.add(&job.count.bytes, holes);
     let sending = Sending { job, origin, opened, end: AtomicU64::new(opened.length) };
     super::blocks::carry(job, &opened.file, &blocks, &sending).await?;
     let n_sent = sending.end.load(Relaxed);
