@@ -109,33 +109,6 @@ fn connections_one_after_the_other_leave_nothing_behind() {
     }
 }
 
-#[test]
-fn five_hundred_at_rest_cost_less_than_100_kb_each() {
-    let mut desk = Desk::new();
-    let target = serve(echo);
-    let port = desk.forward("dynamic", "0");
-    let through = || {
-        let mut client = connect(port);
-        assert_eq!(socks5(&mut client, target).unwrap(), 0);
-        client
-    };
-    (0..20).for_each(|_| echoes(through(), b"warm").unwrap());
-    let before = has(&mut desk.peer);
-    let mut open: Vec<TcpStream> = (0..500).map(|_| through()).collect();
-    for (n, client) in open.iter_mut().enumerate() {
-        client.write_all(&n.to_be_bytes()).unwrap();
-        let mut back = [0; 8];
-        client.read_exact(&mut back).unwrap();
-        assert_eq!(back, n.to_be_bytes());
-    }
-    let at_rest = has(&mut desk.peer);
-    let each = at_rest.kb.saturating_sub(before.kb) as f64 / 500.0;
-    eprintln!("500 at rest through one -D: {each:.1} kB each ({before:?}, {at_rest:?})");
-    assert!(each <= 100.0, "{each} kB each");
-    drop(open);
-    settles(&mut desk.peer, Has { fds: before.fds + 2, tasks: before.tasks + 4, ..before });
-}
-
 /// Round trips beside a client that does not read, and without it.
 #[test]
 fn a_stalled_client_costs_the_others_little() {
