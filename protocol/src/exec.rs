@@ -108,6 +108,12 @@ pub struct ExecParams {
     /// `core`: the run belongs to no link, and what its streams say is recorded.
     #[serde(skip_serializing_if = "crate::job::Lifetime::is_default")]
     pub lifetime: crate::job::Lifetime,
+    /// Reach the nodes through gateways. None: as the configuration says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<crate::via::Via>,
+    /// Between cores: nodes that are planned already, instead of `nodes`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub planned: Vec<crate::via::Planned>,
 }
 
 /// What a run does on each node.
@@ -225,6 +231,9 @@ pub struct Connected {
     pub auth: String,
     /// From dialing to being let in, in milliseconds.
     pub connect_ms: u64,
+    /// The gateway it was reached through.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub gateway: String,
 }
 
 /// How a node ended: with an exit, or with a failure.

@@ -71,7 +71,8 @@ pub struct ClientCapabilities {
     /// Stream bytes may come as raw data frames.
     pub binary_frames: bool,
     /// The prompt kinds this frontend can show to a person: `hostKey`, `password`, `otp`,
-    /// `passphrase`, `confirm`.
+    /// `passphrase`, `confirm`. `hostKeyCheck`: it decides about host keys by itself, and is asked
+    /// at once about each.
     pub prompts: Vec<String>,
     pub progress: bool,
     /// Descriptors can travel beside this link (unix socket only).

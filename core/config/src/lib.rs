@@ -18,3 +18,4 @@ pub use environment::Environment;
 pub use error::Error;
 pub use inventory::{Group, Inventory};
 pub use node::{Destination, Node, NodeOverrides};
+pub use sources::topology::Topology;

@@ -3,7 +3,8 @@
 //! Knows neither russh nor JSON: SSH is `bssh_ssh`, the outside is a link of `bssh_protocol`.
 //! The way of a command: [`Engine::prepare`] (`plan`) → `run` (fan-out) → `exec` (one node) →
 //! `pool` (its connection) → `pump` (its bytes) → `failure` or exit. The way of files is
-//! `transfer`, single files are `fs`, trees kept the same are `sync`.
+//! `transfer`, single files are `fs`, trees kept the same are `sync`; runs through other cores are
+//! `gateway`.
 
 mod agent;
 mod commons;
@@ -15,6 +16,7 @@ mod failure;
 mod forward;
 mod fs;
 mod gate;
+mod gateway;
 mod identity;
 mod inquire;
 mod jobs;

@@ -5,6 +5,7 @@
 //! defaults. A node whose plan cannot be made is a failure of that node, not of the request.
 
 use crate::failure;
+use crate::gateway::Way;
 use crate::identity::identity;
 use bssh_config::clusters::agent::Agent;
 use bssh_config::ssh_config::{
@@ -12,7 +13,8 @@ use bssh_config::ssh_config::{
 };
 use bssh_config::{Destination, Environment, Inventory, Node, NodeOverrides};
 use bssh_protocol::error::{CallError, Kind};
-use bssh_protocol::exec::{Failure, Phase, Settings, Targets};
+use bssh_protocol::exec::{ExecParams, Failure, Phase, Settings, Targets};
+use bssh_protocol::via::Planned;
 use bssh_ssh::plan::{
     AddToAgent, Address, Algorithms, AuthRules, Children, ConnectPlan, Family, HostKeyPolicy,
     HostKeyRules, Keepalive, Timeouts, UpdateKeys,
@@ -25,6 +27,14 @@ use std::time::Duration;
 const MOST_HOPS: usize = 16;
 /// Many nodes behind one busy server must not fail for that; ssh itself tries once.
 const BUSY_TRIES: u32 = 12;
+/// What holds for nodes that another core has planned: it is asked about their host keys.
+const ASKED: [&str; 5] = [
+    "StrictHostKeyChecking=ask",
+    "UserKnownHostsFile=none",
+    "GlobalKnownHostsFile=none",
+    "UpdateHostKeys=no",
+    "CheckHostIP=no",
+];
 /// Connect timeout of the cluster grammar; ssh's own has none.
 const CONNECT: Duration = Duration::from_secs(30);
 
@@ -35,6 +45,8 @@ pub(crate) struct Planner {
     ssh: SshConfig,
     /// None: ssh grammar, where no cluster is known.
     inventory: Option<Inventory>,
+    /// Many nodes, not one as ssh has it.
+    many: bool,
     /// Lines weaker than the files.
     defaults: Vec<String>,
     /// What programs started for a connection are told.
@@ -46,6 +58,8 @@ pub(crate) struct Planner {
 pub(crate) struct NodePlan {
     pub name: String,
     pub route: Result<Arc<Route>, Failure>,
+    /// The gateways it is reached through; none: directly.
+    pub way: Option<Way>,
 }
 
 /// The way to a node: hops first, the node last.
@@ -110,7 +124,54 @@ impl Planner {
         let options = settings.options.clone();
         let children = env.for_children().map(|(cwd, vars)| Arc::new(Children { cwd, vars }));
         let agent = inventory.as_ref().map(|i| i.config().agent.clone()).unwrap_or_default();
-        Ok(Planner { env: env.clone(), options, ssh, inventory, defaults, children, agent })
+        let (env, many) = (env.clone(), clusters);
+        Ok(Planner { env, options, ssh, inventory, many, defaults, children, agent })
+    }
+
+    /// For nodes that another core has planned: no file of ours counts, and host keys are asked
+    /// about.
+    ///
+    /// # Errors
+    /// As [`Planner::new`].
+    pub(crate) fn told(env: &Environment) -> Result<Self, CallError> {
+        let none = Settings { ssh_config: Some("none".to_owned()), ..Settings::default() };
+        let planner = Planner::new(env, &none, false)?;
+        Ok(Planner { options: ASKED.map(str::to_owned).to_vec(), many: true, ..planner })
+    }
+
+    /// The nodes of a run with their plans.
+    ///
+    /// # Errors
+    /// As [`Planner::nodes`].
+    pub(crate) fn of_run(&self, params: &ExecParams) -> Result<Vec<NodePlan>, CallError> {
+        let told = |p: &Planned| NodePlan {
+            name: p.name.clone(),
+            route: self.planned_route(p),
+            way: None,
+        };
+        match params.planned.is_empty() {
+            true => self.nodes(&params.targets),
+            false => Ok(params.planned.iter().map(told).collect()),
+        }
+    }
+
+    /// The way to a node as another core has planned it.
+    pub(crate) fn planned_route(&self, planned: &Planned) -> Result<Arc<Route>, Failure> {
+        let options = [self.options.as_slice(), &planned.options].concat();
+        let destination = Destination { host: planned.name.clone(), ..Destination::default() };
+        let request = Request {
+            options: &options,
+            lookup: Some(&look_up),
+            ..Request::new(&destination)
+        };
+        let options = self.ssh.resolve(&request).map_err(|e| resolve_failure(&e))?;
+        Ok(self.finish(&planned.name, options, None))
+    }
+
+    /// The way to a node that is not what the request is about, such as a gateway: options of the
+    /// command line do not hold for it.
+    pub(crate) fn aside(&self, node: &Node) -> Result<Arc<Route>, Failure> {
+        self.route_with(node, &[])
     }
 
     /// What the configuration knows about groups; none in the ssh grammar.
@@ -124,7 +185,7 @@ impl Planner {
         self.ssh.warnings().iter().chain(inventory).map(ToString::to_string).collect()
     }
 
-    /// The nodes of a request with their plans.
+    /// The nodes that targets mean, with their plans.
     ///
     /// # Errors
     /// `targets.invalid`: an expression that cannot be read, or that names nothing.
@@ -144,7 +205,8 @@ impl Planner {
                 .map_err(|e| targets_error(&e))?,
             (None, None) => Vec::new(),
         };
-        Ok(nodes.iter().map(|n| NodePlan { name: n.name.clone(), route: self.route(n) }).collect())
+        let plan = |n: &Node| NodePlan { name: n.name.clone(), route: self.route(n), way: None };
+        Ok(nodes.iter().map(plan).collect())
     }
 
     /// The effective options of one node, for `explain`.
@@ -178,9 +240,13 @@ impl Planner {
     }
 
     fn route(&self, node: &Node) -> Result<Arc<Route>, Failure> {
+        self.route_with(node, &self.options)
+    }
+
+    fn route_with(&self, node: &Node, options: &[String]) -> Result<Arc<Route>, Failure> {
         let overrides = override_lines(&node.overrides);
         let request = Request {
-            options: &self.options,
+            options,
             destination: &node.destination,
             overrides: &overrides,
             defaults: &self.defaults,
@@ -223,7 +289,7 @@ impl Planner {
     }
 
     fn finish(&self, name: &str, options: HostOptions, hop: Option<Arc<Route>>) -> Arc<Route> {
-        let mut plan = connect_plan(name, &options, self.inventory.is_some());
+        let mut plan = connect_plan(name, &options, self.many);
         self.settle(&mut plan);
         let through = hop.as_ref().map_or("", |h| h.key.as_str());
         let key = format!(
@@ -237,7 +303,7 @@ impl Planner {
             key,
             hop,
             dial_tries: options.connection_attempts,
-            busy_tries: match self.inventory.is_some() {
+            busy_tries: match self.many {
                 true => BUSY_TRIES,
                 false => options.connection_attempts,
             },

@@ -417,6 +417,7 @@ fn initialize(
             ("sync".to_owned(), 1),
             ("agent".to_owned(), 1),
             ("gate".to_owned(), 1),
+            (bssh_protocol::via::FEATURE.to_owned(), 1),
         ]),
         limits: CoreLimits {
             max_frame: frame::MAX_FRAME,

@@ -7,7 +7,9 @@ use crate::output::Style;
 use crate::request::{self, Mode, Terminals};
 use crate::shared_verbs::SharedVerb;
 use crate::verbs::ForwardVerb;
-use crate::{Around, Interactive, exit, files, last, named, persist, print, say, terminals, tui};
+use crate::{
+    Around, Interactive, exit, files, last, named, persist, print, say, terminals, tui, via_args,
+};
 use bssh_client::{Core, Persist, Start};
 use bssh_protocol::handshake::ClientInfo;
 use bssh_protocol::methods::GroupList;
@@ -39,6 +41,9 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
     if args.connect.shared.detach && !can_go_on_alone(&args) {
         say("bssh: --detach is for commands, pings, transfers and forwards");
         return exit::USAGE;
+    }
+    if let Some(why) = via_args::refused(&args) {
+        return wrong(&why);
     }
     match &args.subcommand {
         Some(Sub::Completions { shell }) => return completions(*shell),

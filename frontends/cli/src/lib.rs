@@ -28,6 +28,7 @@ mod sync;
 mod terminals;
 mod tui;
 mod verbs;
+mod via_args;
 
 use bssh_client::{Persist, Start};
 use bssh_protocol::exec::Targets;

@@ -6,7 +6,7 @@
 use crate::child::{self, Lent, Lost};
 use crate::prompter::{NoPrompter, Prompter};
 use crate::pty::{Pty, Ptys};
-use crate::run::{Run, Runs, Windows, window_for};
+use bssh_protocol::run::{Run, Runs, Windows, window_for};
 use crate::service::Frontend;
 use crate::sessions::{Queue, SessionEvent, Sessions};
 use crate::shared;

@@ -2,7 +2,7 @@
 
 use crate::prompter::Prompter;
 use crate::pty::Ptys;
-use crate::run::Runs;
+use bssh_protocol::run::Runs;
 use crate::sessions::{Queue, SessionEvent};
 use crate::sync::Syncs;
 use crate::tasks::Tasks;

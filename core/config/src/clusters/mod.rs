@@ -13,12 +13,14 @@ use indexmap::IndexMap;
 
 use self::agent::Agent;
 use self::gates::Gate;
+use self::gateways::Gateways;
 use self::sync::Sync;
 use crate::error::Error;
 use crate::node::NodeOverrides;
 
 pub mod agent;
 pub mod gates;
+pub mod gateways;
 mod nearest;
 mod overrides;
 mod places;
@@ -57,6 +59,7 @@ pub struct Config {
     pub forwarding: Forwarding,
     pub agent: Arc<Agent>,
     pub gates: IndexMap<String, Gate>,
+    pub gateways: Gateways,
     pub sync: IndexMap<String, Sync>,
     pub interactive: Interactive,
     pub core: Core,
@@ -211,6 +214,7 @@ impl Default for Config {
             forwarding: Forwarding::default(),
             agent: Arc::default(),
             gates: IndexMap::new(),
+            gateways: Gateways::default(),
             sync: IndexMap::new(),
             interactive: Interactive::default(),
             core: Core::default(),
