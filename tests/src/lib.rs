@@ -23,6 +23,7 @@ mod shared;
 mod terminal;
 mod tmux;
 mod transcript;
+mod tree;
 
 pub use agent::{Agent, descriptors};
 pub use cluster::Lab;
@@ -34,3 +35,4 @@ pub use shared::Shared;
 pub use terminal::Terminal;
 pub use tmux::Tmux;
 pub use transcript::{Ending, Transcript};
+pub use tree::Tree;

@@ -19,7 +19,7 @@ use bssh_ssh::plan::{
     AddToAgent, Address, Algorithms, AuthRules, Children, ConnectPlan, Family, HostKeyPolicy,
     HostKeyRules, Keepalive, Timeouts, UpdateKeys,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,6 +177,11 @@ impl Planner {
     /// What the configuration knows about groups; none in the ssh grammar.
     pub(crate) fn inventory(&self) -> Option<&Inventory> {
         self.inventory.as_ref()
+    }
+
+    /// A path as the request means it.
+    pub(crate) fn here(&self, path: &Path) -> PathBuf {
+        self.env.here(path)
     }
 
     /// Things to tell the user that are no errors.

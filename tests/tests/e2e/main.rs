@@ -21,6 +21,7 @@
 //! - `forwards`: -L, -R and -D, clients that do not read, lost connections.
 //! - `agents`: the local agent on a node.
 //! - `gates`: the gate, with git behind it.
+//! - `gateways`: commands run by other cores, lost ones, hostile ones.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
 //! - `jobs`: detached runs, read and waited for by others; warm connections of ssh's own flags.
 //! - `sftp`: `bssh sftp` beside OpenSSH's sftp.
@@ -50,6 +51,7 @@ mod files;
 mod forwards;
 mod fs;
 mod gates;
+mod gateways;
 mod jobs;
 mod jump;
 mod kill;

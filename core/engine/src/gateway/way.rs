@@ -206,7 +206,8 @@ impl Layer<'_> {
             return Err(CallError::new(Kind::InvalidParams, text).at("params.via"));
         }
         let inventory = self.inventory()?;
-        let topology = inventory.topology(file).map_err(|e| targets_error(&e))?;
+        let file = self.planner.here(file);
+        let topology = inventory.topology(&file).map_err(|e| targets_error(&e))?;
         for node in nodes {
             let names = match levels(&topology, &node.name) {
                 Ok(names) => names,
