@@ -203,6 +203,15 @@ pub struct StatsResult {
     pub nodes_unreachable: u64,
 }
 
+/// Result of `core/probe`: how many connections have answered, and how many have not and were
+/// closed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Probed {
+    pub alive: u64,
+    pub closed: u64,
+}
+
 /// Parameters of `journal/read`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

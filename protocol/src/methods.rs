@@ -148,6 +148,9 @@ protocol! {
         core CoreInfo = "core/info" (handshake::Empty) -> handshake::InfoResult, since 1;
         /// What the core holds right now.
         core CoreStats = "core/stats" (handshake::Empty) -> handshake::StatsResult, since 1;
+        /// Asks every connection for a sign of life and closes those that give none: for who knows
+        /// that the network is another one. The core does so by itself when it sees that.
+        core CoreProbe = "core/probe" (handshake::Empty) -> handshake::Probed, since 1;
         /// The newest lines of the audit journal of this user's shared cores.
         core JournalRead = "journal/read" (handshake::JournalParams) -> handshake::JournalLines, since 1;
         /// Ends the whole core.

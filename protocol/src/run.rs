@@ -165,12 +165,7 @@ impl Drop for Run {
 
 impl Runs {
     /// Makes a run known. Called by the reader, before it reads the run's first event.
-    pub fn open(
-        self: &Arc<Self>,
-        link: &Link,
-        started: ExecStarted,
-        windows: Windows,
-    ) -> Run {
+    pub fn open(self: &Arc<Self>, link: &Link, started: ExecStarted, windows: Windows) -> Run {
         let queue = Arc::new(Queue {
             window: windows.output,
             events: Mutex::default(),

@@ -37,10 +37,10 @@ pub struct Via {
     /// A command that may have begun when its gateway was lost is run again through another one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub retry_safe: bool,
-    /// Between cores: the gateways that are left on the way, next level first; any of a level will
+    /// Between cores: the gateways that are left on the way, next tier first; any of a tier will
     /// do.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub levels: Vec<Vec<Planned>>,
+    pub tiers: Vec<Vec<Planned>>,
 }
 
 /// A node that the caller has planned.

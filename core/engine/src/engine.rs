@@ -395,7 +395,7 @@ impl Engine {
     }
 
     #[allow(clippy::type_complexity, reason = "three results of one decision")]
-    fn stdin(
+    pub(crate) fn stdin(
         &self,
         caller: &Caller,
         params: &ExecParams,

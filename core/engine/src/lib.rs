@@ -41,11 +41,13 @@ mod stock;
 mod sudo;
 mod sync;
 mod transfer;
+mod wake;
 mod word;
 
 pub use bssh_config::Environment;
 pub use commons::Commons;
 pub use engine::{Caller, Engine, Prepared};
+pub use forward::PreparedDial;
 pub use fs::{PreparedCopy, PreparedRead, PreparedWrite};
 pub use jobs::Replay;
 pub use pty::PreparedPty;

@@ -159,11 +159,8 @@ impl Planner {
     pub(crate) fn planned_route(&self, planned: &Planned) -> Result<Arc<Route>, Failure> {
         let options = [self.options.as_slice(), &planned.options].concat();
         let destination = Destination { host: planned.name.clone(), ..Destination::default() };
-        let request = Request {
-            options: &options,
-            lookup: Some(&look_up),
-            ..Request::new(&destination)
-        };
+        let request =
+            Request { options: &options, lookup: Some(&look_up), ..Request::new(&destination) };
         let options = self.ssh.resolve(&request).map_err(|e| resolve_failure(&e))?;
         Ok(self.finish(&planned.name, options, None))
     }

@@ -125,6 +125,13 @@ fn forwards(module: &mut RpcModule<Context>) {
         let caller = c.caller()?.clone();
         c.engine.forward_open(&caller, p).await
     });
+    register::<m::ForwardDial, _, _, _>(module, |c, call, p| async move {
+        let caller = c.caller()?.clone();
+        let prepared = c.engine.forward_dial(&caller, p).await?;
+        let (engine, dialed) = (c.engine.clone(), prepared.dialed.clone());
+        call.then(async move { engine.forward_dial_launch(prepared).await });
+        Ok(dialed)
+    });
     register::<m::ForwardClose, _, _, _>(module, |c, _, p| async move {
         c.engine.forward_close(p.forward).map(|()| Empty {})
     });

@@ -7,8 +7,8 @@
 use crate::agent_args::AgentArgs;
 use crate::named::{RunIn, SessionVerb};
 use crate::shared_verbs::{SharedArgs, SharedVerb};
-use crate::via_args::ViaArgs;
 use crate::verbs::{AgentVerb, ForwardVerb, GateVerb, NodesVerb};
+use crate::via_args::ViaArgs;
 use bssh_protocol::exec::Threshold;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;

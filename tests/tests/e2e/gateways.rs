@@ -111,7 +111,8 @@ fn killed_in_mid_run(n_nodes: usize, fanout: &str) {
     let nodes = format!("demo[1-{n_nodes}]");
     let words = ["-H", &nodes, "--via", "gw[1-4]", "-f", fanout, "--json", &script];
     let run = Run::start(tree.command(&words));
-    let ran = || std::fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
+    let ran =
+        || std::fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
     assert!(until(START, || ran().len() > n_nodes / 3), "{}", ran().len());
     let cores = tree.cores();
     assert_eq!(cores.len(), 4);
@@ -120,7 +121,8 @@ fn killed_in_mid_run(n_nodes: usize, fanout: &str) {
 
     let (ends, through) = (done.endings(), gateways(&done));
     assert_eq!(ends.len(), n_nodes);
-    let lost: Vec<&String> = ends.iter().filter(|(_, n)| n.cause() != "status 0").map(|(n, _)| n).collect();
+    let lost: Vec<&String> =
+        ends.iter().filter(|(_, n)| n.cause() != "status 0").map(|(n, _)| n).collect();
     // About a quarter of the fanout was under way there; all others have ended well.
     let share = fanout.parse::<usize>().unwrap().div_ceil(4);
     assert!(!lost.is_empty() && lost.len() <= share + 4, "{} lost: {lost:?}", lost.len());
@@ -253,7 +255,11 @@ fn hostile_gateways_are_named_and_others_go_on() {
         let via = format!("gw1,{gateway}");
         let words = ["-H", "demo[1-6]", "-f", "6", "--via", &via, "--json", "echo $NODE"];
         let done = tree.run(&words);
-        assert!(done.stderr.contains(&format!("gateway {gateway}: ")), "{gateway}: {}", done.stderr);
+        assert!(
+            done.stderr.contains(&format!("gateway {gateway}: ")),
+            "{gateway}: {}",
+            done.stderr
+        );
         assert!(done.stderr.contains(said), "{gateway}: {}", done.stderr);
         for (name, node) in done.endings() {
             match node.cause().as_str() {

@@ -11,6 +11,7 @@
 //! - `sync_faults`: the same, killed, cut off, lied to, out of room, and far away.
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
+//! - `old_client`: a frontend of a frozen level at the core of today.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
 //! - `session`: shell state that outlives commands and connections, in every shell.
 //! - `named`: sessions that outlive the command, for programs and agents.
@@ -57,6 +58,7 @@ mod jump;
 mod kill;
 mod main_job;
 mod named;
+mod old_client;
 mod programs;
 mod prompts;
 mod protocol;

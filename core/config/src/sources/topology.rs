@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The machine we are on is the root, and every node has at most one way from there: a list of
-//! levels, each a set of gateways any of which will do. Names are labels; nothing is looked up.
+//! tiers, each a set of gateways any of which will do. Names are labels; nothing is looked up.
 
 use super::MAX_FILE;
 use super::ini::{key_value, sections};
@@ -53,13 +53,15 @@ impl Topology {
         // `[Main]` is the section's old name.
         let named =
             |name: &str| name.eq_ignore_ascii_case("routes") || name.eq_ignore_ascii_case("main");
-        for (line, text) in sections(&text).iter().filter(|s| named(s.name)).flat_map(|s| &s.lines) {
+        for (line, text) in sections(&text).iter().filter(|s| named(s.name)).flat_map(|s| &s.lines)
+        {
             let wrong = |why: String| Error::plain(why).at(file, *line, 0);
             let (from, to) = key_value(text)
                 .filter(|(from, to)| !from.is_empty() && !to.is_empty())
                 .ok_or_else(|| wrong("expected \"GATEWAYS: NODES\"".to_owned()))?;
             let read = |expr| expand(expr).map_err(|e| wrong(e.message));
-            let route = Route { from: read(from)?, to: read(to)?, line: *line, text: text.to_string() };
+            let route =
+                Route { from: read(from)?, to: read(to)?, line: *line, text: text.to_string() };
             for (other, set) in routes.iter().map(|r| (r, &r.to)).chain([(&route, &route.from)]) {
                 if let Some(name) = common(set, &route.to) {
                     let text = format!("{name} is reached by \"{}\" already", other.text);
@@ -81,37 +83,37 @@ impl Topology {
         Ok(topology)
     }
 
-    /// The gateways on the way to a node, the first level first. `None`: it is reached directly.
+    /// The gateways on the way to a node, the first tier first. `None`: it is reached directly.
     ///
     /// # Errors
     /// The file names the node, but no way leads to it from here.
-    pub fn levels(&self, node: &str) -> Result<Option<Vec<&NodeSet>>, Error> {
+    pub fn tiers(&self, node: &str) -> Result<Option<Vec<&NodeSet>>, Error> {
         let Some(at) = self.routes.iter().position(|route| route.to.contains(node)) else {
             return Ok(None);
         };
-        let Some(mut levels) = self.up(at) else {
+        let Some(mut tiers) = self.up(at) else {
             let line = self.routes.get(at).map_or(0, |route| route.line);
             let text = format!("nothing leads from here to the gateways of {node}");
             return Err(Error::plain(text).at(&self.file, line, 0));
         };
-        levels.reverse();
-        Ok(Some(levels).filter(|levels| !levels.is_empty()))
+        tiers.reverse();
+        Ok(Some(tiers).filter(|tiers| !tiers.is_empty()))
     }
 
     /// The gateways between a route's nodes and the root, nearest to the nodes first. `None`:
     /// there is no way, or it leads in a circle.
     fn up(&self, mut at: usize) -> Option<Vec<&NodeSet>> {
-        let mut levels = Vec::new();
+        let mut tiers = Vec::new();
         while !self.roots.contains(&at) {
             let from = &self.routes.get(at)?.from;
-            levels.push(from);
-            if levels.len() > self.routes.len() {
+            tiers.push(from);
+            if tiers.len() > self.routes.len() {
                 return None;
             }
             let all = |to: &NodeSet| from.iter().all(|name| to.contains(name));
             at = self.routes.iter().position(|route| all(&route.to))?;
         }
-        Some(levels)
+        Some(tiers)
     }
 }
 
@@ -157,9 +159,9 @@ mod tests {
     }
 
     fn way(topology: &Topology, node: &str) -> String {
-        let level = |set: &&NodeSet| set.iter().collect::<Vec<_>>().join("+");
-        let levels = topology.levels(node).unwrap();
-        levels.map_or("direct".to_owned(), |l| l.iter().map(level).collect::<Vec<_>>().join(" > "))
+        let tier = |set: &&NodeSet| set.iter().collect::<Vec<_>>().join("+");
+        let tiers = topology.tiers(node).unwrap();
+        tiers.map_or("direct".to_owned(), |l| l.iter().map(tier).collect::<Vec<_>>().join(" > "))
     }
 
     #[test]
@@ -193,7 +195,7 @@ mod tests {
             assert!(error.contains(why), "{routes:?}: {error}");
         }
         for routes in ["r: g1\ng[1-2]: n1\n", "r: x\nn2: n1\nn1: n2\n"] {
-            let error = read(routes, "laptop").unwrap().levels("n1").unwrap_err();
+            let error = read(routes, "laptop").unwrap().tiers("n1").unwrap_err();
             assert!(error.message.contains("nothing leads from here"), "{routes:?}: {error}");
         }
     }

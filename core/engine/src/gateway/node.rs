@@ -18,8 +18,7 @@ use crate::stdin::Stdin;
 use bssh_config::ssh_config::carried;
 use bssh_protocol::error::Kind;
 use bssh_protocol::exec::{
-    CancelRun, Connected, Ended, ExecNode, ExecParams, Failure, Killed, NodeState, Phase,
-    SignalRun,
+    CancelRun, Connected, Ended, ExecNode, ExecParams, Failure, Killed, NodeState, Phase, SignalRun,
 };
 use bssh_protocol::link::StreamSender;
 use bssh_protocol::methods::{ExecCancel, ExecSignal, ExecStart};
@@ -144,7 +143,11 @@ impl Trip<'_> {
                     .to_owned(),
             ),
             hop: Some(post.name.clone()),
-            ..plain(Phase::Exec, "gatewayLost", format!("gateway {} was lost {text} ({})", post.name, gone.why))
+            ..plain(
+                Phase::Exec,
+                "gatewayLost",
+                format!("gateway {} was lost {text} ({})", post.name, gone.why),
+            )
         })
     }
 
@@ -183,18 +186,18 @@ impl Trip<'_> {
     /// What the gateway is told: everything is decided but the address.
     async fn params(&self, gateway: &Gateway, label: &str) -> ExecParams {
         let asked = &self.run.params;
-        let mut levels = Vec::new();
-        for level in &self.way.rest {
+        let mut tiers = Vec::new();
+        for tier in &self.way.rest {
             let mut named = Vec::new();
-            for (name, route) in level.named(self.index as usize) {
+            for (name, route) in tier.named(self.index as usize) {
                 gateway.given.keep(&Arc::new(self.aim(name.to_owned(), route)));
                 named.push(Planned { name: name.to_owned(), options: lines(route).await });
             }
-            levels.push(named);
+            tiers.push(named);
         }
         let means = &self.way.means;
         let via = Via {
-            levels,
+            tiers,
             push: Some(means.push),
             program: means.program.clone(),
             retry_safe: means.retry_safe,
@@ -204,7 +207,7 @@ impl Trip<'_> {
         let timeout = self.run.timeout.map_or(0, millis);
         ExecParams {
             planned: vec![Planned { name: label.to_owned(), options: lines(self.route).await }],
-            via: Some(via).filter(|via| !via.levels.is_empty()),
+            via: Some(via).filter(|via| !via.tiers.is_empty()),
             action: asked.action.clone(),
             stdin: match &self.run.stdin {
                 Stdin::Null => Source::Null,
@@ -409,13 +412,14 @@ impl Trip<'_> {
 
 fn cancelled() -> Ended {
     let text = "cancelled; the gateway did not say how it ended";
-    Ended {
-        killed: Some(Killed::Unconfirmed),
-        ..failed(plain(Phase::Exec, "cancelled", text))
-    }
+    Ended { killed: Some(Killed::Unconfirmed), ..failed(plain(Phase::Exec, "cancelled", text)) }
 }
 
-async fn write(state: &mut State, channel: Channel, bytes: Bytes) -> Result<(), crate::descriptor::Gone> {
+async fn write(
+    state: &mut State,
+    channel: Channel,
+    bytes: Bytes,
+) -> Result<(), crate::descriptor::Gone> {
     let n = bytes.len() as u64;
     let Some((stdout, stderr)) = &mut state.outs else { return Ok(()) };
     match (channel, stderr) {

@@ -65,7 +65,9 @@ pub(super) async fn push(engine: &Engine, lease: &Lease) -> Result<String, Failu
         let hash = hash_of(lease, &path).await?;
         if hash != own.sha256 {
             let _ = sftp.remove(path.as_bytes()).await;
-            return Err(wrong(format!("{path} has another SHA-256 there than it has here: {hash}")));
+            return Err(wrong(format!(
+                "{path} has another SHA-256 there than it has here: {hash}"
+            )));
         }
     }
     Ok(format!("./{path}"))

@@ -114,18 +114,22 @@ impl Service for ForGateway {
         let gateway = self.gateway.clone();
         Box::pin(async move {
             match &*request.method {
-                AuthHostKey::NAME => Reply::to::<AuthHostKey>(match request.params::<AuthHostKey>() {
-                    Ok(question) => Ok(trust(&given, question).await),
-                    Err(error) => Err(error),
-                }),
+                AuthHostKey::NAME => {
+                    Reply::to::<AuthHostKey>(match request.params::<AuthHostKey>() {
+                        Ok(question) => Ok(trust(&given, question).await),
+                        Err(error) => Err(error),
+                    })
+                }
                 AuthPrompt::NAME => Reply::to::<AuthPrompt>(match request.params::<AuthPrompt>() {
                     Ok(question) => Ok(prompt(&given, &questions, &gateway, question).await),
                     Err(error) => Err(error),
                 }),
-                AuthConfirm::NAME => Reply::to::<AuthConfirm>(match request.params::<AuthConfirm>() {
-                    Ok(question) => Ok(confirm(&given, &questions, &gateway, question).await),
-                    Err(error) => Err(error),
-                }),
+                AuthConfirm::NAME => {
+                    Reply::to::<AuthConfirm>(match request.params::<AuthConfirm>() {
+                        Ok(question) => Ok(confirm(&given, &questions, &gateway, question).await),
+                        Err(error) => Err(error),
+                    })
+                }
                 _ => Reply::unknown_method(&request),
             }
         })
@@ -136,7 +140,8 @@ impl Service for ForGateway {
         match &*notification.method {
             ExecNodeEvent::NAME => {
                 if let Ok(event) = notification.event::<ExecNodeEvent>() {
-                    if !self.runs.knows(event.run) && !lock(&self.given.ever).contains(&event.node) {
+                    if !self.runs.knows(event.run) && !lock(&self.given.ever).contains(&event.node)
+                    {
                         let node = one_line(&event.node);
                         self.given.lied(format!("it speaks of {node:?}, which it was not given"));
                     }

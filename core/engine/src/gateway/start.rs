@@ -133,7 +133,11 @@ async fn greet(gateway: &Gateway, route: &Route) -> Result<InitializeResult, Fai
         }
         Ok(Err(error)) if error.code == Kind::Disconnected.code() => {
             let why = gateway.gone().await.why;
-            return Err(missing(plain(Phase::Exec, "gatewayStart", format!("no bssh core: {why}"))));
+            return Err(missing(plain(
+                Phase::Exec,
+                "gatewayStart",
+                format!("no bssh core: {why}"),
+            )));
         }
         Ok(Err(error)) => return Err(outdated(&one_line(&error.message))),
         Ok(Ok(hello)) => hello,

@@ -1,7 +1,7 @@
 //! Which gateways a node may go through, decided before anything is dialed.
 //!
-//! A level is a set of gateways any of which will do; a way is the levels between here and a node.
-//! Only the first level is ours: the rest is told to whoever is next.
+//! A tier is a set of gateways any of which will do; a way is the tiers between here and a node.
+//! Only the first tier is ours: the rest is told to whoever is next.
 
 use super::lock;
 use crate::plan::{NodePlan, Planner, Route, targets_error};
@@ -14,20 +14,20 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// So many gateways of a deeper level are named to the one before it, different ones for
+/// So many gateways of a deeper tier are named to the one before it, different ones for
 /// different nodes.
 const NAMED: usize = 4;
 
 /// How a node is reached.
 #[derive(Clone)]
 pub(crate) struct Way {
-    pub(super) first: Arc<Level>,
-    pub(super) rest: Vec<Arc<Level>>,
+    pub(super) first: Arc<Tier>,
+    pub(super) rest: Vec<Arc<Tier>>,
     pub(super) means: Arc<Means>,
 }
 
 /// Gateways any of which will do.
-pub(super) struct Level {
+pub(super) struct Tier {
     posts: Vec<Post>,
 }
 
@@ -80,7 +80,7 @@ impl Post {
     }
 }
 
-impl Level {
+impl Tier {
     /// The gateway with the least to do, and a place there. None: none is left.
     pub(super) fn choose(&self) -> Option<(&Post, Place<'_>)> {
         let up = self.posts.iter().filter(|post| post.down().is_none());
@@ -95,9 +95,10 @@ impl Level {
         self.posts.iter().filter_map(reason).collect::<Vec<_>>().join("; ")
     }
 
-    /// What the level before it is told, for its `turn`th node.
+    /// What the tier before it is told, for its `turn`th node.
     pub(super) fn named(&self, turn: usize) -> impl Iterator<Item = (&str, &Arc<Route>)> {
-        let routed = self.posts.iter().filter_map(|post| Some((&*post.name, post.route.as_ref().ok()?)));
+        let routed =
+            self.posts.iter().filter_map(|post| Some((&*post.name, post.route.as_ref().ok()?)));
         let all: Vec<_> = routed.collect();
         let skip = if all.len() > NAMED { turn % all.len() } else { 0 };
         let n = all.len();
@@ -122,7 +123,7 @@ pub(crate) fn lay(
         // What the configuration says is for those who can follow it.
         configured.topology.clone().filter(|_| via.gateways.is_empty() && able.is_ok())
     });
-    let asked = !via.levels.is_empty() || topology.is_some() || !via.gateways.is_empty();
+    let asked = !via.tiers.is_empty() || topology.is_some() || !via.gateways.is_empty();
     if !asked || via.gateways == "none" {
         return Ok(fanout.min(nodes.len()));
     }
@@ -131,7 +132,7 @@ pub(crate) fn lay(
         CallError::new(Kind::InvalidParams, text).at("params.via").hint("via: none goes directly")
     })?;
     let mut layer = Layer { planner, known: HashMap::new() };
-    if !via.levels.is_empty() {
+    if !via.tiers.is_empty() {
         layer.told(&via, nodes)?;
     } else if let Some(file) = topology {
         layer.by_topology(&via, &file, nodes)?;
@@ -166,30 +167,31 @@ fn able(params: &ExecParams) -> Result<(), &'static str> {
     }
 }
 
-/// Levels that were made already, by their names.
+/// Tiers that were made already, by their names.
 struct Layer<'a> {
     planner: &'a Planner,
-    known: HashMap<String, Arc<Level>>,
+    known: HashMap<String, Arc<Tier>>,
 }
 
 impl Layer<'_> {
-    /// The levels another core has planned.
+    /// The tiers another core has planned.
     fn told(&mut self, via: &Via, nodes: &mut [NodePlan]) -> Result<(), CallError> {
         let post = |gateway: &Planned| {
             Post::new(gateway.name.clone(), self.planner.planned_route(gateway))
         };
-        let level = |posts: &Vec<Planned>| Arc::new(Level { posts: posts.iter().map(post).collect() });
-        let levels: Vec<_> = via.levels.iter().map(level).collect();
-        nodes.iter_mut().for_each(|node| node.way = way(levels.clone()));
+        let tier =
+            |posts: &Vec<Planned>| Arc::new(Tier { posts: posts.iter().map(post).collect() });
+        let tiers: Vec<_> = via.tiers.iter().map(tier).collect();
+        nodes.iter_mut().for_each(|node| node.way = way(tiers.clone()));
         Ok(())
     }
 
     fn by_expression(&mut self, via: &Via, nodes: &mut [NodePlan]) -> Result<(), CallError> {
-        let level = self.level(&via.gateways)?;
+        let tier = self.tier(&via.gateways)?;
         for node in nodes {
             // A gateway that is a target itself is reached directly.
-            if level.posts.iter().all(|post| post.name != node.name) {
-                node.way = way(vec![level.clone()]);
+            if tier.posts.iter().all(|post| post.name != node.name) {
+                node.way = way(vec![tier.clone()]);
             }
         }
         Ok(())
@@ -209,16 +211,17 @@ impl Layer<'_> {
         let file = self.planner.here(file);
         let topology = inventory.topology(&file).map_err(|e| targets_error(&e))?;
         for node in nodes {
-            let names = match levels(&topology, &node.name) {
+            let names = match tiers(&topology, &node.name) {
                 Ok(names) => names,
                 Err(why) => {
-                    node.route = Err(crate::failure::plain(Phase::Resolve, "noWay", why.to_string()));
+                    node.route =
+                        Err(crate::failure::plain(Phase::Resolve, "noWay", why.to_string()));
                     continue;
                 }
             };
             let mut made = Vec::new();
             for set in names.into_iter().flatten() {
-                made.push(self.level(&set.iter().collect::<Vec<_>>().join(","))?);
+                made.push(self.tier(&set.iter().collect::<Vec<_>>().join(","))?);
             }
             node.way = way(made);
         }
@@ -232,40 +235,42 @@ impl Layer<'_> {
         })
     }
 
-    fn level(&mut self, expr: &str) -> Result<Arc<Level>, CallError> {
-        if let Some(level) = self.known.get(expr) {
-            return Ok(level.clone());
+    fn tier(&mut self, expr: &str) -> Result<Arc<Tier>, CallError> {
+        if let Some(tier) = self.known.get(expr) {
+            return Ok(tier.clone());
         }
         let gateways = self.inventory()?.resolve(expr, &[]).map_err(|e| targets_error(&e))?;
-        let post = |node: &bssh_config::Node| Post::new(node.name.clone(), self.planner.aside(node));
-        let level = Arc::new(Level { posts: gateways.iter().map(post).collect() });
-        self.known.insert(expr.to_owned(), level.clone());
-        Ok(level)
+        let post =
+            |node: &bssh_config::Node| Post::new(node.name.clone(), self.planner.aside(node));
+        let tier = Arc::new(Tier { posts: gateways.iter().map(post).collect() });
+        self.known.insert(expr.to_owned(), tier.clone());
+        Ok(tier)
     }
 
     /// Gateways we connect to ourselves.
     fn first_posts(&self, nodes: &[NodePlan]) -> usize {
         let firsts = nodes.iter().filter_map(|node| node.way.as_ref()).map(|way| &way.first);
-        let firsts: HashMap<_, _> = firsts.map(|level| (Arc::as_ptr(level), level.posts.len())).collect();
+        let firsts: HashMap<_, _> =
+            firsts.map(|tier| (Arc::as_ptr(tier), tier.posts.len())).collect();
         firsts.values().sum()
     }
 }
 
-fn way(levels: Vec<Arc<Level>>) -> Option<Way> {
-    let mut levels = levels.into_iter();
-    let first = levels.next()?;
-    Some(Way { first, rest: levels.collect(), means: Arc::default() })
+fn way(tiers: Vec<Arc<Tier>>) -> Option<Way> {
+    let mut tiers = tiers.into_iter();
+    let first = tiers.next()?;
+    Some(Way { first, rest: tiers.collect(), means: Arc::default() })
 }
 
-/// A node's levels: a topology may name it as it is named here, or by its host only.
-fn levels<'a>(
+/// A node's tiers: a topology may name it as it is named here, or by its host only.
+fn tiers<'a>(
     topology: &'a Topology,
     name: &str,
 ) -> Result<Option<Vec<&'a bssh_config::nodeset::NodeSet>>, bssh_config::Error> {
-    match topology.levels(name)? {
-        Some(levels) => Ok(Some(levels)),
+    match topology.tiers(name)? {
+        Some(tiers) => Ok(Some(tiers)),
         None => match Destination::parse(name) {
-            Ok(destination) => topology.levels(&destination.host),
+            Ok(destination) => topology.tiers(&destination.host),
             Err(_) => Ok(None),
         },
     }
