@@ -61,6 +61,9 @@ pub struct HostKeyInfo {
     pub kind: String,
     /// `SHA256:…`
     pub fingerprint: String,
+    /// The key itself, or its certificate, as RFC 4253 section 6.6 writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<crate::stream::Base64Bytes>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

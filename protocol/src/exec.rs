@@ -112,6 +112,12 @@ pub struct ExecParams {
     /// `job/attach`, and `link/close` can leave it to the core.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub record: bool,
+    /// Reach the nodes through gateways. None: as the configuration says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<crate::via::Via>,
+    /// Between cores: nodes that are planned already, instead of `nodes`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub planned: Vec<crate::via::Planned>,
 }
 
 /// What a run does on each node.
@@ -229,6 +235,9 @@ pub struct Connected {
     pub auth: String,
     /// From dialing to being let in, in milliseconds.
     pub connect_ms: u64,
+    /// The gateway it was reached through.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub gateway: String,
 }
 
 /// How a node ended: with an exit, or with a failure.

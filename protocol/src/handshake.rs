@@ -71,7 +71,8 @@ pub struct ClientCapabilities {
     /// Stream bytes may come as raw data frames.
     pub binary_frames: bool,
     /// The prompt kinds this frontend can show to a person: `hostKey`, `password`, `otp`,
-    /// `passphrase`, `confirm`.
+    /// `passphrase`, `confirm`. `hostKeyCheck`: it decides about host keys by itself, and is asked
+    /// at once about each.
     pub prompts: Vec<String>,
     pub progress: bool,
     /// Descriptors can travel beside this link (unix socket only).
@@ -203,6 +204,15 @@ pub struct StatsResult {
     pub nodes_ok: u64,
     pub nodes_failed: u64,
     pub nodes_unreachable: u64,
+}
+
+/// Result of `core/probe`: how many connections have answered, and how many have not and were
+/// closed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Probed {
+    pub alive: u64,
+    pub closed: u64,
 }
 
 /// Parameters of `journal/read`.

@@ -2,7 +2,7 @@
 //!
 //! Both sides link this crate and nothing else of each other's. It knows no SSH, no terminal and
 //! no files. Reading order: `methods` (the one table), the types it names, `frame` (bytes on the
-//! wire), `link` (one peer of the conversation), `schema` (the document generated from the table).
+//! wire), `link` (one peer of the conversation), `run` (a run as its asker sees it), `schema` (the document generated from the table).
 
 pub mod methods;
 
@@ -25,10 +25,12 @@ pub mod stream;
 pub mod sync;
 pub mod task;
 pub mod transfer;
+pub mod via;
 
 pub mod frame;
 pub mod link;
 pub mod params;
 pub mod place;
 pub mod registry;
+pub mod run;
 pub mod schema;

@@ -154,6 +154,9 @@ protocol! {
         core CacheClear = "cache/clear" (handshake::Empty) -> cache::CacheDropped, since 1;
         /// Forgets what is too old, has changed, or is more than this link allows.
         core CacheMaintain = "cache/maintain" (handshake::Empty) -> cache::CacheDropped, since 1;
+        /// Asks every connection for a sign of life and closes those that give none: for who knows
+        /// that the network is another one. The core does so by itself when it sees that.
+        core CoreProbe = "core/probe" (handshake::Empty) -> handshake::Probed, since 1;
         /// The newest lines of the audit journal of this user's shared cores.
         core JournalRead = "journal/read" (handshake::JournalParams) -> handshake::JournalLines, since 1;
         /// Ends the whole core.

@@ -110,7 +110,7 @@ fn bytes(event: &Value) -> Vec<u8> {
 }
 
 /// RFC 4648, with padding.
-fn base64(text: &str) -> Vec<u8> {
+pub fn base64(text: &str) -> Vec<u8> {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digits = text.bytes().filter(|b| *b != b'=');
     let digits: Vec<u32> = digits

@@ -15,6 +15,7 @@ use crate::node::{Destination, Node};
 use crate::nodeset::NodeSet;
 use crate::resolver::Resolver;
 use crate::sources::clustershell;
+use crate::sources::topology::Topology;
 
 /// All that is known about nodes before anything is dialed.
 pub struct Inventory {
@@ -113,6 +114,14 @@ impl Inventory {
                 Ok(Node { name: name.to_owned(), destination, overrides })
             })
             .collect()
+    }
+
+    /// Who reaches whom from this machine, by a file in ClusterShell's format.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no tree that starts here.
+    pub fn topology(&self, file: &Path) -> Result<Topology, Error> {
+        Topology::read(file, &self.env.hostname, &|expr| self.expand(expr, &[]))
     }
 
     /// The names only, which need not be valid targets; for `nodes expand`. May be empty.

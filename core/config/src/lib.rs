@@ -20,3 +20,4 @@ pub use error::Error;
 pub use inventory::{Group, Inventory};
 pub use memory::Memory;
 pub use node::{Destination, Node, NodeOverrides};
+pub use sources::topology::Topology;

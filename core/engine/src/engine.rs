@@ -8,6 +8,7 @@ use crate::commons::Commons;
 use crate::descriptor::is_null;
 use crate::forward::Forwards;
 use crate::fs::{Listings, Reach, Tasks};
+use crate::gateway::{self, Gateways};
 use crate::lanes::Lanes;
 use crate::plan::{Planner, Route};
 use crate::pool::Pool;
@@ -66,6 +67,7 @@ pub struct Engine {
     pub(crate) listings: Listings,
     pub(crate) fs_tasks: Tasks,
     pub(crate) agents: Arc<Agents>,
+    pub(crate) gateways: Gateways,
     adopt: Box<Adopt>,
     /// What goes on when the link is gone.
     pub(crate) kept: Mutex<BTreeSet<u64>>,
@@ -116,6 +118,7 @@ impl Engine {
             listings: Listings::default(),
             fs_tasks: Tasks::default(),
             agents: Arc::default(),
+            gateways: Gateways::default(),
             adopt,
             kept: Mutex::default(),
             gone: watch::channel(false).0,
@@ -177,14 +180,22 @@ impl Engine {
         params: ExecParams,
     ) -> Result<Prepared, CallError> {
         let literal = params.targets.destination.is_some();
-        let planner = Planner::new(self.env(), &params.targets.settings, !literal)?;
-        let nodes = planner.nodes(&params.targets).await?;
+        let planner = match params.planned.is_empty() {
+            true => Planner::new(self.env(), &params.targets.settings, !literal)?,
+            false => Planner::told(self.env())?,
+        };
+        let mut nodes = planner.of_run(&params).await?;
         let window = params.window.unwrap_or(WINDOW);
         let sinks = Sinks::open(&params, window, self)?;
         let (stdin, stream, spool) = self.stdin(caller, &params, nodes.len())?;
         let config = planner.inventory().map(bssh_config::Inventory::config);
         let fanout = params.fanout.map_or_else(|| config.map_or(1, |c| c.fanout), |f| f as usize);
         let mut warnings = planner.warnings();
+        let own = gateway::lay(&planner, &params, &mut nodes, fanout).await?;
+        // Another core gives us one node after the other, so many at once.
+        let own = if params.planned.is_empty() { own } else { fanout };
+        let lacking = own - affordable(own, &mut warnings);
+        let fanout = fanout.min(nodes.len()).saturating_sub(lacking);
         let run = Run::new(Parts {
             id: self.new_id(),
             to: match params.lifetime == Lifetime::Core || params.record {
@@ -198,7 +209,7 @@ impl Engine {
             },
             retries: params.retries.or(config.map(|c| c.max_retries)).unwrap_or(0),
             guard: params.guard.unwrap_or(!literal) && has_streams(&params.action),
-            fanout: affordable(fanout.min(nodes.len()), &mut warnings),
+            fanout,
             nodes,
             params,
             sinks,
@@ -323,6 +334,7 @@ impl Engine {
         let all = async { while tasks.join_next().await.is_some() {} };
         // What is not done by then would not be done later either.
         let _ = tokio::time::timeout(Engine::GRACE, all).await;
+        self.gateways.close().await;
     }
 
     /// A handle nobody has.
@@ -396,7 +408,7 @@ impl Engine {
     }
 
     #[allow(clippy::type_complexity, reason = "three results of one decision")]
-    fn stdin(
+    pub(crate) fn stdin(
         &self,
         caller: &Caller,
         params: &ExecParams,

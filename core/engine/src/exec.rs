@@ -6,6 +6,7 @@
 use crate::agent::{Offer, Wish};
 use crate::engine::Engine;
 use crate::failure::{failure, plain};
+use crate::gateway::{Trip, through};
 use crate::kill::{self, ARM_AFTER, Guard};
 use crate::plan::{NodePlan, Route};
 use crate::pool::Lease;
@@ -33,7 +34,13 @@ pub(crate) async fn run_on_node(run: &Run, engine: &Engine, index: u32, node: &N
     let mut ended = match &node.route {
         Err(failure) => failed(failure.clone()),
         Ok(route) => {
-            let whole = pin!(on_route(run, engine, index, node, route));
+            let whole = async {
+                match &node.way {
+                    None => on_route(run, engine, index, node, route).await,
+                    Some(way) => through(Trip { run, engine, index, node, route, way }).await,
+                }
+            };
+            let whole = pin!(whole);
             // A command under way ends itself when it is cancelled, to kill what it started.
             let connecting = pin!(run.stopped(index));
             match select(whole, connecting).await {
@@ -82,6 +89,10 @@ async fn on_route(
             }
         }
         _ => {
+            // Whoever gave us the node must know, whatever becomes of us, that it may run now.
+            if !run.params.planned.is_empty() {
+                run.flushed().await;
+            }
             let ended = start(run, engine, index, node, (route, &lease)).await;
             ended.unwrap_or_else(|error| failed(failure(&error)))
         }
@@ -130,6 +141,7 @@ pub(crate) fn connected(lease: &Lease, route: &Route, reused: bool) -> Connected
         host_key: facts.host_key.clone(),
         auth: facts.auth.clone(),
         connect_ms: millis(facts.connect),
+        gateway: String::new(),
     }
 }
 

@@ -3,7 +3,8 @@
 //! Knows neither russh nor JSON: SSH is `bssh_ssh`, the outside is a link of `bssh_protocol`.
 //! The way of a command: [`Engine::prepare`] (`plan`) → `run` (fan-out) → `exec` (one node) →
 //! `pool` (its connection) → `pump` (its bytes) → `failure` or exit. The way of files is
-//! `transfer`, single files are `fs`, trees kept the same are `sync`.
+//! `transfer`, single files are `fs`, trees kept the same are `sync`; runs through other cores are
+//! `gateway`.
 
 mod agent;
 mod caches;
@@ -19,6 +20,7 @@ mod fs;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gate;
+mod gateway;
 mod identity;
 mod inquire;
 mod jobs;
@@ -26,6 +28,7 @@ mod journal;
 mod kept;
 mod kill;
 mod lanes;
+mod lines;
 mod names;
 mod plan;
 mod pool;
@@ -44,11 +47,13 @@ mod stock;
 mod sudo;
 mod sync;
 mod transfer;
+mod wake;
 mod word;
 
 pub use bssh_config::Environment;
 pub use commons::Commons;
 pub use engine::{Caller, Engine, Prepared};
+pub use forward::PreparedDial;
 pub use fs::{PreparedCopy, PreparedRead, PreparedWrite};
 pub use jobs::Replay;
 pub use pty::PreparedPty;

@@ -5,7 +5,9 @@
 //! defaults. A node whose plan cannot be made is a failure of that node, not of the request.
 
 use crate::failure;
+use crate::gateway::Way;
 use crate::identity::identity;
+use crate::lines::{ASKED, default_lines, environment, override_lines};
 use crate::names::Names;
 use bssh_config::clusters::agent::Agent;
 use bssh_config::ssh_config::{
@@ -13,22 +15,19 @@ use bssh_config::ssh_config::{
 };
 use bssh_config::{Destination, Environment, Inventory, Node, NodeOverrides};
 use bssh_protocol::error::{CallError, Kind};
-use bssh_protocol::exec::{Failure, Phase, Settings, Targets};
+use bssh_protocol::exec::{ExecParams, Failure, Phase, Settings, Targets};
+use bssh_protocol::via::Planned;
 use bssh_ssh::plan::{
     AddToAgent, Address, Algorithms, AuthRules, Children, ConnectPlan, Family, HostKeyPolicy,
     HostKeyRules, Keepalive, Timeouts, UpdateKeys,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Hops one destination may need; more is a loop in the configuration.
 const MOST_HOPS: usize = 16;
 /// Many nodes behind one busy server must not fail for that; ssh itself tries once.
 const BUSY_TRIES: u32 = 12;
-/// Connect timeout of the cluster grammar; ssh's own has none.
-const CONNECT: Duration = Duration::from_secs(30);
-
 /// What a request is planned with.
 pub(crate) struct Planner {
     env: Environment,
@@ -36,6 +35,8 @@ pub(crate) struct Planner {
     ssh: SshConfig,
     /// None: ssh grammar, where no cluster is known.
     inventory: Option<Inventory>,
+    /// Many nodes, not one as ssh has it.
+    many: bool,
     /// Lines weaker than the files.
     defaults: Vec<String>,
     /// What programs started for a connection are told.
@@ -47,6 +48,8 @@ pub(crate) struct Planner {
 pub(crate) struct NodePlan {
     pub name: String,
     pub route: Result<Arc<Route>, Failure>,
+    /// The gateways it is reached through; none: directly.
+    pub way: Option<Way>,
 }
 
 /// The way to a node: hops first, the node last.
@@ -111,12 +114,60 @@ impl Planner {
         let options = settings.options.clone();
         let children = env.for_children().map(|(cwd, vars)| Arc::new(Children { cwd, vars }));
         let agent = inventory.as_ref().map(|i| i.config().agent.clone()).unwrap_or_default();
-        Ok(Planner { env: env.clone(), options, ssh, inventory, defaults, children, agent })
+        let (env, many) = (env.clone(), clusters);
+        Ok(Planner { env, options, ssh, inventory, many, defaults, children, agent })
+    }
+
+    /// For nodes that another core has planned: no file of ours counts, and host keys are asked
+    /// about.
+    ///
+    /// # Errors
+    /// As [`Planner::new`].
+    pub(crate) fn told(env: &Environment) -> Result<Self, CallError> {
+        let none = Settings { ssh_config: Some("none".to_owned()), ..Settings::default() };
+        let planner = Planner::new(env, &none, false)?;
+        Ok(Planner { options: ASKED.map(str::to_owned).to_vec(), many: true, ..planner })
+    }
+
+    /// The nodes of a run with their plans.
+    ///
+    /// # Errors
+    /// As [`Planner::nodes`].
+    pub(crate) async fn of_run(&self, params: &ExecParams) -> Result<Vec<NodePlan>, CallError> {
+        let told = |p: &Planned| NodePlan {
+            name: p.name.clone(),
+            route: self.planned_route(p),
+            way: None,
+        };
+        match params.planned.is_empty() {
+            true => self.nodes(&params.targets).await,
+            false => Ok(params.planned.iter().map(told).collect()),
+        }
+    }
+
+    /// The way to a node as another core has planned it, its name included.
+    pub(crate) fn planned_route(&self, planned: &Planned) -> Result<Arc<Route>, Failure> {
+        let options = [self.options.as_slice(), &planned.options].concat();
+        let destination = Destination { host: planned.name.clone(), ..Destination::default() };
+        let request = Request { options: &options, ..Request::new(&destination) };
+        let options = self.ssh.resolve(&request).map_err(|e| resolve_failure(&e))?;
+        Ok(self.finish(&planned.name, options, None))
+    }
+
+    /// The way to a node that is not what the request is about, such as a gateway: options of the
+    /// command line do not hold for it.
+    pub(crate) async fn aside(&self, node: &Node) -> Result<Arc<Route>, Failure> {
+        Names::default().planned(|names| self.route_with(node, &[], names)).await
     }
 
     /// What the configuration knows about groups; none in the ssh grammar.
     pub(crate) fn inventory(&self) -> Option<&Inventory> {
         self.inventory.as_ref()
+    }
+
+    /// A path as the request means it.
+    pub(crate) fn here(&self, path: &Path) -> PathBuf {
+        self.env.here(path)
     }
 
     /// Things to tell the user that are no errors.
@@ -125,7 +176,7 @@ impl Planner {
         self.ssh.warnings().iter().chain(inventory).map(ToString::to_string).collect()
     }
 
-    /// The nodes of a request with their plans.
+    /// The nodes that targets mean, with their plans.
     ///
     /// # Errors
     /// `targets.invalid`: an expression that cannot be read, or that names nothing.
@@ -148,6 +199,7 @@ impl Planner {
         let plan = |node: &Node, names: &Names| NodePlan {
             name: node.name.clone(),
             route: self.route(node, names),
+            way: None,
         };
         let names = Names::default();
         Ok(names.planned(|names| nodes.iter().map(|n| plan(n, names)).collect()).await)
@@ -187,9 +239,18 @@ impl Planner {
     }
 
     fn route(&self, node: &Node, names: &Names) -> Result<Arc<Route>, Failure> {
+        self.route_with(node, &self.options, names)
+    }
+
+    fn route_with(
+        &self,
+        node: &Node,
+        options: &[String],
+        names: &Names,
+    ) -> Result<Arc<Route>, Failure> {
         let overrides = override_lines(&node.overrides);
         let request = Request {
-            options: &self.options,
+            options,
             destination: &node.destination,
             overrides: &overrides,
             defaults: &self.defaults,
@@ -237,7 +298,7 @@ impl Planner {
     }
 
     fn finish(&self, name: &str, options: HostOptions, hop: Option<Arc<Route>>) -> Arc<Route> {
-        let mut plan = connect_plan(name, &options, self.inventory.is_some());
+        let mut plan = connect_plan(name, &options, self.many);
         self.settle(&mut plan);
         let through = hop.as_ref().map_or("", |h| h.key.as_str());
         let key = format!(
@@ -251,7 +312,7 @@ impl Planner {
             key,
             hop,
             dial_tries: options.connection_attempts,
-            busy_tries: match self.inventory.is_some() {
+            busy_tries: match self.many {
                 true => BUSY_TRIES,
                 false => options.connection_attempts,
             },
@@ -275,39 +336,6 @@ impl Planner {
         keys.children.clone_from(&self.children);
         plan.children.clone_from(&self.children);
     }
-}
-
-/// bssh's own defaults, as `ssh_config` lines.
-fn default_lines(inventory: &Inventory) -> Vec<String> {
-    let config = inventory.config();
-    let connect = config.connect_timeout.unwrap_or(CONNECT);
-    let mut lines = vec![
-        "StrictHostKeyChecking=accept-new".to_owned(),
-        // A thousand nodes would rewrite known_hosts a thousand times.
-        "UpdateHostKeys=no".to_owned(),
-        format!("ConnectTimeout={}", connect.as_secs().max(1)),
-    ];
-    let (interval, count) =
-        config.keepalive.as_ref().map_or((Duration::from_secs(30), 3), |k| (k.interval, k.count));
-    lines.push(format!("ServerAliveInterval={}", interval.as_secs()));
-    lines.push(format!("ServerAliveCountMax={count}"));
-    lines
-}
-
-/// A cluster's settings for a node, as `ssh_config` lines.
-fn override_lines(overrides: &NodeOverrides) -> Vec<String> {
-    let quote = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
-    let path = |p: &PathBuf| quote(&p.to_string_lossy());
-    let mut lines = Vec::new();
-    lines.extend(overrides.host.as_ref().map(|v| format!("HostName \"{}\"", quote(v))));
-    lines.extend(overrides.port.map(|v| format!("Port {v}")));
-    lines.extend(overrides.user.as_ref().map(|v| format!("User \"{}\"", quote(v))));
-    lines.extend(overrides.identity.as_ref().map(|v| format!("IdentityFile \"{}\"", path(v))));
-    lines.extend(
-        overrides.known_hosts.as_ref().map(|v| format!("UserKnownHostsFile \"{}\"", path(v))),
-    );
-    lines.extend(overrides.jump_host.as_ref().map(|v| format!("ProxyJump {v}")));
-    lines
 }
 
 fn connect_plan(name: &str, options: &HostOptions, cluster: bool) -> ConnectPlan {
@@ -419,35 +447,6 @@ fn algorithms(options: &HostOptions) -> Algorithms {
         compression: options.compression,
         rekey_bytes: options.rekey_limit.0,
         rekey_time: options.rekey_limit.1,
-    }
-}
-
-/// `SetEnv`, then the variables `SendEnv` names that are set here.
-fn environment(options: &HostOptions, env: &Environment) -> Vec<(String, String)> {
-    let picked = env.vars.iter().filter(|(name, _)| {
-        let (mut yes, mut no) = (false, false);
-        for pattern in &options.send_env {
-            match pattern.strip_prefix('-') {
-                Some(pattern) => no |= wild(pattern.as_bytes(), name.as_bytes()),
-                None => yes |= wild(pattern.as_bytes(), name.as_bytes()),
-            }
-        }
-        yes && !no
-    });
-    let picked = picked.map(|(n, v)| (n.clone(), v.clone()));
-    picked.chain(options.set_env.iter().cloned()).collect()
-}
-
-/// `*` and `?`, as in ssh patterns.
-fn wild(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern, text) {
-        ([], []) => true,
-        ([b'*', rest @ ..], _) => {
-            (0..=text.len()).any(|at| wild(rest, text.get(at..).unwrap_or_default()))
-        }
-        ([b'?', p @ ..], [_, t @ ..]) => wild(p, t),
-        ([p, ps @ ..], [t, ts @ ..]) if p == t => wild(ps, ts),
-        _ => false,
     }
 }
 

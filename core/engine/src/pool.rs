@@ -311,6 +311,12 @@ impl Pool {
         leases.iter().map(retire).collect()
     }
 
+    /// Connections in use, and a try of those nobody uses: whether each works.
+    pub(crate) fn kept(&self) -> (Vec<Connection>, impl Future<Output = Vec<bool>>) {
+        let used = self.stock.in_use().iter().map(|lease| lease.connection.clone()).collect();
+        (used, self.stock.try_all())
+    }
+
     /// Forgets a route that nobody holds any more.
     pub(crate) fn forget(&self, route: &Route) {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,6 +10,8 @@ use bssh_protocol::auth::{
 };
 use bssh_protocol::link::Link;
 use bssh_protocol::methods::{AuthConfirm, AuthHostKey, AuthPrompt};
+use bssh_protocol::stream::Base64Bytes;
+use bssh_protocol::via::CHECKS_HOST_KEYS;
 use bssh_ssh::ask::{Ask, HostKeyAnswer, HostKeyQuestion, Note, NoteLevel, Prompt, PromptKind};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -71,6 +73,15 @@ impl Questions {
         }
     }
 
+    /// Passes on what a gateway's core asks: a password, a passphrase, an answer. `None`: declined,
+    /// or there is nobody to ask.
+    pub(crate) async fn pass_on(
+        &self,
+        question: PromptQuestion,
+    ) -> Option<BTreeMap<String, Secret>> {
+        self.ask(PromptQuestion { prompt: self.number(), ..question }).await
+    }
+
     fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
@@ -106,13 +117,21 @@ impl Ask for AskAbout {
             if !self.questions.can("hostKey") {
                 return HostKeyAnswer::Reject;
             }
-            let _turn = self.questions.turn.lock().await;
+            // Somebody who need not read may be asked many things at once.
+            let _turn = match self.questions.can(CHECKS_HOST_KEYS) {
+                true => None,
+                false => Some(self.questions.turn.lock().await),
+            };
             let asked = Asked {
                 prompt: self.questions.number(),
                 node: self.node.clone(),
                 hop: None,
                 host: question.host,
-                key: HostKeyInfo { kind: question.key_type, fingerprint: question.fingerprint },
+                key: HostKeyInfo {
+                    kind: question.key_type,
+                    fingerprint: question.fingerprint,
+                    blob: Some(Base64Bytes(question.blob.into())),
+                },
                 known: question.other_names,
             };
             match self.questions.link.call::<AuthHostKey>(&asked).await {

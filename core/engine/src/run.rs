@@ -6,6 +6,7 @@
 
 use crate::engine::Engine;
 use crate::exec;
+use crate::gateway::SudoSecret;
 use crate::plan::NodePlan;
 use crate::questions::Questions;
 use crate::record::Record;
@@ -23,7 +24,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{OnceCell, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 
 /// Signals and sizes on their way to running nodes. More at once are dropped, oldest first: a
 /// later size makes an earlier one pointless.
@@ -44,7 +45,7 @@ pub(crate) struct Run {
     pub stdin: Stdin,
     pub questions: Arc<Questions>,
     /// sudo's password, asked for once.
-    pub secret: OnceCell<Option<bssh_protocol::auth::Secret>>,
+    pub secret: SudoSecret,
     pub begun: Instant,
     pub n_ended: AtomicU32,
     /// How each node ended.
@@ -139,7 +140,7 @@ impl Run {
             sinks: parts.sinks,
             stdin: parts.stdin,
             questions: parts.questions,
-            secret: OnceCell::new(),
+            secret: SudoSecret::default(),
             begun: Instant::now(),
             n_ended: AtomicU32::new(0),
             executing: Mutex::default(),
@@ -187,6 +188,11 @@ impl Run {
         self.executing.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
     }
 
+    /// It has not, after all: whom it was given to is lost.
+    pub(crate) fn set_waiting(&self, index: u32) {
+        self.executing.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
+    }
+
     pub(crate) fn is_executing(&self, index: u32) -> bool {
         self.executing.lock().unwrap_or_else(PoisonError::into_inner).contains(&index)
     }
@@ -198,6 +204,14 @@ impl Run {
             // A link that is lost ends the run.
             Outlet::Link(link) => drop(link.notify::<ExecNodeEvent>(&event).await),
             Outlet::Record(record) => record.node(event),
+        }
+    }
+
+    /// Returns when what was told so far has left this process.
+    pub(crate) async fn flushed(&self) {
+        if let Outlet::Link(link) = &self.to {
+            // A link that is lost ends the run.
+            drop(link.flushed().await);
         }
     }
 

@@ -6,6 +6,7 @@
 
 use crate::pool::{Hop, Lease};
 use bssh_ssh::Connection;
+use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -51,14 +52,37 @@ impl Stock {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection is in use. Only kept where somebody may ask later.
+    /// A connection is in use.
     pub(crate) fn note(&self, key: &str, lease: &Arc<Lease>) {
-        if self.lingers() {
-            let mut used = self.used();
-            let along = used.entry(key.to_owned()).or_default();
-            along.retain(|lease| lease.strong_count() > 0);
-            along.push(Arc::downgrade(lease));
+        let mut used = self.used();
+        // Where no sweep comes by the dead are forgotten now and then.
+        if used.len() >= 64 && used.len() == used.capacity() {
+            used.retain(|_, along| along.iter().any(|lease| lease.strong_count() > 0));
         }
+        let along = used.entry(key.to_owned()).or_default();
+        along.retain(|lease| lease.strong_count() > 0);
+        along.push(Arc::downgrade(lease));
+    }
+
+    /// What is in use, along any route.
+    pub(crate) fn in_use(&self) -> Vec<Arc<Lease>> {
+        self.used().values().flatten().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Tries what nobody uses, and closes what does not answer.
+    pub(crate) async fn try_all(&self) -> Vec<bool> {
+        let all = std::mem::take(&mut *self.idle());
+        let each = all
+            .into_iter()
+            .flat_map(|(key, kept)| kept.into_iter().map(move |idle| (key.clone(), idle)));
+        join_all(each.map(|(key, idle)| async move {
+            let alive = !idle.connection.is_closed() && idle.connection.answers(ANSWER).await;
+            if alive {
+                self.idle().entry(key).or_default().push(idle);
+            }
+            alive
+        }))
+        .await
     }
 
     /// What is in use along a route, and how many wait.

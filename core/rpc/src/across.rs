@@ -1,7 +1,7 @@
 //! The methods that look beyond their own link: jobs, connections and the journal of the core.
 
 use crate::methods::Context;
-use bssh_protocol::handshake::Empty;
+use bssh_protocol::handshake::{Empty, Probed};
 use bssh_protocol::methods as m;
 use bssh_protocol::registry::{RpcModule, register};
 
@@ -40,6 +40,10 @@ pub(crate) fn register_all(module: &mut RpcModule<Context>) {
     register::<m::JournalRead, _, _, _>(module, |c, _, p| async move { c.engine.journal_read(&p) });
     register::<m::LinkListAll, _, _, _>(module, |c, _, _| async move {
         Ok(c.engine.commons().list(c.number))
+    });
+    register::<m::CoreProbe, _, _, _>(module, |c, _, _| async move {
+        let (alive, closed) = c.engine.commons().probe().await;
+        Ok(Probed { alive, closed })
     });
     register::<m::CoreStats, _, _, _>(
         module,

@@ -131,6 +131,13 @@ fn forwards(module: &mut RpcModule<Context>) {
         let caller = c.caller()?.clone();
         c.engine.forward_open(&caller, p).await
     });
+    register::<m::ForwardDial, _, _, _>(module, |c, call, p| async move {
+        let caller = c.caller()?.clone();
+        let prepared = c.engine.forward_dial(&caller, p).await?;
+        let (engine, dialed) = (c.engine.clone(), prepared.dialed.clone());
+        call.then(async move { engine.forward_dial_launch(prepared).await });
+        Ok(dialed)
+    });
     register::<m::ForwardClose, _, _, _>(module, |c, _, p| async move {
         c.engine.forward_close(p.forward).map(|()| Empty {})
     });
@@ -442,6 +449,7 @@ fn initialize(
             ("sync".to_owned(), 1),
             ("agent".to_owned(), 1),
             ("gate".to_owned(), 1),
+            (bssh_protocol::via::FEATURE.to_owned(), 1),
         ]),
         limits: CoreLimits {
             max_frame: frame::MAX_FRAME,

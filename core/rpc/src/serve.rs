@@ -56,6 +56,7 @@ pub(crate) async fn serve(
     let mut links = JoinSet::new();
     let numbers = AtomicU64::new(1);
     let mut empty_since = Instant::now();
+    let mut watching = std::pin::pin!(commons.watch());
     let grace = loop {
         let changed = commons.changed();
         let swept = commons.sweep();
@@ -85,6 +86,7 @@ pub(crate) async fn serve(
                 }
             },
             Some(_) = links.join_next() => {}
+            () = &mut watching => {}
             () = changed => {}
             () = until(end.into_iter().chain(swept).min()) => {}
             ending = house.ending() => break ending.grace.unwrap_or(GRACE),

@@ -43,6 +43,7 @@ pub(crate) async fn serve(environment: Environment) -> io::Result<()> {
         end = &mut task => tracing::debug!("the link has ended: {end:?}"),
         _ = terminate.recv() => {}
         _ = house.ending() => {}
+        () = commons.watch() => {}
     }
     engine.leave().await;
     // What was kept goes on without anybody.

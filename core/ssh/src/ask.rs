@@ -25,6 +25,8 @@ pub struct HostKeyQuestion {
     pub key_type: String,
     /// `SHA256:…`
     pub fingerprint: String,
+    /// The key, or its certificate, as RFC 4253 section 6.6 writes it.
+    pub blob: Vec<u8>,
     /// Other names the same key is known by.
     pub other_names: Vec<String>,
 }

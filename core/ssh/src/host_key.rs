@@ -242,6 +242,21 @@ fn label(key_type: &str) -> &str {
 }
 
 impl Presented {
+    /// A key or certificate that somebody else was shown, as [`HostKeyQuestion::blob`] has it.
+    pub fn read(blob: &[u8]) -> Option<Presented> {
+        let certificate = Certificate::from_bytes(blob).map(PublicKeyOrCertificate::Certificate);
+        let key = || {
+            let key = PublicKey::from_bytes(blob).ok()?;
+            Some(PublicKeyOrCertificate::PublicKey { key, hash_alg: None })
+        };
+        certificate.ok().or_else(key).as_ref().map(Presented::from)
+    }
+
+    fn whole(&self) -> Vec<u8> {
+        let certificate = self.certificate.as_ref().and_then(|c| c.to_bytes().ok());
+        certificate.unwrap_or_else(|| self.blob.clone())
+    }
+
     fn trusted(&self, updatable: bool) -> Verdict {
         let (key_type, fingerprint) = (self.key_type.clone(), self.fingerprint.clone());
         Verdict { key_type, fingerprint, passwords: true, updatable }
@@ -429,6 +444,7 @@ async fn unknown(
                 host: name.to_owned(),
                 key_type: key.key_type.clone(),
                 fingerprint: key.fingerprint.clone(),
+                blob: key.whole(),
                 other_names: known_hosts::names_of(rules, &key.blob),
             };
             match ask.host_key(question).await {

@@ -227,7 +227,7 @@ export type ClientCapabilities = {
   /** Send what the core would write to its stderr as `log/record`, up to this level: `error`, `info`, `debug1`, `debug2` or `debug3`. */
   log?: string | null;
   progress?: boolean;
-  /** The prompt kinds this frontend can show to a person: `hostKey`, `password`, `otp`, `passphrase`, `confirm`. */
+  /** The prompt kinds this frontend can show to a person: `hostKey`, `password`, `otp`, `passphrase`, `confirm`. `hostKeyCheck`: it decides about host keys by itself, and is asked at once about each. */
   prompts?: Array<string>;
 };
 
@@ -293,6 +293,8 @@ export type Connected = {
   auth?: string;
   /** From dialing to being let in, in milliseconds. */
   connectMs?: number;
+  /** The gateway it was reached through. */
+  gateway?: string;
   /** `SHA256:…` of the host key. */
   hostKey?: string;
   /** A connection that was already there was used. */
@@ -507,6 +509,8 @@ export type ExecParams = {
   nodes?: string;
   /** Pause between batches, in milliseconds. */
   pauseMs?: number | null;
+  /** Between cores: nodes that are planned already, instead of `nodes`. */
+  planned?: Array<Planned>;
   pty?: (PtyRequest | null);
   /** Connect attempts after the first one, for retryable failures. */
   retries?: number | null;
@@ -518,6 +522,8 @@ export type ExecParams = {
   sudo?: boolean;
   /** How long a command may run on a node, in milliseconds. None: the configuration's default; 0: for ever. */
   timeoutMs?: number | null;
+  /** Reach the nodes through gateways. None: as the configuration says. */
+  via?: (Via | null);
   /** First credit of each stdout and stderr stream, in bytes. None: `limits.window`. */
   window?: number | null;
 };
@@ -1234,6 +1240,8 @@ export type HostKeyAnswer = ({
 });
 
 export type HostKeyInfo = {
+  /** The key itself, or its certificate, as RFC 4253 section 6.6 writes it. */
+  blob?: (Base64Bytes | null);
   /** `SHA256:…` */
   fingerprint: string;
   /** e.g. `ssh-ed25519`. */
@@ -1497,6 +1505,14 @@ export type PersistResult = {
 
 /** Where on the way to an exit a node failed. */
 export type Phase = ("resolve" | "dial" | "handshake" | "host-key" | "auth" | "channel" | "exec" | "transfer" | string);
+
+/** A node that the caller has planned. */
+export type Planned = {
+  /** A label: what events and questions call it. */
+  name?: string;
+  /** How it is reached, as ssh_config lines (`Keyword=value`); `HostName` is looked up there. */
+  options?: Array<string>;
+};
 
 export type Policy = ("signOnly" | "full");
 
@@ -2541,6 +2557,22 @@ export type Transferred = {
 };
 
 export type TrustScope = "once" | "file";
+
+/** Through which gateways the nodes of a run are reached. */
+export type Via = {
+  /** A node set expression: each of these reaches every node. `none`: no gateways, whatever the configuration says. */
+  gateways?: string;
+  /** Between cores: the gateways that are left on the way, next level first; any of a level will do. */
+  levels?: Array<Array<Planned>>;
+  /** The executable there. None: as configured, or `bssh` of the `PATH`. */
+  program?: string | null;
+  /** Put this core's own executable there, by SFTP, and check its SHA-256. None: as configured. */
+  push?: boolean | null;
+  /** A command that may have begun when its gateway was lost is run again through another one. */
+  retrySafe?: boolean;
+  /** A file in the format of ClusterShell's `topology.conf` that says who reaches whom; it is read by the core. Nodes it does not name are reached directly. */
+  topology?: string | null;
+};
 
 /** Every request: who takes it, with what, and what it answers. */
 export interface Methods {

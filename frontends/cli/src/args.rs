@@ -8,6 +8,7 @@ use crate::agent_args::AgentArgs;
 use crate::named::{RunIn, SessionVerb};
 use crate::shared_verbs::{SharedArgs, SharedVerb};
 use crate::verbs::{AgentVerb, ForwardVerb, GateVerb, NodesVerb};
+use crate::via_args::ViaArgs;
 use bssh_protocol::exec::Threshold;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -112,6 +113,8 @@ pub(crate) struct ConnectArgs {
     pub connect_timeout: Option<Duration>,
     #[command(flatten)]
     pub shared: SharedArgs,
+    #[command(flatten)]
+    pub via: ViaArgs,
     /// A terminal on each node, keys to all of them (Ctrl-] ? shows what can be done); without a
     /// command the login shell. Twice: also where there is no terminal here
     #[arg(short = 't', action = clap::ArgAction::Count, global = true)]

@@ -9,7 +9,7 @@ use crate::shared_verbs::SharedVerb;
 use crate::verbs::{ForwardVerb, GateVerb};
 use crate::{
     Around, Interactive, completion, exit, files, help, last, named, persist, print, say,
-    terminals, tui,
+    terminals, tui, via_args,
 };
 use bssh_client::{Core, Persist, Start};
 use bssh_protocol::handshake::ClientInfo;
@@ -42,6 +42,9 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
     if args.connect.shared.detach && !can_go_on_alone(&args) {
         say("bssh: --detach is for commands, pings, transfers and forwards");
         return exit::USAGE;
+    }
+    if let Some(why) = via_args::refused(&args) {
+        return wrong(&why);
     }
     match &args.subcommand {
         Some(Sub::Completions { shell }) => return print(&completion::script(*shell)),

@@ -132,6 +132,8 @@ const LONG_VALUES: &[&str] = &[
     "agent-keys",
     "agent-confirm",
     "agent-sock",
+    "via",
+    "topology",
     "skip",
     "symlinks",
     "stall",

@@ -31,6 +31,7 @@ mod sync;
 mod terminals;
 mod tui;
 mod verbs;
+mod via_args;
 
 use bssh_client::{Persist, Start};
 use bssh_protocol::agent::AgentSettings;

@@ -355,6 +355,7 @@ mod tests {
             key: bssh_protocol::auth::HostKeyInfo {
                 kind: "ssh-ed25519".into(),
                 fingerprint: "SHA256:x".into(),
+                blob: None,
             },
             known: Vec::new(),
         };

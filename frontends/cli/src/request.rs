@@ -101,6 +101,7 @@ pub(crate) fn request(
         pty: (args.connect.tty > 0).then(|| pty(term)),
         forward_agent: args.connect.agent.forwards(),
         agent: args.connect.agent.settings(),
+        via: args.connect.via.params(),
         ..ExecParams::default()
     };
     Ok(Request { params, view, rule: rule(args) })

@@ -6,7 +6,6 @@
 use crate::child::{self, Lent, Lost};
 use crate::prompter::{NoPrompter, Prompter};
 use crate::pty::{Pty, Ptys};
-use crate::run::{Run, Runs, Windows, window_for};
 use crate::service::Frontend;
 use crate::sessions::{Queue, SessionEvent, Sessions};
 use crate::shared;
@@ -22,6 +21,7 @@ use bssh_protocol::job::JobAttach;
 use bssh_protocol::link::{Link, LinkTask, Notification, Options};
 use bssh_protocol::methods::{ExecStart, Initialize, JobAttachTo, Method, TransferStart};
 use bssh_protocol::pty::PtyOpenParams;
+use bssh_protocol::run::{Run, Runs, Windows, window_for};
 use bssh_protocol::stream::{Sink, Source};
 use bssh_protocol::transfer::TransferParams;
 use std::ffi::OsString;

@@ -23,7 +23,7 @@
 //! ```
 //!
 //! Reading order: `core` (start, call, end), `child` (the process), `obtain` and `shared` (the
-//! core others use, too), `run` (one command over many nodes), `sessions` (shell states), `pty` (a terminal),
+//! core others use, too), `sessions` (shell states), `pty` (a terminal),
 //! `transfer` and `tasks` (files), `sync` (trees kept the same), `prompter` (questions to a person).
 
 mod child;
@@ -31,7 +31,6 @@ mod core;
 mod obtain;
 mod prompter;
 mod pty;
-mod run;
 mod service;
 mod sessions;
 mod shared;
@@ -40,10 +39,10 @@ mod tasks;
 mod transfer;
 
 pub use crate::core::{Core, Error, Start};
+pub use bssh_protocol::run::{Channel, Run, RunEvent, window_for};
 pub use child::Lost;
 pub use prompter::{Answer, NoPrompter, Prompter};
 pub use pty::{Pty, PtyHandle};
-pub use run::{Channel, Run, RunEvent, window_for};
 pub use sessions::{SessionEvent, Sessions};
 pub use shared::Persist;
 pub use sync::{Sync, SyncEvent};

@@ -2,7 +2,6 @@
 
 use crate::prompter::Prompter;
 use crate::pty::Ptys;
-use crate::run::Runs;
 use crate::sessions::{Queue, SessionEvent};
 use crate::sync::Syncs;
 use crate::tasks::Tasks;
@@ -15,6 +14,7 @@ use bssh_protocol::methods::{
     SessionExecRetryEvent, SessionStateEvent, TransferDoneEvent, TransferFileEvent,
     TransferNodeEvent, TransferProgressEvent,
 };
+use bssh_protocol::run::Runs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;

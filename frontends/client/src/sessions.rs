@@ -5,10 +5,10 @@
 //! [`Sessions::next`] hands bytes out. Events are few per session and command and are never
 //! dropped.
 
-use crate::run::Channel;
 use bssh_protocol::error::CallError;
 use bssh_protocol::link::{Link, StreamItem, StreamSender, StreamTarget};
 use bssh_protocol::methods::{SessionExec, SessionOpen, SessionResizeExec, SessionSignalExec};
+use bssh_protocol::run::Channel;
 use bssh_protocol::session::{
     ExecId, SessionExecDone, SessionExecParams, SessionExecRetry, SessionOpenParams, SessionSignal,
     SessionStateChange, SessionsOpened,

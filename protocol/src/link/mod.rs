@@ -234,6 +234,15 @@ impl Link {
         room
     }
 
+    /// Waits until what was sent so far has left this process: the peer can read it then whatever
+    /// becomes of us.
+    ///
+    /// # Errors
+    /// `disconnected` when the link has ended.
+    pub async fn flushed(&self) -> Result<(), CallError> {
+        self.shared.outbox.flushed().await
+    }
+
     /// Says what the peer announced in `initialize`: whether it takes data frames, and the
     /// largest payload it takes.
     pub fn peer_takes(&self, binary_frames: bool, max_data: u64) {

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 
 /// Stream bytes that may be queued.
 const DATA_ROOM: usize = 256 << 10;
@@ -34,12 +34,16 @@ pub(super) struct Outbox {
     taken: Notify,
     data_room: Semaphore,
     control_room: Semaphore,
+    /// How much of what was queued is written; see [`Queue::appended`].
+    written: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct Queue {
     mode: Mode,
     ended: bool,
+    /// Frames queued so far.
+    appended: u64,
     whole: VecDeque<Bytes>,
     gathered: BytesMut,
     bytes: usize,
@@ -55,6 +59,7 @@ impl Default for Outbox {
             taken: Notify::new(),
             data_room: Semaphore::new(DATA_ROOM),
             control_room: Semaphore::new(CONTROL_ROOM),
+            written: watch::channel(0).0,
         }
     }
 }
@@ -117,6 +122,18 @@ impl Outbox {
         }
     }
 
+    /// Waits until what is queued now has been written.
+    pub(super) async fn flushed(&self) -> Result<(), CallError> {
+        let wanted = super::lock(&self.queue).appended;
+        let mut written = self.written.subscribe();
+        // `end` says that all is written that ever will be.
+        let seen = written.wait_for(|written| *written >= wanted).await;
+        match seen.is_ok_and(|written| *written < u64::MAX) {
+            true => Ok(()),
+            false => Err(ended()),
+        }
+    }
+
     /// Lets an idle writer say that nothing is left.
     pub(super) fn nudge(&self) {
         self.filled.notify_one();
@@ -127,6 +144,7 @@ impl Outbox {
         super::lock(&self.queue).ended = true;
         self.data_room.close();
         self.control_room.close();
+        self.written.send_replace(u64::MAX);
         self.filled.notify_one();
     }
 
@@ -137,7 +155,7 @@ impl Outbox {
         drained: &Notify,
     ) -> std::io::Error {
         loop {
-            let mut batch = self.take();
+            let (mut batch, upto) = self.take();
             if batch.is_empty() {
                 drained.notify_waiters();
                 self.filled.notified().await;
@@ -152,17 +170,23 @@ impl Outbox {
             if let Err(e) = done.await {
                 return e;
             }
+            self.written.send_if_modified(|written| {
+                let news = *written < upto;
+                *written = upto.max(*written);
+                news
+            });
         }
     }
 
-    fn take(&self) -> VecDeque<Bytes> {
+    /// What is queued, and how many frames were queued up to there.
+    fn take(&self) -> (VecDeque<Bytes>, u64) {
         let mut queue = super::lock(&self.queue);
         queue.gather();
         queue.bytes = 0;
         self.data_room.add_permits(std::mem::take(&mut queue.data_owed));
         self.control_room.add_permits(std::mem::take(&mut queue.control_owed));
         self.taken.notify_one();
-        std::mem::take(&mut queue.whole)
+        (std::mem::take(&mut queue.whole), queue.appended)
     }
 
     fn append(&self, add: impl FnOnce(&mut Queue)) -> Result<(), CallError> {
@@ -171,6 +195,7 @@ impl Outbox {
             return Err(ended());
         }
         add(&mut queue);
+        queue.appended += 1;
         drop(queue);
         self.filled.notify_one();
         Ok(())

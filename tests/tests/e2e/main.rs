@@ -12,6 +12,7 @@
 //! - `sync_steps`: the same, stopped between any two requests: killed, interrupted, silent.
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
+//! - `old_client`: a frontend of a frozen level at the core of today.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
 //! - `session`: shell state that outlives commands and connections, in every shell.
 //! - `session_more`: terminals, stateless commands, what escapes, what is kept or run again, calls.
@@ -26,6 +27,7 @@
 //! - `gates`: the gate, with git behind it.
 //! - `gate_faults`: what goes wrong around a gate, and what must not get through it.
 //! - `cuts`: links that are cut, black-holed and stopped, in network namespaces.
+//! - `gateways`: commands run by other cores, lost ones, hostile ones.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
 //! - `jobs`: detached runs, read and waited for by others; warm connections of ssh's own flags.
 //! - `sftp`: `bssh sftp` beside OpenSSH's sftp.
@@ -63,11 +65,13 @@ mod forwards;
 mod fs;
 mod gate_faults;
 mod gates;
+mod gateways;
 mod jobs;
 mod jump;
 mod kill;
 mod main_job;
 mod named;
+mod old_client;
 mod programs;
 mod prompts;
 mod protocol;

@@ -143,3 +143,27 @@ fn the_journal_and_the_numbers_say_what_was_done() {
     }
     assert!(metrics.contains("bssh_connections_reused_total 2"), "{metrics}");
 }
+
+#[test]
+fn connections_that_died_unnoticed_are_closed_when_the_core_looks() {
+    let shared = shared();
+    shared.lab.run(&["-H", "127.0.0.[1-2]", "--persist", "5m", "true"]).expect_status(0);
+    let status = || shared.lab.run_bare(&["core", "status"]).expect_status(0).text();
+    assert!(status().contains("2 idle"), "{}", status());
+    let mut old = bssh_tests::OldClient::attach(&shared.socket(), "v1.L1.json");
+    let client = serde_json::json!({ "name": "t", "version": "0", "kind": "program" });
+    let offer = serde_json::json!({ "majors": [1], "level": 1 });
+    old.call("initialize", serde_json::json!({ "protocol": offer, "client": client }));
+    assert_eq!(old.call_new("core/probe"), serde_json::json!({ "alive": 2, "closed": 0 }));
+    // One of the daemon's children answers no more, as behind a network that is gone.
+    let children = processes::descendants(shared.lab.sshd.pid());
+    let stopped = children.iter().find(|p| p.parent == shared.lab.sshd.pid()).expect("a session");
+    let pid = rustix::process::Pid::from_raw(stopped.pid).expect("a pid");
+    for process in processes::descendants(stopped.pid).iter().map(|p| p.pid).chain([stopped.pid]) {
+        let pid = rustix::process::Pid::from_raw(process).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("our process");
+    }
+    assert_eq!(old.call_new("core/probe"), serde_json::json!({ "alive": 1, "closed": 1 }));
+    assert!(status().contains("1 idle"), "{}", status());
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::CONT);
+}

@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 
 use self::agent::Agent;
 use self::gates::Gate;
+use self::gateways::Gateways;
 use self::sync::Sync;
 use crate::environment::Environment;
 use crate::error::Error;
@@ -20,6 +21,7 @@ use crate::node::NodeOverrides;
 
 pub mod agent;
 pub mod gates;
+pub mod gateways;
 mod nearest;
 mod overrides;
 mod places;
@@ -58,6 +60,7 @@ pub struct Config {
     pub forwarding: Forwarding,
     pub agent: Arc<Agent>,
     pub gates: IndexMap<String, Gate>,
+    pub gateways: Gateways,
     pub sync: IndexMap<String, Sync>,
     pub interactive: Interactive,
     pub core: Core,
@@ -206,6 +209,7 @@ impl Default for Config {
             forwarding: Forwarding::default(),
             agent: Arc::default(),
             gates: IndexMap::new(),
+            gateways: Gateways::default(),
             sync: IndexMap::new(),
             interactive: Interactive::default(),
             core: Core::default(),

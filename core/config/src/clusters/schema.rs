@@ -25,6 +25,10 @@ pub(super) const TOP: &[Field<Config>] = &[
         read: |c, v, r| r.table(Arc::make_mut(&mut c.agent), v, super::agent::AGENT),
     },
     Field { name: "gates", read: super::gates::gates },
+    Field {
+        name: "gateways",
+        read: |c, v, r| r.table(&mut c.gateways, v, super::gateways::GATEWAYS),
+    },
     Field { name: "sync", read: super::sync::syncs },
     Field { name: "core", read: |c, v, r| r.table(&mut c.core, v, CORE) },
 ];

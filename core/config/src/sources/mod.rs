@@ -13,6 +13,7 @@ pub(crate) mod batch;
 pub(crate) mod clustershell;
 pub(crate) mod host_file;
 mod ini;
+pub(crate) mod topology;
 mod upcall;
 
 /// A file of targets may be this large.

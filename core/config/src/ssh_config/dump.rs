@@ -36,6 +36,50 @@ pub fn dump(options: &HostOptions) -> String {
     text
 }
 
+/// Keywords that mean the same on another machine: how to log in there, not with which files and
+/// which other hosts.
+const CARRIED: [&str; 25] = [
+    "addressfamily",
+    "batchmode",
+    "casignaturealgorithms",
+    "ciphers",
+    "compression",
+    "connectionattempts",
+    "connecttimeout",
+    "hostkeyalgorithms",
+    "kbdinteractiveauthentication",
+    "kexalgorithms",
+    "loglevel",
+    "macs",
+    "numberofpasswordprompts",
+    "passwordauthentication",
+    "preferredauthentications",
+    "pubkeyacceptedalgorithms",
+    "pubkeyauthentication",
+    "rekeylimit",
+    "requiredrsasize",
+    "serveralivecountmax",
+    "serveraliveinterval",
+    "tcpkeepalive",
+    "hostname",
+    "port",
+    "user",
+];
+
+/// The lines (`keyword=value`) that let another machine log in at this host as we would: what was
+/// set, and where and as whom.
+pub fn carried(options: &HostOptions) -> Vec<String> {
+    let always = ["hostname", "port", "user"];
+    let is_set = |name: &str| options.origins.iter().any(|origin| origin.keyword == name);
+    let wanted = KEYWORDS.iter().filter(|keyword| CARRIED.contains(&keyword.name));
+    let wanted = wanted.filter(|keyword| always.contains(&keyword.name) || is_set(keyword.name));
+    let line = |keyword: &Keyword| {
+        let value = lines(options, keyword).into_iter().next();
+        value.map(|value| format!("{}={value}", keyword.name))
+    };
+    wanted.filter_map(line).collect()
+}
+
 fn lines(options: &HostOptions, keyword: &Keyword) -> Vec<String> {
     let one = |value: &str| vec![value.to_owned()];
     match keyword.name {

@@ -29,7 +29,7 @@ mod values;
 
 pub use destination::destination;
 pub use document::document;
-pub use dump::dump;
+pub use dump::{carried, dump};
 pub use keywords::{KeywordInfo, keywords};
 pub use options::{
     AddKeys, AddressFamily, Ask, ControlMaster, Forward, HostOptions, JumpHost, Origin,

@@ -7,6 +7,7 @@
 //! lost. Each connection through it is a task of the forward's own set.
 
 mod acl;
+mod dial;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod held;
@@ -20,6 +21,7 @@ mod spec;
 pub(crate) mod traffic;
 mod work;
 
+pub use dial::PreparedDial;
 pub(crate) use lanes::Nobody;
 pub(crate) use work::request_of as request;
 

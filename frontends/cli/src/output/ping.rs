@@ -43,7 +43,11 @@ pub(crate) fn describe(how: &Connected) -> String {
     };
     let auth = if how.auth.is_empty() { String::new() } else { format!(" by {}", how.auth) };
     let reused = if how.reused { " (connection was open)" } else { "" };
-    format!("{at}{auth} in {} ms{reused}", how.connect_ms).trim_start().to_owned()
+    let through = match how.gateway.as_str() {
+        "" => String::new(),
+        gateway => format!(" (through {gateway})"),
+    };
+    format!("{at}{auth} in {} ms{reused}{through}", how.connect_ms).trim_start().to_owned()
 }
 
 #[cfg(test)]

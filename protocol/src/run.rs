@@ -1,17 +1,17 @@
-//! One run seen from a frontend: the events of its nodes and the bytes of its streams in one
-//! queue, in the order they arrived.
+//! One run seen from the side that asked for it, a frontend or a core that runs through gateways:
+//! the events of its nodes and the bytes of its streams in one queue, in the order they arrived.
 //!
 //! The queue is bounded by credit: the core may send one window per stream, and gets more as
 //! [`Run::next`] hands bytes out. So a slow consumer slows the nodes down, and a thousand nodes
 //! need no task each. Events are few per node and are never dropped.
 
-use bssh_protocol::error::CallError;
-use bssh_protocol::exec::{
+use crate::error::CallError;
+use crate::exec::{
     CancelRun, ExecDone, ExecNode, ExecStarted, NodeState, ResizeRun, RunId, SignalRun, Summary,
 };
-use bssh_protocol::link::{Link, StreamItem, StreamSender, StreamTarget};
-use bssh_protocol::methods::{ExecCancel, ExecResize, ExecSignal};
-use bssh_protocol::stream::StreamId;
+use crate::link::{Link, StreamItem, StreamSender, StreamTarget};
+use crate::methods::{ExecCancel, ExecResize, ExecSignal};
+use crate::stream::StreamId;
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,9 +63,9 @@ pub struct Run {
     owned: bool,
 }
 
-/// The runs of a link.
+/// The runs of a link. Its service gives them their events, and says when the link is lost.
 #[derive(Debug, Default)]
-pub(crate) struct Runs {
+pub struct Runs {
     open: Mutex<HashMap<RunId, Arc<Queue>>>,
 }
 
@@ -112,7 +112,8 @@ impl Run {
     }
 
     /// Somebody else's run, which goes on when we look away.
-    pub(crate) fn watched(mut self) -> Run {
+    #[must_use]
+    pub fn watched(mut self) -> Run {
         self.owned = false;
         self
     }
@@ -164,12 +165,7 @@ impl Drop for Run {
 
 impl Runs {
     /// Makes a run known. Called by the reader, before it reads the run's first event.
-    pub(crate) fn open(
-        self: &Arc<Self>,
-        link: &Link,
-        started: ExecStarted,
-        windows: Windows,
-    ) -> Run {
+    pub fn open(self: &Arc<Self>, link: &Link, started: ExecStarted, windows: Windows) -> Run {
         let queue = Arc::new(Queue {
             window: windows.output,
             events: Mutex::default(),
@@ -188,7 +184,13 @@ impl Runs {
         }
     }
 
-    pub(crate) fn node(&self, link: &Link, event: ExecNode) {
+    /// This run is followed.
+    pub fn knows(&self, run: RunId) -> bool {
+        lock(&self.open).contains_key(&run)
+    }
+
+    /// Takes an `exec/node` event; one of a run nobody follows is dropped.
+    pub fn node(&self, link: &Link, event: ExecNode) {
         let Some(queue) = lock(&self.open).get(&event.run).cloned() else { return };
         let index = event.index;
         let streams = match &event.state {
@@ -204,14 +206,15 @@ impl Runs {
         }
     }
 
-    pub(crate) fn done(&self, done: ExecDone) {
+    /// Takes an `exec/done` event.
+    pub fn done(&self, done: ExecDone) {
         if let Some(queue) = lock(&self.open).remove(&done.run) {
             queue.push(Queued::Event(RunEvent::Done(done.summary)));
         }
     }
 
     /// The core is gone: so are its runs.
-    pub(crate) fn lost(&self, how: &str) {
+    pub fn lost(&self, how: &str) {
         for (_, queue) in lock(&self.open).drain() {
             queue.push(Queued::Event(RunEvent::Lost(how.to_owned())));
         }
@@ -220,9 +223,9 @@ impl Runs {
 
 /// First credit of a run's streams, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Windows {
-    pub(crate) output: u64,
-    pub(crate) stdin: u64,
+pub struct Windows {
+    pub output: u64,
+    pub stdin: u64,
 }
 
 impl Queue {

@@ -1,0 +1,81 @@
+//! `forward/dial`: one connection from a node to elsewhere (`ssh -W`), its two directions as
+//! streams or whatever else a source and a sink may be.
+
+use super::lost;
+use crate::engine::{Caller, Engine};
+use crate::pool::Lease;
+use crate::pump;
+use crate::run::Outlet;
+use crate::sink::{Out, Sinks};
+use crate::stdin::Stdin;
+use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::exec::ExecParams;
+use bssh_protocol::forward::{DialDone, DialParams, Dialed};
+use bssh_protocol::link::Link;
+use bssh_protocol::methods::DialDoneEvent;
+use bssh_protocol::stream::{Sink, WINDOW};
+use bssh_ssh::ChannelStream;
+use std::sync::Arc;
+
+/// A connection that is open: answer first, then [`Engine::forward_dial_launch`].
+pub struct PreparedDial {
+    pub dialed: Dialed,
+    link: Link,
+    lease: Arc<Lease>,
+    stream: ChannelStream,
+    stdin: Stdin,
+    out: Out,
+}
+
+impl Engine {
+    /// `forward/dial`: connects to the node if need be, and from there.
+    ///
+    /// # Errors
+    /// `forward.denied` when the node cannot or must not connect there; the connection's failure.
+    pub async fn forward_dial(
+        &self,
+        caller: &Caller,
+        params: DialParams,
+    ) -> Result<PreparedDial, CallError> {
+        let (route, _) = self.one_route(&params.targets).await?;
+        let ask = self.ask_for(Engine::asking(caller));
+        let (lease, _) = self.pool().lease(&route, &ask).await.map_err(|e| lost(&route, &e))?;
+        let DialParams { host, port, source, sink, .. } = params;
+        let denied = |e: bssh_ssh::error::Error| {
+            let text = format!("{}: cannot connect to {host} port {port}: {e}", route.plan.node);
+            CallError::new(Kind::ForwardDenied, text)
+        };
+        let opened = lease.connection.open_tcp(&host, port, ("127.0.0.1", 0)).await;
+        let stream = opened.map_err(denied)?;
+        let ends =
+            ExecParams { stdin: source, stdout: sink, stderr: Sink::Discard, ..Default::default() };
+        // For one node it is read as it goes, and nothing has to fill it.
+        let (stdin, input, _) = self.stdin(caller, &ends, 1)?;
+        let sinks = Sinks::open(&ends, WINDOW, self)?;
+        let (out, _) = sinks.node(&Outlet::Link(caller.link.clone()), 0);
+        let dialed = Dialed { forward: self.new_id(), input, output: out.id() };
+        Ok(PreparedDial { dialed, link: caller.link.clone(), lease, stream, stdin, out })
+    }
+
+    /// Carries both directions to their end; run it once the answer is on its way.
+    pub async fn forward_dial_launch(self: Arc<Self>, prepared: PreparedDial) {
+        let PreparedDial { dialed, link, lease, stream, stdin, out } = prepared;
+        let mut gone = self.gone.subscribe();
+        self.spawn(async move {
+            let resident = lease.load.reside();
+            tokio::select! {
+                _ = pump::dial(stream, stdin.open().await, out) => {}
+                _ = gone.wait_for(|gone| *gone) => return,
+            }
+            drop(resident);
+            let error = lease
+                .connection
+                .is_closed()
+                .then(|| CallError::new(Kind::Disconnected, "the connection to the node was lost"));
+            let done = DialDone { forward: dialed.forward, error };
+            // A link that is lost needs no last word.
+            let _ = link.notify::<DialDoneEvent>(&done).await;
+        })
+        .await;
+    }
+}

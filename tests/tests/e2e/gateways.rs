@@ -1,0 +1,327 @@
+//! Commands run through gateways: what works as without them, what is lost with one, and what a
+//! hostile one can do.
+
+use bssh_fixtures::{Behaviour, processes};
+use bssh_tests::{Run, Transcript, Tree, bssh, until};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+const START: Duration = Duration::from_secs(60);
+
+/// Which gateway each node was reached through.
+fn gateways(done: &Transcript) -> BTreeMap<String, String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let connected = done.events().into_iter().filter(|event| event["state"] == "connected");
+    connected.map(|event| (text(&event["node"]), text(&event["gateway"]))).collect()
+}
+
+#[test]
+fn results_are_those_of_a_direct_run() {
+    let tree = Tree::start(12);
+    let script = "cat; echo $NODE; echo err >&2; [ $NODE != demo7 ] || exit 3";
+    let words = ["-H", "demo[1-12]", "--via", "gw[1-3]", "--json", script];
+    let done = tree.feed(&words, b"in\0\xff\n").expect_status(5);
+    let through = gateways(&done);
+    assert_eq!(through.values().collect::<BTreeSet<_>>().len(), 3, "{through:?}");
+    for (name, node) in done.endings() {
+        let want = [b"in\0\xff\n".as_slice(), name.as_bytes(), b"\n"].concat();
+        assert_eq!(node.stdout, want, "{name}: {node:?}");
+        assert_eq!(node.stderr, b"err\n", "{name}");
+        assert_eq!(node.cause(), if name == "demo7" { "status 3" } else { "status 0" }, "{name}");
+    }
+    assert_eq!(tree.nodes.connections(), [1; 12]);
+    let gathered = tree.run(&["-H", "demo[1-12]", "--via", "gw[1-3]", "-b", "echo same"]);
+    let gathered = gathered.expect_status(0).text();
+    assert!(gathered.contains("demo[1-12]") && gathered.contains("same"), "{gathered}");
+    assert!(until(START, || tree.cores().is_empty()), "left: {:?}", tree.cores());
+}
+
+#[test]
+fn host_keys_are_judged_by_our_own_files() {
+    let stranger = Behaviour { other_host_key: true, ..Behaviour::default() };
+    let tree = Tree::with(vec![Behaviour::default(), stranger]);
+    let words = ["-H", "demo[1-2]", "--via", "gw1", "--json", "echo $NODE"];
+    let done = tree.run(&words).expect_status(10);
+    let nodes = done.endings();
+    assert_eq!(nodes["demo1"].cause(), "status 0", "{}", done.text());
+    assert_eq!(nodes["demo2"].cause(), "host-key/hostKeyChanged", "{}", done.text());
+    // The place is one of ours.
+    let message = nodes["demo2"].message();
+    assert!(message.contains("home") && message.contains("known_hosts:1"), "{message}");
+
+    // What is learned is learned here.
+    std::fs::remove_file(tree.home.path().join("known_hosts")).unwrap();
+    let learn = ["-o", "StrictHostKeyChecking=accept-new"];
+    tree.run(&[&learn[..], &words[..]].concat()).expect_status(0);
+    let known = std::fs::read_to_string(tree.home.path().join("known_hosts")).unwrap();
+    assert_eq!(known.lines().count(), 2, "{known}");
+    tree.run(&words).expect_status(0);
+}
+
+#[test]
+fn commands_end_when_they_are_told_to() {
+    let tree = Tree::start(0);
+    let mark = format!("77{}", std::process::id());
+    let script = format!("sh -c 'trap \"\" TERM; sleep 1000.{mark} & sleep 1001.{mark}'");
+    let sleeping = || {
+        let mut found = processes::with_text(&mark);
+        found.retain(|p| p.command.starts_with("sleep "));
+        found.len()
+    };
+    let via = ["-H", "leaf[1-2]", "--via", "gw[1-2]", "--json"];
+    let script = script.as_str();
+    let words = [&via[..], &["--timeout", "2", script][..]].concat();
+    let done = tree.run(&words).expect_status(5);
+    for (name, node) in done.endings() {
+        assert_eq!(node.cause(), "exec/timeout", "{name}: {}", node.event);
+        assert_eq!(node.event["killed"], "confirmed", "{name}: {}", node.event);
+    }
+    assert_eq!(sleeping(), 0);
+
+    let mut run = Run::start(tree.command(&[&via[..], &[script][..]].concat()));
+    assert!(until(START, || sleeping() == 4), "{}", sleeping());
+    run.signal(Signal::INT);
+    run.wait_for("Ctrl-C", START);
+    run.signal(Signal::INT);
+    let done = run.finish(START).expect_status(130);
+    for (name, node) in done.endings() {
+        assert_eq!(node.cause(), "exec/cancelled", "{name}: {}", node.event);
+        assert_eq!(node.event["killed"], "confirmed", "{name}: {}", node.event);
+    }
+    assert_eq!(sleeping(), 0);
+
+    // Nobody is left who could end them but the gateways' cores and the nodes' own helpers.
+    let run = Run::start(tree.command(&[&via[..], &[script][..]].concat()));
+    assert!(until(START, || sleeping() == 4), "{}", sleeping());
+    let end = std::time::Instant::now() + Duration::from_millis(1500);
+    until(Duration::from_secs(2), || std::time::Instant::now() > end);
+    processes::kill(run.core_pid());
+    run.finish(START).expect_status(1);
+    assert!(until(START, || sleeping() == 0), "{}", sleeping());
+    assert!(until(START, || tree.cores().is_empty()), "left: {:?}", tree.cores());
+}
+
+/// Each node's command writes its name to a file: a node that is there twice was run twice.
+fn killed_in_mid_run(n_nodes: usize, fanout: &str) {
+    let tree = Tree::start(n_nodes);
+    let log = tree.home.write("ran", "").unwrap();
+    let script = format!("echo $NODE >> {}; sleep 0.3; echo done $NODE", log.display());
+    let nodes = format!("demo[1-{n_nodes}]");
+    let words = ["-H", &nodes, "--via", "gw[1-4]", "-f", fanout, "--json", &script];
+    let run = Run::start(tree.command(&words));
+    let ran =
+        || std::fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
+    assert!(until(START, || ran().len() > n_nodes / 3), "{}", ran().len());
+    let cores = tree.cores();
+    assert_eq!(cores.len(), 4);
+    assert!(processes::kill(cores[0]));
+    let done = run.finish(Duration::from_secs(180)).expect_status(10);
+
+    let (ends, through) = (done.endings(), gateways(&done));
+    assert_eq!(ends.len(), n_nodes);
+    let lost: Vec<&String> =
+        ends.iter().filter(|(_, n)| n.cause() != "status 0").map(|(n, _)| n).collect();
+    // About a quarter of the fanout was under way there; all others have ended well.
+    let share = fanout.parse::<usize>().unwrap().div_ceil(4);
+    assert!(!lost.is_empty() && lost.len() <= share + 4, "{} lost: {lost:?}", lost.len());
+    let dead = BTreeSet::from_iter(lost.iter().map(|name| &through[*name]));
+    assert_eq!(dead.len(), 1, "they were all at one gateway: {dead:?}");
+    for name in &lost {
+        assert_eq!(ends[*name].cause(), "exec/gatewayLost", "{}", ends[*name].event);
+    }
+    let mut all = ran();
+    all.sort();
+    let twice: Vec<_> = all.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+    assert!(twice.is_empty(), "run twice: {twice:?}");
+    for (name, node) in ends.iter().filter(|(name, _)| !lost.contains(name)) {
+        assert_eq!(node.stdout, format!("done {name}\n").into_bytes(), "{name}");
+        assert!(all.contains(name), "{name} says it ran");
+    }
+    assert_eq!(done.summary()["ok"], n_nodes - lost.len());
+    assert!(done.stderr.contains("was ended by signal KILL"), "{}", done.stderr);
+    assert!(until(START, || tree.cores().is_empty()), "left: {:?}", tree.cores());
+}
+
+#[test]
+fn a_killed_gateway_loses_only_what_ran_there() {
+    killed_in_mid_run(100, "32");
+}
+
+/// The full size takes half a minute and 2000 connections: `BSSH_FULL_TREE=1`.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "tests are told by their environment")]
+fn a_killed_gateway_of_a_full_tree_loses_only_what_ran_there() {
+    match std::env::var_os("BSSH_FULL_TREE") {
+        Some(_) => killed_in_mid_run(1000, "128"),
+        None => killed_in_mid_run(40, "16"),
+    }
+}
+
+#[test]
+fn what_may_be_run_again_is_run_again() {
+    let tree = Tree::start(8);
+    let script = "sleep 2; echo $NODE";
+    let words = ["-H", "demo[1-8]", "--via", "gw[1-2]", "--retry-safe", "--json", script];
+    let mut run = Run::start(tree.command(&words));
+    run.wait_for("\"state\":\"executing\"", START);
+    assert!(until(START, || tree.cores().len() == 2), "{:?}", tree.cores());
+    assert!(processes::kill(tree.cores()[0]));
+    let done = run.finish(Duration::from_secs(120)).expect_status(0);
+    for (name, node) in done.endings() {
+        assert_eq!(node.stdout, format!("{name}\n").into_bytes(), "{name}");
+    }
+    assert_eq!(tree.nodes.connections().iter().sum::<usize>(), 12, "four nodes had a second try");
+}
+
+#[test]
+fn a_topology_leads_over_two_levels() {
+    let tree = Tree::start(6);
+    let topology = "[routes]\nhere: gw[1-2]\ngw[1-2]: gw[3-4]\ngw[3-4]: demo[1-4]\n";
+    tree.home.write("topology.conf", topology).unwrap();
+    let program = bssh().display().to_string();
+    let words = ["-H", "demo[1-6]", "--json", "echo $NODE"];
+    let with = [&["--topology", "topology.conf"][..], &words[..]].concat();
+    let check = |done: Transcript| {
+        let through = gateways(&done);
+        for (name, node) in done.endings() {
+            assert_eq!(node.stdout, format!("{name}\n").into_bytes(), "{name}: {node:?}");
+            let direct = name == "demo5" || name == "demo6";
+            assert_eq!(through[&name].is_empty(), direct, "{name}: {through:?}");
+        }
+    };
+    check(tree.run(&with).expect_status(0));
+    tree.configure(&format!("gateways: {{ topology: topology.conf, program: {program} }}\n"));
+    check(tree.run(&words).expect_status(0));
+    let direct = tree.run(&[&["--via", "none"][..], &words[..]].concat()).expect_status(0);
+    assert!(gateways(&direct).values().all(String::is_empty), "{}", direct.text());
+}
+
+#[test]
+fn our_own_executable_is_put_there_and_checked() {
+    let tree = Tree::start(1);
+    tree.configure("gateways: { program: /nowhere/bssh }\n");
+    let words = ["-H", "demo1", "--via", "gw1", "--json", "echo $NODE"];
+    let done = tree.run(&words).expect_status(3);
+    let message = done.endings()["demo1"].message();
+    assert!(message.contains("status 127") && message.contains("/nowhere/bssh"), "{message}");
+    // The daemon's home is this account's own: what is put there is taken away again.
+    let cache = home_of_this_account().join(".cache/bssh");
+    let before = pushed(&cache);
+    let push = [&["--via-push"][..], &words[..]].concat();
+    tree.run(&push).expect_status(0);
+    let new: Vec<_> = pushed(&cache).difference(&before).cloned().collect();
+    let file = cache.join(new.first().or(before.last()).expect("a file"));
+    // The same size, other bytes: found by its hash, and put right.
+    let length = std::fs::metadata(&file).unwrap().len();
+    std::fs::remove_file(&file).unwrap();
+    std::fs::File::create(&file).unwrap().set_len(length).unwrap();
+    tree.run(&push).expect_status(0);
+    assert_eq!(pushed(&cache).len(), before.len() + new.len(), "nothing else is left");
+    for name in new {
+        std::fs::remove_file(cache.join(name)).unwrap();
+    }
+}
+
+fn pushed(cache: &std::path::Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn home_of_this_account() -> std::path::PathBuf {
+    let id = rustix::process::getuid().as_raw().to_string();
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap();
+    let mut lines = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    lines.find(|fields| fields.get(2) == Some(&id.as_str())).expect("an account")[5].into()
+}
+
+#[test]
+fn hostile_gateways_are_named_and_others_go_on() {
+    let tree = Tree::start(6);
+    let script = HOSTILE.replace("BSSH", &bssh().display().to_string());
+    let script = tree.home.write("hostile", script).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    tree.configure(&format!("gateways: {{ program: {} }}\n", script.display()));
+    for (gateway, said) in [
+        ("gw2", "it says \"Welcome to gw2!\" instead of the protocol"),
+        ("gw3", "it exited with status 9: no core today"),
+        ("gw4", "its bssh 0.0.9 cannot be a gateway"),
+        ("gw5", "this core speaks protocol 2"),
+        ("gw6", "it speaks of \"stranger\" where it was given"),
+        ("gw7", "it asks about \"stranger\", which it was not given"),
+        ("gw8", "it started other nodes than it was given"),
+    ] {
+        let via = format!("gw1,{gateway}");
+        let words = ["-H", "demo[1-6]", "-f", "6", "--via", &via, "--json", "echo $NODE"];
+        let done = tree.run(&words);
+        assert!(
+            done.stderr.contains(&format!("gateway {gateway}: ")),
+            "{gateway}: {}",
+            done.stderr
+        );
+        assert!(done.stderr.contains(said), "{gateway}: {}", done.stderr);
+        for (name, node) in done.endings() {
+            match node.cause().as_str() {
+                "status 0" => assert_eq!(node.stdout, format!("{name}\n").into_bytes()),
+                cause => {
+                    assert_eq!(cause, "exec/gatewayLost", "{gateway}: {}", node.event);
+                    assert!(node.message().contains(gateway), "{gateway}: {}", node.event);
+                }
+            }
+        }
+        let ok = done.summary()["ok"].as_u64().unwrap();
+        assert!(ok >= 3, "{gateway}: {}", done.text());
+        assert!(ok == 6 || ["gw6", "gw7", "gw8"].contains(&gateway), "{gateway}: {}", done.text());
+    }
+    // Alone they are the end of the run, and said to be.
+    let done = tree.run(&["-H", "demo1", "--via", "gw[2-3]", "--json", "true"]).expect_status(3);
+    let message = done.endings()["demo1"].message();
+    assert!(message.contains("gw2: ") && message.contains("gw3: "), "{message}");
+}
+
+/// What it is depends on the address it was reached at.
+const HOSTILE: &str = r##"#!/bin/sh
+case $SSH_CONNECTION in
+  *" 127.0.9.1 "*) exec BSSH "$@";;
+  *" 127.0.9.2 "*) echo 'Welcome to gw2!'; exec BSSH "$@";;
+  *" 127.0.9.3 "*) echo 'no core today' >&2; exit 9;;
+esac
+exec python3 - 3<&0 "$SSH_CONNECTION" <<'END'
+import json, os, sys
+here = sys.argv[1].split()[2].rsplit('.', 1)[1]
+link = os.fdopen(3, 'rb')
+def read():
+    length = 0
+    while True:
+        line = link.readline().strip()
+        if not line: break
+        if line.lower().startswith(b'content-length:'): length = int(line.split(b':')[1])
+    return json.loads(link.read(length))
+def say(message):
+    body = json.dumps(dict(message, jsonrpc='2.0')).encode()
+    sys.stdout.buffer.write(b'Content-Length: %d\r\n\r\n' % len(body) + body)
+    sys.stdout.flush()
+hello = read()
+if here == '5':
+    say({'id': hello['id'], 'error': {'code': 1081, 'message': 'this core speaks protocol 2',
+         'data': {'kind': 'version.unsupported', 'retryable': False, 'supported': [2]}}})
+    sys.exit()
+features = {'exec': 1} if here == '4' else {'exec': 1, 'gateway': 1}
+say({'id': hello['id'], 'result': {'protocol': {'major': 1, 'level': 1}, 'session': 1,
+     'core': {'name': 'bssh', 'version': '0.0.9', 'pid': 1}, 'features': features,
+     'limits': {'maxFrame': 1 << 24, 'maxData': 1 << 16, 'window': 1 << 20, 'maxRequests': 9}}})
+start = read()
+name = start['params']['planned'][0]['name']
+say({'id': start['id'], 'result': {'run': 7, 'nodes': ['stranger' if here == '8' else name]}})
+if here == '6':
+    say({'method': 'exec/node', 'params': {'run': 7, 'index': 0, 'node': 'stranger',
+         'state': 'ended', 'exit': {'status': 0}, 'stdoutBytes': 0, 'stderrBytes': 0,
+         'durationMs': 1}})
+if here == '7':
+    say({'id': 'c1', 'method': 'auth/prompt', 'params': {'prompt': 1, 'node': 'stranger',
+         'kind': 'password', 'title': 'your password', 'attempt': 1,
+         'fields': [{'id': '0', 'label': 'password', 'echo': False}]}})
+link.read()
+END
+"##;
