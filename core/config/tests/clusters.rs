@@ -167,7 +167,7 @@ colour: true
         "15:35: expected a map, found \"3\"",
         "16:13: expected a map, found \"5\"",
         "17:18: expected a duration like 10, 2.5, 30s, 10m or 1h30m, found \"10x\"",
-        "18:1: unknown key \"colour\", allowed: clusters, default_cluster, ssh_config, defaults, forwarding, interactive, agent, gates, sync, core",
+        "18:1: unknown key \"colour\", allowed: clusters, default_cluster, ssh_config, defaults, forwarding, interactive, agent, gates, gateways, sync, core",
     ];
     let mut want: Vec<String> = want.iter().map(|w| format!("{at} {w}")).collect();
     want.push("BSSH_MAX_PARALLEL: expected a number from 1 to 65536, found \"many\"".into());

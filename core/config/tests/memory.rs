@@ -55,9 +55,15 @@ impl Lab {
     }
 }
 
+/// Lets time go by: what is tested is that things age.
+#[allow(clippy::disallowed_methods, reason = "time itself is tested")]
+fn age(ms: u64) {
+    std::thread::sleep(Duration::from_millis(ms));
+}
+
 /// Files that changed less than a tick ago are not kept.
 fn settle() {
-    std::thread::sleep(Duration::from_millis(30));
+    age(30);
 }
 
 #[test]
@@ -98,7 +104,7 @@ fn what_is_remembered_is_bounded_and_ages() {
     assert_eq!((files.entries, files.evicted), (2, 1));
     let names: Vec<_> = files.held.iter().map(|held| held.name.clone()).collect();
     assert_eq!(names, [lab.path("c"), lab.path("b")].map(|p| p.display().to_string()));
-    std::thread::sleep(Duration::from_millis(250));
+    age(250);
     lab.port("c");
     let [files, _] = lab.figures();
     assert_eq!((files.hits, files.expired), (0, 1));

@@ -136,6 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[allow(clippy::disallowed_methods, reason = "a name server that takes its time")]
     async fn what_is_asked_for_is_looked_up_once_and_all_at_once() {
         let asked = Arc::new(AtomicUsize::new(0));
         let count = asked.clone();

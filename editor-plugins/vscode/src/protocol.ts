@@ -512,6 +512,8 @@ export type ExecParams = {
   /** Between cores: nodes that are planned already, instead of `nodes`. */
   planned?: Array<Planned>;
   pty?: (PtyRequest | null);
+  /** What its streams say is recorded also while it belongs to its link: it is read with `job/attach`, and `link/close` can leave it to the core. */
+  record?: boolean;
   /** Connect attempts after the first one, for retryable failures. */
   retries?: number | null;
   settings?: Settings;
@@ -1338,10 +1340,12 @@ export type JobEntry2 = {
   /** Nodes that are done. */
   ended?: number;
   job?: number;
-  /** `run`, `transfer`, `forward`, `pty` or `session`. */
+  /** `run`, `transfer`, `forward`, `pty`, `session`, or `background` for a session's job. */
   kind?: string;
   nodes?: number;
   running?: boolean;
+  /** A session's background job: its exit status, once it is over. */
+  status?: number | null;
   /** A run's counts, once it is over. */
   summary?: (Summary | null);
   /** What it does: a command line, a forward's specification. */
@@ -1351,6 +1355,8 @@ export type JobEntry2 = {
 /** One job. */
 export type JobHandle = {
   job: number;
+  /** `job/wait`: the job is one of this session's background, by its number there. */
+  session?: number | null;
 };
 
 /** `job/kill`. */
@@ -1485,6 +1491,9 @@ export type Offer = {
   majors: Array<number>;
 };
 
+/** What becomes of a command when its connection is lost. */
+export type OnDisconnect = ("kill" | "keep");
+
 /** What becomes of files that are there already. */
 export type Overwrite = ("replace" | "fail" | "newer");
 
@@ -1520,6 +1529,12 @@ export type Policy = ("signOnly" | "full");
 export type Pong = {
   /** The core's clock, in milliseconds since 1970. */
   unixMs?: number;
+};
+
+/** Result of `core/probe`: how many connections have answered, and how many have not and were closed. */
+export type Probed = {
+  alive?: number;
+  closed?: number;
 };
 
 export type Problem = {
@@ -1751,6 +1766,9 @@ export type PtyWrite = {
   text?: string | null;
 };
 
+/** What became of a command whose connection was lost. */
+export type RemoteFate = ("killed" | "kept" | "unknown");
+
 /** `exec/resize`: the terminal's new size, for a run with a pty. */
 export type ResizeRun = {
   cols: number;
@@ -1789,6 +1807,13 @@ export type RunRef = {
 
 export type Secret = SecretText;
 
+/** `session/cd`. */
+export type SessionCd = {
+  /** As for `cd` in the session: absolute, from where it is, or with `~/`. */
+  cwd?: string;
+  session?: number;
+};
+
 /** One session. */
 export type SessionEntry = {
   cwd: string;
@@ -1807,6 +1832,8 @@ export type SessionEntry = {
 
 /** `session/execDone`: the last word on a command; it follows the ends of its streams. */
 export type SessionExecDone = {
+  /** How often it was begun, if more than once. */
+  attempts?: number | null;
   /** The session's directory afterwards. */
   cwd?: string;
   /** It ended, and something it left behind still holds its output. */
@@ -1818,6 +1845,10 @@ export type SessionExecDone = {
   failure?: (Failure | null);
   /** A signal was sent to it on request. */
   interrupted?: boolean;
+  /** It goes on: the number it has among the session's jobs. */
+  job?: number | null;
+  /** With a lost connection: what became of the command, as far as that is known. */
+  remoteFate?: (RemoteFate | null);
   /** Changes of the session's state so far. */
   rev?: number;
   session?: number;
@@ -1839,12 +1870,20 @@ export type SessionExecParams = {
   env?: {
     [key: string]: string;
   };
+  /** When it is ended, end also what has left its process group (`setsid`). Best effort, on Linux: processes are found by a variable of their environment. */
+  killEscaped?: boolean;
   /** From TERM to KILL after a timeout, in milliseconds. None: 5000. */
   killGraceMs?: number | null;
   /** Send at most so many bytes of each stream: the first 40 % and the last 60 %, with a `stream/gap` that says exactly what was left out between them. */
   maxOutput?: number | null;
+  /** What becomes of it when the connection is lost. None: what the session was opened with. */
+  onDisconnect?: (OnDisconnect | null);
   /** Keep the command out of the node's process list. */
   private?: boolean;
+  /** Give it a terminal: its two streams become one, and what is typed goes to `stdin`. */
+  pty?: (PtyRequest | null);
+  /** It does no harm to run it twice: when its connection is lost it is run again once the session is back, at most five times. Not with stdin. */
+  retrySafe?: boolean;
   session?: number;
   state?: StateUse;
   /** `null` or `stream`. */
@@ -1855,6 +1894,17 @@ export type SessionExecParams = {
   timeoutMs?: number | null;
   /** First credit of each output stream, in bytes. None: `limits.window`. */
   window?: number | null;
+};
+
+/** `session/execRetry`: the connection was lost, and the command is run again. */
+export type SessionExecRetry = {
+  /** 2 for the second time. */
+  attempt?: number;
+  exec?: number;
+  session?: number;
+  stderrBytes?: number;
+  /** Bytes of each stream that are of the times before. */
+  stdoutBytes?: number;
 };
 
 /** Result of `session/exec`. */
@@ -1876,6 +1926,8 @@ export type SessionList = {
 };
 
 export type SessionNode = {
+  /** An agent is forwarded to its commands: that of whoever opened it. */
+  agent?: boolean;
   /** It was there before. */
   existing?: boolean;
   node: string;
@@ -1890,6 +1942,10 @@ export type SessionOpenParams = {
   cwd?: string | null;
   /** A single ssh destination, taken literally (ssh grammar: no ranges, no groups). */
   destination?: string | null;
+  /** Environment to begin with, besides what the snapshot has. */
+  env?: {
+    [key: string]: string;
+  };
   /** Variables that no command gets. */
   envExclude?: Array<string>;
   /** Node set expressions to leave out. */
@@ -1904,6 +1960,10 @@ export type SessionOpenParams = {
   name?: string | null;
   /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
   nodes?: string;
+  /** What becomes of a command whose connection is lost, unless the command says it itself. */
+  onDisconnect?: OnDisconnect;
+  /** Begin with what `session/snapshot` has told, instead of a snapshot of now. */
+  restore?: (SessionSaved | null);
   settings?: Settings;
   /** The shell, by its path on the node. None: the login shell if it is bash, zsh, ksh, mksh, dash or ash; else bash, else `/bin/sh`. */
   shell?: string | null;
@@ -1912,6 +1972,13 @@ export type SessionOpenParams = {
   stayLost?: boolean;
   /** Names of the configuration's syncs: what has changed here is on the node before a command runs there. */
   sync?: Array<string>;
+};
+
+/** Where a session is now. */
+export type SessionPlace = {
+  cwd?: string;
+  /** Changes of the state so far. */
+  rev?: number;
 };
 
 /** A session that takes commands. */
@@ -1930,6 +1997,33 @@ export type SessionReady = {
 
 export type SessionRef = {
   session: number;
+};
+
+/** `session/resize`: a new size of a command's terminal. */
+export type SessionResize = {
+  cols?: number;
+  exec?: number;
+  rows?: number;
+  session?: number;
+};
+
+/** A session's state in its shell's own words: result of `session/snapshot`, and what `session/open` can begin with. */
+export type SessionSaved = {
+  cwd?: string;
+  /** Changes of the state so far. */
+  rev?: number;
+  /** Path of the shell on the node. */
+  shell?: string;
+  /** Environment, functions, aliases and umask, for that shell. */
+  state?: Base64Bytes;
+};
+
+/** `session/setenv`: exported variables. */
+export type SessionSetenv = {
+  env?: {
+    [key: string]: string;
+  };
+  session?: number;
 };
 
 /** `session/signal`: to the process group of a command. */
@@ -1974,6 +2068,12 @@ export type SessionStateChange = ({
 }) & {
   node: string;
   session: number;
+};
+
+/** `session/unsetenv`. */
+export type SessionUnsetenv = {
+  names?: Array<string>;
+  session?: number;
 };
 
 /** Result of `session/open`. */
@@ -2039,7 +2139,7 @@ export type Source = ("null" | "stream" | {
 });
 
 /** What a command does with the state. */
-export type StateUse = ("update" | "read");
+export type StateUse = ("update" | "read" | "none");
 
 /** Result of `core/stats`: what the core holds right now. */
 export type StatsResult = {
@@ -2562,14 +2662,14 @@ export type TrustScope = "once" | "file";
 export type Via = {
   /** A node set expression: each of these reaches every node. `none`: no gateways, whatever the configuration says. */
   gateways?: string;
-  /** Between cores: the gateways that are left on the way, next level first; any of a level will do. */
-  levels?: Array<Array<Planned>>;
   /** The executable there. None: as configured, or `bssh` of the `PATH`. */
   program?: string | null;
   /** Put this core's own executable there, by SFTP, and check its SHA-256. None: as configured. */
   push?: boolean | null;
   /** A command that may have begun when its gateway was lost is run again through another one. */
   retrySafe?: boolean;
+  /** Between cores: the gateways that are left on the way, next tier first; any of a tier will do. */
+  tiers?: Array<Array<Planned>>;
   /** A file in the format of ClusterShell's `topology.conf` that says who reaches whom; it is read by the core. Nodes it does not name are reached directly. */
   topology?: string | null;
 };
@@ -2600,6 +2700,8 @@ export interface Methods {
   'cache/clear': { to: 'core'; params: Empty; result: CacheDropped };
   /** Forgets what is too old, has changed, or is more than this link allows. */
   'cache/maintain': { to: 'core'; params: Empty; result: CacheDropped };
+  /** Asks every connection for a sign of life and closes those that give none: for who knows that the network is another one. The core does so by itself when it sees that. */
+  'core/probe': { to: 'core'; params: Empty; result: Probed };
   /** The newest lines of the audit journal of this user's shared cores. */
   'journal/read': { to: 'core'; params: JournalParams; result: JournalLines };
   /** Ends the whole core. */
@@ -2670,6 +2772,16 @@ export interface Methods {
   'session/exec': { to: 'core'; params: SessionExecParams; result: SessionExecStarted };
   /** Sends a signal to the process group of a session's command. */
   'session/signal': { to: 'core'; params: SessionSignal; result: Empty };
+  /** Tells a command's terminal its new size. */
+  'session/resize': { to: 'core'; params: SessionResize; result: Empty };
+  /** Goes somewhere else, after the commands that are under way. */
+  'session/cd': { to: 'core'; params: SessionCd; result: SessionPlace };
+  /** Exports variables, after the commands that are under way. */
+  'session/setenv': { to: 'core'; params: SessionSetenv; result: SessionPlace };
+  /** Removes variables, after the commands that are under way. */
+  'session/unsetenv': { to: 'core'; params: SessionUnsetenv; result: SessionPlace };
+  /** The state, to be put back elsewhere or later. */
+  'session/snapshot': { to: 'core'; params: SessionRef; result: SessionSaved };
   /** Connects a lost session now. */
   'session/connect': { to: 'core'; params: SessionRef; result: Empty };
   /** Forgets the state and begins anew. What runs is ended. */
@@ -2692,7 +2804,7 @@ export interface Methods {
   'job/kill': { to: 'core'; params: JobKill; result: Empty };
   /** Everything that runs in this core, and what is over and not forgotten yet. */
   'job/list': { to: 'core'; params: Empty; result: JobList };
-  /** Returns when a job is over. */
+  /** Returns when a job is over: of the core, or with `session` of a session's background. */
   'job/wait': { to: 'core'; params: JobHandle; result: JobEntry2 };
   /** Ends a job, whatever it is. */
   'job/cancel': { to: 'core'; params: JobHandle; result: Empty };
@@ -2806,6 +2918,8 @@ export interface Events {
   'pty/inputOwner': { to: 'frontend'; params: PtyInputOwner };
   /** Something became of a session. */
   'session/state': { to: 'frontend'; params: SessionStateChange };
+  /** A command of a session is run again, because its connection was lost. */
+  'session/execRetry': { to: 'frontend'; params: SessionExecRetry };
   /** The last word on a command of a session. */
   'session/execDone': { to: 'frontend'; params: SessionExecDone };
   /** Something happened to one node of a transfer. */

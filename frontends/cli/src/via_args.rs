@@ -18,7 +18,8 @@ pub(crate) struct ViaArgs {
     /// Put this bssh on the gateways instead of using theirs [gateways.push]
     #[arg(long, global = true)]
     pub via_push: bool,
-    /// A command that may have begun when its gateway was lost may be run again
+    /// A command that may have begun when its gateway, or its session's connection, was lost may
+    /// be run again
     #[arg(long, global = true)]
     pub retry_safe: bool,
 }

@@ -98,7 +98,7 @@ impl Service for Frontend {
             }
             SessionExecDoneEvent::NAME => {
                 if let Ok(event) = notification.event::<SessionExecDoneEvent>() {
-                    self.sessions.push(SessionEvent::Done(event), None);
+                    self.sessions.push(SessionEvent::Done(Box::new(event)), None);
                 }
             }
             PtyExitedEvent::NAME => {

@@ -33,7 +33,7 @@ pub enum SessionEvent {
     /// A command is run again: its connection was lost.
     Retry(SessionExecRetry),
     /// A command is over; it follows all of its data.
-    Done(SessionExecDone),
+    Done(Box<SessionExecDone>),
     /// The core is gone, with how it ended. Nothing follows.
     Lost(String),
 }

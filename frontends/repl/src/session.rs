@@ -422,7 +422,7 @@ impl Repl<'_> {
                 if let Some(node) = self.nodes.of_session(done.session) {
                     node.cwd.clone_from(&done.cwd);
                 }
-                let show: Show = collect.done(done);
+                let show: Show = collect.done(*done);
                 self.screen.show(show, &self.nodes);
             }
             SessionEvent::State(change) => {

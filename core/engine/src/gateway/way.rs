@@ -186,11 +186,7 @@ impl Layer<'_> {
         Ok(())
     }
 
-    async fn by_expression(
-        &mut self,
-        via: &Via,
-        nodes: &mut [NodePlan],
-    ) -> Result<(), CallError> {
+    async fn by_expression(&mut self, via: &Via, nodes: &mut [NodePlan]) -> Result<(), CallError> {
         let tier = self.tier(&via.gateways).await?;
         for node in nodes {
             // A gateway that is a target itself is reached directly.

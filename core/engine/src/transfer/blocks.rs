@@ -174,7 +174,7 @@ async fn over(
 /// holes or not.
 pub(crate) fn parts(file: &File, (offset, size): (u64, u64), dense: u64) -> Vec<Range<u64>> {
     use std::os::unix::fs::MetadataExt;
-    let whole = vec![offset..size];
+    let whole = std::iter::once(offset..size).collect();
     match file.metadata() {
         // As many blocks as bytes: no holes to look for.
         Ok(stat) if stat.blocks().saturating_mul(512) < size => {}

@@ -79,7 +79,7 @@ impl Origin {
                 let file = file.clone();
                 job.disk.run(move || Ok(blocks::parts(&file, (offset, size), dense))).await
             }
-            Origin::Node(_) => Ok(vec![offset..size]),
+            Origin::Node(_) => Ok(std::iter::once(offset..size).collect()),
         }
     }
 

@@ -160,7 +160,7 @@ fn wish(args: &Args, run: &RunIn, term: &str) -> Result<Wish, String> {
     };
     let typed = std::io::stdin().is_terminal();
     let pty = pty(args, (term, typed))?;
-    let feeds = !args.run.no_stdin && (!typed || pty.is_some()) && !run.retry_safe;
+    let feeds = !args.run.no_stdin && (!typed || pty.is_some()) && !args.connect.via.retry_safe;
     let limit = args.output.max_output;
     let summary = args.output.json == Some(crate::args::Json::Summary);
     let exec = SessionExecParams {
@@ -175,7 +175,7 @@ fn wish(args: &Args, run: &RunIn, term: &str) -> Result<Wish, String> {
             Fate::Kill => OnDisconnect::Kill,
             Fate::Keep => OnDisconnect::Keep,
         }),
-        retry_safe: run.retry_safe,
+        retry_safe: args.connect.via.retry_safe,
         kill_escaped: run.kill_escaped,
         cwd: run.cwd.clone(),
         env: run.env.iter().map(pair).collect::<Result<_, _>>()?,
@@ -274,7 +274,7 @@ impl Running {
                 SessionEvent::Done(done) => {
                     if let Some(n) = self.by_exec.remove(&done.exec) {
                         self.show.done(n, &done);
-                        self.done.insert(n, done);
+                        self.done.insert(n, *done);
                     }
                 }
                 SessionEvent::Retry(retry) => {

@@ -28,9 +28,6 @@ pub(crate) struct RunIn {
     /// end is not: bssh session wait) [kill]
     #[arg(long, value_name = "kill|keep", value_enum)]
     pub on_disconnect: Option<Fate>,
-    /// It does no harm to run it twice: it is, when the connection is lost. Without stdin
-    #[arg(long)]
-    pub retry_safe: bool,
     /// When it is ended, end also what has left its process group (best effort, on Linux)
     #[arg(long)]
     pub kill_escaped: bool,
