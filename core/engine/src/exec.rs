@@ -25,6 +25,9 @@ use tokio::sync::broadcast;
 
 /// First pause before another try of a node; doubled each time.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How long a node that is no longer wanted may take to say whether it has started the command.
+const WORD: Duration = Duration::from_secs(5);
+const UNKNOWN: &str = "cancelled while the command was being started; it may run";
 /// How long output may still come once its command was killed.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -166,11 +169,14 @@ async fn start(
     let _resident = lease.load.reside();
     let offer = prepare(run, engine, &mut channel, route, &lease).await?;
     let sudo = run.params.sudo.then(crate::sudo::Sudo::new);
-    request(run, &mut channel, sudo.as_ref()).await?;
+    // It may run before we hear so: from here on it is ended, not only left.
+    run.set_executing(index);
+    if !taken(run, index, &mut channel, sudo.as_ref()).await? {
+        return Ok(failed(plain(Phase::Exec, "cancelled", UNKNOWN)));
+    }
     if let Some(offer) = offer {
         offer.settle(&channel).await;
     }
-    run.set_executing(index);
     let (stdout, stderr) = run.sinks.node(&run.to, index);
     let executing = NodeState::Executing {
         stdout: stdout.id(),
@@ -238,6 +244,24 @@ pub(crate) fn terminal(pty: &Wanted) -> PtyRequest {
         px_width: pty.px_width,
         px_height: pty.px_height,
         modes: pty.modes.clone(),
+    }
+}
+
+/// Asks for the command and waits for the answer; false if it is not wanted any more, and the
+/// node does not say whether it has started it.
+async fn taken(
+    run: &Run,
+    index: u32,
+    channel: &mut Channel,
+    sudo: Option<&crate::sudo::Sudo>,
+) -> Result<bool, Error> {
+    let asked = pin!(request(run, channel, sudo));
+    match select(asked, pin!(run.stopped(index))).await {
+        Either::Left((answer, _)) => answer.map(|()| true),
+        Either::Right(((), asked)) => match tokio::time::timeout(WORD, asked).await {
+            Ok(answer) => answer.map(|()| true),
+            Err(_) => Ok(false),
+        },
     }
 }
 

@@ -183,7 +183,7 @@ impl Run {
         }
     }
 
-    /// The node's command was taken by the server.
+    /// The node's command is asked for, and may run.
     pub(crate) fn set_executing(&self, index: u32) {
         self.executing.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
     }

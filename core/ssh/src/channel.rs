@@ -6,9 +6,11 @@
 
 use crate::error::{Error, ErrorKind, Phase};
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use russh::client::{ChannelOpenHandle, Msg};
 use russh::{ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Pty, Sig};
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
@@ -210,15 +212,26 @@ impl Channel {
         self.answer("subsystem").await
     }
 
-    /// Starts a subsystem, with what it is told first: a way there and back less. A server that
-    /// refuses has nobody to give the bytes to, and drops them.
+    /// Starts a subsystem, with what it is told first: a way there and back less where the server
+    /// takes bytes that early. OpenSSH gives no window before it has started something, and none
+    /// at all where it refuses.
     ///
     /// # Errors
     /// As [`Channel::exec`].
     pub async fn subsystem_with(&mut self, name: &str, first: Bytes) -> Result<(), Error> {
         self.writer.half.request_subsystem(true, name).await.map_err(gone)?;
-        self.writer.write(first).await?;
-        self.answer("subsystem").await
+        let writer = self.writer();
+        let (answer, write) = (pin!(self.answer("subsystem")), pin!(writer.write(first)));
+        match select(answer, write).await {
+            Either::Left((answered, write)) => {
+                answered?;
+                write.await
+            }
+            Either::Right((written, answer)) => {
+                written?;
+                answer.await
+            }
+        }
     }
 
     /// The next event; none once the channel is closed or the connection is lost (which of the

@@ -57,7 +57,8 @@ fn preparing_touches_nothing() {
         let wire = ["AF_INET", "bind(", "listen("].iter().any(|word| line.contains(word));
         let names = ["resolv.conf", "/etc/hosts", "nsswitch"].iter().any(|f| line.contains(f));
         let makes = ["O_CREAT", "mkdir(", "rename", "unlink"].iter().any(|f| line.contains(f));
-        wire || names || makes
+        // Which addresses are ours is asked of the kernel, not of the network.
+        (wire && !line.contains("AF_NETLINK")) || names || makes
     });
     assert_eq!(bad.collect::<Vec<_>>(), Vec::<&str>::new());
     assert!(trace.contains("bssh.yaml"), "it was looked at the right process");

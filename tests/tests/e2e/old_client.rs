@@ -96,7 +96,7 @@ fn runs(old: &mut OldClient, settings: &Value) {
             ended += 1;
         }
     }
-    while text.len() < 24 {
+    while text.len() < 2 * "hello\nerr\n".len() {
         let data = old.event("stream/data");
         text += data["text"].as_str().map_or_else(|| decoded(&data), str::to_owned).as_str();
     }

@@ -344,10 +344,10 @@ fn a_hundred_interrupts_leave_nothing() {
     let lab = Lab::start();
     with_core(&lab, |driver| async move {
         let shell = Shell::on(&driver, NODE).await;
-        let dir = shell
-            .run("tr '\\0' '\\n' < /proc/$PPID/cmdline | grep -o \"D='[^']*'\" | head -1")
-            .await;
-        let dir = dir.text().trim().trim_start_matches("D=").trim_matches('\'').to_owned();
+        let line = shell.run("tr '\\0' '\\n' < /proc/$PPID/cmdline").await;
+        let line = line.text().to_owned();
+        let dir = line.split(r" D=\0047").nth(1).and_then(|rest| rest.split('\\').next());
+        let dir = dir.unwrap_or_default().to_owned();
         let begun = Instant::now();
         for _ in 0..100 {
             let params =

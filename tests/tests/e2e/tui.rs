@@ -104,7 +104,7 @@ fn a_run_in_the_shared_core_goes_on_without_its_view() {
     let mut command = lab.command(&["--persist", "30s", "-H", NODES, "--tui", &script]);
     command.env("LC_ALL", "C.UTF-8");
     let t = Tmux::start(&command, (100, 24));
-    t.until(MINUTE, |s| s.matches("begun").count() == 4);
+    t.until(MINUTE, |s| s.matches("B  begun").count() == 4);
     t.keys(&["q"]);
     let asked = t.see("d leave it running as job ");
     let job = asked.split("as job ").nth(1).and_then(|s| s.split(' ').next()).unwrap().to_owned();
