@@ -6,7 +6,7 @@ use bssh_client::{Core, Pty};
 use bssh_protocol::agent::AgentSettings;
 use bssh_protocol::exec::{Exit, Targets};
 use bssh_protocol::pty::PtyOpenParams;
-use bssh_term::{RawMode, Stdin};
+use bssh_term::{RawMode, Stdin, Tilde};
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -55,7 +55,7 @@ async fn carry(pty: &mut Pty) -> Result<u8, String> {
     let mut keys = pty.keys();
     let mut resized = signal(SignalKind::window_change()).map_err(|e| e.to_string())?;
     let mut ended = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
-    let mut filter = Filter { at_start: true, tilde: false };
+    let mut tilde = Tilde::new(b".");
     loop {
         tokio::select! {
             bytes = pty.next() => match bytes {
@@ -67,14 +67,14 @@ async fn carry(pty: &mut Pty) -> Result<u8, String> {
                 None => break,
             },
             Some(typed) = keyboard.next() => {
-                let (bytes, hang_up) = filter.pass(&typed);
+                let (bytes, hang_up) = tilde.pass(&typed);
                 if let Some(keys) = &mut keys
                     && !bytes.is_empty()
                 {
                     // A node that takes no more ends the pty by itself.
                     let _ = keys.write(bytes.into()).await;
                 }
-                if hang_up {
+                if hang_up.is_some() {
                     return Ok(0);
                 }
             }
@@ -91,55 +91,5 @@ async fn carry(pty: &mut Pty) -> Result<u8, String> {
         (Some(failure), _) => Err(format!("{}: {}", exited.node, failure.message)),
         (None, Some(Exit::Status(status))) => Ok(u8::try_from(status & 0xff).unwrap_or(255)),
         _ => Ok(255),
-    }
-}
-
-/// Looks for `~.` at the start of a line.
-struct Filter {
-    at_start: bool,
-    tilde: bool,
-}
-
-impl Filter {
-    /// What goes on, and whether to hang up.
-    fn pass(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
-        let mut on = Vec::with_capacity(typed.len());
-        for byte in typed {
-            match (std::mem::take(&mut self.tilde), byte) {
-                (true, b'.') => return (on, true),
-                (true, b'~') => on.push(b'~'),
-                (true, other) => on.extend([b'~', *other]),
-                (false, b'~') if self.at_start => {
-                    self.tilde = true;
-                    continue;
-                }
-                (false, other) => on.push(*other),
-            }
-            self.at_start = matches!(byte, b'\r' | b'\n');
-        }
-        (on, false)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_escape_is_at_the_start_of_a_line_only() {
-        for (typed, on, hang_up) in [
-            ("ls\r~.", "ls\r", true),
-            ("a~.b", "a~.b", false),
-            ("~~x", "~x", false),
-            ("~x", "~x", false),
-            ("\r~", "\r", false),
-        ] {
-            let mut filter = Filter { at_start: true, tilde: false };
-            let (got, hung) = filter.pass(typed.as_bytes());
-            assert_eq!((got.as_slice(), hung), (on.as_bytes(), hang_up), "{typed:?}");
-        }
-        let mut filter = Filter { at_start: true, tilde: false };
-        assert_eq!(filter.pass(b"~"), (vec![], false));
-        assert_eq!(filter.pass(b"."), (vec![], true));
     }
 }

@@ -18,6 +18,7 @@ mod secret;
 mod size;
 mod stdin;
 mod sync;
+mod tilde;
 
 pub use amount::bytes_text;
 pub use guard::{RawMode, restore};
@@ -32,3 +33,4 @@ pub use stdin::Stdin;
 pub use sync::{
     Line, sync_conflict, sync_failure, sync_report, sync_status, sync_step, sync_summary,
 };
+pub use tilde::Tilde;

@@ -7,7 +7,7 @@ use crate::{exit, say};
 use bssh_client::{Core, Pty};
 use bssh_protocol::exec::Ended;
 use bssh_protocol::link::StreamSender;
-use bssh_term::{RawMode, Stdin};
+use bssh_term::{RawMode, Stdin, Tilde};
 use bytes::Bytes;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -80,7 +80,7 @@ async fn carry(pty: &mut Pty, mut keyboard: Stdin, signals: &mut Signals) -> Lef
         Err(status) => return Left::Signal(status),
     };
     let mut keys = pty.keys();
-    let mut filter = Filter { at_start: true, tilde: false };
+    let mut tilde = Tilde::new(b".d");
     resize(pty).await;
     loop {
         tokio::select! {
@@ -90,11 +90,11 @@ async fn carry(pty: &mut Pty, mut keyboard: Stdin, signals: &mut Signals) -> Lef
             },
             typed = keyboard.next() => {
                 let Some(typed) = typed else { return Left::Signal(exit::HUNG_UP) };
-                let (on, wish) = filter.pass(&typed);
+                let (on, wish) = tilde.pass(&typed);
                 type_in(&mut keys, on).await;
                 match wish {
-                    Some(Wish::Detach) => return Left::Detached,
-                    Some(Wish::HangUp) => {
+                    Some(b'd') => return Left::Detached,
+                    Some(_) => {
                         // One that has ended by now needs none.
                         let _ = pty.close().await;
                         return Left::HungUp;
@@ -126,57 +126,4 @@ fn print(bytes: &[u8]) {
     let mut out = io::stdout().lock();
     // A screen that has gone cannot be told about.
     let _ = out.write_all(bytes).and_then(|()| out.flush());
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Wish {
-    Detach,
-    HangUp,
-}
-
-/// Looks for a tilde at the start of a line.
-struct Filter {
-    at_start: bool,
-    tilde: bool,
-}
-
-impl Filter {
-    /// What goes on, and what was wished for behind it.
-    fn pass(&mut self, typed: &[u8]) -> (Vec<u8>, Option<Wish>) {
-        let mut on = Vec::with_capacity(typed.len());
-        for byte in typed {
-            match (std::mem::take(&mut self.tilde), byte) {
-                (true, b'.') => return (on, Some(Wish::HangUp)),
-                (true, b'd') => return (on, Some(Wish::Detach)),
-                (true, b'~') => on.push(b'~'),
-                (true, other) => on.extend([b'~', *other]),
-                (false, b'~') if self.at_start => {
-                    self.tilde = true;
-                    continue;
-                }
-                (false, other) => on.push(*other),
-            }
-            self.at_start = matches!(byte, b'\r' | b'\n');
-        }
-        (on, None)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wishes_are_at_the_start_of_a_line_only() {
-        for (typed, on, wish) in [
-            ("ls\r~.", "ls\r", Some(Wish::HangUp)),
-            ("~d", "", Some(Wish::Detach)),
-            ("a~d", "a~d", None),
-            ("~~d", "~d", None),
-            ("~x", "~x", None),
-        ] {
-            let mut filter = Filter { at_start: true, tilde: false };
-            assert_eq!(filter.pass(typed.as_bytes()), (on.as_bytes().to_vec(), wish), "{typed:?}");
-        }
-    }
 }
