@@ -1,6 +1,8 @@
 //! What the documents promise: a test or lint for every invariant, and one that exists.
 
 use super::{none, root, texts};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn architecture() -> String {
     std::fs::read_to_string(root().join("docs/architecture.md")).expect("docs/architecture.md")
@@ -66,4 +68,35 @@ fn links_lead_somewhere() {
         }
     }
     none("links that lead nowhere", &dead);
+}
+
+/// Tables and pictures of the benchmark of record are what its figures say, and nothing else.
+#[test]
+fn the_record_says_what_was_measured() {
+    let published = root().join("docs/benchmarks");
+    let pictures = tempfile::tempdir().expect("a directory");
+    let mut figures: Vec<_> = files(&published);
+    figures.retain(|path| path.extension().is_some_and(|end| end == "jsonl"));
+    figures.sort();
+    let mut report = Command::new("python3");
+    report.arg(root().join("tests/benches/report.py")).arg("--plots").arg(pictures.path());
+    let made = report.args(&figures).output().expect("python3 runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let read =
+        |path: &Path| String::from_utf8_lossy(&std::fs::read(path).expect("a file")).into_owned();
+    let mut other = Vec::new();
+    if String::from_utf8_lossy(&made.stdout) != read(&published.join("record.md")) {
+        other.push("record.md".to_owned());
+    }
+    for picture in files(pictures.path()) {
+        let name = picture.file_name().expect("a name").to_string_lossy().into_owned();
+        if !published.join(&name).exists() || read(&picture) != read(&published.join(&name)) {
+            other.push(name);
+        }
+    }
+    none("in docs/benchmarks and not what tests/benches/report.py makes of its figures", &other);
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(dir).expect("a directory").flatten().map(|entry| entry.path()).collect()
 }
