@@ -122,6 +122,9 @@ impl Expansion<'_> {
             ("knownhostscommand", &mut options.known_hosts_command, USUAL, "fHIKt"),
         ] {
             let Some(text) = command else { continue };
+            if name == "localcommand" && !options.permit_local_command {
+                continue;
+            }
             let expanded = self.tokens.percent(text, letters, kept);
             *text = self.keep(name, expanded);
             if name == "remotecommand" {
