@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a port").port()
+    bssh_fixtures::free_ports(1).expect("a port")
 }
 
 /// Serves each connection on a port of its own choice with a thread; lives as long as the test.

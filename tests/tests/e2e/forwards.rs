@@ -1,6 +1,6 @@
 //! -L, -R and -D against a real sshd: bytes, half-closes, sockets, limits, lost connections.
 
-use bssh_fixtures::{SshdOptions, processes};
+use bssh_fixtures::{SshdOptions, free_ports, processes};
 use bssh_tests::net::{FLOOD, connect, echo, echoes, flood, free_port, noise, serve, socks5};
 use bssh_tests::{Lab, Peer, Run, descriptors as fds, until};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -333,7 +333,7 @@ fn what_is_not_allowed_is_refused_and_told() {
 #[test]
 fn forwards_on_several_nodes_count_their_ports_and_come_from_the_configuration() {
     let lab = Lab::start();
-    let (target, port) = (serve(echo), free_port());
+    let (target, port) = (serve(echo), free_ports(2).unwrap());
     let text =
         format!("forwarding: {{ local: [\"{port}:127.0.0.1:{target}\"], dynamic: [\"0\"] }}\n");
     lab.home.write(".config/bssh/config.yaml", text).unwrap();

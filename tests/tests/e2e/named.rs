@@ -52,7 +52,7 @@ fn state_outlives_the_command_that_made_it() {
     let gone = shared.lab.run(&["session", "info", "dev"]).expect_status(1);
     assert!(gone.stderr.contains("no session dev"), "{}", gone.stderr);
     shared.lab.run(&["session", "close", "other"]).expect_status(0);
-    assert!(until(SOON, || processes::with_text("/bssh.").is_empty()));
+    assert!(until(SOON, || processes::with_text(&shared.lab.sshd.state_dirs()).is_empty()));
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn jobs_go_on_without_anybody() {
     shared.lab.run(&["session", "close", "j"]).expect_status(0);
     shared.lab.run(&["core", "stop"]).expect_status(0);
     shared.lab.run(&["session", "ls"]).expect_status(1);
-    assert!(until(SOON, || processes::with_text("/bssh.").is_empty()));
+    assert!(until(SOON, || processes::with_text(&shared.lab.sshd.state_dirs()).is_empty()));
 }
 
 #[test]
@@ -216,8 +216,9 @@ fn state_is_changed_by_calls_and_jobs_are_waited_for() {
 #[test]
 fn what_nobody_came_for_is_removed_after_a_week() {
     let shared = shared();
-    let place = tempfile::Builder::new().prefix("bssh.").tempdir_in("/tmp").unwrap();
-    let fresh = tempfile::Builder::new().prefix("bssh.").tempdir_in("/tmp").unwrap();
+    let tmp = shared.lab.sshd.file("tmp");
+    let place = tempfile::Builder::new().prefix("bssh.").tempdir_in(&tmp).unwrap();
+    let fresh = tempfile::Builder::new().prefix("bssh.").tempdir_in(&tmp).unwrap();
     for dir in [&place, &fresh] {
         std::fs::write(dir.path().join("1.rc"), "0\n").unwrap();
     }
