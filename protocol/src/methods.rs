@@ -250,6 +250,8 @@ protocol! {
         core SessionListAll = "session/list" (handshake::Empty) -> session::SessionList, since 1;
         /// What the configuration wishes for a REPL on these targets.
         core SessionConfigured = "session/configured" (exec::Targets) -> session::Interactive, since 1;
+        /// The sessions the configuration names (`sessions:`).
+        core SessionDefined = "session/defined" (node::GroupListParams) -> session_state::DefinedSessions, since 1;
         /// What was started in the background of a session.
         core SessionJobsOf = "session/jobs" (session::SessionRef) -> session::SessionJobs, since 1;
         /// Starts a command in the background of a session.

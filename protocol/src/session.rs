@@ -65,6 +65,22 @@ pub struct SessionOpenParams {
     /// runs there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sync: Vec<String>,
+    /// The configuration's session of this name: where these parameters say nothing, it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub defined: Option<String>,
+    /// `timeoutMs` of commands that say nothing themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// `killGraceMs` of commands that say nothing themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kill_grace_ms: Option<u64>,
+    /// `maxOutput` of commands that say nothing themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_output: Option<u64>,
+    /// Bytes that the files of `maxOutput` may take together; the oldest ones go first, and a
+    /// stream that is longer is cut. 0: no files. None: 1 GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spool: Option<u64>,
 }
 
 /// What a session begins with.
@@ -195,7 +211,8 @@ pub struct SessionExecParams {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill_grace_ms: Option<u64>,
     /// Send at most so many bytes of each stream: the first 40 % and the last 60 %, with a
-    /// `stream/gap` that says exactly what was left out between them.
+    /// `stream/gap` that says exactly what was left out between them. No character is torn there,
+    /// and the whole stream is in a file: `stdoutFile`, `stderrFile`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_output: Option<u64>,
     /// What happens if the session's syncs cannot send what has changed here.
@@ -218,6 +235,9 @@ pub struct SessionExecParams {
     /// Keep the command out of the node's process list.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,
+    /// A connection of its own, so that it neither waits for others nor holds them up.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dedicated: bool,
     /// First credit of each output stream, in bytes. None: `limits.window`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<u64>,
@@ -301,7 +321,26 @@ pub struct SessionExecDone {
     /// Bytes of each stream, those that were left out included.
     pub stdout_bytes: u64,
     pub stderr_bytes: u64,
+    /// The whole stream, if something of it was left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdout_file: Option<OutputFile>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stderr_file: Option<OutputFile>,
     pub duration_ms: u64,
+}
+
+/// A file on the core's machine with a stream of a command; it goes with its session.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct OutputFile {
+    /// None: it could not be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Bytes that are in it: the stream's first ones.
+    pub bytes: u64,
+    /// Why they are not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// What became of a command whose connection was lost.

@@ -1,4 +1,5 @@
-//! Calls that change a session's state without a command of the caller's, and that state itself.
+//! Calls that change a session's state without a command of the caller's, that state itself, and
+//! the sessions the configuration names.
 
 use crate::session::{ExecId, SessionId};
 use crate::stream::Base64Bytes;
@@ -62,4 +63,26 @@ pub struct SessionSaved {
     pub rev: u64,
     /// Environment, functions, aliases and umask, for that shell.
     pub state: Base64Bytes,
+}
+
+/// The sessions the configuration names. `session/open` takes such a name as `defined`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DefinedSessions {
+    pub sessions: Vec<DefinedSession>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DefinedSession {
+    pub name: String,
+    /// Its nodes: an expression.
+    pub target: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_output: Option<u64>,
 }

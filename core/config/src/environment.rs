@@ -53,6 +53,12 @@ impl Environment {
         self.memory.variable(name, caching.environment, || self.vars.get(name).cloned())
     }
 
+    /// Where what we remember is: `$XDG_STATE_HOME/bssh`, or below `~/.local/state`.
+    pub fn state(&self) -> PathBuf {
+        let usual = || self.home.join(".local/state");
+        self.var("XDG_STATE_HOME").map_or_else(usual, PathBuf::from).join("bssh")
+    }
+
     /// A variable's value, if it is set and not empty.
     pub fn var(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str).filter(|v| !v.is_empty())

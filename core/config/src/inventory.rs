@@ -166,6 +166,11 @@ impl Inventory {
                 }
             }
         }
+        for (name, session) in &self.config.sessions {
+            if let Err(e) = self.resolve(&session.target, &[]) {
+                problems.push(Error { message: format!("session \"{name}\": {}", e.message), ..e });
+            }
+        }
         problems
     }
 

@@ -167,7 +167,7 @@ colour: true
         "15:35: expected a map, found \"3\"",
         "16:13: expected a map, found \"5\"",
         "17:18: expected a duration like 10, 2.5, 30s, 10m or 1h30m, found \"10x\"",
-        "18:1: unknown key \"colour\", allowed: clusters, default_cluster, ssh_config, defaults, forwarding, interactive, agent, gates, gateways, sync, core",
+        "18:1: unknown key \"colour\", allowed: clusters, default_cluster, ssh_config, defaults, forwarding, interactive, agent, gates, gateways, sync, sessions, core",
     ];
     let mut want: Vec<String> = want.iter().map(|w| format!("{at} {w}")).collect();
     want.push("BSSH_MAX_PARALLEL: expected a number from 1 to 65536, found \"many\"".into());
@@ -311,4 +311,43 @@ fn check_looks_deeper() {
     ] {
         assert!(problems.iter().any(|p| p.contains(want)), "{want}: {problems:?}");
     }
+}
+
+#[test]
+fn sessions_and_what_is_wrong_with_them() {
+    let lab = Lab::new(&[("SITE", "eu")]);
+    let good = "sync: {app: {target: x, pairs: [{local: a, remote: b}]}}\nsessions:\n  dev:\n    target: build-$SITE\n    shell: /bin/zsh\n    cwd: ~/app\n    snapshot: plain\n    env: {CC: clang, EMPTY: '', AT: $SITE}\n    env_exclude: [LANG]\n    sync: [app]\n    forward_agent: true\n    on_disconnect: keep\n    timeout: 10m\n    kill_grace: 2s\n    max_output: 64K\n    spool: 1G\n";
+    let inventory = lab.load(Some(&lab.write("good.yaml", good))).unwrap();
+    let dev = &inventory.config().sessions["dev"];
+    assert_eq!((dev.target.as_str(), dev.shell.as_deref()), ("build-eu", Some("/bin/zsh")));
+    assert_eq!((dev.cwd.as_deref(), dev.plain, dev.keep), (Some("~/app"), true, true));
+    let env: Vec<_> = dev.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(env, ["AT=eu", "CC=clang", "EMPTY="]);
+    assert_eq!((&dev.env_exclude[..], &dev.sync[..]), (&["LANG".into()][..], &["app".into()][..]));
+    assert_eq!(
+        (dev.timeout, dev.kill_grace),
+        (Some(Duration::from_secs(600)), Some(Duration::from_secs(2)))
+    );
+    assert_eq!((dev.max_output, dev.spool, dev.forward_agent), (Some(65536), Some(1 << 30), true));
+    assert!(inventory.check().is_empty());
+    let bad = "sync: {app: {target: x, pairs: [{local: a, remote: b}]}}\nsessions:\n  a: {}\n  b c: {target: x}\n  d: {target: x, timout: 3}\n  e: {target: x, shell: zsh}\n  f: {target: x, env: {1A: b}}\n  g: {target: x, env_exclude: [A-B]}\n  h: {target: x, on_disconnect: stay}\n  i: {target: x, max_output: 1T}\n  j: {target: x, sync: [ap]}\n";
+    let want = [
+        "3:3: a session needs \"target\"",
+        "4:3: \"b c\" cannot be a session's name",
+        "5:18: unknown key \"timout\", did you mean \"timeout\"?",
+        "6:25: expected the shell's whole path on the node, found \"zsh\"",
+        "7:24: \"1A\" is no name of a variable",
+        "8:32: expected the name of a variable, found \"A-B\"",
+        "9:33: expected one of kill, keep, found \"stay\"",
+        "10:30: expected bytes like 65536, 64K, 10M or 1G, found \"1T\"",
+        "11:25: no sync is called \"ap\"",
+    ];
+    let problems = lab.load(Some(&lab.write("bad.yaml", bad))).err().unwrap();
+    for (problem, want) in problems.iter().zip(want) {
+        assert!(problem.contains(want), "{problem}: {want}");
+    }
+    assert_eq!(problems.len(), want.len(), "{problems:?}");
+    let nowhere = lab.write("c.yaml", "sessions: {a: {target: '@nobody'}}\n");
+    let problems = lab.load(Some(&nowhere)).unwrap().check();
+    assert!(problems[0].to_string().contains("session \"a\": "), "{problems:?}");
 }

@@ -9,6 +9,7 @@ use crate::gate::Gates;
 use crate::jobs::Jobs;
 use crate::journal::Journal;
 use crate::pool::Pool;
+use crate::whole::Outputs;
 use bssh_config::Environment;
 use bssh_protocol::handshake::{ClientInfo, LinkEntry, LinkList};
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub struct Commons {
     pub(crate) jobs: Jobs,
     pub(crate) journal: Journal,
     pub(crate) gates: Gates,
+    /// Files of whole outputs.
+    pub(crate) outputs: Arc<Outputs>,
     /// The next number of a handle: unique in the core, never reused.
     next: AtomicU64,
     links: Mutex<BTreeMap<u64, Member>>,
@@ -55,6 +58,7 @@ impl Commons {
 
     fn new(env: Environment, linger: Duration, journal: Option<PathBuf>) -> Arc<Self> {
         Arc::new(Commons {
+            outputs: Arc::new(Outputs::new(&env)),
             env,
             journal: Journal::new(journal),
             pool: Pool::lingering(linger),

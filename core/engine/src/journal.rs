@@ -47,9 +47,7 @@ impl Journal {
 
     /// The journal's place in an environment.
     pub(crate) fn place(env: &Environment) -> PathBuf {
-        let usual = || env.home.join(".local/state");
-        let state = env.var("XDG_STATE_HOME").map_or_else(usual, PathBuf::from);
-        state.join("bssh/journal.jsonl")
+        env.state().join("journal.jsonl")
     }
 
     /// A run has begun; `who` is the kind of the frontend.

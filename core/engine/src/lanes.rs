@@ -42,6 +42,14 @@ struct Lane {
     most: AtomicUsize,
 }
 
+/// Which lane a channel gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Any,
+    /// One that nobody else has or will get.
+    Own,
+}
+
 /// A channel's place on a lane. Dropping it makes room for another channel; drop the channel
 /// first.
 pub(crate) struct Seat {
@@ -80,13 +88,13 @@ impl Lanes {
     pub(crate) async fn open(
         &self,
         pool: &Pool,
-        route: &Arc<Route>,
+        (route, wanted): (&Arc<Route>, Wanted),
         ask: &AskFor,
     ) -> Result<(Seat, Channel), Error> {
         let group = self.group(&route.key);
         let search = async {
             loop {
-                let Some(mut seat) = seat(&group, pool, route, ask).await? else {
+                let Some(mut seat) = seat(&group, pool, (route, wanted), ask).await? else {
                     group.freed.notified().await;
                     continue;
                 };
@@ -127,13 +135,16 @@ fn dialing(route: &Route) -> Duration {
 async fn seat(
     group: &Arc<Group>,
     pool: &Pool,
-    route: &Arc<Route>,
+    (route, wanted): (&Arc<Route>, Wanted),
     ask: &AskFor,
 ) -> Result<Option<Seat>, Error> {
     let mut lanes = group.lanes.lock().await;
     lanes.retain(|lane| lane.upgrade().is_some_and(|l| !l.lease.connection.is_closed()));
     let mut roomy = lanes.iter().filter_map(Weak::upgrade);
-    let roomy = roomy.find(|l| l.taken.load(Relaxed) < l.most.load(Relaxed));
+    let roomy = match wanted {
+        Wanted::Own => None,
+        Wanted::Any => roomy.find(|l| l.taken.load(Relaxed) < l.most.load(Relaxed)),
+    };
     let lane = match roomy {
         Some(lane) => lane,
         None if lanes.len() >= MOST_LANES => return Ok(None),
@@ -142,7 +153,7 @@ async fn seat(
                 lease: pool.lane(route, ask).await?,
                 taken: AtomicUsize::new(0),
                 opened: AtomicUsize::new(0),
-                most: AtomicUsize::new(usize::MAX),
+                most: AtomicUsize::new(if wanted == Wanted::Own { 1 } else { usize::MAX }),
             });
             lanes.push(Arc::downgrade(&lane));
             lane

@@ -48,6 +48,7 @@ mod sudo;
 mod sync;
 mod transfer;
 mod wake;
+mod whole;
 mod word;
 
 pub use bssh_config::Environment;

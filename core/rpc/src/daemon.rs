@@ -13,7 +13,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -122,20 +121,15 @@ fn start(options: &Options, environment: &Environment) -> Result<u8, String> {
         true => Ok(print(&said)),
         false => {
             let status = copy.wait().map_err(|e| e.to_string())?;
-            let place = state(environment).join("core.log");
+            let place = environment.state().join("core.log");
             Err(format!("the shared core did not start ({status}); see {}", place.display()))
         }
     }
 }
 
-fn state(environment: &Environment) -> PathBuf {
-    let usual = || environment.home.join(".local/state");
-    environment.var("XDG_STATE_HOME").map_or_else(usual, PathBuf::from).join("bssh")
-}
-
 /// Where the copy's stderr goes: `core.log` with the user's state.
 fn log_file(environment: &Environment) -> Result<File, String> {
-    let directory = state(environment);
+    let directory = environment.state();
     let at = |e: io::Error| format!("{}: {e}", directory.display());
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(at)?;
     let path = directory.join("core.log");

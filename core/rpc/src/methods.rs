@@ -246,6 +246,9 @@ fn sessions(module: &mut RpcModule<Context>) {
     register::<m::SessionConfigured, _, _, _>(module, |c, _, p| async move {
         c.engine.session_configured(&p)
     });
+    register::<m::SessionDefined, _, _, _>(module, |c, _, p| async move {
+        c.engine.session_defined(&p)
+    });
 }
 
 fn transfers(module: &mut RpcModule<Context>) {

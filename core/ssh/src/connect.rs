@@ -347,11 +347,9 @@ impl Connection {
     /// Waits for the end of the connection, and says why it ended.
     pub async fn closed(&self) -> Error {
         let mut ended = self.inner.shared.ended.subscribe();
-        let why = match ended.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
-            Err(_) => String::new(),
-        };
-        Error::new(Phase::Exec, ErrorKind::Lost(why))
+        let why = ended.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        let unknown = || ErrorKind::Lost(String::new());
+        Error::new(Phase::Exec, why.map_or_else(unknown, |why| why.kind()))
     }
 
     /// The connection has ended.
@@ -397,9 +395,7 @@ impl Connection {
     /// A lost connection says why itself.
     fn explain(&self, error: Error) -> Error {
         match (&error.kind, self.inner.shared.ended.borrow().as_ref()) {
-            (ErrorKind::Lost(_), Some(why)) => {
-                Error::new(error.phase, ErrorKind::Lost(why.clone()))
-            }
+            (ErrorKind::Lost(_), Some(why)) => Error::new(error.phase, why.kind()),
             _ => error,
         }
     }

@@ -96,7 +96,7 @@ pub enum ErrorKind {
     RequestRefused { what: String },
     #[error("connection lost: {0}")]
     Lost(String),
-    #[error("no answer to {count} keepalive messages")]
+    #[error("connection lost: no answer to {count} keepalive messages")]
     KeepaliveTimeout { count: u32 },
     #[error("{0}")]
     Unsupported(String),

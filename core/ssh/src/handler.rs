@@ -33,7 +33,7 @@ pub(crate) enum Listening {
 pub(crate) struct Shared {
     state: Mutex<State>,
     /// Why the connection ended, once it has.
-    pub(crate) ended: watch::Sender<Option<String>>,
+    pub(crate) ended: watch::Sender<Option<End>>,
     /// The host keys the server says it has, not proven yet.
     pub(crate) announced: watch::Sender<Vec<PublicKey>>,
     /// A person is being asked: the handshake's clock stands still.
@@ -64,7 +64,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, why: String) {
+    fn end(&self, why: End) {
         self.ended.send_if_modified(|ended| ended.is_none() && ended.replace(why).is_none());
         // Nobody will open a channel any more: whoever accepts learns it.
         self.state().listening.clear();
@@ -81,7 +81,7 @@ pub(crate) struct Handler {
 
 impl Drop for Handler {
     fn drop(&mut self) {
-        self.shared.end("the connection was closed".to_owned());
+        self.shared.end(End::Said("the connection was closed".to_owned()));
     }
 }
 
@@ -173,7 +173,7 @@ impl russh::client::Handler for Handler {
         match reason {
             DisconnectReason::ReceivedDisconnect(info) => {
                 let text: String = info.message.chars().filter(|c| !c.is_control()).collect();
-                self.shared.end(format!("the server disconnected: {text}"));
+                self.shared.end(End::Said(format!("the server disconnected: {text}")));
                 Ok(())
             }
             DisconnectReason::Error(error) => {
@@ -300,18 +300,33 @@ pub(crate) fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
 }
 
-fn lost(error: &russh::Error, keepalives: u32) -> String {
-    match error {
-        russh::Error::KeepaliveTimeout => {
-            ErrorKind::KeepaliveTimeout { count: keepalives }.to_string()
+/// How a connection ended.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    /// So many keepalive messages had no answer: the node may not know of it.
+    Silent(u32),
+    Said(String),
+}
+
+impl End {
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            End::Silent(count) => ErrorKind::KeepaliveTimeout { count: *count },
+            End::Said(why) => ErrorKind::Lost(why.clone()),
         }
+    }
+}
+
+fn lost(error: &russh::Error, keepalives: u32) -> End {
+    End::Said(match error {
+        russh::Error::KeepaliveTimeout => return End::Silent(keepalives),
         russh::Error::HUP | russh::Error::Disconnect => "closed by the server".to_owned(),
         // As ssh says it: the bytes were changed on the way.
         russh::Error::PacketAuth | russh::Error::DecryptionError => {
             "message authentication code incorrect".to_owned()
         }
         other => other.to_string(),
-    }
+    })
 }
 
 /// A failed handshake in our words.

@@ -377,6 +377,21 @@ export type CoreLimits = {
   window: number;
 };
 
+/** One of them. */
+export type DefinedSession = {
+  cwd?: string | null;
+  maxOutput?: number | null;
+  name?: string;
+  /** Its nodes: an expression. */
+  target?: string;
+  timeoutMs?: number | null;
+};
+
+/** The sessions the configuration names. `session/open` takes such a name as `defined`. */
+export type DefinedSessions = {
+  sessions?: Array<DefinedSession>;
+};
+
 /** `forward/dialDone`: the connection of `forward/dial` has ended. */
 export type DialDone = {
   /** Why, if it did not end by itself. */
@@ -1494,6 +1509,16 @@ export type Offer = {
 /** What becomes of a command when its connection is lost. */
 export type OnDisconnect = ("kill" | "keep");
 
+/** A file on the core's machine with a stream of a command; it goes with its session. */
+export type OutputFile = {
+  /** Bytes that are in it: the stream's first ones. */
+  bytes?: number;
+  /** Why they are not all. */
+  error?: string | null;
+  /** None: it could not be made. */
+  path?: string | null;
+};
+
 /** What becomes of files that are there already. */
 export type Overwrite = ("replace" | "fail" | "newer");
 
@@ -1853,8 +1878,11 @@ export type SessionExecDone = {
   rev?: number;
   session?: number;
   stderrBytes?: number;
+  stderrFile?: (OutputFile | null);
   /** Bytes of each stream, those that were left out included. */
   stdoutBytes?: number;
+  /** The whole stream, if something of it was left out. */
+  stdoutFile?: (OutputFile | null);
   /** What could not be sent before it, and it ran all the same. */
   syncFailure?: (Failure | null);
   timedOut?: boolean;
@@ -1866,6 +1894,8 @@ export type SessionExecParams = {
   command?: string;
   /** Where to run this command; `~` and relative paths as in the session. The session stays where it is. */
   cwd?: string | null;
+  /** A connection of its own, so that it neither waits for others nor holds them up. */
+  dedicated?: boolean;
   /** Environment for this command alone. */
   env?: {
     [key: string]: string;
@@ -1874,7 +1904,7 @@ export type SessionExecParams = {
   killEscaped?: boolean;
   /** From TERM to KILL after a timeout, in milliseconds. None: 5000. */
   killGraceMs?: number | null;
-  /** Send at most so many bytes of each stream: the first 40 % and the last 60 %, with a `stream/gap` that says exactly what was left out between them. */
+  /** Send at most so many bytes of each stream: the first 40 % and the last 60 %, with a `stream/gap` that says exactly what was left out between them. No character is torn there, and the whole stream is in a file: `stdoutFile`, `stderrFile`. */
   maxOutput?: number | null;
   /** What becomes of it when the connection is lost. None: what the session was opened with. */
   onDisconnect?: (OnDisconnect | null);
@@ -1940,6 +1970,8 @@ export type SessionOpenParams = {
   agent?: (AgentSettings | null);
   /** Where to begin. None: where the login shell begins. */
   cwd?: string | null;
+  /** The configuration's session of this name: where these parameters say nothing, it does. */
+  defined?: string | null;
   /** A single ssh destination, taken literally (ssh grammar: no ranges, no groups). */
   destination?: string | null;
   /** Environment to begin with, besides what the snapshot has. */
@@ -1956,6 +1988,10 @@ export type SessionOpenParams = {
   forwardAgent?: boolean;
   /** Outlives this link, and others of this (shared) core may use it. With a name, the one of that name on the node if it is there. */
   keep?: boolean;
+  /** `killGraceMs` of commands that say nothing themselves. */
+  killGraceMs?: number | null;
+  /** `maxOutput` of commands that say nothing themselves. */
+  maxOutput?: number | null;
   /** A name for people; need not be unique unless it is kept. */
   name?: string | null;
   /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
@@ -1968,10 +2004,14 @@ export type SessionOpenParams = {
   /** The shell, by its path on the node. None: the login shell if it is bash, zsh, ksh, mksh, dash or ash; else bash, else `/bin/sh`. */
   shell?: string | null;
   snapshot?: Snapshot;
+  /** Bytes that the files of `maxOutput` may take together; the oldest ones go first, and a stream that is longer is cut. 0: no files. None: 1 GiB. */
+  spool?: number | null;
   /** Do not come back by itself when the connection is lost. */
   stayLost?: boolean;
   /** Names of the configuration's syncs: what has changed here is on the node before a command runs there. */
   sync?: Array<string>;
+  /** `timeoutMs` of commands that say nothing themselves. */
+  timeoutMs?: number | null;
 };
 
 /** Where a session is now. */
@@ -2794,6 +2834,8 @@ export interface Methods {
   'session/list': { to: 'core'; params: Empty; result: SessionList };
   /** What the configuration wishes for a REPL on these targets. */
   'session/configured': { to: 'core'; params: Targets; result: Interactive };
+  /** The sessions the configuration names (`sessions:`). */
+  'session/defined': { to: 'core'; params: GroupListParams; result: DefinedSessions };
   /** What was started in the background of a session. */
   'session/jobs': { to: 'core'; params: SessionRef; result: SessionJobs };
   /** Starts a command in the background of a session. */

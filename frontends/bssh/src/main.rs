@@ -47,6 +47,7 @@ fn repl(wanted: bssh_cli::Interactive) -> Pin<Box<dyn Future<Output = u8>>> {
         term: wanted.term,
         history: wanted.history,
         fanout: wanted.fanout,
+        session: wanted.session,
         single: wanted.single,
         forward_agent: wanted.forward_agent,
         agent: wanted.agent,

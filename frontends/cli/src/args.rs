@@ -282,6 +282,9 @@ pub(crate) enum Sub {
         /// All nodes at once, whatever the configuration says
         #[arg(long, conflicts_with = "single_node")]
         multiplex: bool,
+        /// Begin as this session of the configuration (sessions:) does, on its nodes
+        #[arg(long, value_name = "NAME")]
+        session: Option<String>,
     },
     /// Forwards on many nodes
     Forward {
@@ -300,7 +303,7 @@ pub(crate) enum Sub {
     },
     /// Run a command in a named session, which keeps directory, environment and functions
     #[command(
-        override_usage = "bssh run -S NAME [OPTIONS] TARGET -- COMMAND…\n       bssh -H NODES run -S NAME [OPTIONS] -- COMMAND…"
+        override_usage = "bssh run -S NAME [OPTIONS] TARGET -- COMMAND…\n       bssh -H NODES run -S NAME [OPTIONS] -- COMMAND…\n       bssh run -S CONFIGURED [OPTIONS] -- COMMAND…"
     )]
     Run(RunIn),
     /// Look after named sessions and their jobs
@@ -421,7 +424,7 @@ fn batch_size(text: &str) -> Result<Threshold, String> {
 }
 
 /// `512`, `64K`, `10M`, `1G`.
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let (digits, shift) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (text.get(..text.len() - 1), 10),
         Some(b'm' | b'M') => (text.get(..text.len() - 1), 20),

@@ -56,14 +56,15 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
         }
         Some(Sub::Session { .. }) => return in_session(&args, around, None).await,
         Some(Sub::Shared(verb)) => return shared(verb, &args, around).await,
-        Some(Sub::Repl { single_node, multiplex }) => {
+        Some(Sub::Repl { single_node, multiplex, session }) => {
             drop(core);
             let single = (*single_node || *multiplex).then_some(*single_node);
             let persist = match wanted(&args, around) {
                 Ok(wanted) => wanted.unwrap_or_default(),
                 Err(status) => return status,
             };
-            return (around.repl)(interactive(&args, (single, persist), around)).await;
+            let plan = interactive(&args, (single, persist), around);
+            return (around.repl)(Interactive { session: session.clone(), ..plan }).await;
         }
         None if args.words.is_empty() && args.connect.tty == 0 => {
             say("bssh: no command given\nhint: bssh -H NODES COMMAND…, bssh HOST, or bssh --help");
@@ -195,6 +196,7 @@ fn interactive(
         term: environment.term.clone(),
         history: environment.state.as_ref().map(|dir| dir.join("bssh/history")),
         fanout: args.run.fanout,
+        session: None,
         single,
         forward_agent: args.connect.agent.forwards(),
         agent: args.connect.agent.settings(),

@@ -58,6 +58,8 @@ pub struct Interactive {
     /// Where the history goes, if there is a home.
     pub history: Option<PathBuf>,
     pub fanout: Option<u32>,
+    /// The configuration's session it begins as.
+    pub session: Option<String>,
     /// `--single-node` or `--multiplex`; none: what the configuration says.
     pub single: Option<bool>,
     /// Forward the local agent, and how.

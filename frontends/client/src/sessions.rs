@@ -5,15 +5,20 @@
 //! [`Sessions::next`] hands bytes out. Events are few per session and command and are never
 //! dropped.
 
+use crate::Core;
 use bssh_protocol::error::CallError;
+use bssh_protocol::exec::Settings;
 use bssh_protocol::link::{Link, StreamItem, StreamSender, StreamTarget};
-use bssh_protocol::methods::{SessionExec, SessionOpen, SessionResizeExec, SessionSignalExec};
+use bssh_protocol::methods::{
+    SessionDefined, SessionExec, SessionOpen, SessionResizeExec, SessionSignalExec,
+};
+use bssh_protocol::node::GroupListParams;
 use bssh_protocol::run::Channel;
 use bssh_protocol::session::{
     ExecId, SessionExecDone, SessionExecParams, SessionExecRetry, SessionOpenParams, SessionSignal,
     SessionStateChange, SessionsOpened,
 };
-use bssh_protocol::session_state::SessionResize;
+use bssh_protocol::session_state::{DefinedSession, SessionResize};
 use bssh_protocol::stream::StreamId;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -36,6 +41,22 @@ pub enum SessionEvent {
     Done(Box<SessionExecDone>),
     /// The core is gone, with how it ended. Nothing follows.
     Lost(String),
+}
+
+impl Core {
+    /// The configuration's session of this name, if it has one.
+    ///
+    /// # Errors
+    /// A bad file.
+    pub async fn defined(
+        &self,
+        settings: &Settings,
+        name: &str,
+    ) -> Result<Option<DefinedSession>, CallError> {
+        let params = GroupListParams { settings: settings.clone() };
+        let known = self.call::<SessionDefined>(&params).await?;
+        Ok(known.sessions.into_iter().find(|session| session.name == name))
+    }
 }
 
 /// Every session of a link.

@@ -32,6 +32,8 @@ pub(crate) struct Part {
     pub session: u64,
     pub exec: ExecId,
     pub out: Vec<u8>,
+    /// Bytes that came.
+    got: u64,
     pub done: Option<SessionExecDone>,
     live: bool,
 }
@@ -54,7 +56,7 @@ impl Collect {
     pub(crate) fn add(&mut self, node: usize, session: u64, exec: ExecId) {
         self.by_exec.insert(exec, self.parts.len());
         let live = self.live;
-        self.parts.push(Part { node, session, exec, out: Vec::new(), done: None, live });
+        self.parts.push(Part { node, session, exec, out: Vec::new(), got: 0, done: None, live });
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -70,6 +72,9 @@ impl Collect {
     }
 
     pub(crate) fn data(&mut self, exec: ExecId, _: Channel, bytes: &[u8]) -> Show {
+        if let Some(part) = self.part(exec) {
+            part.got += bytes.len() as u64;
+        }
         if self.alone {
             return Show::Bytes(bytes.to_vec());
         }
@@ -116,6 +121,21 @@ impl Collect {
             }
         }
         groups
+    }
+}
+
+impl Part {
+    /// What the core has left out of the output (`max_output`), and where all of it is.
+    pub(crate) fn left_out(&self) -> Option<String> {
+        let done = self.done.as_ref()?;
+        let left = (done.stdout_bytes + done.stderr_bytes).saturating_sub(self.got);
+        let files = [&done.stdout_file, &done.stderr_file].into_iter().flatten();
+        let paths: Vec<&str> = files.filter_map(|file| file.path.as_deref()).collect();
+        let place = match paths.as_slice() {
+            [] => String::new(),
+            paths => format!("; all of it is in {}", paths.join(" and ")),
+        };
+        (left > 0).then(|| format!("{left} bytes were left out{place}"))
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Plan {
     pub history: Option<PathBuf>,
     /// How many nodes are connected to at once.
     pub fanout: Option<u32>,
+    /// The configuration's session it begins as.
+    pub session: Option<String>,
     /// A plain shell on the one node instead; none: what the configuration says.
     pub single: Option<bool>,
     /// Forward the local agent, and how.
@@ -77,7 +79,8 @@ impl Drop for Settings {
 /// Runs the REPL and gives the exit status; what went wrong has been said on stderr.
 pub async fn run(plan: Plan) -> u8 {
     let _settings = Settings::save();
-    let Plan { targets, start, persist, look, term, history, fanout, single, .. } = plan;
+    let Plan { start, persist, look, term, history, fanout, single, session, .. } = plan;
+    let mut targets = plan.targets;
     let agent = (plan.forward_agent, plan.agent);
     let only_configured = single.is_none();
     let core = match Core::obtain(start, persist).await {
@@ -85,6 +88,13 @@ pub async fn run(plan: Plan) -> u8 {
         Err(error) => {
             say(&format!("bssh: {error}"));
             return 1;
+        }
+    };
+    let timeout = match aim(&core, &mut targets, session.as_deref()).await {
+        Ok(timeout) => timeout,
+        Err(why) => {
+            say(&format!("bssh: {why}"));
+            return 2;
         }
     };
     let status = match core.call::<SessionConfigured>(&targets).await {
@@ -104,6 +114,8 @@ pub async fn run(plan: Plan) -> u8 {
                     term,
                     history,
                     fanout,
+                    session,
+                    timeout,
                     one_at_a_time,
                     configured,
                     agent,
@@ -119,6 +131,25 @@ pub async fn run(plan: Plan) -> u8 {
     // The status is known; a core that hangs must not hold it back.
     let _ = tokio::time::timeout(LEAVE, core.close()).await;
     status
+}
+
+/// A session of the configuration has its nodes, unless others are given; gives its time limit.
+///
+/// # Errors
+/// There is none of this name.
+async fn aim(
+    core: &Core,
+    targets: &mut Targets,
+    session: Option<&str>,
+) -> Result<Option<Duration>, String> {
+    let Some(name) = session else { return Ok(None) };
+    let found = core.defined(&targets.settings, name).await.map_err(|error| error.message)?;
+    let missing = || format!("no session is called \"{name}\"\nhint: sessions: names them");
+    let defined = found.ok_or_else(missing)?;
+    if targets.nodes.is_empty() {
+        targets.nodes = defined.target;
+    }
+    Ok(defined.timeout_ms.filter(|ms| *ms > 0).map(Duration::from_millis))
 }
 
 /// These targets are one node.

@@ -38,6 +38,9 @@ pub(crate) struct Wishes {
     pub term: String,
     pub history: Option<PathBuf>,
     pub fanout: Option<u32>,
+    /// The configuration's session it begins as, and its time limit.
+    pub session: Option<String>,
+    pub timeout: Option<Duration>,
     /// Only the first node is active at first.
     pub one_at_a_time: bool,
     pub configured: Interactive,
@@ -112,6 +115,7 @@ pub(crate) async fn session(core: &Core, wishes: Wishes) -> u8 {
     let params = SessionOpenParams {
         targets: wishes.targets.clone(),
         fanout: wishes.fanout,
+        defined: wishes.session,
         forward_agent: wishes.agent.0,
         agent: wishes.agent.1.clone(),
         ..SessionOpenParams::default()
@@ -154,7 +158,7 @@ pub(crate) async fn session(core: &Core, wishes: Wishes) -> u8 {
         term: wishes.term,
         agent: wishes.agent,
         output: Output::default(),
-        timeout: None,
+        timeout: wishes.timeout,
         switch: switch.clone(),
         format: configured.prompt_format,
         accounts: HashMap::new(),
@@ -375,7 +379,7 @@ impl Repl<'_> {
             let params = SessionExecParams {
                 session: node.session,
                 command: command.to_owned(),
-                timeout_ms: self.timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
+                timeout_ms: self.timeout.map_or(Some(0), |t| u64::try_from(t.as_millis()).ok()),
                 window: Some(WINDOW),
                 ..SessionExecParams::default()
             };

@@ -69,6 +69,12 @@ impl Screen {
                 None => ends.push((text, vec![part.node])),
             }
         }
+        for part in &collect.parts {
+            if let Some(text) = part.left_out() {
+                let name = nodes.all.get(part.node).map_or("?", |n| n.name.as_str());
+                self.error(&format!("{name}: {text}"));
+            }
+        }
         for (text, group) in ends {
             let names = fold(core, nodes, &group).await;
             let sign = self.paint.look.glyphs.failed;

@@ -1,6 +1,7 @@
 //! Links that are cut without a word, as when a laptop leaves a network: how soon that is noticed,
 //! and what comes back. The core runs in a network namespace, the daemon outside.
 
+use bssh_fixtures::processes;
 use bssh_tests::net::{connect, echoes, free_port};
 use bssh_tests::{Agent, Lab, Netns, Peer, Run, bssh, until};
 use serde_json::{Value, json};
@@ -123,4 +124,49 @@ fn a_session_behind_a_black_hole_is_back_with_state_and_agent() {
     assert_eq!(run(&mut far, "[ \"$MINE$PWD\" = kept/usr ] && ssh-add -l"), 0);
     let status = far.peer.call("agent/status", json!({}));
     assert_eq!(status["rejected"], 0, "{status}");
+}
+
+/// T2-4: black hole. Twenty commands under way are given up in time, with what is known of them;
+/// the node, which hears nothing of it, ends what has a time limit by itself.
+#[test]
+fn commands_behind_a_black_hole_are_given_up_and_end_by_their_own_limit() {
+    let mut far = Far::new();
+    let open = far.targets(&json!({}));
+    let id = far.peer.call("session/open", open)["sessions"][0]["session"].clone();
+    far.peer.wait_for("session/state", |p| p["state"] == "ready");
+    let dir = far.lab.sshd.file("begun");
+    std::fs::create_dir(&dir).unwrap();
+    let mut execs = Vec::new();
+    for n in 0..20 {
+        let fate = if n % 2 == 0 { "keep" } else { "kill" };
+        // The one with a limit is kept, so that nobody else ends it.
+        let (limit, end) = match n {
+            0 => (5000, "sleep 1000.67"),
+            _ => (0, "until [ -e go ]; do sleep 0.2; done"),
+        };
+        let command = format!("cd {}; touch {n}; {end}", dir.display());
+        let params = json!({"session": id, "command": command, "state": "read",
+            "onDisconnect": fate, "timeoutMs": limit});
+        execs.push((n, fate, far.peer.call("session/exec", params)["exec"].clone()));
+    }
+    let begun = || std::fs::read_dir(&dir).map_or(0, Iterator::count);
+    assert!(until(SOON, || begun() == 20), "{} have begun", begun());
+    far.netns.cut();
+    let cut = Instant::now();
+    for (n, fate, exec) in execs {
+        let done = far.peer.wait_for("session/execDone", |p| p["exec"] == exec);
+        let done = &done["params"];
+        if n == 0 && done["timedOut"] == true {
+            continue;
+        }
+        assert_eq!(done["failure"]["code"], "transportLost", "{done}");
+        let known = if fate == "keep" { "kept" } else { "unknown" };
+        assert_eq!(done["remoteFate"], known, "{done}");
+    }
+    assert!(cut.elapsed() < SOON, "{:?}", cut.elapsed());
+    std::fs::write(dir.join("go"), "").unwrap();
+    far.lab.sshd.kill_sessions();
+    // Five seconds, and thirty for us to have ended it.
+    let left = || processes::with_text("sleep 1000.67").len();
+    assert!(until(Duration::from_secs(90), || left() == 0), "{} are left", left());
 }

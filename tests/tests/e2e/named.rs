@@ -77,6 +77,9 @@ fn what_programs_need_to_know_is_told_exactly() {
     let text = shared.lab.run(&with(&["--max-output", "1000"], big)).expect_status(3);
     assert_eq!(text.stdout.len(), 1000);
     assert!(text.stderr.contains("stdout: 99000 bytes were left out"), "{}", text.stderr);
+    let path = text.stderr.trim_end().rsplit_once("all of it is in ").unwrap().1;
+    assert_eq!(std::fs::read(path).unwrap(), [b'x'; 100_000]);
+    assert!(done["stdoutFile"]["bytes"] == 100_000 && done["stderrFile"].is_null(), "{done}");
     // Events, with bytes that are no text.
     let events = shared.lab.run(&with(&["--json"], "printf 'a\\377b'; sleep 0.2; echo c"));
     let events: Vec<Value> =
@@ -228,4 +231,83 @@ fn what_nobody_came_for_is_removed_after_a_week() {
     run(&shared, "gc", "true").expect_status(0);
     assert!(until(SOON, || !place.path().exists()));
     assert!(fresh.path().exists());
+}
+
+/// `bssh --config FILE run -S NAME …`
+#[track_caller]
+fn configured(shared: &Shared, config: &str, words: &[&str]) -> Transcript {
+    shared.lab.run(&[&["--config", config, "run", "-S"], words].concat())
+}
+
+#[test]
+fn a_session_of_the_configuration_begins_as_it_says() {
+    let shared = shared();
+    let (here, there) = (shared.lab.home.path().join("app"), shared.lab.sshd.file("app"));
+    std::fs::create_dir_all(&here).unwrap();
+    std::fs::create_dir_all(&there).unwrap();
+    std::fs::write(here.join("file"), "from here\n").unwrap();
+    let yaml = format!(
+        "sync:\n  app: {{ target: {NODE}, pairs: [{{ local: {}, remote: {there} }}] }}\n\
+         sessions:\n  dev:\n    target: {NODE}\n    shell: /bin/dash\n    cwd: {there}\n    \
+         env: {{ WHO: me }}\n    env_exclude: [LOGNAME]\n    sync: [app]\n    timeout: 3s\n    \
+         max_output: 1K\n    spool: 8K\n  lost: {{ target: {NODE}, cwd: /no/such }}\n",
+        here.display(),
+        there = there.display()
+    );
+    let config = shared.lab.home.write("config.yaml", yaml).unwrap().display().to_string();
+    let dev = |words: &[&str]| configured(&shared, &config, &[&["dev"], words].concat());
+    let show = "echo \"$0 $WHO ${LOGNAME-nobody}\"; pwd; cat file";
+    let want = format!("dash me nobody\n{}\nfrom here\n", there.display());
+    assert_eq!(dev(&["--", show]).expect_status(0).text(), want);
+    // Its target may be said all the same; flags go before what the configuration says.
+    assert_eq!(dev(&[NODE, "--", "echo x"]).expect_status(0).text(), "x\n");
+    assert!(dev(&["--", "sleep 1000.34"]).expect_status(124).stderr.contains("took too long"));
+    dev(&["-u", "30", "--", "sleep 4"]).expect_status(0);
+    // Files of what is not shown are ours alone, bounded, and go with the session.
+    let done = dev(&["--", "head -c 6000 /dev/zero | tr '\\0' a"]).expect_status(0);
+    assert_eq!(done.stdout.len(), 1024);
+    let path = |done: &Transcript| {
+        let (_, rest) = done.stderr.split_once(" in /").unwrap();
+        format!("/{}", rest.split([':', '\n']).next().unwrap())
+    };
+    let first = path(&done);
+    assert_eq!(std::fs::read(&first).unwrap(), [b'a'; 6000]);
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&first).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    let long = dev(&["--", "head -c 10000 /dev/zero | tr '\\0' b"]).expect_status(0);
+    assert!(long.stderr.contains("its first 8192 are in"), "{}", long.stderr);
+    assert!(!std::path::Path::new(&first).exists(), "the oldest makes room");
+    assert_eq!(std::fs::read(path(&long)).unwrap(), [b'b'; 8192]);
+    shared.lab.run(&["session", "close", "dev"]).expect_status(0);
+    assert!(until(SOON, || !std::path::Path::new(&path(&long)).exists()));
+    // A directory that is not there is told, and nothing is run.
+    let lost = configured(&shared, &config, &["lost", "--", "touch", "ran"]).expect_status(126);
+    assert!(lost.stderr.contains("the session is to begin in"), "{}", lost.stderr);
+    // The same in the REPL, with a state of its own.
+    let mut t = crate::repl::repl(&shared.lab, &["--config", &config, "repl", "--session", "dev"]);
+    t.see(&format!("{}> ", there.file_name().unwrap().display()));
+    t.line("echo \"$0-$WHO\"; sleep 1000.34");
+    t.see("dash-me\r\n");
+    t.see("it took too long");
+    t.line("head -c 6000 /dev/zero | tr '\\0' c");
+    t.see("4976 bytes were left out; all of it is in /");
+    t.line(":quit");
+    t.end();
+    let mut t = crate::repl::repl(&shared.lab, &["--config", &config, "repl", "--session", "no"]);
+    t.see("no session is called \"no\"");
+    assert_eq!(t.end(), Some(2));
+}
+
+#[test]
+fn a_dedicated_command_has_a_connection_of_its_own() {
+    let shared = shared();
+    run(&shared, "d", "true").expect_status(0);
+    let before = shared.logins();
+    run(&shared, "d", "true").expect_status(0);
+    assert_eq!(shared.logins(), before);
+    let words = ["run", "-S", "d", "--dedicated", NODE, "--", "cd /usr; echo there"];
+    assert_eq!(shared.lab.run(&words).expect_status(0).text(), "there\n");
+    assert_eq!(shared.logins(), before + 1);
+    assert_eq!(run(&shared, "d", "pwd").expect_status(0).text(), "/usr\n");
+    assert_eq!(shared.logins(), before + 1);
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(60);
 
 #[allow(clippy::disallowed_methods, reason = "tests are told by their environment")]
-fn of(short: usize, whole: usize) -> usize {
+pub(crate) fn of(short: usize, whole: usize) -> usize {
     if std::env::var_os("BSSH_SOAK").is_some() { whole } else { short }
 }
 

@@ -14,6 +14,7 @@ use indexmap::IndexMap;
 use self::agent::Agent;
 use self::gates::Gate;
 use self::gateways::Gateways;
+use self::sessions::Session;
 use self::sync::Sync;
 use crate::environment::Environment;
 use crate::error::Error;
@@ -27,6 +28,7 @@ mod overrides;
 mod places;
 mod reader;
 mod schema;
+pub mod sessions;
 pub mod sync;
 mod variables;
 
@@ -62,6 +64,7 @@ pub struct Config {
     pub gates: IndexMap<String, Gate>,
     pub gateways: Gateways,
     pub sync: IndexMap<String, Sync>,
+    pub sessions: IndexMap<String, Session>,
     pub interactive: Interactive,
     pub core: Core,
     pub caching: Caching,
@@ -211,6 +214,7 @@ impl Default for Config {
             gates: IndexMap::new(),
             gateways: Gateways::default(),
             sync: IndexMap::new(),
+            sessions: IndexMap::new(),
             interactive: Interactive::default(),
             core: Core::default(),
             caching: Caching::default(),

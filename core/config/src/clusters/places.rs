@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::reader::Reader;
 use super::schema::TOP;
-use super::{Config, nearest, overrides};
+use super::{Config, nearest, overrides, sessions};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::sources::backend_ai;
@@ -52,6 +52,7 @@ pub(crate) fn load(env: &Environment, explicit: Option<&Path>) -> Result<Config,
     config.files.reverse();
     problems.extend(overrides::apply(&mut config, env));
     problems.extend(check_default(&config));
+    problems.extend(sessions::check(&config));
     config.warnings.extend(config.without_effect());
     if problems.is_empty() { Ok(config) } else { Err(problems) }
 }

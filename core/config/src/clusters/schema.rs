@@ -30,6 +30,7 @@ pub(super) const TOP: &[Field<Config>] = &[
         read: |c, v, r| r.table(&mut c.gateways, v, super::gateways::GATEWAYS),
     },
     Field { name: "sync", read: super::sync::syncs },
+    Field { name: "sessions", read: super::sessions::sessions },
     Field { name: "core", read: |c, v, r| r.table(&mut c.core, v, CORE) },
 ];
 

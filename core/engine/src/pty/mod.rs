@@ -12,7 +12,7 @@ mod view;
 use crate::agent::Wish;
 use crate::engine::{Caller, Engine};
 use crate::failure::failure;
-use crate::lanes::Seat;
+use crate::lanes::{Seat, Wanted};
 use crate::plan::{Planner, Route};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Exit, Failure};
@@ -172,7 +172,7 @@ impl Engine {
         params: &PtyOpenParams,
     ) -> Result<(Seat, Channel), Error> {
         let ask = self.ask_for(Engine::asking(caller));
-        let (seat, mut channel) = self.lanes.open(self.pool(), route, &ask).await?;
+        let (seat, mut channel) = self.lanes.open(self.pool(), (route, Wanted::Any), &ask).await?;
         let wish = Wish {
             lease: seat.lease(),
             route,

@@ -5,7 +5,7 @@ use crate::agent::Offer;
 use crate::engine::{Caller, Engine};
 use crate::exec::terminal;
 use crate::failure::failure;
-use crate::lanes::Seat;
+use crate::lanes::{Seat, Wanted};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Exit, Failure, PtyRequest};
 use bssh_protocol::job::{JobEntry as Job, JobHandle};
@@ -194,10 +194,11 @@ impl Engine {
         &self,
         session: &Session,
         pty: Option<&PtyRequest>,
+        lane: Wanted,
     ) -> Result<(Seat, Channel, Option<Offer>), Failure> {
         let route = session.route.as_ref().map_err(Clone::clone)?;
         let ask = self.ask_for(&session.questions);
-        let opened = self.lanes.open(self.pool(), route, &ask).await;
+        let opened = self.lanes.open(self.pool(), (route, lane), &ask).await;
         let (seat, mut channel) = opened.map_err(|e| failure(&e))?;
         let offer = session.offer_agent(self, (seat.lease(), route), &mut channel).await?;
         if let Some(pty) = pty {

@@ -20,6 +20,8 @@ pub(super) struct End {
     pub begun: bool,
     /// Something that it left behind holds its output.
     pub detached: bool,
+    /// It said more than can be kept for a slow reader; the rest was not read.
+    pub overflow: bool,
 }
 
 /// Carries everything until the channel ends, or nothing more is worth waiting for. Others share
@@ -78,7 +80,7 @@ pub(super) async fn carry(
         };
         (end.detached, end.exit) = (detached, exit);
     }
-    end.begun = out.has_begun();
+    (end.begun, end.overflow) = (out.has_begun(), spool.is_full());
     end
 }
 

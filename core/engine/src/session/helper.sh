@@ -11,6 +11,7 @@ case ${S##*/} in
 esac
 [ -x "$S" ] || { S=/bin/sh; K=sh; }
 [ -n "$Y" ] && [ "$S" != "$Y" ] && { echo "NOSHELL $Z"; exit 1; }
+[ -n "$C" ] && { (cd -- "$C") 2>/dev/null || { echo "NOCWD $Z"; exit 1; }; }
 D=
 [ -n "$A" ] && [ -d "$A" ] && [ -O "$A" ] && D=$A
 if [ -z "$D" ]; then
@@ -33,7 +34,7 @@ first() { # file, option: what a fresh shell has
 snap=none
 [ "$V" = login ] && first "$D/0.st" -l && snap=login
 [ "$V" != none ] && [ $snap = none ] && first "$D/0.st" "" && snap=plain
-[ -n "$C" ] && { cd -- "$C" 2>/dev/null || C=; }
+[ -n "$C" ] && cd -- "$C" 2>/dev/null
 echo "READY $Z $$ $K $snap"
 l "$D"; l "$H"; l "$S"; l "$PWD"
 same() { # pid, start time: still who we think it is, or gone with its group alive

@@ -6,6 +6,7 @@ use super::remote::Sent;
 use super::{Session, nonce, signal_name};
 use crate::engine::Engine;
 use crate::failure::failure;
+use crate::lanes::Wanted;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::Failure;
 use bssh_protocol::session::{
@@ -66,7 +67,7 @@ impl Engine {
             start.command = "";
             line = start.line();
         }
-        let (_seat, mut channel, _) = self.session_channel(session, None).await?;
+        let (_seat, mut channel, _) = self.session_channel(session, None, Wanted::Any).await?;
         channel.exec(line.as_bytes()).await.map_err(|e| failure(&e))?;
         // Its starter ends at once.
         while channel.next().await.is_some() {}

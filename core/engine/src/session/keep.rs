@@ -8,6 +8,7 @@ use super::remote::Helper;
 use super::{Attached, Session, Stage, nonce};
 use crate::engine::Engine;
 use crate::failure::{failure, plain};
+use crate::lanes::Wanted;
 use crate::plan::Route;
 use bssh_protocol::exec::{Failure, Phase};
 use bssh_protocol::methods::SessionStateEvent;
@@ -194,7 +195,7 @@ async fn start(
     route: &Arc<Route>,
     (adopt, before, snapshot): (&str, &str, &str),
 ) -> Result<Started<impl Future<Output = ()> + use<>>, Failure> {
-    let (seat, channel, offer) = engine.session_channel(session, None).await?;
+    let (seat, channel, offer) = engine.session_channel(session, None, Wanted::Any).await?;
     for (name, value) in &route.env {
         channel.env(name, value).await.map_err(|e| failure(&e))?;
     }
@@ -206,7 +207,8 @@ async fn start(
         before,
         shell: session.rules.shell.as_deref().unwrap_or_default(),
         snapshot,
-        cwd: session.rules.cwd.as_deref().unwrap_or_default(),
+        // One that comes back is where it was.
+        cwd: session.rules.cwd.as_deref().filter(|_| snapshot != "none").unwrap_or_default(),
         exclude: &session.rules.exclude,
     };
     let (helper, facts, serving) = Helper::start((channel, offer), seat, &start, within).await?;

@@ -7,12 +7,13 @@
 //!
 //! Reading order: this (the calls), `keep` (a session's life), `remote` (the helper on the node),
 //! `run` (one command), `carry` and `control` (its bytes, its end), `calls` (cd, setenv and the
-//! like), `shared` (sessions that outlive their link), `output`, `job`, `payload` (how things are said to the node), and the
+//! like), `defined` (those of the configuration), `shared` (sessions that outlive their link), `output`, `job`, `payload` (how things are said to the node), and the
 //! scripts `helper.sh`, `outer.sh`, `inner.sh`.
 
 mod calls;
 mod carry;
 mod control;
+mod defined;
 mod job;
 mod keep;
 mod output;
@@ -26,6 +27,7 @@ use crate::engine::{Caller, Engine};
 use crate::plan::{Planner, Route};
 use crate::questions::Questions;
 use crate::sync::Barrier;
+use crate::whole::Wholes;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::Failure;
 use bssh_protocol::link::Link;
@@ -73,6 +75,8 @@ pub(crate) struct Session {
     changed: watch::Sender<u64>,
     /// Numbers of commands in its directory.
     numbers: AtomicU64,
+    /// Whole outputs of its commands.
+    wholes: Arc<Wholes>,
     /// What is sent before each command.
     barrier: Option<Arc<Barrier>>,
     memory: Mutex<Memory>,
@@ -168,6 +172,7 @@ impl Engine {
         caller: &Caller,
         params: &SessionOpenParams,
     ) -> Result<PreparedSessions, CallError> {
+        let params = &self.with_definition(params)?;
         let names = params.env_exclude.iter().map(|name| ("params.envExclude", name));
         let mut names = names.chain(params.env.keys().map(|name| ("params.env", name)));
         if let Some((at, bad)) = names.find(|(_, name)| !payload::is_name(name)) {
@@ -192,6 +197,7 @@ impl Engine {
                 link: caller.link.clone(),
                 questions: Engine::asking(caller).clone(),
                 rules: Rules::new(params),
+                wholes: Wholes::new(self.commons.outputs.clone(), params.spool),
                 gate: gate.clone(),
                 kick: Notify::new(),
                 reset: Notify::new(),

@@ -289,6 +289,13 @@ async fn greet(wire: &mut Wire, nonce: &str) -> Option<Greeting> {
         let refused = |text: &str| Greeting::Refused(plain(Phase::Exec, "sessionFailed", text));
         match (words.next(), words.next() == Some(nonce)) {
             (Some("NOSHELL"), true) => return Some(refused("there is no such shell on the node")),
+            (Some("NOCWD"), true) => {
+                let hint =
+                    "once it is there, or with another one: reset the session, or open it anew";
+                let text = "the directory the session is to begin in is not on the node";
+                let failure = plain(Phase::Exec, "cwdMissing", text);
+                return Some(Greeting::Refused(Failure { hint: Some(hint.to_owned()), ..failure }));
+            }
             (Some("NODIR"), true) => {
                 return Some(refused("no directory of our own can be made on the node"));
             }

@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::plan::Route;
 use bssh_protocol::agent::AgentSettings;
 use bssh_protocol::exec::Failure;
-use bssh_protocol::session::{OnDisconnect, SessionOpenParams, Snapshot};
+use bssh_protocol::session::{OnDisconnect, SessionExecParams, SessionOpenParams, Snapshot};
 use bssh_protocol::session_state::SessionSaved;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub(super) struct Rules {
     pub(super) agent: Option<AgentSettings>,
     /// Environment to begin with.
     pub(super) env: BTreeMap<String, String>,
+    /// Of commands that say nothing themselves: time limit, grace, window of the output.
+    limits: [Option<u64>; 3],
 }
 
 impl Rules {
@@ -30,7 +32,12 @@ impl Rules {
         let before = params.restore.as_ref().map(|saved| saved.shell.clone());
         Rules {
             shell: params.shell.clone().or(before.filter(|shell| !shell.is_empty())),
-            cwd: params.cwd.clone(),
+            // It is looked for from home.
+            cwd: params.cwd.as_deref().map(|cwd| match cwd.strip_prefix("~/") {
+                Some(rest) => format!("./{rest}"),
+                None if cwd == "~" => ".".to_owned(),
+                None => cwd.to_owned(),
+            }),
             snapshot: params.snapshot,
             exclude: params.env_exclude.clone(),
             stay_lost: params.stay_lost,
@@ -38,6 +45,18 @@ impl Rules {
             forward_agent: params.forward_agent,
             agent: params.agent.clone(),
             env: params.env.clone(),
+            limits: [params.timeout_ms, params.kill_grace_ms, params.max_output],
+        }
+    }
+
+    /// A command with what its session says where it says nothing itself.
+    pub(super) fn of_command(&self, params: SessionExecParams) -> SessionExecParams {
+        let [timeout_ms, kill_grace_ms, max_output] = self.limits;
+        SessionExecParams {
+            timeout_ms: params.timeout_ms.or(timeout_ms),
+            kill_grace_ms: params.kill_grace_ms.or(kill_grace_ms),
+            max_output: params.max_output.or(max_output),
+            ..params
         }
     }
 }

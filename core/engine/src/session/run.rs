@@ -9,6 +9,7 @@ use super::remote::Left;
 use super::{Attached, Order, Running, Session, nonce};
 use crate::engine::{Caller, Engine};
 use crate::failure::{failure, plain};
+use crate::lanes::Wanted;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Failure, Phase};
 use bssh_protocol::link::{Link, StreamReceiver, StreamSender};
@@ -69,6 +70,7 @@ impl Engine {
         params: SessionExecParams,
     ) -> Result<PreparedExec, CallError> {
         let (owner, session) = self.session(params.session)?;
+        let params = session.rules.of_command(params);
         check(&params)?;
         let link = &caller.link;
         let window = params.window.unwrap_or(WINDOW);
@@ -104,12 +106,17 @@ impl Engine {
             (memory.last.replace(waits), done)
         });
         drop(memory);
-        let most = params.max_output;
+        let most = |stream| {
+            let files = (session.wholes.clone(), format!("{exec}.{stream}."));
+            params.max_output.map(|most| (most, files))
+        };
+        let (out, err) =
+            (Output::new(link, out, most("stdout")), Output::new(link, err, most("stderr")));
         Job {
             session,
             link: link.clone(),
             exec,
-            outputs: (Output::new(link, out, most), Output::new(link, err, most)),
+            outputs: (out, err),
             params,
             stdin: None,
             orders: taken,
@@ -173,7 +180,8 @@ impl Job {
         };
         let changed = self.take_over(left).await;
         let (out, err) = self.outputs;
-        (told.stdout_bytes, told.stderr_bytes) = (out.finish().await, err.finish().await);
+        (told.stdout_bytes, told.stdout_file) = out.finish().await;
+        (told.stderr_bytes, told.stderr_file) = err.finish().await;
         {
             let mut memory = session.memory();
             memory.running.remove(&self.exec);
@@ -254,7 +262,8 @@ impl Job {
         let stable = session.stable_agent(engine, route);
         let line = self.line(&attached, (number, &stable), &nonce).await?;
         let pty = self.params.pty.as_ref();
-        let (seat, mut channel, offer) = engine.session_channel(&session, pty).await?;
+        let lane = if self.params.dedicated { Wanted::Own } else { Wanted::Any };
+        let (seat, mut channel, offer) = engine.session_channel(&session, pty, lane).await?;
         channel.exec(line.as_bytes()).await.map_err(|e| failure(&e))?;
         if let Some(offer) = offer {
             offer.settle(&channel).await;
@@ -282,6 +291,12 @@ impl Job {
             detached_output: end.detached,
             ..SessionExecDone::default()
         };
+        if end.overflow {
+            attached.helper.signal("TERM", number).await;
+            see_it_gone(&attached, number, &self.params).await;
+            told.failure = Some(overflow());
+            return Ok((None, told));
+        }
         if end.exit.is_none() {
             let closed = seat.lease().connection.closed();
             let lost = tokio::time::timeout(Duration::from_secs(1), closed).await;
@@ -410,6 +425,11 @@ type Gone = Option<(Arc<Attached>, u64, Left)>;
 
 fn no_exit() -> Failure {
     plain(Phase::Exec, "noExit", "the server closed the channel without an exit status")
+}
+
+fn overflow() -> Failure {
+    let text = "more output than can be kept for a slow reader; it was ended";
+    plain(Phase::Exec, "outputOverflow", text)
 }
 
 fn no_directory(cwd: &str) -> Failure {

@@ -92,7 +92,7 @@ impl Options {
             interval: sync.min_interval,
             stall: Some(sync.stall).filter(|limit| !limit.is_zero()),
             warnings: planner.warnings(),
-            state: state(env),
+            state: env.state().join("sync"),
         })
     }
 }
@@ -196,9 +196,4 @@ fn key(about: &str, remote: &[u8], local: &[u8]) -> String {
         let _ = write!(hex, "{byte:02x}");
     }
     hex
-}
-
-fn state(env: &Environment) -> PathBuf {
-    let state = env.var("XDG_STATE_HOME").map(PathBuf::from);
-    state.unwrap_or_else(|| env.home.join(".local/state")).join("bssh/sync")
 }

@@ -15,16 +15,18 @@ use bssh_protocol::session::{
     ExecId, JobStart, OnDisconnect, SessionExecDone, SessionExecParams, SessionNode,
     SessionOpenParams, StateUse,
 };
+use bssh_protocol::session_state::DefinedSession;
 use bssh_protocol::stream::Source;
 use bssh_term::RawMode;
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// GNU timeout's status.
 const TIMED_OUT: u8 = 124;
-/// The directory is gone: nothing was run.
+/// The directory is gone, or what has changed here could not be sent: nothing was run.
 const NOT_RUN: u8 = 126;
 const TRANSPORT: u8 = 255;
 /// Kept for `--json=summary` of each stream unless `--max-output` says otherwise, in bytes.
@@ -32,7 +34,12 @@ const SUMMARY: u64 = 1 << 20;
 
 /// Runs it and gives the exit status.
 pub(crate) async fn run(core: &Core, args: &Args, run: &RunIn, (style, term): (Style, &str)) -> u8 {
-    let wish = match wish(args, run, term) {
+    let settings = request::settings(args);
+    let defined = match core.defined(&settings, &run.session).await {
+        Ok(defined) => defined,
+        Err(error) => return failed(&error),
+    };
+    let wish = match wish(args, run, (term, defined.as_ref())) {
         Ok(wish) => wish,
         Err(why) => {
             say(&format!("bssh: {why}"));
@@ -49,6 +56,8 @@ pub(crate) async fn run(core: &Core, args: &Args, run: &RunIn, (style, term): (S
         name: Some(run.session.clone()),
         keep: true,
         shell: run.shell.clone(),
+        defined: defined.map(|defined| defined.name),
+        spool: run.spool,
         fanout: args.run.fanout,
         forward_agent: args.connect.agent.forwards(),
         agent: args.connect.agent.settings(),
@@ -111,7 +120,54 @@ struct Wish {
 
 /// # Errors
 /// One line for people.
-fn wish(args: &Args, run: &RunIn, term: &str) -> Result<Wish, String> {
+fn wish(
+    args: &Args,
+    run: &RunIn,
+    (term, defined): (&str, Option<&DefinedSession>),
+) -> Result<Wish, String> {
+    refuse(args, run)?;
+    let (targets, words) = target(args, run, defined)?;
+    let Action::Command(command) = request::action(words)? else {
+        return Err("a command in a session must be UTF-8".to_owned());
+    };
+    let pair = |text: &String| match text.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => Err(format!("--env {text}: want NAME=VALUE")),
+    };
+    let typed = std::io::stdin().is_terminal();
+    let pty = pty(args, (term, typed))?;
+    let feeds = !args.run.no_stdin && (!typed || pty.is_some()) && !args.connect.via.retry_safe;
+    let limit = args.output.max_output.or(defined.and_then(|defined| defined.max_output));
+    let summary = args.output.json == Some(crate::args::Json::Summary);
+    let exec = SessionExecParams {
+        command,
+        state: match (run.read, run.no_state) {
+            (true, _) => StateUse::Read,
+            (_, true) => StateUse::None,
+            _ => StateUse::Update,
+        },
+        pty,
+        on_disconnect: run.on_disconnect.map(|fate| match fate {
+            Fate::Kill => OnDisconnect::Kill,
+            Fate::Keep => OnDisconnect::Keep,
+        }),
+        retry_safe: args.connect.via.retry_safe,
+        kill_escaped: run.kill_escaped,
+        cwd: run.cwd.clone(),
+        env: run.env.iter().map(pair).collect::<Result<_, _>>()?,
+        stdin: if feeds { Source::Stream } else { Source::Null },
+        timeout_ms: args.run.timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
+        max_output: limit.or(summary.then_some(SUMMARY)),
+        private: run.private,
+        dedicated: run.dedicated,
+        ..SessionExecParams::default()
+    };
+    Ok(Wish { targets, exec })
+}
+
+/// # Errors
+/// What is not for commands in a session.
+fn refuse(args: &Args, run: &RunIn) -> Result<(), String> {
     let o = &args.output;
     let given = [
         (o.gather || o.gather_all, "-b/-B"),
@@ -136,10 +192,27 @@ fn wish(args: &Args, run: &RunIn, term: &str) -> Result<Wish, String> {
     if args.connect.tty > 0 && (run.background || json) {
         return Err("-t is neither for --background nor for --json".to_owned());
     }
+    Ok(())
+}
+
+/// Which nodes, and the words of the command. A session of the configuration has its nodes, so
+/// that all words are the command's; its own target in front of `--` is taken for what it is.
+fn target<'a>(
+    args: &Args,
+    run: &'a RunIn,
+    defined: Option<&DefinedSession>,
+) -> Result<(Targets, &'a [OsString]), String> {
     let mut targets = request::targets(args);
     let mut words = run.words.as_slice();
-    if targets.nodes.is_empty() {
-        let Some((target, rest)) = words.split_first() else { return Err(USAGE.to_owned()) };
+    let named = match (defined, words) {
+        (_, _) if !targets.nodes.is_empty() => false,
+        (None, _) => true,
+        (Some(defined), [first, dashes, ..]) => {
+            dashes == "--" && first.to_str() == Some(&defined.target)
+        }
+        (Some(_), _) => false,
+    };
+    if named && let Some((target, rest)) = words.split_first() {
         targets.nodes = target.to_string_lossy().into_owned();
         words = rest;
     }
@@ -148,44 +221,7 @@ fn wish(args: &Args, run: &RunIn, term: &str) -> Result<Wish, String> {
     {
         words = rest;
     }
-    if words.is_empty() {
-        return Err(USAGE.to_owned());
-    }
-    let Action::Command(command) = request::action(words)? else {
-        return Err("a command in a session must be UTF-8".to_owned());
-    };
-    let pair = |text: &String| match text.split_once('=') {
-        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-        None => Err(format!("--env {text}: want NAME=VALUE")),
-    };
-    let typed = std::io::stdin().is_terminal();
-    let pty = pty(args, (term, typed))?;
-    let feeds = !args.run.no_stdin && (!typed || pty.is_some()) && !args.connect.via.retry_safe;
-    let limit = args.output.max_output;
-    let summary = args.output.json == Some(crate::args::Json::Summary);
-    let exec = SessionExecParams {
-        command,
-        state: match (run.read, run.no_state) {
-            (true, _) => StateUse::Read,
-            (_, true) => StateUse::None,
-            _ => StateUse::Update,
-        },
-        pty,
-        on_disconnect: run.on_disconnect.map(|fate| match fate {
-            Fate::Kill => OnDisconnect::Kill,
-            Fate::Keep => OnDisconnect::Keep,
-        }),
-        retry_safe: args.connect.via.retry_safe,
-        kill_escaped: run.kill_escaped,
-        cwd: run.cwd.clone(),
-        env: run.env.iter().map(pair).collect::<Result<_, _>>()?,
-        stdin: if feeds { Source::Stream } else { Source::Null },
-        timeout_ms: args.run.timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
-        max_output: limit.or(summary.then_some(SUMMARY)),
-        private: run.private,
-        ..SessionExecParams::default()
-    };
-    Ok(Wish { targets, exec })
+    if words.is_empty() { Err(USAGE.to_owned()) } else { Ok((targets, words)) }
 }
 
 /// A terminal like ours, if one is wanted: `-t` where we have one, `-tt` anywhere.
@@ -309,7 +345,7 @@ impl Running {
 
 fn status(done: &SessionExecDone, interrupted: bool) -> u8 {
     match &done.failure {
-        Some(failure) if failure.code == "cwdMissing" => NOT_RUN,
+        Some(failure) if ["cwdMissing", "syncFailed"].contains(&&*failure.code) => NOT_RUN,
         Some(_) => TRANSPORT,
         None if done.timed_out => TIMED_OUT,
         None if interrupted && done.interrupted => exit::INTERRUPTED,

@@ -6,7 +6,9 @@ use crate::output::{Nodes, Piece, Printer, Screen, Style};
 use crate::{exit, say};
 use base64::Engine as _;
 use bssh_client::Channel;
-use bssh_protocol::session::{RemoteFate, SessionExecDone, SessionExecRetry, SessionNode};
+use bssh_protocol::session::{
+    OutputFile, RemoteFate, SessionExecDone, SessionExecRetry, SessionNode,
+};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
@@ -146,10 +148,13 @@ impl Show {
             }
             None => {
                 self.printer.ended(node, &mut self.screen);
-                for (stream, n) in ["stdout", "stderr"].into_iter().zip(left_out) {
+                let files = [&done.stdout_file, &done.stderr_file];
+                for ((stream, n), file) in ["stdout", "stderr"].into_iter().zip(left_out).zip(files)
+                {
                     if n > 0 {
                         let text = "bytes were left out after the first 40 % of --max-output";
-                        self.screen.say(&format!("bssh: {name}: {stream}: {n} {text}"));
+                        let file = file.as_ref().map(where_all_is).unwrap_or_default();
+                        self.screen.say(&format!("bssh: {name}: {stream}: {n} {text}{file}"));
                     }
                 }
                 self.tell(&name, done);
@@ -200,6 +205,16 @@ impl Show {
     /// The status of stdout.
     pub(super) async fn finish(&mut self) -> u8 {
         self.screen.drain().await.map_or_else(cannot_write, |()| exit::OK)
+    }
+}
+
+/// Where a stream is that was not shown whole.
+fn where_all_is(file: &OutputFile) -> String {
+    let (path, bytes) = (file.path.as_deref().unwrap_or_default(), file.bytes);
+    match (&file.error, bytes) {
+        (None, _) => format!("; all of it is in {path}"),
+        (Some(why), 0) => format!("; and are in no file: {why}"),
+        (Some(why), _) => format!("; its first {bytes} are in {path}: {why}"),
     }
 }
 

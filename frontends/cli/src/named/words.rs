@@ -6,7 +6,8 @@ use std::ffi::OsString;
 /// `bssh run -S NAME TARGET -- COMMAND…`
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RunIn {
-    /// The session; opened if there is none of this name on the node (also -S NAME)
+    /// The session; opened if there is none of this name on the node, as sessions: of the
+    /// configuration says if it is there (also -S NAME)
     #[arg(long, value_name = "NAME", required = true)]
     pub session: String,
     /// See the session's state and leave it as it is; such commands run beside each other
@@ -34,10 +35,17 @@ pub(crate) struct RunIn {
     /// Keep the command out of the node's process list
     #[arg(long)]
     pub private: bool,
+    /// On a connection of its own, so that it neither waits for others nor holds them up
+    #[arg(long)]
+    pub dedicated: bool,
     /// The shell of a session that is opened now, by its path on the node
     #[arg(long, value_name = "PATH")]
     pub shell: Option<String>,
-    /// The node (unless -H, -C or -g say which), then the command
+    /// What a session that is opened now keeps in files of outputs that --max-output shortens; 0:
+    /// nothing [1G]
+    #[arg(long, value_name = "BYTES", value_parser = crate::args::size)]
+    pub spool: Option<u64>,
+    /// The node (unless -H, -C, -g or the configuration say which), then the command
     #[arg(value_name = "TARGET -- COMMAND", required = true, trailing_var_arg = true)]
     pub words: Vec<OsString>,
 }
