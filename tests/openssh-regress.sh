@@ -73,13 +73,15 @@ for name in "${tests[@]}"; do
       name_in_env=TEST_SSH_$(echo "$tool" | tr -d - | tr a-z A-Z)
       export "$name_in_env=$src/$tool"
     done
+    # Where a test says `ssh`, it means the one under test, too.
+    export PATH=$work/bin:$PATH
     export TEST_SSH_SFTPSERVER=$src/sftp-server TEST_SSH_SSH=$work/bin/ssh TEST_SSH_PLINK= TEST_SSH_PUTTYGEN= \
       TEST_SSH_CONCH= TEST_SSH_IPV6=yes TEST_SSH_UTF8=yes TEST_SSH_ECC=yes TEST_SHELL=sh \
       BUILDDIR=$src OBJ=$src/regress EGREP='grep -E' SUDO= TEST_SSH_UNSAFE_PERMISSIONS=1 TEST_SSH_MODULI_FILE=$src/moduli
     # What one test leaves running in a shared core is not the next one's.
     export XDG_RUNTIME_DIR=$work/run/$name
     mkdir -p -m 700 "$work/run" "$XDG_RUNTIME_DIR"
-    timeout "${TEST_TIMEOUT:-300}" sh test-exec.sh "$src/regress" "$src/regress/$name.sh"
+    timeout "${TEST_TIMEOUT:-900}" sh test-exec.sh "$src/regress" "$src/regress/$name.sh"
   ) >"$log/out" 2>&1
   status=$?
   set -e

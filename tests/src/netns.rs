@@ -52,6 +52,11 @@ impl Netns {
         command
     }
 
+    /// Another network: the namespace's address is no longer its own.
+    pub fn leave(&self) {
+        ip(&["-n", &self.name, "addr", "flush", "dev", "cable"]);
+    }
+
     /// From now on every packet is lost, both ways, and nobody is told.
     pub fn cut(&self) {
         // Links and routes stay; frames go to a station that is not there.

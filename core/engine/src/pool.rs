@@ -311,6 +311,11 @@ impl Pool {
         leases.iter().map(retire).collect()
     }
 
+    /// A connection is there, in use or kept.
+    pub(crate) fn has_connections(&self) -> bool {
+        self.stock.has_connections()
+    }
+
     /// Connections in use, and a try of those nobody uses: whether each works.
     pub(crate) fn kept(&self) -> (Vec<Connection>, impl Future<Output = Vec<bool>>) {
         let used = self.stock.in_use().iter().map(|lease| lease.connection.clone()).collect();

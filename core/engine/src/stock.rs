@@ -145,6 +145,12 @@ impl Stock {
         self.idle().values().map(Vec::len).sum()
     }
 
+    /// A connection is there, in use or kept.
+    pub(crate) fn has_connections(&self) -> bool {
+        let is_held = |lease: &Weak<Lease>| lease.strong_count() > 0;
+        self.used().values().flatten().any(is_held) || self.len() > 0
+    }
+
     /// Closes what is over or was not used for long enough; when the next one is due.
     pub(crate) fn sweep(&self, now: Instant) -> Option<Instant> {
         self.used().retain(|_, along| along.iter().any(|lease| lease.strong_count() > 0));

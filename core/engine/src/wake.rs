@@ -27,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 struct Seen {
     awake: Instant,
     wall: SystemTime,
-    addresses: BTreeSet<IpAddr>,
+    /// None: nobody has asked, or there is no list.
+    addresses: Option<BTreeSet<IpAddr>>,
 }
 
 /// What has happened in between.
@@ -48,7 +49,12 @@ impl fmt::Display for Change {
 
 impl Seen {
     fn now() -> Seen {
-        Seen { awake: Instant::now(), wall: SystemTime::now(), addresses: addresses() }
+        Seen { addresses: addresses(), ..Seen::clocks() }
+    }
+
+    /// Without the addresses, which nobody needs before there is a connection.
+    fn clocks() -> Seen {
+        Seen { awake: Instant::now(), wall: SystemTime::now(), addresses: None }
     }
 
     /// What is different now.
@@ -58,32 +64,30 @@ impl Seen {
         if slept > SLEPT {
             return Some(Change::Slept(slept));
         }
-        (now.addresses != self.addresses).then_some(Change::Addresses)
+        let (before, after) = (self.addresses.as_ref()?, now.addresses.as_ref()?);
+        (before != after).then_some(Change::Addresses)
     }
 }
 
 /// Our addresses that others reach us at.
-fn addresses() -> BTreeSet<IpAddr> {
-    // Without a list nothing is known to have changed.
-    let all = if_addrs::get_if_addrs().unwrap_or_default();
-    all.iter()
-        .filter(|one| !one.is_loopback() && !one.is_link_local())
-        .map(|one| one.ip())
-        .collect()
+fn addresses() -> Option<BTreeSet<IpAddr>> {
+    let all = if_addrs::get_if_addrs().ok()?;
+    let others = all.iter().filter(|one| !one.is_loopback() && !one.is_link_local());
+    Some(others.map(|one| one.ip()).collect())
 }
 
 impl Commons {
     /// Watches for sleep and other addresses, for ever.
     pub async fn watch(&self) {
-        let mut seen = Seen::now();
+        let mut seen = Seen::clocks();
         loop {
             tokio::time::sleep(EVERY).await;
-            let now = Seen::now();
+            let now = if self.pool.has_connections() { Seen::now() } else { Seen::clocks() };
             if let Some(change) = seen.change(&now) {
                 let (alive, closed) = self.probe().await;
                 tracing::info!("{change}: {alive} connections still work, {closed} were closed");
                 // What has changed meanwhile is a change of its own.
-                seen = Seen { addresses: now.addresses, ..Seen::now() };
+                seen = Seen { addresses: now.addresses, ..Seen::clocks() };
             } else {
                 seen = now;
             }
@@ -122,7 +126,8 @@ mod tests {
 
     #[test]
     fn sleep_and_addresses_are_told_from_time_that_goes_by() {
-        let home = Seen { addresses: BTreeSet::from([[192, 0, 2, 7].into()]), ..Seen::now() };
+        let at = |addresses: &[[u8; 4]]| Some(addresses.iter().map(|ip| (*ip).into()).collect());
+        let home = Seen { addresses: at(&[[192, 0, 2, 7]]), ..Seen::clocks() };
         let later = |awake: u64, wall: u64| Seen {
             awake: home.awake + Duration::from_secs(awake),
             wall: home.wall + Duration::from_secs(wall),
@@ -133,12 +138,11 @@ mod tests {
         assert_eq!(home.change(&later(30, 31)), None);
         assert_eq!(home.change(&Seen { wall: home.wall - EVERY, ..later(2, 2) }), None);
         assert_eq!(home.change(&later(2, 3602)), Some(Change::Slept(Duration::from_secs(3600))));
-        let elsewhere = BTreeSet::from([[198, 51, 100, 1].into()]);
-        assert_eq!(
-            home.change(&Seen { addresses: elsewhere, ..later(2, 2) }),
-            Some(Change::Addresses)
-        );
-        let nowhere = Seen { addresses: BTreeSet::new(), ..later(2, 2) };
-        assert_eq!(home.change(&nowhere), Some(Change::Addresses));
+        for addresses in [at(&[[198, 51, 100, 1]]), at(&[])] {
+            let moved = Seen { addresses, ..later(2, 2) };
+            assert_eq!(home.change(&moved), Some(Change::Addresses));
+        }
+        let unknown = Seen { addresses: None, ..later(2, 2) };
+        assert_eq!((home.change(&unknown), unknown.change(&home)), (None, None));
     }
 }

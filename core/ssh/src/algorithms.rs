@@ -1,7 +1,7 @@
 //! Algorithm names to what russh has, in our own order of preference.
 //!
 //! Post-quantum key exchange first, AES-GCM before ChaCha20 (machines have AES instructions),
-//! no SHA-1 signatures. A list that leaves nothing is an error that names both sides.
+//! no SHA-1 signatures unless a list names them. A list that leaves nothing is an error that names both sides.
 
 use crate::error::{Error, ErrorKind, Phase};
 use crate::plan::Algorithms;
@@ -58,6 +58,9 @@ const KEYS: &[Algorithm] = &[
     Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
 ];
 
+/// `ssh-rsa`: signatures with SHA-1.
+const KEYS_ON_REQUEST: &[Algorithm] = &[Algorithm::Rsa { hash: None }];
+
 /// What russh offers for a plan. `host_keys` are the key algorithms to offer in order (from the
 /// plan, or known ones first); names of certificate algorithms among them announce certificates.
 ///
@@ -101,23 +104,22 @@ const KEYS_WITH_CERTIFICATES: &[(&str, Algorithm)] = &[
     ("ecdsa-sha2-nistp521-cert-v01@openssh.com", Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 }),
     ("rsa-sha2-512-cert-v01@openssh.com", Algorithm::Rsa { hash: Some(HashAlg::Sha512) }),
     ("rsa-sha2-256-cert-v01@openssh.com", Algorithm::Rsa { hash: Some(HashAlg::Sha256) }),
+    // Only announced if a list names it.
+    ("ssh-rsa-cert-v01@openssh.com", Algorithm::Rsa { hash: None }),
 ];
 
 fn select_keys(wanted: &[String]) -> Result<Vec<Algorithm>, Error> {
     if wanted.is_empty() {
         return Ok(KEYS.to_vec());
     }
-    let chosen: Vec<Algorithm> = wanted
-        .iter()
-        .filter_map(|name| KEYS.iter().find(|k| k.as_str() == name))
-        .cloned()
-        .collect();
+    let ours = || KEYS.iter().chain(KEYS_ON_REQUEST);
+    let chosen: Vec<Algorithm> =
+        wanted.iter().filter_map(|name| ours().find(|k| k.as_str() == name)).cloned().collect();
     match chosen.is_empty() {
-        true => Err(nothing_left(
-            "HostKeyAlgorithms",
-            wanted,
-            KEYS.iter().map(|k| k.as_str().to_owned()),
-        )),
+        true => {
+            let ours = ours().map(|k| k.as_str().to_owned());
+            Err(nothing_left("HostKeyAlgorithms", wanted, ours))
+        }
         false => Ok(chosen),
     }
 }

@@ -12,7 +12,7 @@ use crate::plan::{HostKeyPolicy, HostKeyRules, UpdateKeys};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Certificate, HashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey, PublicKeyOrCertificate};
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -367,7 +367,10 @@ fn check_certificate(
     let principals = certificate.valid_principals();
     let algorithm = certificate.signature().algorithm();
     let signatures = &rules.ca_signatures;
-    let allowed = signatures.is_empty() || signatures.iter().any(|s| s == algorithm.as_str());
+    let allowed = match signatures.is_empty() {
+        true => !matches!(algorithm, Algorithm::Rsa { hash: None } | Algorithm::Dsa),
+        false => signatures.iter().any(|s| s == algorithm.as_str()),
+    };
     let faults = [
         (!certificate.cert_type().is_host(), "it is not a host certificate"),
         (now < certificate.valid_after(), "it is not valid yet"),

@@ -170,3 +170,22 @@ fn commands_behind_a_black_hole_are_given_up_and_end_by_their_own_limit() {
     let left = || processes::with_text("sleep 1000.67").len();
     assert!(until(Duration::from_secs(90), || left() == 0), "{} are left", left());
 }
+
+#[test]
+fn a_network_that_was_left_is_no_longer_the_local_one() {
+    let mut far = Far::new();
+    let inside = far.netns.inside();
+    let config = format!("Match localnetwork {inside}/24\nPort 11\nHost *\nPort 22\n");
+    let config = far.lab.home.write("config", config).unwrap();
+    let mut port = || {
+        let params = json!({"node": "n", "settings": {"sshConfig": config}});
+        let explained = far.peer.call("node/resolve", params);
+        let values = explained["values"].as_array().unwrap();
+        let port = values.iter().find(|value| value["keyword"] == "port").unwrap();
+        port["value"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(port(), "11");
+    far.netns.leave();
+    // The core asks for its addresses again after a while.
+    assert!(until(SOON, || port() == "22"));
+}

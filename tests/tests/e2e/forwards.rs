@@ -356,10 +356,20 @@ fn a_forward_is_opened_and_cancelled_from_within_a_session() {
     let lab = Lab::start();
     let (target, port) = (serve(echo), free_port());
     let terminal = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
-    let mut command = lab.home.command("python3");
-    command.args(["-c", terminal]).arg(bssh_tests::bssh());
-    command.arg("-F").arg(lab.sshd.ssh_config()).args(["-tt", "127.0.0.1", "cat"]);
-    let mut run = Run::start(command);
+    let session = |options: &[&str]| {
+        let mut command = lab.home.command("python3");
+        command.args(["-c", terminal]).arg(bssh_tests::bssh()).args(options);
+        command.arg("-F").arg(lab.sshd.ssh_config()).args(["-tt", "127.0.0.1", "cat"]);
+        Run::start(command)
+    };
+    let mut off = session(&["-o", "EnableEscapeCommandline=no"]);
+    off.write(b"ready\r");
+    off.wait_for("ready\r\nready", SOON);
+    off.write(b"~C");
+    off.wait_for("commandline disabled", SOON);
+    off.write(b"\r~.");
+    off.finish(SOON).expect_status(255);
+    let mut run = session(&[]);
     run.write(b"ready\r");
     run.wait_for("ready\r\nready", SOON);
     run.write(format!("~C-L {port}:127.0.0.1:{target}\r").as_bytes());

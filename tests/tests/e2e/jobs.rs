@@ -87,9 +87,13 @@ fn control_master_keeps_the_connection() {
     };
     let check = ssh(&["-O", "check", "127.0.0.1"]).expect_status(255);
     assert!(check.stderr.contains("no shared connection"), "{}", check.stderr);
+    let proxy = ssh(&["-O", "proxy", "127.0.0.1", "true"]).expect_status(255);
+    assert!(proxy.stderr.contains("no shared connection"), "{}", proxy.stderr);
     for _ in 0..2 {
         ssh(&["-o", "ControlMaster=auto", "127.0.0.1", "exit 4"]).expect_status(4);
     }
+    let proxy = ssh(&["-O", "proxy", "127.0.0.1", "cat; exit 5"]).expect_status(5);
+    assert_eq!(proxy.stderr, "");
     assert_eq!(shared.logins(), 1);
     let check = ssh(&["-O", "check", "127.0.0.1"]).expect_status(0);
     let pid = shared.pid().unwrap().as_raw_nonzero();

@@ -1,6 +1,6 @@
 //! Flags and keywords of ssh that do something here: each seen to do it, or refused by name.
 
-use bssh_fixtures::SshdOptions;
+use bssh_fixtures::{Home, SshdOptions};
 use bssh_tests::{Lab, Run, until};
 use std::path::Path;
 use std::time::Duration;
@@ -140,10 +140,57 @@ fn an_rsa_key_signs_as_it_may() {
         ("rsa-sha2-512", 0),
         ("rsa-sha2-256", 0),
         ("rsa-sha2-256,rsa-sha2-512", 0),
+        ("+ssh-rsa", 0),
         ("ssh-ed25519", 255),
     ] {
         let accepted = format!("PubkeyAcceptedAlgorithms={accepted}");
         lab.run(&["-i", &key, "-o", &accepted, "127.0.0.1", "true"]).expect_status(status);
+    }
+    // An old server, which takes SHA-1 only: from those who have named it.
+    let extra = ["HostKeyAlgorithms ssh-rsa", "PubkeyAcceptedAlgorithms ssh-rsa"];
+    let extra = extra.map(str::to_owned).to_vec();
+    let old = Lab::with(&SshdOptions { extra, ..SshdOptions::default() });
+    let authorized = lab.sshd.file("authorized_keys");
+    std::fs::copy(authorized, old.sshd.file("authorized_keys")).unwrap();
+    // It says that it takes SHA-2, too, so SHA-1 alone is asked for.
+    let asked = ["-o", "HostKeyAlgorithms=+ssh-rsa", "-o", "PubkeyAcceptedAlgorithms=ssh-rsa"];
+    for (n, status) in [(0, 255), (2, 255), (4, 0)] {
+        let words = [&["-i", &key][..], &asked[..n], &["127.0.0.1", "true"]].concat();
+        old.run(&words).expect_status(status);
+    }
+}
+
+#[test]
+fn an_authority_signs_with_sha_1_only_where_that_is_asked_for() {
+    let home = Home::new().unwrap();
+    let keygen = |words: &str| {
+        let mut command = home.command("ssh-keygen");
+        command.arg("-q").args(words.split(' '));
+        Run::start(command).finish(MINUTES).expect_status(0);
+    };
+    for (kind, file) in [("rsa", "ca"), ("ed25519", "host")] {
+        let mut command = home.command("ssh-keygen");
+        command.args(["-q", "-N", "", "-t", kind, "-f", file]);
+        Run::start(command).finish(MINUTES).expect_status(0);
+    }
+    let file = |name: &str| home.path().join(name).display().to_string();
+    let authority = std::fs::read_to_string(file("ca.pub")).unwrap();
+    let known = home.write("known", format!("@cert-authority * {authority}")).unwrap();
+    let known = format!("UserKnownHostsFile={}", known.display());
+    for (signed, asked, status) in
+        [("rsa-sha2-512", "rsa-sha2-512", 0), ("ssh-rsa", "", 255), ("ssh-rsa", "+ssh-rsa", 0)]
+    {
+        keygen(&format!("-h -s ca -t {signed} -I host -n 127.0.0.1 host.pub"));
+        let extra = vec![
+            format!("HostKey {}", file("host")),
+            format!("HostCertificate {}", file("host-cert.pub")),
+        ];
+        let lab = Lab::with(&SshdOptions { extra, ..SshdOptions::default() });
+        let asked = format!("CASignatureAlgorithms={asked}");
+        let asked = if asked.ends_with('=') { &[][..] } else { &["-o", &asked] };
+        let words = [&["-o", &known][..], asked, &["127.0.0.1", "true"]].concat();
+        let said = lab.run(&words).expect_status(status).stderr;
+        assert_eq!(said.contains("CASignatureAlgorithms"), status != 0, "{signed}: {said}");
     }
 }
 
@@ -168,6 +215,9 @@ fn what_is_not_supported_is_refused_or_said() {
         ("ForwardX11 yes", 0, "line 1: forwardx11"),
         ("ControlMaster yes", 0, ""),
         ("HostbasedAuthentication yes", 0, "line 1: hostbasedauthentication"),
+        ("FingerprintHash md5", 0, "line 1: fingerprinthash"),
+        ("ObscureKeystrokeTiming yes", 0, "line 1: obscurekeystroketiming"),
+        ("EnableEscapeCommandline yes", 0, ""),
         ("NoSuchThing yes", 255, "line 1: bad configuration option: nosuchthing"),
     ] {
         let file = lab.home.write("config", format!("{line}\n{config}")).unwrap();
@@ -183,7 +233,6 @@ fn what_is_not_supported_is_refused_or_said() {
         (&["-I", "x.so"], "pkcs11provider"),
         (&["-w", "0:0", "-T"], "tunnel"),
         (&["-O", "check"], "no shared connection to 127.0.0.1"),
-        (&["-O", "proxy"], "-O proxy"),
         (&["-y"], "-y"),
     ] {
         let config = lab.sshd.ssh_config();

@@ -1,4 +1,5 @@
-//! Names of algorithms as OpenSSH 9.2 knows them, its default lists, and the `+ - ^` notation.
+//! Names of algorithms as OpenSSH 9.2 knows them and the newer ones we have, its default lists, and
+//! the `+ - ^` notation.
 //!
 //! What this build can really do is decided where connections are made; a list is valid here if
 //! OpenSSH accepts it.
@@ -11,6 +12,9 @@ pub(super) struct Family {
     pub what: &'static str,
     all: &'static [&'static str],
     default: &'static [&'static str],
+    /// What we prefer to all of its default: in a list that starts from the default, too, but not
+    /// shown by `-G`, which is OpenSSH's.
+    newer: &'static [&'static str],
     /// May names be patterns?
     patterns: bool,
 }
@@ -22,13 +26,11 @@ impl Family {
     /// A name that is not known (names to remove need not be).
     pub(super) fn assemble(&self, text: &str) -> Result<Vec<String>, String> {
         let bad = || format!("bad {} '{text}'", self.what);
-        let (sign, names) = match text.split_at_checked(1) {
-            Some((sign @ ("+" | "-" | "^"), names)) => (sign, names),
-            _ => ("", text),
-        };
+        let default = || self.newer.iter().chain(self.default).copied();
+        let (sign, names) = split(text);
         if sign == "-" {
-            let kept = self.default.iter().filter(|name| !matches_list(name, names, false));
-            return Ok(kept.map(|&name| name.to_owned()).collect());
+            let kept = default().filter(|name| !matches_list(name, names, false));
+            return Ok(kept.map(str::to_owned).collect());
         }
         let mut listed = Vec::new();
         for name in names.split(',') {
@@ -40,8 +42,8 @@ impl Family {
             }
         }
         let ordered: Vec<&str> = match sign {
-            "+" => self.default.iter().copied().chain(listed).collect(),
-            "^" => listed.into_iter().chain(self.default.iter().copied()).collect(),
+            "+" => default().chain(listed).collect(),
+            "^" => listed.into_iter().chain(default()).collect(),
             _ => listed,
         };
         let mut once: Vec<String> = Vec::with_capacity(ordered.len());
@@ -53,9 +55,24 @@ impl Family {
         Ok(once)
     }
 
+    /// A list that was assembled from `text`, as `ssh -G` prints it.
+    pub(super) fn shown(&self, text: &str, list: &[String]) -> String {
+        let named = |name: &str| split(text).1.split(',').any(|n| n == name);
+        let shown = list.iter().filter(|n| !self.newer.contains(&n.as_str()) || named(n));
+        shown.map(String::as_str).collect::<Vec<_>>().join(",")
+    }
+
     /// The default as `ssh -G` prints it.
     pub(super) fn default_text(&self) -> String {
         self.default.join(",")
+    }
+}
+
+/// The sign in front of a list, if any, and its names.
+fn split(text: &str) -> (&str, &str) {
+    match text.split_at_checked(1) {
+        Some((sign @ ("+" | "-" | "^"), names)) => (sign, names),
+        _ => ("", text),
     }
 }
 
@@ -63,20 +80,36 @@ pub(super) const CIPHERS: Family = Family {
     what: "SSH2 cipher spec",
     all: ALL_CIPHERS,
     default: DEFAULT_CIPHERS,
+    newer: &[],
     patterns: false,
 };
 
-pub(super) const MACS: Family =
-    Family { what: "SSH2 MAC spec", all: ALL_MACS, default: DEFAULT_MACS, patterns: false };
+pub(super) const MACS: Family = Family {
+    what: "SSH2 MAC spec",
+    all: ALL_MACS,
+    default: DEFAULT_MACS,
+    newer: &[],
+    patterns: false,
+};
 
-pub(super) const KEX: Family =
-    Family { what: "SSH2 KexAlgorithms", all: ALL_KEX, default: DEFAULT_KEX, patterns: false };
+pub(super) const KEX: Family = Family {
+    what: "SSH2 KexAlgorithms",
+    all: ALL_KEX,
+    default: DEFAULT_KEX,
+    newer: &["mlkem768x25519-sha256"],
+    patterns: false,
+};
 
 pub(super) const KEYS: Family =
-    Family { what: "key types", all: ALL_KEYS, default: DEFAULT_KEYS, patterns: true };
+    Family { what: "key types", all: ALL_KEYS, default: DEFAULT_KEYS, newer: &[], patterns: true };
 
-pub(super) const SIGNATURES: Family =
-    Family { what: "key types", all: ALL_SIGNATURES, default: DEFAULT_SIGNATURES, patterns: true };
+pub(super) const SIGNATURES: Family = Family {
+    what: "key types",
+    all: ALL_SIGNATURES,
+    default: DEFAULT_SIGNATURES,
+    newer: &[],
+    patterns: true,
+};
 
 const ALL_CIPHERS: &[&str] = &[
     "3des-cbc",
@@ -133,6 +166,7 @@ const DEFAULT_MACS: &[&str] = &[
 ];
 
 const ALL_KEX: &[&str] = &[
+    "mlkem768x25519-sha256",
     "diffie-hellman-group1-sha1",
     "diffie-hellman-group14-sha1",
     "diffie-hellman-group14-sha256",
@@ -233,7 +267,7 @@ const DEFAULT_SIGNATURES: &[&str] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::{CIPHERS, KEYS};
+    use super::{CIPHERS, KEX, KEYS};
 
     #[test]
     fn lists() {
@@ -246,5 +280,19 @@ mod tests {
         assert!(!list("-chacha*,rot13").unwrap().contains("chacha"));
         assert!(list("rot13").is_err() && list("").is_err() && list("aes*").is_err());
         assert_eq!(KEYS.assemble("ecdsa-sha2-nistp*-cert*").unwrap().len(), 3);
+    }
+
+    #[test]
+    fn what_is_newer_than_openssh_is_used_and_only_shown_if_named() {
+        let mlkem = "mlkem768x25519-sha256";
+        for text in ["+diffie-hellman-group14-sha1", "-*group*", "^ecdh-sha2-nistp256"] {
+            let list = KEX.assemble(text).unwrap();
+            let first = usize::from(text.starts_with('^'));
+            assert_eq!(list.iter().position(|n| n == mlkem), Some(first), "{text}");
+            assert!(!KEX.shown(text, &list).contains(mlkem), "{text}");
+        }
+        let list = KEX.assemble(mlkem).unwrap();
+        assert_eq!(KEX.shown(mlkem, &list), mlkem);
+        assert!(!KEX.assemble("-mlkem*").unwrap().iter().any(|n| n == mlkem));
     }
 }

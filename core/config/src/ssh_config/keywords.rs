@@ -240,7 +240,8 @@ pub(super) static KEYWORDS: [Keyword; 103] = [
     ignored("enablesshkeysign", YES_NO, "no", "Only for HostbasedAuthentication."),
     applied("clearallforwardings", YES_NO, "no", |o, v| o.clear_all_forwardings = set::yes(v), "Forget all forwards set so far."),
     applied("exitonforwardfailure", YES_NO, "no", |o, v| o.exit_on_forward_failure = set::yes(v), "End when a forward cannot be set up."),
-    ignored("fingerprinthash", DIGEST, "SHA256", "How fingerprints are shown."),
+    ignored("fingerprinthash", DIGEST, "SHA256", "How fingerprints are shown; SHA256 only.")
+        .warned(|v| v.first().is_some_and(|v| v != "SHA256")),
     ignored("forwardx11", YES_NO, "no", "X11 forwarding; not supported.").warned(is_on),
     ignored("forwardx11trusted", YES_NO, "yes", "Only for ForwardX11."),
     applied("gatewayports", YES_NO, "no", |o, v| o.gateway_ports = set::yes(v), "Let other machines use local forwards."),
@@ -273,7 +274,7 @@ pub(super) static KEYWORDS: [Keyword; 103] = [
     ignored("verifyhostkeydns", TRUE_FALSE_ASK, "false", "Host keys from DNS; not looked up, known_hosts alone decides."),
     applied("visualhostkey", YES_NO, "no", |o, v| o.visual_host_key = set::yes(v), "Show a picture of the host key."),
     applied("updatehostkeys", TRUE_FALSE_ASK, "", |o, v| o.update_host_keys = set::ask(v), "Learn further host keys of a trusted host."),
-    ignored("enableescapecommandline", YES_NO, "no", "The ~C command line; not supported.").warned(is_on),
+    computed("enableescapecommandline", YES_NO, "no", "The ~C command line; there unless a file or an option says no."),
     computed("canonicalizemaxdots", NUMBER, "1", "Names with more dots are not completed."),
     applied("connectionattempts", NUMBER, "1", |o, v| o.connection_attempts = set::number(v), "How often to try to connect."),
     ignored("forwardx11timeout", TIME, "1200", "Only for ForwardX11."),
@@ -325,14 +326,14 @@ pub(super) static KEYWORDS: [Keyword; 103] = [
     computed("canonicalizepermittedcnames", Kind::Parse(special::permitted_cnames), "none", "Aliases to follow to the name they stand for."),
     applied("controlpersist", Kind::Parse(special::control_persist), "no", set::control_persist, "How long a shared core started for it, and its connections, stay."),
     applied("escapechar", Kind::Parse(special::escape_char), "~", set::escape_char, "Escape character of terminals."),
-    ignored("ipqos", Kind::Parse(special::ip_qos), "lowdelay throughput", "Traffic class."),
+    ignored("ipqos", Kind::Parse(special::ip_qos), "lowdelay throughput", "Traffic class; none is set."),
     applied("rekeylimit", Kind::Parse(special::rekey_limit), "0 0", set::rekey_limit, "Bytes and time after which keys are changed."),
     applied("streamlocalbindmask", Kind::Parse(special::bind_mask), "0177", |o, v| o.stream_local_bind_mask = set::number(v), "Mode mask of forwarded sockets."),
     ignored("syslogfacility", FACILITY, "USER", "There is no syslog."),
     applied("proxycommand", COMMAND, "", |o, v| o.proxy_command = set::command(v), "Connect through this command."),
     applied("proxyjump", Kind::Parse(special::proxy_jump), "", set::proxy_jump, "Connect through these hosts (-J)."),
     applied("tag", TEXT, "", |o, v| o.tag = set::some(v), "For Match tagged (-P)."),
-    ignored("obscurekeystroketiming", TEXT, "", "Hide the timing of keystrokes."),
+    ignored("obscurekeystroketiming", TEXT, "", "Hide the timing of keystrokes; not supported.").warned(is_on),
 ];
 
 #[cfg(test)]

@@ -46,9 +46,10 @@ impl Kind {
                 Parsed::one(*shown)
             }
             Kind::Algorithms(family) => {
-                let names = family.assemble(&args.required()?);
+                let text = args.required()?;
+                let names = family.assemble(&text);
                 let names = names.map_err(|why| format!("{}: {why}", args.keyword))?;
-                Parsed { shown: vec![names.join(",")], values: names }
+                Parsed { shown: vec![family.shown(&text, &names)], values: names }
             }
             Kind::Parse(parse) => return self::finish(args, *parse),
         };

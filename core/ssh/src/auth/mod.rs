@@ -103,7 +103,7 @@ struct Login<'a, H: Handler> {
     /// What the server takes, once it has said so.
     allowed: Option<MethodSet>,
     /// The hash for RSA signatures; the inner `None`: the server takes none we would make.
-    rsa: Option<Option<russh::keys::HashAlg>>,
+    rsa: Option<&'static [Option<russh::keys::HashAlg>]>,
 }
 
 /// The methods we can do.

@@ -2,7 +2,7 @@
 //!
 //! OpenSSH's order: keys of the agent that are configured, other keys of the agent, files; a
 //! certificate before its key. A key is only unlocked once the server has accepted it. RSA signs
-//! with SHA-2 only.
+//! with SHA-2, and with SHA-1 only if `PubkeyAcceptedAlgorithms` names `ssh-rsa`.
 
 use super::{Login, Step};
 use crate::agent::{self, AgentKey};
@@ -170,14 +170,11 @@ impl<H: Handler> Login<'_, H> {
             return Ok(self.skip(&candidate.label, "it is shorter than RequiredRSASize"));
         }
         let rsa = matches!(algorithm, Algorithm::Rsa { .. });
-        let hash = match if rsa { self.rsa_hash().await } else { None } {
-            // Every server that takes SHA-512 takes SHA-256, too.
-            Some(hash) if !self.accepts(&algorithm, Some(hash), public) => Some(HashAlg::Sha256),
-            hash => hash,
-        };
-        if rsa && hash.is_none() || !self.accepts(&algorithm, hash, public) {
+        let hashes = if rsa { self.rsa_hashes().await } else { &[None] };
+        let Some(hash) = hashes.iter().find(|hash| self.accepts(&algorithm, **hash, public)) else {
             return Ok(self.skip(&candidate.label, "no mutual signature algorithm"));
-        }
+        };
+        let hash = *hash;
         let from = match candidate.source {
             Source::Agent { .. } => " agent",
             Source::File(_) => "",
@@ -234,19 +231,27 @@ impl<H: Handler> Login<'_, H> {
         }
     }
 
-    /// The hash the server takes, asked for once; SHA-512 where it does not say.
-    async fn rsa_hash(&mut self) -> Option<HashAlg> {
+    /// Hashes for an RSA signature, the best first, by what the server says it takes; it is asked
+    /// once.
+    async fn rsa_hashes(&mut self) -> &'static [Option<HashAlg>] {
+        const SHA1: Option<HashAlg> = None;
+        const SHA256: Option<HashAlg> = Some(HashAlg::Sha256);
+        const SHA512: Option<HashAlg> = Some(HashAlg::Sha512);
         if let Some(known) = self.rsa {
             return known;
         }
-        let hash = match self.handle.best_supported_rsa_hash().await {
-            Ok(Some(hash)) => hash,
-            _ => Some(HashAlg::Sha512),
+        let hashes: &[_] = match self.handle.best_supported_rsa_hash().await {
+            Ok(Some(SHA1)) => &[SHA1],
+            Ok(Some(SHA256)) => &[SHA256, SHA1],
+            // Every server that takes SHA-512 takes SHA-256, too.
+            Ok(Some(_)) => &[SHA512, SHA256, SHA1],
+            // As ssh: one that says nothing may be too old for others, if SHA-1 will do for us.
+            Ok(None) | Err(_) => &[SHA1, SHA512, SHA256],
         };
-        *self.rsa.insert(hash)
+        self.rsa.insert(hashes)
     }
 
-    /// `PubkeyAcceptedAlgorithms`.
+    /// `PubkeyAcceptedAlgorithms`; without it anything but SHA-1.
     fn accepts(&self, algorithm: &Algorithm, hash: Option<HashAlg>, public: &Public) -> bool {
         let algorithm = match algorithm {
             Algorithm::Rsa { .. } => Algorithm::Rsa { hash },
@@ -257,7 +262,10 @@ impl<H: Handler> Login<'_, H> {
             _ => algorithm.as_str().to_owned(),
         };
         let accepted = &self.plan.auth.accepted;
-        accepted.is_empty() || accepted.contains(&name)
+        match accepted.is_empty() {
+            true => algorithm != Algorithm::Rsa { hash: None },
+            false => accepted.contains(&name),
+        }
     }
 }
 

@@ -99,7 +99,7 @@ const FLAGS: &[(u8, Flag, &str)] = &[
     (b'm', Flag::Last("MACs"), "MACs."),
     (b'N', Flag::Own { value: false }, "No command and no shell, only forwards."),
     (b'n', Flag::Lines(&["StdinNull=yes"]), "Read nothing from stdin."),
-    (b'O', Flag::Own { value: true }, "check, exit, stop, forward or cancel: the shared connection to the host; not proxy."),
+    (b'O', Flag::Own { value: true }, "check, exit, stop, forward or cancel: the shared connection to the host; proxy: a session over it only."),
     (b'o', Flag::Own { value: true }, "A line of ssh_config."),
     (b'P', Flag::First("Tag"), "A tag for Match tagged, as in OpenSSH 9.4."),
     (b'p', Flag::First("Port"), "The port to connect to."),
@@ -446,6 +446,7 @@ mod tests {
     const ESCAPES: &str = "\n## Escapes\n\n\
         `~.`, `~R`, `~V`, `~v`, `~^Z`, `~#`, `~C`, `~&`, `~?` and `~~` are as in ssh, at the start of a line.\n\
         `~&` leaves the core to see open connections of forwards through: nothing new comes through them, and it ends with the last one.\n\
+        `~C` is there unless `EnableEscapeCommandline` says no; ssh wants a yes since 9.2.\n\
         `~B` is refused: [russh cannot send a break](upstream-russh.md).\n";
 
     #[test]

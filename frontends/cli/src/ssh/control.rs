@@ -30,6 +30,8 @@ pub(super) enum Control {
     Stop,
     Forward,
     Cancel,
+    /// A session over the master's connection, and over no other.
+    Proxy,
 }
 
 impl Control {
@@ -42,7 +44,7 @@ impl Control {
             "stop" => Control::Stop,
             "forward" => Control::Forward,
             "cancel" => Control::Cancel,
-            "proxy" => return Err("-O proxy: not supported: there is no mux socket".to_owned()),
+            "proxy" => Control::Proxy,
             other => return Err(format!("invalid multiplex command \"{other}\"")),
         })
     }
@@ -90,27 +92,29 @@ pub(super) async fn leave_forwards(
 /// Without `ControlPersist` the master goes with its last session; it needs a moment to get one.
 const LEAST: Duration = Duration::from_secs(2);
 
-/// Does what `-O` asks for; gives the exit code.
+/// Does what `-O` asks for; gives the exit code, or none if a session over the master's
+/// connection is what it asks for.
 pub(super) async fn control(
     core: &Core,
     (args, asked): (&SshArgs, Control),
     effective: &Effective,
     targets: Targets,
-) -> u8 {
+) -> Option<u8> {
     let params = ConnectionParams { targets };
     let found = match core.is_shared() {
         true => core.call::<ConnectionCheck>(&params).await,
         false => Ok(Default::default()),
     };
     match found {
-        Err(error) => return failed(&error),
+        Err(error) => return Some(failed(&error)),
         Ok(found) if found.open + found.idle == 0 => {
             say(&format!("bssh: no shared connection to {}\r\n", args.destination));
-            return OURS;
+            return Some(OURS);
         }
         Ok(_) => {}
     }
     let done = match asked {
+        Control::Proxy => return None,
         Control::Check => {
             say(&format!("Master running (pid={})\r\n", core.hello().core.pid));
             Ok(())
@@ -122,7 +126,7 @@ pub(super) async fn control(
         Control::Forward => forward(core, effective, params.targets).await,
         Control::Cancel => cancel(core, effective).await,
     };
-    done.map_or_else(|error| failed(&error), |()| 0)
+    Some(done.map_or_else(|error| failed(&error), |()| 0))
 }
 
 fn failed(error: &CallError) -> u8 {

@@ -17,6 +17,8 @@ pub(super) struct Effective {
     pub background: bool,
     /// `None`: escapes are off.
     pub escape: Option<u8>,
+    /// `~C`: off only if somebody has said so, not by ssh's default.
+    pub command_line: bool,
     pub forwards: Vec<(ForwardKind, String)>,
     pub exit_on_forward_failure: bool,
     pub agent: bool,
@@ -110,6 +112,9 @@ impl Effective {
             stdin_null: yes("stdinnull") || yes("forkafterauthentication"),
             background: yes("forkafterauthentication"),
             escape: escape(get("escapechar")),
+            command_line: !values.iter().any(|v| {
+                v.keyword == "enableescapecommandline" && v.value == "no" && v.origin != "default"
+            }),
             forwards,
             exit_on_forward_failure: yes("exitonforwardfailure"),
             agent: !matches!(get("forwardagent"), "" | "no" | "false"),

@@ -4,6 +4,7 @@
 //! What is typed comes from [`bssh_term::Stdin`].
 
 use super::command_line::LineEditor;
+use super::effective::Effective;
 use super::escape::{Escape, EscapeFilter, HELP};
 use bssh_term::RawMode;
 use bssh_term::Stdin;
@@ -36,6 +37,8 @@ pub(super) enum Typed {
 pub(super) struct Keyboard {
     raw: Option<RawMode>,
     filter: EscapeFilter,
+    /// `~C` is wanted.
+    command_line: bool,
     typed: Stdin,
     /// Bytes behind an escape, not filtered yet.
     rest: Vec<u8>,
@@ -50,10 +53,17 @@ impl Keyboard {
     ///
     /// # Errors
     /// No pipe or thread to be had.
-    pub(super) fn open(escape: Option<u8>) -> io::Result<Self> {
+    pub(super) fn open(effective: &Effective) -> io::Result<Self> {
         let typed = Stdin::open()?;
-        let filter = EscapeFilter::new(escape);
-        Ok(Keyboard { raw: raw_mode(), filter, typed, rest: Vec::new(), line: None, pending: None })
+        Ok(Keyboard {
+            filter: EscapeFilter::new(effective.escape),
+            command_line: effective.command_line,
+            raw: raw_mode(),
+            typed,
+            rest: Vec::new(),
+            line: None,
+            pending: None,
+        })
     }
 
     /// The next thing to do. Help and suspension are dealt with here.
@@ -92,6 +102,7 @@ impl Keyboard {
         match escape {
             Escape::Disconnect => return Some(Typed::Disconnect),
             Escape::ListForwards => return Some(Typed::ListForwards),
+            Escape::CommandLine if !self.command_line => super::show("commandline disabled\r\n"),
             Escape::CommandLine => {
                 super::show("\r\nssh> ");
                 self.line = Some(LineEditor::default());

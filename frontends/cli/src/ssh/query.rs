@@ -27,7 +27,8 @@ const LISTS: &[(&[&str], &[&str])] = &[
     ),
     (&["key-plain"], KEYS_PLAIN),
     (&["key-cert"], KEYS_CERT),
-    (&["key-sig", "sig", "casignaturealgorithms"], SIGNATURES),
+    (&["key-sig"], KEYS),
+    (&["sig", "casignaturealgorithms"], SIGNATURES),
     (&["compression"], &["none", "zlib@openssh.com", "zlib"]),
     (&["protocol-version"], &["2"]),
     (
@@ -96,6 +97,7 @@ const KEYS_CERT: &[&str] = &[
     "ecdsa-sha2-nistp521-cert-v01@openssh.com",
     "rsa-sha2-512-cert-v01@openssh.com",
     "rsa-sha2-256-cert-v01@openssh.com",
+    "ssh-rsa-cert-v01@openssh.com",
 ];
 const KEYS: &[&str] = &[
     "ssh-ed25519",
@@ -110,6 +112,8 @@ const KEYS: &[&str] = &[
     "rsa-sha2-512-cert-v01@openssh.com",
     "rsa-sha2-256",
     "rsa-sha2-256-cert-v01@openssh.com",
+    "ssh-rsa",
+    "ssh-rsa-cert-v01@openssh.com",
 ];
 const SIGNATURES: &[&str] = &[
     "ssh-ed25519",
@@ -118,4 +122,5 @@ const SIGNATURES: &[&str] = &[
     "ecdsa-sha2-nistp521",
     "rsa-sha2-512",
     "rsa-sha2-256",
+    "ssh-rsa",
 ];

@@ -150,8 +150,11 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
     settings.options.insert(0, format!("UpdateHostKeys={}", effective.update_host_keys));
     let destination = Some(args.destination.clone());
     let targets = Targets { destination, settings, ..Targets::default() };
-    if let Mode::Control(asked) = args.mode {
-        return Ok(control::control(&core, (args, asked), &effective, targets).await);
+    if let Mode::Control(asked) = args.mode
+        && let Some(code) =
+            control::control(&core, (args, asked), &effective, targets.clone()).await
+    {
+        return Ok(code);
     }
     let mut signals = Signals::new().map_err(|e| format!("cannot watch for signals: {e}"))?;
     let opened = tokio::select! {
@@ -386,7 +389,7 @@ impl Session<'_> {
     /// Only now: until here the terminal belonged to questions, and Ctrl-C to us.
     fn take_terminal(&mut self) -> Option<u8> {
         self.stdin = self.run.stdin();
-        match Keyboard::open(self.effective.escape) {
+        match Keyboard::open(self.effective) {
             Ok(keyboard) => self.keyboard = Some(keyboard),
             Err(error) => return Some(fail(&format!("cannot read the keyboard: {error}"))),
         }
