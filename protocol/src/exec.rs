@@ -112,6 +112,10 @@ pub struct ExecParams {
     /// `job/attach`, and `link/close` can leave it to the core.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub record: bool,
+    /// A node's output is wanted when it has ended and not before. A gateway then sends equal
+    /// output once, and names it afterwards ([`Output`]).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub gather: bool,
     /// Reach the nodes through gateways. None: as the configuration says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub via: Option<crate::via::Via>,
@@ -256,7 +260,26 @@ pub struct Ended {
     /// Set when the command was ended by us: were its processes seen to be gone?
     #[serde(skip_serializing_if = "Option::is_none")]
     pub killed: Option<Killed>,
+    /// Between cores, with `gather`: which output its streams have carried, or would have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Box<Output>>,
 }
+
+/// The name of what a node has said on stdout and stderr: its SHA-256. A core names output of at
+/// most [`MOST_NAMED`] bytes a stream, and what it has named among the last [`NAMES`] of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Output {
+    /// The node's streams have carried it.
+    New(Base64Bytes),
+    /// Streams before have carried it; the node's own were empty.
+    Same(Base64Bytes),
+}
+
+/// Longest output of a stream that is named, in bytes.
+pub const MOST_NAMED: usize = 32 << 10;
+/// Outputs of a link that can be named again.
+pub const NAMES: usize = 32;
 
 impl Ended {
     /// The command ran and its status was 0.

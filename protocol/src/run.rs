@@ -7,11 +7,12 @@
 
 use crate::error::CallError;
 use crate::exec::{
-    CancelRun, ExecDone, ExecNode, ExecStarted, NodeState, ResizeRun, RunId, SignalRun, Summary,
+    CancelRun, ExecDone, ExecNode, ExecStarted, MOST_NAMED, NAMES, NodeState, Output, ResizeRun,
+    RunId, SignalRun, Summary,
 };
 use crate::link::{Link, StreamItem, StreamSender, StreamTarget};
 use crate::methods::{ExecCancel, ExecResize, ExecSignal};
-use crate::stream::StreamId;
+use crate::stream::{Base64Bytes, StreamId};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,12 +68,16 @@ pub struct Run {
 #[derive(Debug, Default)]
 pub struct Runs {
     open: Mutex<HashMap<RunId, Arc<Queue>>>,
+    /// Output that has a name, newest last. Twice as much as can be named.
+    named: Mutex<VecDeque<(Base64Bytes, [Bytes; 2])>>,
 }
 
 struct Queue {
     window: u64,
     events: Mutex<VecDeque<Queued>>,
     arrived: Notify,
+    /// What nodes under way have said, where output may be named.
+    said: Mutex<Option<HashMap<u32, [Vec<u8>; 2]>>>,
 }
 
 enum Queued {
@@ -115,6 +120,13 @@ impl Run {
     #[must_use]
     pub fn watched(mut self) -> Run {
         self.owned = false;
+        self
+    }
+
+    /// It was started with `gather`: output that is only named is put in its place.
+    #[must_use]
+    pub fn gathered(self) -> Run {
+        *lock(&self.queue.said) = Some(HashMap::new());
         self
     }
 
@@ -170,6 +182,7 @@ impl Runs {
             window: windows.output,
             events: Mutex::default(),
             arrived: Notify::new(),
+            said: Mutex::default(),
         });
         lock(&self.open).insert(started.run, queue.clone());
         let stdin = started.stdin.map(|id| link.sender(id, windows.stdin));
@@ -190,9 +203,10 @@ impl Runs {
     }
 
     /// Takes an `exec/node` event; one of a run nobody follows is dropped.
-    pub fn node(&self, link: &Link, event: ExecNode) {
+    pub fn node(&self, link: &Link, mut event: ExecNode) {
         let Some(queue) = lock(&self.open).get(&event.run).cloned() else { return };
         let index = event.index;
+        self.put_in_place(&queue, &mut event);
         let streams = match &event.state {
             NodeState::Executing { stdout, stderr } => [*stdout, *stderr],
             _ => [None, None],
@@ -203,6 +217,29 @@ impl Runs {
                 let target = Arc::new(Target { queue: queue.clone(), index, channel });
                 link.receive_into(id, queue.window, u64::from(id), target);
             }
+        }
+    }
+
+    /// Keeps output that is named for the first time; gives a node the output that is named again.
+    /// A name that nobody has given stays in the event.
+    fn put_in_place(&self, queue: &Queue, event: &mut ExecNode) {
+        let NodeState::Ended(ended) = &mut event.state else { return };
+        let Some(said) = lock(&queue.said).as_mut().map(|all| all.remove(&event.index)) else {
+            return;
+        };
+        let mut named = lock(&self.named);
+        match ended.output.take().map(|output| *output) {
+            None => {}
+            Some(Output::New(name)) => {
+                named.push_back((name, said.unwrap_or_default().map(Bytes::from)));
+                if named.len() > 2 * NAMES {
+                    named.pop_front();
+                }
+            }
+            Some(Output::Same(name)) => match named.iter().find(|(known, _)| *known == name) {
+                Some((_, said)) => queue.say(event.index, said),
+                None => ended.output = Some(Box::new(Output::Same(name))),
+            },
         }
     }
 
@@ -233,6 +270,28 @@ impl Queue {
         lock(&self.events).push_back(queued);
         self.arrived.notify_one();
     }
+
+    /// Notes what a node says, if it may be named.
+    fn note(&self, index: u32, channel: Channel, bytes: &[u8]) {
+        if let Some(said) = &mut *lock(&self.said) {
+            let [stdout, stderr] = said.entry(index).or_default();
+            let kept = if channel == Channel::Stdout { stdout } else { stderr };
+            // What is longer has no name.
+            kept.extend_from_slice(
+                bytes.get(..MOST_NAMED.saturating_sub(kept.len())).unwrap_or(bytes),
+            );
+        }
+    }
+
+    /// A node has said this.
+    fn say(&self, index: u32, said: &[Bytes; 2]) {
+        for (bytes, channel) in said.iter().zip([Channel::Stdout, Channel::Stderr]) {
+            if !bytes.is_empty() {
+                let bytes = bytes.clone();
+                self.push(Queued::Event(RunEvent::Data { index, channel, bytes }));
+            }
+        }
+    }
 }
 
 /// Where one stream of one node goes. The tag is the stream's id.
@@ -248,6 +307,7 @@ impl StreamTarget for Target {
         let end = |error| Queued::Event(RunEvent::End { index, channel, error });
         self.queue.push(match item {
             StreamItem::Data(bytes) => {
+                self.queue.note(index, channel, &bytes);
                 let n = bytes.len();
                 let stream = StreamId::try_from(tag).unwrap_or_default();
                 Queued::Bytes(stream, RunEvent::Data { index, channel, bytes }, n)

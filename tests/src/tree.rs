@@ -4,6 +4,7 @@ use crate::{Agent, Run, Transcript, bssh};
 use bssh_fixtures::{Behaviour, EmbeddedNodes, Home, Sshd, processes};
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -39,6 +40,15 @@ impl Tree {
         tree.write_ssh_config();
         tree.configure(&format!("gateways:\n  program: {}\n", bssh().display()));
         tree
+    }
+
+    /// The nodes' key in a file, and in the agent no more; where it is.
+    pub fn key_in_a_file(&self) -> PathBuf {
+        self.nodes.write_client_files(self.home.path()).expect("a home that can be written to");
+        self.write_ssh_config();
+        self.agent.add(&self.home, &["-D"]);
+        self.agent.add(&self.home, &[self.sshd.user_key().to_str().expect("a path")]);
+        self.home.path().join("id")
     }
 
     /// Replaces the YAML configuration.

@@ -17,6 +17,7 @@ use crate::questions::{AskAbout, Questions};
 use crate::record::Record;
 use crate::remarks::Remarks;
 use crate::run::{Order, Outlet, Parts, Run, has_streams, millis};
+use crate::said::Said;
 use crate::session::Sessions;
 use crate::sink::{Adopt, Sinks};
 use crate::stdin::{Origin, Spool, Stdin};
@@ -68,6 +69,8 @@ pub struct Engine {
     pub(crate) fs_tasks: Tasks,
     pub(crate) agents: Arc<Agents>,
     pub(crate) gateways: Gateways,
+    /// Output that the link has had.
+    pub(crate) said: Arc<Said>,
     adopt: Box<Adopt>,
     /// What goes on when the link is gone.
     pub(crate) kept: Mutex<BTreeSet<u64>>,
@@ -119,6 +122,7 @@ impl Engine {
             fs_tasks: Tasks::default(),
             agents: Arc::default(),
             gateways: Gateways::default(),
+            said: Arc::default(),
             adopt,
             kept: Mutex::default(),
             gone: watch::channel(false).0,

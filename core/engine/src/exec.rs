@@ -12,6 +12,7 @@ use crate::plan::{NodePlan, Route};
 use crate::pool::Lease;
 use crate::pump::{self, End, Pump};
 use crate::run::{Order, Run, millis};
+use crate::stdin::Stdin;
 use bssh_protocol::exec::{
     Action, Connected, Ended, Exit, Failure, Killed, NodeState, Phase, PtyRequest as Wanted,
 };
@@ -20,6 +21,7 @@ use bssh_ssh::{Channel, PtyRequest};
 use futures_util::future::{Either, maybe_done, select};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
@@ -40,7 +42,9 @@ pub(crate) async fn run_on_node(run: &Run, engine: &Engine, index: u32, node: &N
             let whole = async {
                 match &node.way {
                     None => on_route(run, engine, index, node, route).await,
-                    Some(way) => through(Trip { run, engine, index, node, route, way }).await,
+                    Some(way) => {
+                        Box::pin(through(Trip { run, engine, index, node, route, way })).await
+                    }
                 }
             };
             let whole = pin!(whole);
@@ -184,7 +188,10 @@ async fn start(
     };
     run.tell(index, node, executing).await;
     let spool = !lease.is_exclusive() && run.nodes.len() > 1;
-    let stdin = run.stdin.open().await;
+    let stdin = match gets_stdin(run) {
+        true => Some(run.stdin.open().await),
+        false => None,
+    };
     let pump = Pump { channel, stdin, stdout, stderr, sudo, run, node: &node.name, spool };
     let ended = attend(run, index, &lease, pump).await;
     lease.give_back();
@@ -278,8 +285,15 @@ async fn request(
     };
     match sudo {
         Some(sudo) => channel.exec(&sudo.command(command)).await,
-        None => channel.exec(command).await,
+        None if gets_stdin(run) => channel.exec(command).await,
+        None => channel.exec_without_stdin(command).await,
     }
+}
+
+/// False: a command whose stdin ends with the request for it.
+fn gets_stdin(run: &Run) -> bool {
+    let is_command = matches!(run.params.action, Action::Command(_) | Action::CommandBytes(_));
+    !(is_command && matches!(run.stdin, Stdin::Null)) || run.params.sudo
 }
 
 /// Why we end a command.
@@ -295,7 +309,8 @@ async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> En
     let mut orders = run.orders();
     let mut pump = pin!(maybe_done(pump.carry()));
     let mut guard: Option<Guard> = None;
-    let mut arm = pin!(arm(run.guard, lease));
+    let arming = AtomicBool::new(false);
+    let mut arm = pin!(arm(run.guard, lease, &arming));
     let mut armed = false;
     let mut stop = pin!(stop(run, index));
     let why = loop {
@@ -314,11 +329,11 @@ async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> En
                 // Few servers heed it; the helper is for the others.
                 let _ = writer.signal(&name).await;
                 if guard.is_none() {
-                    guard = beside(pump.as_mut(), Guard::arm(&lease.connection)).await;
+                    guard = beside(pump.as_mut(), Box::pin(Guard::arm(&lease.connection))).await;
                     armed = true;
                 }
                 if let Some(guard) = &mut guard {
-                    beside(pump.as_mut(), guard.signal(&name)).await;
+                    beside(pump.as_mut(), Box::pin(guard.signal(&name))).await;
                 }
             }
             Ok(Order::Resize { cols, rows, px_width, px_height }) => {
@@ -336,15 +351,22 @@ async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> En
         }
         return ended(lease, pump.take_output().unwrap_or_default(), begun).await;
     };
+    // A helper that is on its way is waited for: two would take each other for the command's.
+    if !armed && arming.load(Ordering::Relaxed) {
+        guard = beside(pump.as_mut(), arm).await;
+    }
     let killed = match (run.guard, &mut guard) {
         (false, _) => None,
-        (true, Some(guard)) => Some(beside(pump.as_mut(), guard.kill()).await),
-        (true, None) => Some(beside(pump.as_mut(), kill::kill(&lease.connection)).await),
+        (true, Some(guard)) => Some(beside(pump.as_mut(), Box::pin(guard.kill())).await),
+        (true, None) => Some(beside(pump.as_mut(), Box::pin(kill::kill(&lease.connection))).await),
     };
     // Output that comes later is nobody's any more.
-    let _ = tokio::time::timeout(LAST_WORDS, pump.as_mut()).await;
+    if tokio::time::timeout(LAST_WORDS, pump.as_mut()).await.is_err() {
+        let _ = writer.close().await;
+        let _ = tokio::time::timeout(LAST_WORDS, pump.as_mut()).await;
+    }
     let end = pump.take_output().unwrap_or_default();
-    stopped(&why, killed, &end, begun)
+    stopped(&why, killed, end, begun)
 }
 
 /// Lets the pump go on while something else is awaited.
@@ -356,12 +378,14 @@ async fn beside<P: Future<Output = ()>, T>(pump: Pin<&mut P>, other: impl Future
     }
 }
 
-async fn arm(wanted: bool, lease: &Arc<Lease>) -> Option<Guard> {
+async fn arm(wanted: bool, lease: &Arc<Lease>, begun: &AtomicBool) -> Option<Guard> {
     if !wanted {
         std::future::pending::<()>().await;
     }
     tokio::time::sleep(ARM_AFTER).await;
-    Guard::arm(&lease.connection).await
+    begun.store(true, Ordering::Relaxed);
+    // In a box, as all that few commands come to: a thousand nodes have no room for it.
+    Box::pin(Guard::arm(&lease.connection)).await
 }
 
 async fn stop(run: &Run, index: u32) -> Stop {
@@ -386,6 +410,7 @@ async fn ended(lease: &Lease, end: End, begun: Instant) -> Ended {
         stdout_bytes: end.stdout_bytes,
         stderr_bytes: end.stderr_bytes,
         duration_ms: millis(begun.elapsed()),
+        output: end.output,
         ..Ended::default()
     };
     if let Some(failure) = end.failure {
@@ -405,7 +430,7 @@ async fn ended(lease: &Lease, end: End, begun: Instant) -> Ended {
     Ended { failure: Some(failure), ..base }
 }
 
-fn stopped(why: &Stop, killed: Option<Killed>, end: &End, begun: Instant) -> Ended {
+fn stopped(why: &Stop, killed: Option<Killed>, end: End, begun: Instant) -> Ended {
     let failure = match why {
         Stop::Cancelled => plain(Phase::Exec, "cancelled", "cancelled while the command ran"),
         Stop::TimedOut(limit) => Failure {
@@ -424,5 +449,6 @@ fn stopped(why: &Stop, killed: Option<Killed>, end: &End, begun: Instant) -> End
         stderr_bytes: end.stderr_bytes,
         duration_ms: millis(begun.elapsed()),
         killed,
+        output: end.output,
     }
 }

@@ -38,6 +38,7 @@ mod questions;
 mod record;
 mod remarks;
 mod run;
+mod said;
 mod session;
 mod sink;
 mod spool;

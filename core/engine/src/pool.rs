@@ -201,7 +201,8 @@ impl Pool {
                 Ok((self.new_lease(route, connection, hop), true))
             }
             None => {
-                let lease = self.dialed(route, ask).await?;
+                // In a box: making one takes much room, and most find one.
+                let lease = Box::pin(self.dialed(route, ask)).await?;
                 self.made.fetch_add(1, Ordering::Relaxed);
                 Ok((lease, false))
             }

@@ -11,7 +11,7 @@ use crate::spool::Spool;
 use crate::stdin::Place;
 use crate::sudo::{self, Heard, Sudo};
 use bssh_protocol::auth::PromptKind;
-use bssh_protocol::exec::{Ended, Exit, Failure, Phase};
+use bssh_protocol::exec::{Ended, Exit, Failure, Output, Phase};
 use bssh_ssh::{Channel, ChannelEvent, ChannelStream, ChannelWriter};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{Either, select};
@@ -27,7 +27,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// A command under way.
 pub(crate) struct Pump<'a> {
     pub channel: Channel,
-    pub stdin: Place,
+    /// None: it has ended already.
+    pub stdin: Option<Place>,
     pub stdout: Out,
     /// None: merged into stdout.
     pub stderr: Option<Out>,
@@ -45,6 +46,7 @@ pub(crate) struct End {
     pub failure: Option<Failure>,
     pub stdout_bytes: u64,
     pub stderr_bytes: u64,
+    pub output: Option<Box<Output>>,
 }
 
 impl Pump<'_> {
@@ -70,7 +72,8 @@ impl Pump<'_> {
 }
 
 /// Sends stdin, then end of file. A node that takes no more ends this, not the run.
-async fn feed(mut stdin: Place, writer: &ChannelWriter, go: &Notify) {
+async fn feed(stdin: Option<Place>, writer: &ChannelWriter, go: &Notify) {
+    let Some(mut stdin) = stdin else { return };
     go.notified().await;
     while let Some(bytes) = stdin.next().await {
         if writer.write(bytes).await.is_err() {
@@ -228,10 +231,7 @@ impl Outputs<'_> {
         let held = self.sudo.as_mut().map(Sudo::rest).unwrap_or_default();
         // What cannot be written now has been counted as the sink's failure before.
         let _ = self.err(held).await;
-        self.stdout.finish().await;
-        if let Some(stderr) = self.stderr {
-            stderr.finish().await;
-        }
+        self.end.output = self.run.sinks.finish(self.stdout, self.stderr).await;
         self.end
     }
 }

@@ -284,7 +284,9 @@ impl Run {
             *end = Some(Class::of(&ended));
         }
         self.n_ended.fetch_add(1, Ordering::Relaxed);
+        let output = ended.output.clone();
         self.tell(index, node, NodeState::Ended(ended)).await;
+        self.sinks.told(output.as_deref());
     }
 }
 

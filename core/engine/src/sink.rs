@@ -4,11 +4,12 @@ use crate::descriptor::{Gone, Writer};
 use crate::engine::Engine;
 use crate::record::Record;
 use crate::run::Outlet;
+use crate::said::{Said, name};
 use bssh_protocol::error::{CallError, Kind};
-use bssh_protocol::exec::ExecParams;
+use bssh_protocol::exec::{ExecParams, MOST_NAMED, Output};
 use bssh_protocol::link::StreamSender;
 use bssh_protocol::stream::{Sink, StreamId};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub(crate) struct Sinks {
     stdout: Target,
     stderr: Target,
     window: u64,
+    /// Equal output is sent once.
+    said: Option<Arc<Said>>,
 }
 
 #[derive(Clone)]
@@ -35,9 +38,17 @@ enum Target {
 /// One node's end of a sink.
 pub(crate) enum Out {
     Stream(StreamSender),
+    Held(Held),
     Record { record: Arc<Record>, index: u32, stderr: bool },
     Write(Writer),
     Discard,
+}
+
+/// Output that is kept back until its node has ended: it may have been sent before.
+pub(crate) struct Held {
+    to: StreamSender,
+    /// None: it was too long, and flows.
+    kept: Option<BytesMut>,
 }
 
 impl Sinks {
@@ -57,7 +68,10 @@ impl Sinks {
             return Err(CallError::new(Kind::InvalidParams, text).at("params.stdout"));
         }
         let stderr = target(&params.stderr, "params.stderr", engine, &mut writers)?;
-        Ok(Sinks { stdout, stderr, window })
+        // Only another core knows what a name stands for.
+        let named = params.gather && !params.planned.is_empty();
+        let said = named.then(|| engine.said.clone());
+        Ok(Sinks { stdout, stderr, window, said })
     }
 
     /// One node's ends: stdout, and stderr unless it is merged.
@@ -72,11 +86,66 @@ impl Sinks {
     fn out(&self, target: &Target, to: &Outlet, (index, stderr): (u32, bool)) -> Out {
         match target {
             Target::Stream => match to {
-                Outlet::Link(link) => Out::Stream(link.new_sender(self.window)),
+                Outlet::Link(link) => {
+                    let to = link.new_sender(self.window);
+                    match self.said {
+                        None => Out::Stream(to),
+                        Some(_) => Out::Held(Held { to, kept: Some(BytesMut::new()) }),
+                    }
+                }
                 Outlet::Record(record) => Out::Record { record: record.clone(), index, stderr },
             },
             Target::Write(writer) => Out::Write(writer.clone()),
             Target::Discard | Target::Merge => Out::Discard,
+        }
+    }
+
+    /// Ends a node's sinks: no more bytes will come. Returns when they are out of our hands, with
+    /// the name of the output if it has one.
+    pub(crate) async fn finish(&self, stdout: Out, stderr: Option<Out>) -> Option<Box<Output>> {
+        let name = self.said.as_ref().and_then(|_| match (stdout.kept()?, &stderr) {
+            (b"", None) => None,
+            (out, None) => Some(name(out, b"")),
+            (out, Some(stderr)) => match (out, stderr.kept()?) {
+                (b"", b"") => None,
+                (out, err) => Some(name(out, err)),
+            },
+        });
+        let same = match (&self.said, &name) {
+            (Some(said), Some(name)) => said.knows(name),
+            _ => false,
+        };
+        stdout.end(same).await;
+        if let Some(stderr) = stderr {
+            stderr.end(same).await;
+        }
+        name.map(|name| Box::new(if same { Output::Same(name) } else { Output::New(name) }))
+    }
+
+    /// The end of a node has been told, and with it this name of its output.
+    pub(crate) fn told(&self, output: Option<&Output>) {
+        if let (Some(said), Some(Output::New(name))) = (&self.said, output) {
+            said.note(name);
+        }
+    }
+}
+
+impl Held {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), Gone> {
+        match &mut self.kept {
+            Some(kept) if kept.len() + bytes.len() <= MOST_NAMED => {
+                kept.extend_from_slice(&bytes);
+                return Ok(());
+            }
+            _ => self.flow().await?,
+        }
+        self.to.write(bytes).await.map_err(|_| Gone)
+    }
+
+    async fn flow(&mut self) -> Result<(), Gone> {
+        match self.kept.take() {
+            Some(kept) if !kept.is_empty() => self.to.write(kept.freeze()).await.map_err(|_| Gone),
+            _ => Ok(()),
         }
     }
 }
@@ -122,7 +191,7 @@ impl Out {
     /// The stream's id, if it is one.
     pub(crate) fn id(&self) -> Option<StreamId> {
         match self {
-            Out::Stream(sender) => Some(sender.id()),
+            Out::Stream(sender) | Out::Held(Held { to: sender, .. }) => Some(sender.id()),
             _ => None,
         }
     }
@@ -131,6 +200,7 @@ impl Out {
     pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), Gone> {
         match self {
             Out::Stream(sender) => sender.write(bytes).await.map_err(|_| Gone),
+            Out::Held(held) => held.write(bytes).await,
             Out::Record { record, index, stderr } => {
                 record.output(*index, *stderr, &bytes);
                 Ok(())
@@ -140,12 +210,31 @@ impl Out {
         }
     }
 
+    /// All of the output, if it is still here.
+    fn kept(&self) -> Option<&[u8]> {
+        match self {
+            Out::Held(held) => held.kept.as_deref(),
+            _ => None,
+        }
+    }
+
     /// No more bytes will come; returns when they are out of our hands.
     pub(crate) async fn finish(self) {
+        self.end(false).await;
+    }
+
+    /// What is kept back is not needed if it was `sent` before.
+    async fn end(self, sent: bool) {
         // A sink that is gone has been noticed by a write, or had nothing to lose.
         match self {
             Out::Stream(sender) => {
                 let _ = sender.finish().await;
+            }
+            Out::Held(mut held) => {
+                if !sent {
+                    let _ = held.flow().await;
+                }
+                let _ = held.to.finish().await;
             }
             Out::Write(writer) => {
                 let _ = writer.flush().await;

@@ -8,6 +8,7 @@ use crate::pool::{Hop, Lease};
 use bssh_ssh::Connection;
 use futures_util::future::join_all;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -27,17 +28,37 @@ pub(crate) struct Stock {
     /// What is in use, for those who ask.
     used: Mutex<HashMap<String, Vec<Weak<Lease>>>>,
     idle: Mutex<HashMap<String, Vec<Idle>>>,
+    /// How many these are, also while they are being tried.
+    n_idle: Arc<AtomicUsize>,
 }
 
 struct Idle {
     connection: Connection,
     hop: Option<Hop>,
     since: Instant,
+    _counted: Counted,
+}
+
+/// Counted as long as it is there.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn among(all: &Arc<AtomicUsize>) -> Counted {
+        all.fetch_add(1, Ordering::Relaxed);
+        Counted(all.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Stock {
     pub(crate) fn new(linger: Duration) -> Arc<Stock> {
-        Arc::new(Stock { linger, used: Mutex::default(), idle: Mutex::default() })
+        let (used, idle, n_idle) = (Mutex::default(), Mutex::default(), Arc::default());
+        Arc::new(Stock { linger, used, idle, n_idle })
     }
 
     pub(crate) fn lingers(&self) -> bool {
@@ -104,9 +125,10 @@ impl Stock {
         if !self.lingers() {
             return;
         }
-        let idle = Idle { connection, hop, since: Instant::now() };
+        let full = self.len() >= IN_ALL;
+        let _counted = Counted::among(&self.n_idle);
+        let idle = Idle { connection, hop, since: Instant::now(), _counted };
         let mut all = self.idle();
-        let full = all.values().map(Vec::len).sum::<usize>() >= IN_ALL;
         let kept = all.entry(key.to_owned()).or_default();
         if !full && kept.len() < PER_ROUTE {
             kept.push(idle);
@@ -142,7 +164,7 @@ impl Stock {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.idle().values().map(Vec::len).sum()
+        self.n_idle.load(Ordering::Relaxed)
     }
 
     /// A connection is there, in use or kept.
@@ -173,7 +195,7 @@ impl Stock {
 
     /// Closes everything.
     pub(crate) fn clear(&self) {
-        while self.len() > 0 {
+        while !self.idle().is_empty() {
             // Hops that are free then come back here.
             let all = std::mem::take(&mut *self.idle());
             drop(all);

@@ -194,6 +194,16 @@ impl Channel {
         self.answer("exec").await
     }
 
+    /// As [`Channel::exec`] for a command that gets no stdin: that it has ended goes out with it.
+    ///
+    /// # Errors
+    /// As [`Channel::exec`].
+    pub async fn exec_without_stdin(&mut self, command: &[u8]) -> Result<(), Error> {
+        self.writer.half.exec(true, command).await.map_err(gone)?;
+        self.writer.eof().await?;
+        self.answer("exec").await
+    }
+
     /// Starts the login shell.
     ///
     /// # Errors

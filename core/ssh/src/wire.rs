@@ -52,6 +52,9 @@ const LARGE: usize = 128 * 1024;
 const BEHIND: usize = 64 * 1024;
 /// Reads after which the peer's delayed acknowledgements do not matter any more.
 const QUICK_READS: u32 = 64;
+/// The last look acknowledges. russh may look for input before it looks for what is to be sent,
+/// so one in between would not do.
+const LOOKS: u8 = 3;
 
 /// The stream handed to russh.
 pub(crate) struct Wire {
@@ -63,8 +66,9 @@ pub(crate) struct Wire {
     output: Vec<u8>,
     sent: usize,
     reads: u32,
-    /// What was read last has not been acknowledged by anything we sent.
-    owes_ack: bool,
+    /// What was read last has not been acknowledged by anything we sent: so often it is looked
+    /// again whether there is an answer by now.
+    owes_ack: u8,
 }
 
 impl Wire {
@@ -79,7 +83,7 @@ impl Wire {
             output: Vec::new(),
             sent: 0,
             reads: 0,
-            owes_ack: false,
+            owes_ack: 0,
         };
         (wire, KillSwitch(killed))
     }
@@ -105,19 +109,29 @@ impl Wire {
         ready!(self.carrier.stream().poll_read(cx, &mut buffer))?;
         self.filled = buffer.filled().len();
         self.taken = 0;
-        self.owes_ack = self.reads < QUICK_READS;
+        self.owes_ack = if self.reads < QUICK_READS { LOOKS } else { 0 };
         self.reads = self.reads.saturating_add(1);
         Poll::Ready(Ok(()))
     }
 
     /// An answer carries the acknowledgement of what it answers. Where there is none, a peer that
-    /// waits for it before it sends more small packets (RFC 896) must not wait for our timer.
-    fn acknowledge(&mut self, answers: bool) {
-        if let (true, false, Carrier::Tcp(tcp)) = (self.owes_ack, answers, &self.carrier) {
-            // Only a matter of speed: Linux takes it, others need not.
-            let _ = set_tcp_quickack(tcp, true);
+    /// waits for it before it sends more small packets (RFC 896) must not wait for our timer. But
+    /// whoever was waiting for what was read has its turn first: it may have an answer.
+    fn acknowledge(&mut self, answers: bool, cx: &Context<'_>) {
+        let Carrier::Tcp(tcp) = &self.carrier else { return };
+        match self.owes_ack {
+            0 => {}
+            _ if answers => self.owes_ack = 0,
+            1 => {
+                self.owes_ack = 0;
+                // Only a matter of speed: Linux takes it, others need not.
+                let _ = set_tcp_quickack(tcp, true);
+            }
+            _ => {
+                self.owes_ack -= 1;
+                cx.waker().wake_by_ref();
+            }
         }
-        self.owes_ack = false;
     }
 }
 
@@ -147,7 +161,7 @@ impl AsyncRead for Wire {
             if let Poll::Ready(Err(error)) = wire.send_behind(cx) {
                 return Poll::Ready(Err(error));
             }
-            wire.acknowledge(answers);
+            wire.acknowledge(answers, cx);
             ready!(wire.fill(cx))?;
         }
         let ready = wire.input.get(wire.taken..wire.filled).unwrap_or_default();

@@ -441,6 +441,8 @@ export type Ended = {
   failure?: (Failure | null);
   /** Set when the command was ended by us: were its processes seen to be gone? */
   killed?: (Killed | null);
+  /** Between cores, with `gather`: which output its streams have carried, or would have. */
+  output?: (Output | null);
   stderrBytes?: number;
   /** Bytes of stdout and stderr the node sent. */
   stdoutBytes?: number;
@@ -516,6 +518,8 @@ export type ExecParams = {
   fanout?: number | null;
   /** Forward the local agent to the nodes. */
   forwardAgent?: boolean;
+  /** A node's output is wanted when it has ended and not before. A gateway then sends equal output once, and names it afterwards ([`Output`]). */
+  gather?: boolean;
   /** Kill the remote processes when the run is cancelled or its link is lost (the ssh grammar leaves them alone, as ssh does). */
   guard?: boolean | null;
   /** `core`: the run belongs to no link, and what its streams say is recorded. */
@@ -1508,6 +1512,13 @@ export type Offer = {
 
 /** What becomes of a command when its connection is lost. */
 export type OnDisconnect = ("kill" | "keep");
+
+/** The name of what a node has said on stdout and stderr: its SHA-256. A core names output of at most [`MOST_NAMED`] bytes a stream, and what it has named among the last [`NAMES`] of a link. */
+export type Output = ({
+  new: Base64Bytes;
+} | {
+  same: Base64Bytes;
+});
 
 /** A file on the core's machine with a stream of a command; it goes with its session. */
 export type OutputFile = {

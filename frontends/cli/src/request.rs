@@ -98,6 +98,7 @@ pub(crate) fn request(
         batches: run.batch.clone(),
         pause_ms: run.pause.map(millis),
         sudo: run.sudo,
+        gather: matches!(view.mode, Mode::Gather { .. } | Mode::Diff { .. }),
         pty: (args.connect.tty > 0).then(|| pty(term)),
         forward_agent: args.connect.agent.forwards(),
         agent: args.connect.agent.settings(),

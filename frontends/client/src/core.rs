@@ -24,6 +24,7 @@ use bssh_protocol::pty::PtyOpenParams;
 use bssh_protocol::run::{Run, Runs, Windows, window_for};
 use bssh_protocol::stream::{Sink, Source};
 use bssh_protocol::transfer::TransferParams;
+use bssh_protocol::via;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -301,6 +302,7 @@ impl Core {
     /// As [`Core::call`]: only what is wrong with the whole request; what goes wrong with a node
     /// is an event of the run.
     pub async fn exec(&self, mut params: ExecParams) -> Result<Run, CallError> {
+        self.takes(&params)?;
         let output =
             *params.window.get_or_insert_with(|| window_for(params.fanout.unwrap_or(FANOUT)));
         self.lend(&mut params);
@@ -321,6 +323,7 @@ impl Core {
     /// # Errors
     /// As [`Core::exec`].
     pub async fn launch(&self, mut params: ExecParams) -> Result<ExecStarted, CallError> {
+        self.takes(&params)?;
         self.lend(&mut params);
         self.call::<ExecStart>(&params).await
     }
@@ -375,6 +378,18 @@ impl Core {
             Err(error) if self.is_gone(&error) => Err(self.explain().await),
             opened => opened,
         }
+    }
+
+    /// A shared core may be older than we are, and would take no notice of what it does not know.
+    fn takes(&self, params: &ExecParams) -> Result<(), CallError> {
+        let wanted = params.via.as_ref().is_some_and(|via| via.gateways != "none");
+        if !wanted || self.hello.features.contains_key(via::FEATURE) {
+            return Ok(());
+        }
+        let version = &self.hello.core.version;
+        let text = format!("this core (bssh {version}) knows no gateways");
+        let hint = "--persist no does without it; bssh core stop lets a newer one take its place";
+        Err(CallError::new(Kind::VersionUnsupported, text).at("params.via").hint(hint))
     }
 
     /// Our own stdin, stdout and stderr under the core's numbers.

@@ -21,6 +21,7 @@ use bssh_protocol::methods::{
 };
 use bssh_protocol::registry::{Call, Router, RpcModule, register};
 use bssh_protocol::stream::Source;
+use bssh_protocol::via::Via;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -199,6 +200,16 @@ async fn a_consumer_that_takes_nothing_stops_the_nodes_at_their_windows() {
     }
     assert_eq!(before, 20 * 50_000);
     assert_eq!(collect(&mut run).await.1.ok, 20);
+}
+
+#[tokio::test]
+async fn an_older_core_is_not_asked_for_what_it_does_not_know() {
+    let (core, _, _task) = attach(Start::default()).await;
+    let via = Via { gateways: "gw1".to_owned(), ..Via::default() };
+    let asked = core.exec(ExecParams { via: Some(via), ..params(1) }).await;
+    let error = asked.expect_err("it says nothing of gateways");
+    assert_eq!(error.code, Kind::VersionUnsupported.code(), "{error:?}");
+    core.exec(params(1)).await.unwrap();
 }
 
 #[tokio::test]

@@ -274,6 +274,7 @@ fn hostile_gateways_are_named_and_others_go_on() {
         ("gw6", "it speaks of \"stranger\" where it was given"),
         ("gw7", "it asks about \"stranger\", which it was not given"),
         ("gw8", "it started other nodes than it was given"),
+        ("gw9", "it names output that it has not sent"),
     ] {
         let via = format!("gw1,{gateway}");
         let words = ["-H", "demo[1-6]", "-f", "6", "--via", &via, "--json", "echo $NODE"];
@@ -295,7 +296,11 @@ fn hostile_gateways_are_named_and_others_go_on() {
         }
         let ok = done.summary()["ok"].as_u64().unwrap();
         assert!(ok >= 3, "{gateway}: {}", done.text());
-        assert!(ok == 6 || ["gw6", "gw7", "gw8"].contains(&gateway), "{gateway}: {}", done.text());
+        assert!(
+            ok == 6 || ["gw6", "gw7", "gw8", "gw9"].contains(&gateway),
+            "{gateway}: {}",
+            done.text()
+        );
     }
     // Alone they are the end of the run, and said to be.
     let done = tree.run(&["-H", "demo1", "--via", "gw[2-3]", "--json", "true"]).expect_status(3);
@@ -341,6 +346,10 @@ if here == '6':
     say({'method': 'exec/node', 'params': {'run': 7, 'index': 0, 'node': 'stranger',
          'state': 'ended', 'exit': {'status': 0}, 'stdoutBytes': 0, 'stderrBytes': 0,
          'durationMs': 1}})
+if here == '9':
+    say({'method': 'exec/node', 'params': {'run': 7, 'index': 0, 'node': name,
+         'state': 'ended', 'exit': {'status': 0}, 'stdoutBytes': 4, 'stderrBytes': 0,
+         'durationMs': 1, 'output': {'same': 'AAAA'}}})
 if here == '7':
     say({'id': 'c1', 'method': 'auth/prompt', 'params': {'prompt': 1, 'node': 'stranger',
          'kind': 'password', 'title': 'your password', 'attempt': 1,

@@ -28,6 +28,7 @@
 //! - `gate_faults`: what goes wrong around a gate, and what must not get through it.
 //! - `cuts`: links that are cut, black-holed and stopped, in network namespaces.
 //! - `gateways`: commands run by other cores, lost ones, hostile ones.
+//! - `gateways_more`: the same detached, with passwords and sudo, with keys that stay here.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
 //! - `jobs`: detached runs, read and waited for by others; warm connections of ssh's own flags.
 //! - `sftp`: `bssh sftp` beside OpenSSH's sftp.
@@ -35,6 +36,7 @@
 //! - `shared_life`: the shared core killed, asked by two terminals, told secrets; its journal.
 //! - `shared_views`: several frontends at once: one terminal for two, and one that hangs.
 //! - `soak`: thousands of connections, hundreds at once, days in minutes, and what they leave.
+//! - `soak_shared`: days of a shared core in minutes, and what they leave.
 //! - `ssh_options`: flags and keywords of ssh, each seen to do what it says or refused.
 //! - `prompts`: who is asked for a passphrase, and where.
 //! - `terminal`: the person's terminal, in order again whatever happens.
@@ -66,6 +68,7 @@ mod fs;
 mod gate_faults;
 mod gates;
 mod gateways;
+mod gateways_more;
 mod jobs;
 mod jump;
 mod kill;
@@ -87,6 +90,7 @@ mod shared;
 mod shared_life;
 mod shared_views;
 mod soak;
+mod soak_shared;
 mod ssh_options;
 mod sync;
 mod sync_faults;

@@ -167,3 +167,27 @@ fn connections_that_died_unnoticed_are_closed_when_the_core_looks() {
     assert!(status().contains("1 idle"), "{}", status());
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::CONT);
 }
+
+#[test]
+fn another_core_takes_the_place_of_one_that_finishes_its_work() {
+    let shared = shared();
+    let persist = ["-H", "127.0.0.1", "--persist", "1m"];
+    shared.lab.run(&[&persist[..], &["true"]].concat()).expect_status(0);
+    let old = shared.pid().expect("a core");
+    let [held, go] = ["held", "go"].map(|name| shared.lab.home.path().join(name));
+    let (file, end) = (held.display(), go.display());
+    let script = format!("touch {file}; until [ -e {end} ]; do sleep 0.05; done; echo done");
+    let run = Run::start(shared.lab.command(&["-H", "127.0.0.1", &script]));
+    assert!(until(SOON, || held.exists()));
+    let words = ["core", "stop", "--force", "--grace", "2m"];
+    let stop = Run::start(shared.lab.command(&words));
+    assert!(until(SOON, || !shared.socket().exists()), "the place is free at once");
+    shared.lab.run(&[&persist[..], &["true"]].concat()).expect_status(0);
+    let new = shared.pid().expect("another core");
+    assert_ne!(old, new);
+    std::fs::write(&go, "").unwrap();
+    assert!(run.finish(SOON).expect_status(0).text().contains("done"));
+    stop.finish(SOON).expect_status(0);
+    assert!(until(SOON, || rustix::process::test_kill_process(old).is_err()), "the old one ends");
+    assert_eq!(shared.pid(), Some(new), "and leaves the place alone");
+}

@@ -21,7 +21,7 @@ pub(crate) fn of(short: usize, whole: usize) -> usize {
 }
 
 /// Resident memory of a process, in kB.
-fn rss(pid: i32) -> u64 {
+pub(crate) fn rss(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or_default();
     line.trim().trim_end_matches(" kB").parse().unwrap_or_default()

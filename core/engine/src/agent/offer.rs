@@ -90,7 +90,7 @@ impl Engine {
             return Err(Error::new(Phase::Channel, Cause::AgentRefused));
         }
         if taken && rules.limits.stable_path {
-            self.link(wish.lease, node).await;
+            Box::pin(self.link(wish.lease, node)).await;
         }
         Ok(None)
     }

@@ -108,10 +108,7 @@ pub(crate) async fn through(trip: Trip<'_>) -> Ended {
         }
     };
     if let Some((stdout, stderr)) = state.outs.take() {
-        stdout.finish().await;
-        if let Some(stderr) = stderr {
-            stderr.finish().await;
-        }
+        ended.output = run.sinks.finish(stdout, stderr).await;
     }
     if let Some(failure) = ended.failure.as_mut().filter(|f| f.code == "noGateway") {
         failure.hint = Some("--via none goes to the nodes directly".to_owned());
@@ -220,6 +217,7 @@ impl Trip<'_> {
             timeout_ms: Some(timeout),
             retries: Some(self.run.retries),
             sudo: asked.sudo,
+            gather: asked.gather,
             guard: Some(self.run.guard),
             window: Some(asked.window.unwrap_or(WINDOW)),
             forward_agent: asked.forward_agent
@@ -243,7 +241,11 @@ impl Trip<'_> {
     ) -> Try {
         let windows = Windows { output: params.window.unwrap_or(WINDOW), stdin: gateway.window };
         let (link, runs) = (gateway.link.clone(), gateway.runs.clone());
-        let open = move |started| runs.open(&link, started, windows);
+        let gather = params.gather;
+        let open = move |started| {
+            let run = runs.open(&link, started, windows);
+            if gather { run.gathered() } else { run }
+        };
         let mut remote = match gateway.link.call_then::<ExecStart, _>(&params, open).await {
             Ok(remote) => remote,
             Err(error) if error.code == Kind::Disconnected.code() => {
@@ -334,6 +336,10 @@ impl Trip<'_> {
                         return Try::Lost(gateway.gone().await);
                     }
                     match now {
+                        NodeState::Ended(Ended { output: Some(_), .. }) => {
+                            gateway.given.lied("it names output that it has not sent");
+                            return Try::Lost(gateway.gone().await);
+                        }
                         NodeState::Ended(how) => ended = Some(how),
                         other => self.now(gateway, other, state).await,
                     }

@@ -117,7 +117,8 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
     // The command line's own level is the core's already.
     if args.log_level().is_none() && effective.log_level != LogLevel::Info {
         let level = LogLevelParams { level: effective.log_level.name().to_owned() };
-        core.call::<LogSetLevel>(&level).await.map_err(|e| e.to_string())?;
+        // What is asked for next comes after it, and its answer says nothing.
+        core.link().ask::<LogSetLevel>(&level);
     }
     // The copy in the background has nothing new to say.
     let warned = around.in_background || quiet;
