@@ -52,7 +52,7 @@ fn state_outlives_the_command_that_made_it() {
     let gone = shared.lab.run(&["session", "info", "dev"]).expect_status(1);
     assert!(gone.stderr.contains("no session dev"), "{}", gone.stderr);
     shared.lab.run(&["session", "close", "other"]).expect_status(0);
-    assert!(until(SOON, || processes::with_text("/bssh.").is_empty()));
+    assert!(until(SOON, || shared.lab.sshd.named_sessions().is_empty()));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn jobs_go_on_without_anybody() {
     shared.lab.run(&["session", "close", "j"]).expect_status(0);
     shared.lab.run(&["core", "stop"]).expect_status(0);
     shared.lab.run(&["session", "ls"]).expect_status(1);
-    assert!(until(SOON, || processes::with_text("/bssh.").is_empty()));
+    assert!(until(SOON, || shared.lab.sshd.named_sessions().is_empty()));
 }
 
 #[test]

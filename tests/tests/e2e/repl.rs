@@ -117,7 +117,7 @@ fn lines_run_on_all_nodes_and_each_keeps_its_state() {
     let text = std::fs::read_to_string(&history).unwrap();
     assert!(text.contains("echo same") && text.contains("!all"), "{text}");
     assert_eq!(history.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(until(Duration::from_secs(5), || processes::with_text("bssh.").is_empty()));
+    assert!(until(Duration::from_secs(5), || lab.sshd.named_sessions().is_empty()));
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn twenty_lost_connections_later_everything_is_as_it_was() {
     t.line(":quit");
     assert_eq!(t.end(), Some(0));
     // Nothing of it is left on the node.
-    assert!(until(DEADLINE, || processes::with_text("/bssh.").is_empty()));
+    assert!(until(DEADLINE, || lab.sshd.named_sessions().is_empty()));
 }
 
 #[test]
