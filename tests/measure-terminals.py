@@ -2,7 +2,7 @@
 """Measures terminals and the REPL, and prints a table: tests/measure-terminals.py [BSSH] [PART…]
 
 BSSH is the executable to measure (default: target/release/bssh); without parts all are measured.
-Needs sshd and nothing else; all of it is on loopback, in a temp directory, and ended at the end,
+Needs sshd and ssh and nothing else; all of it is on loopback, in a temp directory, and ended at the end,
 also when it is stopped (Ctrl-C, SIGTERM, SIGHUP). A part that takes longer than a minute is given
 up and said to have been. The login shells on the nodes read no files of the user's: their home is
 the temp directory.
@@ -10,12 +10,13 @@ the temp directory.
   memory    100 terminals at once (`-t`): PSS of frontend and core together, MB
   flood     one terminal floods (`yes`, urandom | base64), how late another one's echo is, ms
   warm      the REPL runs `true` on 200 nodes it is connected to (embedded nodes), s
+  keys      how late a key's echo is through ssh -tt and bssh -tt, one key after the other, ms
   lines     100,000 lines of a terminal and of the REPL, each counted: lines/s
 """
-import os, pty, re, select, signal, subprocess, sys, tempfile, time, fcntl, struct, termios, statistics
+import os, pty, re, select, shutil, signal, subprocess, sys, tempfile, time, fcntl, struct, termios, statistics
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PARTS = ["memory", "flood", "lines", "warm"]
+PARTS = ["memory", "flood", "keys", "lines", "warm"]
 WORDS = sys.argv[1:]
 BSSH = os.path.abspath(WORDS.pop(0) if WORDS and WORDS[0] not in PARTS
                        else HERE + "/../target/release/bssh")
@@ -241,6 +242,25 @@ def measure_flood(config, env):
         times = sorted(flooded(config, env, flood))
         p50, p99 = statistics.median(times), times[int(len(times) * 0.99) - 1]
         yield f"echo beside a flood ({name}): p50, p99, most, ms", f"{p50:.2f}, {p99:.2f}, {times[-1]:.2f}"
+
+
+def measure_keys(config, env):
+    both = {}
+    for name, program in [("ssh", shutil.which("ssh")), ("bssh", BSSH)]:
+        t = Screen([program, "-F", config, "-tt", "127.0.0.1"], env)
+        t.see(b"# " if os.getuid() == 0 else b"$ ")
+        t.keys(b"cat > /dev/null\r")
+        t.drain(1)
+        both[name] = (t, [])
+    # Whatever the machine does in the meantime is shared out among both.
+    for _ in range(500):
+        for t, times in both.values():
+            times += echo_times(t, 1)
+    for name, (t, times) in both.items():
+        times.sort()
+        p50, p99 = statistics.median(times), times[int(len(times) * 0.99) - 1]
+        yield f"echo of a key ({name} -tt): p50, p99, most, ms", f"{p50:.2f}, {p99:.2f}, {times[-1]:.2f}"
+        t.end()
 
 
 def measure_lines(config, env):

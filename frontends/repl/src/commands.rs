@@ -12,8 +12,16 @@ use bssh_protocol::methods::{
 };
 use bssh_protocol::node::ResolveParams;
 use bssh_protocol::session::{JobKill, JobRead, JobStart, SessionRef};
+use futures_util::future::join_all;
 use std::collections::HashSet;
 use std::time::Duration;
+
+/// Names that a message about nodes has at most.
+const NAMED: usize = 5;
+/// What `:help` says begins in this column.
+const INDENT: usize = 29;
+/// So wide is a terminal that does not say it.
+const WIDTH: usize = 80;
 
 /// Something in the background of one node.
 #[derive(Debug)]
@@ -39,13 +47,8 @@ impl Repl<'_> {
             Line::List => self.list(),
             Line::Status => self.tell_status(),
             Line::Reconnect => self.reconnect().await,
-            Line::Help => {
-                let switch = self.switch.clone();
-                for (name, what) in COMMANDS {
-                    let name = name.replacen('!', &switch, 1);
-                    self.screen.line(&format!("{name:<28} {what}"));
-                }
-            }
+            Line::Help => self.help(),
+            Line::Clear => self.screen.clear(),
             Line::Set(setting) => self.set(setting.as_ref()),
             Line::Session => self.tell_sessions(),
             Line::Reset => self.reset().await,
@@ -54,7 +57,7 @@ impl Repl<'_> {
             Line::Sync(line) => self.sync(line).await,
             Line::Act(act) => self.act(act).await,
             Line::Background(command) => self.background(&command).await,
-            Line::Jobs => self.tell_jobs(),
+            Line::Jobs => self.tell_jobs().await,
             Line::Job(n) => self.read_job(n).await,
             Line::Kill(n) => self.kill_job(n).await,
             Line::Wrong(why) => self.wrong(&why),
@@ -88,10 +91,15 @@ impl Repl<'_> {
                 });
                 let meant: Vec<usize> = meant.collect();
                 if meant.len() < names.len() {
-                    let missing = names.len() - meant.len();
-                    self.wrong(&format!(
-                        "{missing} of {expr} are not in this session; !list shows what is"
-                    ));
+                    let here = |name: &String| self.nodes.all.iter().any(|n| n.name == *name);
+                    let mut missing: Vec<&str> =
+                        names.iter().filter(|n| !here(n)).map(String::as_str).collect();
+                    missing.sort_unstable();
+                    let more = if missing.len() > NAMED { ", …" } else { "" };
+                    missing.truncate(NAMED);
+                    let (missing, switch) = (missing.join(", "), self.switch.clone());
+                    let text = "not among the nodes of this REPL";
+                    self.wrong(&format!("{missing}{more}: {text}; {switch}list shows them"));
                     return None;
                 }
                 Some(meant)
@@ -100,6 +108,26 @@ impl Repl<'_> {
                 self.wrong(&format!("{}; !list shows the nodes", error.message));
                 None
             }
+        }
+    }
+
+    fn help(&mut self) {
+        let size = bssh_term::size(std::io::stdout());
+        let width = size.map_or(WIDTH, |size| size.cols as usize);
+        for (name, what) in COMMANDS {
+            let name = name.replacen('!', &self.switch, 1);
+            let mut line = format!("{name:<w$}", w = INDENT - 1);
+            let mut used = line.chars().count();
+            for word in what.split(' ') {
+                let n = word.chars().count();
+                if used + 1 + n > width && used > INDENT {
+                    line.push_str(&format!("\n{:w$}", "", w = INDENT - 1));
+                    used = INDENT - 1;
+                }
+                line.push_str(&format!(" {word}"));
+                used += 1 + n;
+            }
+            self.screen.line(&line);
         }
     }
 
@@ -248,10 +276,23 @@ impl Repl<'_> {
         }
     }
 
-    fn tell_jobs(&mut self) {
-        let lines = self.jobs.iter().enumerate().map(|(n, job)| {
+    async fn tell_jobs(&mut self) {
+        let (core, past_all) = (self.core, u64::MAX >> 1);
+        let state = |job: &Job| {
+            let (session, job) = (job.session, job.job);
+            let params = JobRead { session, job, stderr: false, offset: past_all };
+            async move {
+                match core.call::<JobReadOutput>(&params).await.map(|output| output.status) {
+                    Ok(None) => "it runs".to_owned(),
+                    Ok(Some(status)) => format!("ended with status {status}"),
+                    Err(error) => error.message,
+                }
+            }
+        };
+        let states = join_all(self.jobs.iter().map(state)).await;
+        let lines = self.jobs.iter().zip(states).enumerate().map(|(n, (job, state))| {
             let name = self.nodes.all.get(job.node).map_or("?", |n| n.name.as_str());
-            format!("[{}] {name}: {}", n + 1, job.command)
+            format!("[{}] {name}: {}  ({state})", n + 1, job.command)
         });
         let lines: Vec<String> = lines.collect();
         lines.iter().for_each(|line| self.screen.line(line));

@@ -20,8 +20,8 @@ use tokio::sync::mpsc;
 
 /// How long a node may take to complete something.
 const COMPLETION: Duration = Duration::from_secs(2);
-/// Completions of this machine's paths at most.
-const MOST: usize = 200;
+/// Completions of paths at most, here or on a node.
+pub(crate) const MOST_PATHS: usize = 200;
 /// What a shell would take apart in a path.
 const SPECIAL: &str = " \t'\"\\$`&;|<>()*?[]{}!#";
 
@@ -203,7 +203,7 @@ fn here(prefix: &str) -> Vec<String> {
             fits.then(|| format!("{shown}{name}{}", if is_dir { "/" } else { "" }))
         })
         .filter(|path| !path.chars().any(char::is_control))
-        .take(MOST)
+        .take(MOST_PATHS)
         .collect();
     found.sort();
     found
@@ -289,6 +289,30 @@ fn end_of_quote(text: &str, quote: char) -> Option<usize> {
         escaped = c == '\\' && !escaped && quote == '"';
     }
     None
+}
+
+/// What a shell is asked for completions of a path or of a command's name.
+pub(crate) fn completing(ask: &Ask) -> String {
+    let quote = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+    match ask.what {
+        Asked::Path => {
+            let (home, rest) = match ask.prefix.strip_prefix("~/") {
+                Some(rest) => ("~/", rest),
+                None => ("", ask.prefix.as_str()),
+            };
+            let rest = quote(rest);
+            format!("ls -dp -- {home}{rest}* 2>/dev/null | head -n {MOST_PATHS}")
+        }
+        // bash knows functions, aliases and builtins as well; everything else looks along PATH.
+        Asked::Command => {
+            let word = quote(&ask.prefix);
+            format!(
+                "{{ compgen -c -- {word} 2>/dev/null || PATH=\"$PATH\" sh -c 'IFS=:; for d in $PATH; \
+                 do for f in \"$d/$1\"*; do [ -f \"$f\" ] && [ -x \"$f\" ] && printf \"%s\\n\" \
+                 \"${{f##*/}}\"; done; done' sh {word}; }} | sort -u | head -n {MOST_PATHS}"
+            )
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use crate::acts;
 use crate::collect::{Collect, Show};
 use crate::commands::Job;
-use crate::input::{Ask, Asked, Input, Typed, Words};
+use crate::complete::{MOST_PATHS, completing};
+use crate::input::{Ask, Input, Typed, Words};
 use crate::nodes::{Nodes, Place, formatted};
 use crate::paint::Paint;
 use crate::say;
@@ -23,11 +24,14 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Credit of each stream: small, for there may be a thousand of them.
 const WINDOW: u64 = 64 << 10;
-/// Completions shown at most.
-const MOST_PATHS: usize = 200;
+/// What Ctrl-C sends, one after the other, and then KILL.
+const ENDS: [&str; 2] = ["INT", "TERM"];
+/// How long a node may take to heed it before one is told what the next does.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// What begins a line about nodes unless the configuration says otherwise.
 const SWITCH: &str = "!";
 
@@ -392,14 +396,20 @@ impl Repl<'_> {
                 }
             }
         }
-        let mut pressed = 0;
+        let (mut pressed, mut hint) = (0, None);
         while !collect.is_done() && self.over.is_none() {
             let sessions = self.sessions.clone();
             tokio::select! {
                 event = sessions.next() => self.working(event, &mut collect),
+                () = at(hint) => {
+                    hint = None;
+                    let n = collect.parts.iter().filter(|part| part.done.is_none()).count();
+                    let next = ENDS.get(pressed).unwrap_or(&"KILL");
+                    self.screen.line(&format!("{n} still at it; Ctrl-C again sends {next}"));
+                }
                 _ = self.signals.interrupt.recv() => {
-                    let name = ["INT", "TERM"].get(pressed).unwrap_or(&"KILL");
-                    pressed += 1;
+                    let name = ENDS.get(pressed).unwrap_or(&"KILL");
+                    (pressed, hint) = (pressed + 1, Some(Instant::now() + PATIENCE));
                     for part in collect.parts.iter().filter(|p| p.done.is_none()) {
                         // One that is over by now needs none.
                         let _ = sessions.signal(part.session, part.exec, name).await;
@@ -439,36 +449,19 @@ impl Repl<'_> {
     }
 }
 
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The next event that is not a session's.
 async fn next_news(news: &mut Option<mpsc::Receiver<Notification>>) -> Notification {
     let next = async { news.as_mut()?.recv().await };
     match next.await {
         Some(event) => event,
         None => std::future::pending().await,
-    }
-}
-
-/// What a shell is asked for completions of a path or of a command's name.
-fn completing(ask: &Ask) -> String {
-    let quote = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
-    match ask.what {
-        Asked::Path => {
-            let (home, rest) = match ask.prefix.strip_prefix("~/") {
-                Some(rest) => ("~/", rest),
-                None => ("", ask.prefix.as_str()),
-            };
-            let rest = quote(rest);
-            format!("ls -dp -- {home}{rest}* 2>/dev/null | head -n {MOST_PATHS}")
-        }
-        // bash knows functions, aliases and builtins as well; everything else looks along PATH.
-        Asked::Command => {
-            let word = quote(&ask.prefix);
-            format!(
-                "{{ compgen -c -- {word} 2>/dev/null || PATH=\"$PATH\" sh -c 'IFS=:; for d in $PATH; \
-                 do for f in \"$d/$1\"*; do [ -f \"$f\" ] && [ -x \"$f\" ] && printf \"%s\\n\" \
-                 \"${{f##*/}}\"; done; done' sh {word}; }} | sort -u | head -n {MOST_PATHS}"
-            )
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use bssh_protocol::methods::GroupFold;
 use bssh_protocol::node::FoldParams;
 use bssh_protocol::session::SessionExecDone;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::SystemTime;
 
 /// The screen.
@@ -86,6 +86,14 @@ impl Screen {
     pub(crate) fn line(&mut self, text: &str) {
         self.close_line();
         self.write(format!("{text}\n").as_bytes());
+    }
+
+    /// An empty screen, where there is one.
+    pub(crate) fn clear(&mut self) {
+        if std::io::stdout().is_terminal() {
+            self.write(b"\x1b[H\x1b[2J\x1b[3J");
+        }
+        self.open_line = false;
     }
 
     /// A line of ours about something that is not well.

@@ -25,6 +25,8 @@ pub(crate) enum Line {
     Reconnect,
     /// `:help`
     Help,
+    /// `clear`: there is no terminal on the nodes, but there is one here.
+    Clear,
     /// `:set`, and what is to be set.
     Set(Option<Setting>),
     /// `:session`
@@ -97,7 +99,7 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
     (":session", "directory and shell of each node"),
     (":reset", "forget the state on the active nodes and begin anew"),
     (":bg CMD", "run in the background of the active nodes"),
-    (":jobs", "what was started in the background"),
+    (":jobs", "what was started in the background, and what of it runs"),
     (":job N", "what a job has written, and how it ended"),
     (":kill N", "end a job"),
     (":set [KEY VALUE]", SETTINGS),
@@ -126,6 +128,7 @@ pub(crate) fn read(line: &str, switch: &str) -> Line {
     match word {
         "" => return Line::Nothing,
         "exit" | "quit" | "logout" if rest.is_empty() => return Line::Quit,
+        "clear" if rest.is_empty() => return Line::Clear,
         _ if word.starts_with(':') => return command(word, rest),
         _ => {}
     }
@@ -134,7 +137,9 @@ pub(crate) fn read(line: &str, switch: &str) -> Line {
         Some("list") => Line::List,
         Some("status") => Line::Status,
         Some("reconnect") => Line::Reconnect,
-        Some("broadcast") => needs(rest, "a command: broadcast uptime", Line::Broadcast),
+        Some("broadcast") => {
+            needs(rest, &format!("a command: {switch}broadcast uptime"), Line::Broadcast)
+        }
         Some("") => Line::Wrong(format!("{switch} needs nodes: {switch}web[1-3], {switch}all")),
         Some(_) => Line::Activate(line.get(switch.len()..).unwrap_or_default().replace(' ', "")),
         None => Line::Run(line.to_owned()),

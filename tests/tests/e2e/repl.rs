@@ -99,7 +99,7 @@ fn lines_run_on_all_nodes_and_each_keeps_its_state() {
     t.line("!list");
     assert!(t.see("*> ").contains("* ● 127.0.0.3"), "{}", t.shown);
     t.line("!nowhere");
-    t.see("!list shows");
+    t.see("nowhere: not among the nodes of this REPL; !list shows them");
     t.line(":nonsense");
     t.see("unknown command :nonsense; there are :shell");
     t.see("*> ");
@@ -310,6 +310,15 @@ fn jobs_in_the_background_are_found_again() {
     assert!(until(Duration::from_secs(10), || n() == 0));
     t.line(":job 1");
     t.see("ended with status 143");
+    t.line(":jobs");
+    t.see("[1] 127.0.0.1: echo from-the-job; sleep 1000.84  (ended with status 143)");
+    // What does not heed Ctrl-C: the next one says more.
+    t.line("trap '' INT; echo be''gun; while :; do sleep 1; done");
+    t.see("begun\r\n");
+    t.keys("\x03");
+    t.see("1 still at it; Ctrl-C again sends TERM");
+    t.keys("\x03");
+    t.see("[127.0.0.1] ~> ");
     t.line(":quit");
     t.end();
 }
