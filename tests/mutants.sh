@@ -19,8 +19,12 @@ declare -A notices=(
 )
 [ $# -gt 0 ] || set -- agent-leaky agent-noclose forward-nofin gate-anyhost
 
-copy=$(mktemp -d)
-trap 'rm -rf "$copy"' EXIT
+# Always the same place, so that what was built there is replaced and does not pile up.
+copy=$target/copy
+said=$(mktemp)
+mkdir -p "$copy"
+find "$copy" -mindepth 1 -delete
+trap 'rm -rf "$copy" "$said"' EXIT
 git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$copy"
 
 build() { (cd "$copy" && CARGO_TARGET_DIR=$target cargo build --quiet -p bssh --bin bssh); }
@@ -32,14 +36,14 @@ for name; do
   test=${notices[$name]}
   patch --quiet -d "$copy" -p1 < "tests/mutants/$name.patch"
   build
-  if passes "$test" > "$copy/said" 2>&1; then
+  if passes "$test" > "$said" 2>&1; then
     echo "$name: SURVIVED: $test passes with it"
     failed=1
-  elif grep -q '^test result: FAILED. 0 passed; 1 failed' "$copy/said"; then
-    echo "$name: killed by $test: $(grep -A1 -m1 'panicked at' "$copy/said" | tail -1 | cut -c1-120)"
+  elif grep -q '^test result: FAILED. 0 passed; 1 failed' "$said"; then
+    echo "$name: killed by $test: $(grep -A1 -m1 'panicked at' "$said" | tail -1 | cut -c1-120)"
   else
     echo "$name: the test did not run:"
-    tail -20 "$copy/said"
+    tail -20 "$said"
     failed=1
   fi
   patch --quiet -R -d "$copy" -p1 < "tests/mutants/$name.patch"

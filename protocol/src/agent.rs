@@ -112,6 +112,32 @@ pub struct AgentChannel {
     pub age_ms: u64,
 }
 
+/// `event/agent`: a node has used the local agent, or was kept from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AgentEvent {
+    pub seq: u64,
+    pub node: String,
+    /// The channel's number: unique per link, never reused.
+    pub channel: u64,
+    /// `opened`, `closed`, `rejected` (not opened); of requests `signed`, `denied` (no signature),
+    /// `refused` (anything else), `failed` (the agent did not answer).
+    pub state: String,
+    /// `SHA256:…` of the key a signature was asked of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Of `rejected`: `full`, `noAgent`, `unbound`; else in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How long a signature took, or a channel was open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ms: Option<u64>,
+    /// Events before this one that were left out because nobody took them.
+    pub dropped: u64,
+}
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AgentKey {

@@ -187,7 +187,11 @@ pub struct GateStarted {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct GateStop {
+    /// Whichever gate has this name now.
     pub name: String,
+    /// This gate and no other, whatever its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain_ms: Option<u64>,
 }

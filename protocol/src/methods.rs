@@ -406,6 +406,8 @@ protocol! {
         frontend ForwardStateEvent = "event/forward" (forward::ForwardEvent), since 1;
         /// A gate, or one of its connections, has changed; a denial is always told.
         frontend GateStateEvent = "event/gate" (gate::GateEvent), since 1;
+        /// A node has used the local agent, or was kept from it.
+        frontend AgentUseEvent = "event/agent" (agent::AgentEvent), since 1;
         /// A dialed connection has ended.
         frontend DialDoneEvent = "forward/dialDone" (forward::DialDone), since 1;
         /// About something that has no answer: a failed notification, an unreadable frame.

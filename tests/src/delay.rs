@@ -6,11 +6,13 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A port that is far from the other one. Its threads end with their connections and the test.
 pub struct Delay {
     port: u16,
+    near: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Delay {
@@ -18,8 +20,11 @@ impl Delay {
     pub fn start(to: u16, one_way: Duration) -> Delay {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
+        let all: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let open = Arc::clone(&all);
         std::thread::spawn(move || {
             for near in listener.incoming().flatten() {
+                open.lock().expect("no panic").push(near.try_clone().expect("a clone"));
                 let Ok(far) = TcpStream::connect(("127.0.0.1", to)) else { continue };
                 for (from, to) in [(&near, &far), (&far, &near)] {
                     let (from, to) = (from.try_clone(), to.try_clone());
@@ -27,7 +32,15 @@ impl Delay {
                 }
             }
         });
-        Delay { port }
+        Delay { port, near: all }
+    }
+
+    /// Ends every connection of clients with RST.
+    pub fn reset(&self) {
+        for near in self.near.lock().expect("no panic").drain(..) {
+            // One that has ended is nothing to end.
+            let _ = rustix::net::connect_unspec(&near);
+        }
     }
 
     pub fn port(&self) -> u16 {

@@ -4,6 +4,7 @@
 //! below; here every text becomes one line.
 
 use bssh_protocol::exec::{Failure, Phase};
+use bssh_ssh::Refusal;
 use bssh_ssh::error::{Error, ErrorKind, Phase as At};
 
 /// What a kind of error means to programs and people.
@@ -25,6 +26,12 @@ pub(crate) fn failure(error: &Error) -> Failure {
         retryable: meaning.retryable,
         after_ms: 0,
     }
+}
+
+/// An error in one line, with what to do about it.
+pub(crate) fn advised(error: &Error) -> String {
+    let Failure { message, hint, .. } = failure(error);
+    hint.map_or(message.clone(), |hint| format!("{message} ({hint})"))
 }
 
 /// A failure that is no error of a connection: configuration, timeout, cancellation.
@@ -88,7 +95,7 @@ fn meaning(kind: &ErrorKind) -> Meaning {
         }
         ErrorKind::AuthTimeout { .. } => ("timeout", true, None),
         ErrorKind::AuthCancelled(_) => ("authDeclined", false, None),
-        ErrorKind::ChannelRefused(_) => ("channelRefused", false, None),
+        ErrorKind::ChannelRefused { reason, .. } => ("channelRefused", false, advice(*reason)),
         ErrorKind::TooManySessions => {
             ("tooManySessions", true, Some("raise MaxSessions in the server's sshd_config".to_owned()))
         }
@@ -103,6 +110,21 @@ fn meaning(kind: &ErrorKind) -> Meaning {
         ErrorKind::Unsupported(_) => ("unsupported", false, None),
     };
     Meaning { code, retryable, hint }
+}
+
+/// What to do about a channel that was refused.
+fn advice(reason: Refusal) -> Option<String> {
+    let text = match reason {
+        Refusal::Prohibited => {
+            "see AllowTcpForwarding, PermitOpen and DisableForwarding in the server's sshd_config, \
+             and the restrictions of the key there"
+        }
+        Refusal::ConnectFailed => {
+            "host and port are looked up and dialed from the server, not from here"
+        }
+        Refusal::Shortage | Refusal::Unknown => return None,
+    };
+    Some(text.to_owned())
 }
 
 /// Control characters would break the one-line promise of every output mode.

@@ -39,6 +39,11 @@ impl Questions {
         Arc::new(Questions { link, kinds, turn, next, remarks })
     }
 
+    /// The link whose frontend answers.
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
     fn can(&self, kind: &str) -> bool {
         self.kinds.iter().any(|k| k == kind)
     }

@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::time::Duration;
 
 /// A terminal for a session, RFC 4254 section 6.2.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +54,9 @@ pub struct Channel {
     agent: AtomicU8,
 }
 
+/// For a server to close a channel that both sides have ended.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// States of [`Channel::agent`].
 const NOT_ASKED: u8 = 0;
 const ASKED: u8 = 1;
@@ -82,6 +86,19 @@ pub enum Refusal {
     ConnectFailed,
     /// Too many at once.
     Shortage,
+    /// Channels of this kind are unknown.
+    Unknown,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Refusal::Prohibited => "refused by the server: forwarding is not allowed",
+            Refusal::ConnectFailed => "the server could not connect",
+            Refusal::Shortage => "refused by the server: it has no room for a channel",
+            Refusal::Unknown => "refused by the server: it knows no such channels",
+        })
+    }
 }
 
 impl Incoming {
@@ -101,6 +118,7 @@ impl Incoming {
             Refusal::Prohibited => ChannelOpenFailure::AdministrativelyProhibited,
             Refusal::ConnectFailed => ChannelOpenFailure::ConnectFailed,
             Refusal::Shortage => ChannelOpenFailure::ResourceShortage,
+            Refusal::Unknown => ChannelOpenFailure::UnknownChannelType,
         };
         self.reply.reject(reason).await;
     }
@@ -263,6 +281,15 @@ impl Channel {
         None
     }
 
+    /// Waits for CLOSE, once both sides have said that nothing more will come: a server closes
+    /// such a channel by itself. russh keeps something of every channel that we close first until
+    /// its connection ends.
+    pub async fn closed(&mut self) {
+        let end = async { while self.next().await.is_some() {} };
+        // One that does not close is closed by dropping.
+        let _ = tokio::time::timeout(LINGER, end).await;
+    }
+
     /// The sending side.
     pub fn writer(&self) -> ChannelWriter {
         self.writer.clone()
@@ -349,15 +376,17 @@ impl ChannelWriter {
     }
 }
 
-/// The server's refusal to open a channel, as an error.
-pub(crate) fn refused(error: russh::Error) -> Error {
+/// The server's refusal to open a channel, as an error, with what it has `said` about it.
+pub(crate) fn refused(error: russh::Error, said: String) -> Error {
     let kind = match error {
-        // OpenSSH answers ConnectFailed when MaxSessions is reached.
-        russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed) => {
-            ErrorKind::ChannelRefused("connect failed".to_owned())
-        }
         russh::Error::ChannelOpenFailure(reason) => {
-            ErrorKind::ChannelRefused(format!("{reason:?}"))
+            let reason = match reason {
+                ChannelOpenFailure::AdministrativelyProhibited => Refusal::Prohibited,
+                ChannelOpenFailure::ConnectFailed => Refusal::ConnectFailed,
+                ChannelOpenFailure::ResourceShortage => Refusal::Shortage,
+                _ => Refusal::Unknown,
+            };
+            ErrorKind::ChannelRefused { reason, said }
         }
         other => ErrorKind::Lost(other.to_string()),
     };

@@ -249,12 +249,16 @@ impl Connection {
     /// # Errors
     /// Phase channel: refused (MaxSessions), or the connection is lost.
     pub async fn open_session(&self) -> Result<Channel, Error> {
+        let opening = self.inner.shared.opening();
         match self.inner.handle.channel_open_session().await {
             Ok(channel) => Ok(Channel::new(channel)),
-            Err(russh::Error::ChannelOpenFailure(_)) => {
-                Err(Error::new(Phase::Channel, ErrorKind::TooManySessions))
-            }
-            Err(error) => Err(self.explain(refused(error))),
+            Err(error) => match opening.refused(error) {
+                // OpenSSH answers "connect failed" when MaxSessions is reached.
+                Error { kind: ErrorKind::ChannelRefused { .. }, .. } => {
+                    Err(Error::new(Phase::Channel, ErrorKind::TooManySessions))
+                }
+                error => Err(self.explain(error)),
+            },
         }
     }
 
@@ -269,12 +273,13 @@ impl Connection {
         origin: (&str, u16),
     ) -> Result<ChannelStream, Error> {
         let (from, from_port) = origin;
+        let opening = self.inner.shared.opening();
         let opened = self
             .inner
             .handle
             .channel_open_direct_tcpip(host, port.into(), from, from_port.into())
             .await;
-        opened.map(russh::Channel::into_stream).map_err(|e| self.explain(refused(e)))
+        opened.map(russh::Channel::into_stream).map_err(|e| self.explain(opening.refused(e)))
     }
 
     /// As [`Connection::open_tcp`], as a channel whose packets are taken as they come.
@@ -288,10 +293,10 @@ impl Connection {
         origin: (&str, u16),
     ) -> Result<Channel, Error> {
         let (from, from_port) = origin;
-        let handle = &self.inner.handle;
+        let (handle, opening) = (&self.inner.handle, self.inner.shared.opening());
         let opened =
             handle.channel_open_direct_tcpip(host, port.into(), from, from_port.into()).await;
-        opened.map(Channel::new).map_err(|e| self.explain(refused(e)))
+        opened.map(Channel::new).map_err(|e| self.explain(opening.refused(e)))
     }
 
     /// Connects from the node to a Unix socket there.
@@ -299,8 +304,9 @@ impl Connection {
     /// # Errors
     /// As [`Connection::open_tcp`].
     pub async fn open_unix_channel(&self, path: &str) -> Result<Channel, Error> {
+        let opening = self.inner.shared.opening();
         let opened = self.inner.handle.channel_open_direct_streamlocal(path).await;
-        opened.map(Channel::new).map_err(|e| self.explain(refused(e)))
+        opened.map(Channel::new).map_err(|e| self.explain(opening.refused(e)))
     }
 
     /// Makes the node listen on a TCP port (0: it chooses).
@@ -388,7 +394,7 @@ impl Connection {
                 let what = "forward".to_owned();
                 Error::new(Phase::Channel, ErrorKind::RequestRefused { what })
             }
-            other => self.explain(refused(other)),
+            other => self.explain(refused(other, String::new())),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Why a connection or a channel could not be had: phase, kind, hop.
 
+use crate::channel::Refusal;
 use std::io;
 
 /// A failed step, and where on the way it happened.
@@ -81,8 +82,9 @@ pub enum ErrorKind {
     AuthTimeout { seconds: f64 },
     #[error("{0}")]
     AuthCancelled(String),
-    #[error("the server refused a channel: {0}")]
-    ChannelRefused(String),
+    /// With what the server says about it, which may be nothing.
+    #[error("{reason}{}{said}", if said.is_empty() { "" } else { ": " })]
+    ChannelRefused { reason: Refusal, said: String },
     /// MaxSessions.
     #[error("the server allows no more sessions on this connection")]
     TooManySessions,

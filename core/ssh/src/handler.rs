@@ -4,14 +4,14 @@
 //! Channels that were not asked for are refused; asked-for ones go into a bounded queue.
 
 use crate::ask::{Ask, Note, NoteLevel};
-use crate::channel::Incoming;
+use crate::channel::{Incoming, refused};
 use crate::error::{Error, ErrorKind, Phase};
 use crate::host_key::{self, Presented, Verdict};
 use crate::plan::ConnectPlan;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Msg, Session};
 use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
-use russh::{Channel, ChannelOpenFailure, Names};
-use std::collections::HashMap;
+use russh::{Channel, ChannelId, ChannelOpenFailure, Names};
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,6 +48,36 @@ pub(crate) struct State {
     pub(crate) kex: String,
     pub(crate) cipher: String,
     pub(crate) listening: HashMap<Listening, mpsc::Sender<Incoming>>,
+    /// Channels that wait for the server to open them.
+    opening: usize,
+    /// What it has said about those it refuses, oldest first; never more than `opening`.
+    said: VecDeque<String>,
+}
+
+/// A channel that waits to be opened. russh gives the reason of a refusal and not the server's
+/// words; answers come in the order in which they are taken here.
+pub(crate) struct Opening<'a>(&'a Shared);
+
+impl Opening<'_> {
+    /// Why it was not opened.
+    pub(crate) fn refused(&self, error: russh::Error) -> Error {
+        let said = match error {
+            russh::Error::ChannelOpenFailure(_) => self.0.state().said.pop_front(),
+            _ => None,
+        };
+        refused(error, said.unwrap_or_default())
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.opening -= 1;
+        if state.opening == 0 {
+            // Those that nobody waited for any more.
+            state.said.clear();
+        }
+    }
 }
 
 impl Shared {
@@ -62,6 +92,12 @@ impl Shared {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A channel is about to be opened.
+    pub(crate) fn opening(&self) -> Opening<'_> {
+        self.state().opening += 1;
+        Opening(self)
     }
 
     fn end(&self, why: End) {
@@ -183,6 +219,24 @@ impl russh::client::Handler for Handler {
         }
     }
 
+    async fn channel_open_failure(
+        &mut self,
+        _: ChannelId,
+        _: ChannelOpenFailure,
+        text: &str,
+        _: &str,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        // OpenSSH's way of saying nothing.
+        let text = if text == "open failed" { "" } else { text };
+        let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
+        let mut state = self.shared.state();
+        if state.said.len() < state.opening {
+            state.said.push_back(text);
+        }
+        Ok(())
+    }
+
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
         channel: Channel<Msg>,
@@ -220,7 +274,7 @@ impl russh::client::Handler for Handler {
 
     fn should_accept_unknown_server_channel(
         &mut self,
-        _: russh::ChannelId,
+        _: ChannelId,
         _: &str,
     ) -> impl Future<Output = bool> + Send {
         std::future::ready(false)
@@ -321,6 +375,9 @@ fn lost(error: &russh::Error, keepalives: u32) -> End {
     End::Said(match error {
         russh::Error::KeepaliveTimeout => return End::Silent(keepalives),
         russh::Error::HUP | russh::Error::Disconnect => "closed by the server".to_owned(),
+        russh::Error::IO(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            "closed by the server".to_owned()
+        }
         // As ssh says it: the bytes were changed on the way.
         russh::Error::PacketAuth | russh::Error::DecryptionError => {
             "message authentication code incorrect".to_owned()

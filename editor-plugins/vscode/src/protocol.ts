@@ -45,6 +45,25 @@ export type AgentCheckParams = {
   settings?: Settings;
 };
 
+/** `event/agent`: a node has used the local agent, or was kept from it. */
+export type AgentEvent = {
+  /** The channel's number: unique per link, never reused. */
+  channel?: number;
+  /** Events before this one that were left out because nobody took them. */
+  dropped?: number;
+  error?: string | null;
+  /** `SHA256:…` of the key a signature was asked of. */
+  key?: string | null;
+  /** How long a signature took, or a channel was open. */
+  ms?: number | null;
+  node?: string;
+  /** Of `rejected`: `full`, `noAgent`, `unbound`; else in words. */
+  reason?: string | null;
+  seq?: number;
+  /** `opened`, `closed`, `rejected` (not opened); of requests `signed`, `denied` (no signature), `refused` (anything else), `failed` (the agent did not answer). */
+  state?: string;
+};
+
 export type AgentKey = {
   comment?: string;
   /** `SHA256:…` */
@@ -1220,6 +1239,9 @@ export type GateStatus = {
 /** `gate/stop` */
 export type GateStop = {
   drainMs?: number | null;
+  /** This gate and no other, whatever its name. */
+  gate?: number | null;
+  /** Whichever gate has this name now. */
   name?: string;
 };
 
@@ -3003,6 +3025,8 @@ export interface Events {
   'event/forward': { to: 'frontend'; params: ForwardEvent };
   /** A gate, or one of its connections, has changed; a denial is always told. */
   'event/gate': { to: 'frontend'; params: GateEvent };
+  /** A node has used the local agent, or was kept from it. */
+  'event/agent': { to: 'frontend'; params: AgentEvent };
   /** A dialed connection has ended. */
   'forward/dialDone': { to: 'frontend'; params: DialDone };
   /** About something that has no answer: a failed notification, an unreadable frame. */

@@ -81,11 +81,14 @@ pub(crate) enum GateVerb {
     /// Start it and keep it until Ctrl-C
     Start {
         name: String,
+        /// Take the place of a gate of this name with another plan; open connections go on
+        #[arg(long)]
+        replace: bool,
         /// As always without a shared core
         #[arg(long)]
         foreground: bool,
     },
-    /// Stop a gate of a shared core
+    /// Stop a gate of a shared core, by its name or its number
     Stop { name: String },
     /// The gates of a shared core
     Status,

@@ -162,7 +162,7 @@ impl Repl<'_> {
                 self.listeners(&started.listeners);
             }),
             GateAct::Stop => {
-                let params = GateStop { name: name.clone(), drain_ms: None };
+                let params = GateStop { name: name.clone(), ..GateStop::default() };
                 self.core.call::<StopGate>(&params).await.map(|stopped| {
                     if !stopped.stopped {
                         self.wrong(&format!("no gate {name} runs; :gate lists them"));

@@ -2,7 +2,7 @@
 //! and go, links that hang, keys that change.
 
 use bssh_fixtures::{SshdOptions, processes};
-use bssh_tests::{Agent, Lab, Peer, until};
+use bssh_tests::{Agent, Delay, Lab, Peer, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -263,4 +263,23 @@ fn a_silent_link_is_given_up_in_time_and_comes_back_with_the_agent() {
     shell.ready();
     assert_eq!(shell.run("ssh-add -l"), 0, "after the reconnect");
     stopped.iter().for_each(|pid| signal(pid, Signal::CONT));
+}
+
+/// T3-7: a link that is reset is back at once, with the agent.
+#[test]
+fn a_link_that_is_reset_comes_back_with_the_agent() {
+    let (lab, agent, _) = desk(&[]);
+    let way = Delay::start(lab.sshd.port(), Duration::from_millis(1));
+    let config = format!("agent: {{ forward: true, socket: {} }}\n", agent.path());
+    let port = format!("Port={}", way.port());
+    let settings = settings(&lab, &config, &[&port]);
+    let mut shell = Shell::open(&lab, json!({"nodes": "127.0.0.1", "settings": settings}));
+    assert_eq!(shell.run("ssh-add -l"), 0);
+    for _ in 0..3 {
+        way.reset();
+        let lost = shell.peer.wait_for("session/state", |p| p["state"] == "lost");
+        assert_eq!(lost["params"]["failure"]["code"], "transportLost", "{lost}");
+        shell.ready();
+        assert_eq!(shell.run("ssh-add -l"), 0, "after the reconnect");
+    }
 }

@@ -107,6 +107,11 @@ fn a_node_may_sign_and_no_more() {
         ("ssh-add -D", json!({}), false),
         ("ssh-add -x </dev/null", json!({}), false),
         (
+            "SSH_ASKPASS=/bin/true SSH_ASKPASS_REQUIRE=force ssh-add -s /lib/card.so",
+            json!({}),
+            false,
+        ),
+        (
             "ssh-keygen -q -t ed25519 -N '' -f k && ssh-add -q k; s=$?; rm -f k k.pub; exit $s",
             json!({}),
             false,
@@ -127,7 +132,13 @@ fn a_node_may_sign_and_no_more() {
     );
     let status = desk.status();
     assert_eq!(status["signOk"], 1, "{status}");
-    assert!(status["refused"].as_u64() >= Some(2), "{status}");
+    // All keys, locking, a card, a key of its own.
+    assert!(status["refused"].as_u64() >= Some(4), "{status}");
+    let told = |p: &Value| p["state"] == "refused" && p["reason"].is_string();
+    desk.peer.wait_for("event/agent", told);
+    let told = |p: &Value| p["state"] == "denied" && p["key"] != Value::Null;
+    let told = desk.peer.wait_for("event/agent", told);
+    assert_eq!(told["params"]["node"], "127.0.0.1", "{told}");
     assert_eq!(desk.run("ssh-add -D", &json!({"policy": "full"})), 0, "as ssh lets it");
 }
 
@@ -136,15 +147,31 @@ fn a_person_is_asked_and_heard() {
     let mut desk = Desk::new(&["confirm"]);
     let sign = "echo x > f; ssh-add -L > k; ssh-keygen -q -Y sign -n git -f k f; s=$?; \
                 rm -f f f.sig k; exit $s";
-    for (answer, want) in [("no", false), ("yes", true)] {
-        let params = desk.params(sign, &json!({"confirm": "always"}));
+    let config = desk.lab.home.write("bssh.yaml", "agent: { confirm_timeout: 1s }\n").unwrap();
+    for (answer, want) in [("no", false), ("yes", true), ("", false)] {
+        let mut params = desk.params(sign, &json!({"confirm": "always"}));
+        if answer.is_empty() {
+            params["settings"]["config"] = json!(config);
+        }
         let run = desk.peer.call("exec/start", params)["run"].clone();
         let question = desk.peer.wait_for("auth/confirm", |_| true);
         let text = question["params"]["text"].as_str().unwrap().to_owned();
         assert!(text.contains("namespace git") && text.contains("SHA256:"), "{text}");
-        desk.peer.reply(&question, json!({"outcome": answer}));
+        if !answer.is_empty() {
+            desk.peer.reply(&question, json!({"outcome": answer}));
+        }
         let ended = desk.peer.wait_for("exec/node", |p| p["run"] == run && p["state"] == "ended");
         assert_eq!(ended["params"]["exit"]["status"] == 0, want, "{answer}: {ended}");
+        let state = if want { "signed" } else { "denied" };
+        let told = desk.peer.wait_for("event/agent", |p| p["state"] == state);
+        let reason = told["params"]["reason"].as_str().unwrap_or_default();
+        let words = match answer {
+            "no" => "a person said no",
+            "yes" => "",
+            _ => "nobody answered in time",
+        };
+        assert_eq!(reason, words, "{told}");
+        assert!(text.contains(told["params"]["key"].as_str().unwrap()), "{told}");
     }
 }
 
@@ -300,34 +327,62 @@ fn the_configuration_says_what_is_forwarded() {
     assert!(run(&asked, &[]).contains(fingerprint), "a list needs no consent");
 }
 
-/// More clients than places: some wait, the others are refused at once, and all is well after.
+/// T3-3: more clients than places. 64 are served and stay, 200 wait, the others are refused at
+/// once, and when places are free again all who have waited are served.
 #[test]
 fn a_crowd_is_served_in_turn_and_the_rest_refused_at_once() {
     let mut desk = Desk::new(&[]);
-    let limits = "agent: { max_concurrent: 4, queue: 8, queue_wait: 2m }\n";
+    let limits = "agent: { queue: 200, queue_wait: 2m }\n";
     let config = desk.lab.home.write("bssh.yaml", limits).unwrap();
-    let settings = json!({"sshConfig": desk.lab.sshd.ssh_config(), "config": config});
-    let script = "for i in $(seq 40); do (ssh-add -l >/dev/null 2>&1; echo $? >> $0) & done; wait";
-    let answers = desk.lab.home.path().join("answers");
-    let mut params = desk.params(&script.replace("$0", &answers.display().to_string()), &json!({}));
-    params["settings"] = settings;
-    let lines = || std::fs::read_to_string(&answers).unwrap_or_default().lines().count();
-    desk.agent.signal(Signal::STOP);
+    let script = desk.lab.home.write("crowd.py", CROWD).unwrap();
+    let dir = desk.lab.home.path().display().to_string();
+    let mut params = desk.params(&format!("python3 {} {dir}", script.display()), &json!({}));
+    params["settings"] = json!({"sshConfig": desk.lab.sshd.ssh_config(), "config": config});
+    let said = || std::fs::read_to_string(desk.lab.home.path().join("answers")).unwrap_or_default();
+    let count = |word: &str| said().lines().filter(|l| l.starts_with(word)).count();
     let run = desk.peer.call("exec/start", params.clone())["run"].clone();
-    // Twelve have a place or wait for one; nobody else has to wait to hear "no".
-    assert!(until(SOON, || lines() == 28), "{} answers", lines());
-    let status = desk.status();
-    assert_eq!(
-        (&status["rejected"], &status["reachable"]),
-        (&28.into(), &false.into()),
-        "{status}"
-    );
-    desk.agent.signal(Signal::CONT);
+    assert!(until(SOON, || count("refused") == 36 && count("answered") == 64), "{}", said());
+    // Those who wait may do so for two minutes.
+    let answers = said();
+    let times = answers.lines().filter_map(|l| l.strip_prefix("refused ")?.parse::<f64>().ok());
+    let slowest = times.fold(0.0, f64::max);
+    assert!(slowest < 20.0, "it took {slowest} s to hear \"no\"");
+    let status = desk.peer.call("agent/status", json!({}));
+    let [live, queued, rejected] = ["live", "queued", "rejected"].map(|n| status[n].clone());
+    assert_eq!([live, queued, rejected], [64, 200, 36], "{status}");
+    let told = |p: &Value| p["state"] == "rejected" && p["reason"] == "full";
+    desk.peer.wait_for("event/agent", told);
+    desk.lab.home.write("go", "").unwrap();
     let ended = desk.peer.wait_for("exec/node", |p| p["run"] == run && p["state"] == "ended");
     assert_eq!(ended["params"]["exit"]["status"], 0, "{ended}");
-    let answers = std::fs::read_to_string(&answers).unwrap();
-    assert_eq!(answers.lines().filter(|code| *code == "0").count(), 12, "{answers}");
+    assert_eq!((count("answered"), count("refused")), (264, 36), "{}", said());
     params["action"]["command"] = "ssh-add -l".into();
     assert_eq!(desk.peer.exec(params)["exit"]["status"], 0);
     assert!(until(SOON, || desk.status()["live"] == 0), "{}", desk.status());
 }
+
+/// Three hundred clients that ask for keys and keep their connections until a file is there.
+const CROWD: &str = r"
+import os, selectors, socket, struct, sys, time
+answers, go = (os.path.join(sys.argv[1], name) for name in ('answers', 'go'))
+selector, served = selectors.DefaultSelector(), []
+for _ in range(300):
+    client, since = socket.socket(socket.AF_UNIX), time.monotonic()
+    try:
+        client.connect(os.environ['SSH_AUTH_SOCK'])
+        client.sendall(struct.pack('>IB', 1, 11))
+    except OSError:
+        pass
+    selector.register(client, selectors.EVENT_READ, since)
+with open(answers, 'a', buffering=1) as out:
+    while selector.get_map():
+        for key, _ in selector.select(0.1):
+            selector.unregister(key.fileobj)
+            try: got = key.fileobj.recv(65536)
+            except OSError: got = b''
+            word = 'answered' if got[4:5] == b'\x0c' else 'refused'
+            out.write(f'{word} {time.monotonic() - key.data:.3f}\n')
+            served.append(key.fileobj)
+        if os.path.exists(go):
+            while served: served.pop().close()
+";

@@ -381,3 +381,98 @@ fn a_forward_is_opened_and_cancelled_from_within_a_session() {
     run.write(b"\r~.");
     run.finish(SOON).expect_status(255);
 }
+
+/// Whoever reads what went wrong knows which node, what, and what to do.
+#[test]
+fn troubles_name_their_node_and_the_way_out() {
+    let some = |lines: &[&str]| SshdOptions {
+        extra: lines.iter().map(|l| (*l).to_owned()).collect(),
+        ..SshdOptions::default()
+    };
+    let lab = Lab::with(&some(&["AllowTcpForwarding local"]));
+    let closed = Lab::with(&some(&["AllowTcpForwarding no"]));
+    let mut peer = Peer::start(&lab.home, &[], &[]);
+    let open = |peer: &mut Peer, lab: &Lab, kind: &str, spec: &str| {
+        let settings = json!({"sshConfig": lab.sshd.ssh_config()});
+        let params = json!({"nodes": "127.0.0.1", "kind": kind, "spec": spec, "watch": true,
+            "settings": settings});
+        peer.try_call("forward/open", params)
+    };
+    let words = |error: &serde_json::Value| {
+        format!("{} / {}", error["message"].as_str().unwrap(), error["data"]["hint"])
+    };
+    // What the other side of a connection cannot do.
+    let unused = free_port();
+    for (lab, name, port, code, parts) in [
+        (&lab, "127.0.0.1", unused, 5, ["could not connect", "Connection refused"]),
+        (&lab, "no.such.invalid", 80, 4, ["could not connect", "not known"]),
+        (&closed, "127.0.0.1", unused, 2, ["not allow", "AllowTcpForwarding"]),
+    ] {
+        let opened = open(&mut peer, lab, "dynamic", "0").unwrap();
+        let bound = opened["bound"].as_str().unwrap();
+        let mut client = connect(bound.rsplit(':').next().unwrap().parse().unwrap());
+        let [high, low] = port.to_be_bytes();
+        let request = [&[5, 1, 0, 5, 1, 0, 3, name.len() as u8], name.as_bytes(), &[high, low]];
+        client.write_all(&request.concat()).unwrap();
+        let mut reply = [0; 4];
+        client.read_exact(&mut reply).unwrap();
+        assert_eq!(reply[3], code, "{name}");
+        let failed = peer.wait_for("event/forward", |p| p["state"] == "connFailed");
+        let why = failed["params"]["error"].as_str().unwrap();
+        assert!(parts.iter().all(|part| why.contains(part)), "{why}");
+        assert_eq!(failed["params"]["node"], "127.0.0.1");
+    }
+    // What cannot listen.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let spec = format!("127.0.0.1:{}:x:1", taken.local_addr().unwrap().port());
+    let said = words(&open(&mut peer, &lab, "local", &spec).unwrap_err());
+    assert!(said.starts_with("127.0.0.1: cannot listen on"), "{said}");
+    assert!(said.contains(&format!("(pid {})", std::process::id())), "{said}");
+    let said = words(&open(&mut peer, &lab, "remote", &spec).unwrap_err());
+    assert!(said.starts_with("127.0.0.1: cannot listen on"), "{said}");
+    assert!(said.contains("PermitListen"), "{said}");
+    let dialed = lab.run(&["-W", &format!("127.0.0.1:{unused}"), "127.0.0.1"]).expect_status(255);
+    assert!(dialed.stderr.contains("127.0.0.1: ") && dialed.stderr.contains("Connection refused"));
+}
+
+/// A server that is restarted under many forwards: each of them is back, over one connection.
+#[test]
+fn fifty_forwards_outlive_a_restart_of_their_server() {
+    let mut lab = Lab::start();
+    let target = serve(echo);
+    let mut peer = Peer::start(&lab.home, &[], &[]);
+    let settings = json!({"sshConfig": lab.sshd.ssh_config()});
+    let ports: Vec<u16> = (0..50)
+        .map(|_| {
+            let spec = format!("0:127.0.0.1:{target}");
+            let opened = peer.call(
+                "forward/open",
+                json!({"nodes": "127.0.0.1", "kind": "local", "spec": spec, "keep": true,
+                    "settings": settings}),
+            );
+            opened["bound"].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap()
+        })
+        .collect();
+    let open: Vec<TcpStream> = ports.iter().map(|port| connect(*port)).collect();
+    for mut client in &open {
+        client.write_all(b"x").unwrap();
+        client.read_exact(&mut [0; 1]).unwrap();
+    }
+    lab.sshd.stop();
+    for mut client in &open {
+        // What was under way is over, and does not hang.
+        assert!(matches!(client.read(&mut [0; 1]), Ok(0) | Err(_)));
+    }
+    let lost = peer.wait_for("event/forward", |p| p["state"] == "reconnecting");
+    assert!(lost["params"]["error"].is_string() && lost["params"]["node"] == "127.0.0.1");
+    lab.sshd.restart().unwrap();
+    for (n, port) in ports.iter().enumerate() {
+        let works = || echoes(connect(*port), b"again").is_ok();
+        assert!(until(Duration::from_secs(60), works), "forward {n}");
+    }
+    let list = peer.call("forward/list", json!({}));
+    let list = list["forwards"].as_array().unwrap();
+    assert!(list.len() == 50 && list.iter().all(|f| f["state"] == "open"), "{list:?}");
+    let connections = lab.sshd.log().matches("Accepted publickey").count();
+    assert!(connections <= 4, "{connections} connections for fifty forwards");
+}

@@ -239,7 +239,8 @@ fn eight_frontends_at_one_gate_leave_one_or_none() {
                     let driver = &drivers[driver];
                     match (state >> 20) % 3 {
                         0 => {
-                            let stop = GateStop { name: "g".to_owned(), drain_ms: Some(0) };
+                            let (name, drain_ms) = ("g".to_owned(), Some(0));
+                            let stop = GateStop { name, drain_ms, ..GateStop::default() };
                             driver.call::<StopGate>(&stop).await;
                         }
                         _ => {
@@ -283,7 +284,7 @@ fn a_gate_of_the_shared_core_is_seen_stopped_and_kept() {
     let text = format!(
         "gates:\n  g:\n    address_mode: per-upstream\n    entries: [{{ alias: t, hostname: 127.0.0.1, port: {port} }}]\n"
     );
-    shared.lab.home.write(".config/bssh/config.yaml", text).unwrap();
+    shared.lab.home.write(".config/bssh/config.yaml", &text).unwrap();
     let run = |words: &[&str]| shared.lab.run(&[&["gate"], words].concat());
     let refused = run(&["status"]).expect_status(2);
     assert!(refused.stderr.contains("shared core"), "{}", refused.stderr);
@@ -302,7 +303,16 @@ fn a_gate_of_the_shared_core_is_seen_stopped_and_kept() {
     client.set_read_timeout(Some(SOON)).unwrap();
     let _ = client.read_to_end(&mut Vec::new());
     assert!(run(&["status", "--json"]).expect_status(0).text().contains("\"opened\":1"));
-    run(&["stop", "g"]).expect_status(0);
+    // Another plan takes its place if it is told to, and stopping the old one does not stop it.
+    let other = text.replace("    entries", "    max_conns: 7\n    entries");
+    shared.lab.home.write(".config/bssh/config.yaml", other).unwrap();
+    let refused = run(&["start", "g", "--detach"]).expect_status(2);
+    assert!(refused.stderr.contains("--replace"), "{}", refused.stderr);
+    let new = run(&["start", "g", "--replace", "--detach"]).expect_status(0).text();
+    assert_ne!(new, id);
+    run(&["stop", id.trim()]).expect_status(1);
+    assert!(TcpStream::connect(&at).is_ok());
+    run(&["stop", new.trim()]).expect_status(0);
     run(&["stop", "g"]).expect_status(1);
     assert!(TcpStream::connect(&at).is_err());
     shared.lab.run(&["core", "stop"]).expect_status(0);

@@ -33,9 +33,14 @@ fn address(started: &Value, at: usize) -> String {
     started["listeners"][at]["listen"].as_str().unwrap().to_owned()
 }
 
-/// git through a gate, with the lines it prints and nothing else.
-fn ls_remote(lab: &Lab, plan: &Value, port: u16) -> std::process::Output {
-    let home = &lab.home;
+/// git through a gate, with the lines it prints and nothing else, to a lab's server under a name
+/// of the gate.
+fn ls_remote(
+    home: &Home,
+    lab: &Lab,
+    plan: &Value,
+    (name, port): (&str, u16),
+) -> std::process::Output {
     let repository = home.path().join("repository");
     let git = |words: &[&str]| home.command("git").args(words).output().unwrap();
     assert!(git(&["init", "-q", "--bare", &repository.display().to_string()]).status.success());
@@ -54,7 +59,7 @@ fn ls_remote(lab: &Lab, plan: &Value, port: u16) -> std::process::Output {
     let path = bssh().parent().unwrap().display().to_string();
     command.env("PATH", format!("{path}:/usr/local/bin:/usr/bin:/bin"));
     command.env("GIT_SSH_COMMAND", format!("ssh -F {}", config.display()));
-    command.args(["ls-remote", &format!("ssh://git:{port}{}", repository.display())]);
+    command.args(["ls-remote", &format!("ssh://{name}:{port}{}", repository.display())]);
     command.output().unwrap()
 }
 
@@ -63,21 +68,35 @@ fn git_goes_through_the_gate_with_an_unmodified_url() {
     let lab = upstream();
     let port = lab.sshd.port();
     let mut peer = Peer::start(&lab.home, &[], &[]);
-    let entry = |alias: &str, key: String| json!({"alias": alias, "hostname": "127.0.0.1", "port": port, "hostKey": key});
+    // Another server on the same port, with keys of its own.
+    let second = Lab::with(&SshdOptions {
+        listen: "127.0.0.2",
+        extra: vec![format!("ListenAddress 127.0.0.2:{port}")],
+        ..SshdOptions::default()
+    });
+    assert!(until(SOON, || TcpStream::connect(("127.0.0.2", port)).is_ok()));
+    let entry = |alias: &str, host: &str, key: String| json!({"alias": alias, "hostname": host, "port": port, "hostKey": key});
     let params = gate(
         "g",
-        json!([entry("git", host_key(&lab, "ed25519")), entry("other", host_key(&lab, "ecdsa")),]),
+        json!([
+            entry("git", "127.0.0.1", host_key(&lab, "ed25519")),
+            entry("other", "127.0.0.2", host_key(&second, "ecdsa")),
+        ]),
     );
     let plan = peer.call("gate/prepare", params.clone());
     assert_eq!(peer.call("gate/prepare", params.clone()), plan);
     let started = peer.call("gate/start", params.clone());
     assert_ne!(address(&started, 0), address(&started, 1), "one port, two addresses");
     // ssh prefers the key type it knows, which is the pinned one.
-    let output = ls_remote(&lab, &plan, port);
-    assert!(output.status.success(), "{output:?}");
-    let closed = peer.wait_for("event/gate", |p| p["state"] == "connClose");
-    assert_eq!(closed["params"]["alias"], "git", "{closed}");
-    assert!(closed["params"]["bytesDown"].as_u64() > Some(1000), "{closed}");
+    for (lab, alias) in [(&lab, "git"), (&second, "other")] {
+        let output = ls_remote(&lab.home, lab, &plan, (alias, port));
+        assert!(output.status.success(), "{alias}: {output:?}");
+        let closed = peer.wait_for("event/gate", |p| p["state"] == "connClose");
+        assert_eq!(closed["params"]["alias"], alias, "{closed}");
+        assert!(closed["params"]["bytesDown"].as_u64() > Some(1000), "{closed}");
+    }
+    let wrong = ls_remote(&lab.home, &lab, &plan, ("other", port));
+    assert!(!wrong.status.success(), "one server's key opens no other: {wrong:?}");
     let checked = peer.call("gate/check", params);
     let steps = checked["entries"][0]["steps"].as_array().unwrap();
     assert!(steps.len() == 4 && steps.iter().all(|s| s["ok"] == true), "{checked}");
@@ -87,9 +106,13 @@ fn git_goes_through_the_gate_with_an_unmodified_url() {
 fn git_goes_through_a_gate_in_proxy_mode() {
     let lab = upstream();
     let (port, pin) = (lab.sshd.port(), host_key(&lab, "ed25519"));
+    // One host, and two ports for URLs.
+    let second = upstream();
+    let (port2, pin2) = (second.sshd.port(), host_key(&second, "ed25519"));
     let text = format!(
         "gates:\n  g:\n    mode: proxy\n    entries:\n      - {{ alias: git, hostname: 127.0.0.1, \
-         port: {port}, host_key: \"{pin}\" }}\n      - {{ alias: web, hostname: 127.0.0.1, port: 443 }}\n"
+         port: {port}, host_key: \"{pin}\" }}\n      - {{ alias: other, hostname: 127.0.0.1, \
+         port: {port2}, host_key: \"{pin2}\" }}\n"
     );
     lab.home.write(".config/bssh/config.yaml", text).unwrap();
     let words = |words: &[&str]| {
@@ -102,8 +125,12 @@ fn git_goes_through_a_gate_in_proxy_mode() {
     let say = |list: &[&str]| Run::start(words(list)).finish(SOON).expect_status(0).text();
     let plan = json!({"sshConfig": say(&["ssh-config", "g"]),
         "knownHosts": say(&["ssh-config", "g", "--known-hosts"])});
-    let output = ls_remote(&lab, &plan, port);
-    assert!(output.status.success(), "{plan} {output:?}");
+    for (server, name, port) in
+        [(&lab, "git", port), (&second, "other", port2), (&second, "127.0.0.1", port2)]
+    {
+        let output = ls_remote(&lab.home, server, &plan, (name, port));
+        assert!(output.status.success(), "{name}: {plan} {output:?}");
+    }
     let refused = Run::start(words(&["pipe", "g", "evil.example", "22"])).finish(SOON);
     assert!(refused.expect_status(1).stderr.contains("not listed"));
     run.wait_for("connDenied local evil.example:22 notListed", SOON);

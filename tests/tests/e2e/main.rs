@@ -23,6 +23,7 @@
 //! - `jump`: nodes behind a jump host.
 //! - `forwards`: -L, -R and -D, clients that do not read, lost connections.
 //! - `agents`: the local agent on a node.
+//! - `agent_bind`: keys restricted to destinations, beside `ssh -A`.
 //! - `agent_life`: the same over days: required, with a stable path, over links that hang.
 //! - `gates`: the gate, with git behind it.
 //! - `gate_faults`: what goes wrong around a gate, and what must not get through it.
@@ -54,6 +55,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod agent_bind;
 mod agent_life;
 mod agents;
 mod bare;

@@ -4,9 +4,10 @@
 //! to the agent with retries (`dial`), `session-bind` so that keys restricted to destinations stay
 //! so, then messages one by one through the `policy`. Only then is the channel opened; whatever
 //! ends it sends CLOSE. `offer` tells a node that there is an agent, `stable` keeps a path to it
-//! that outlives connections, `status` says how it goes.
+//! that outlives connections, `status` says how it goes and `events` tells of it.
 
 mod dial;
+mod events;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod message;

@@ -77,7 +77,9 @@ impl Engine {
                 return Err(Error::new(Phase::Channel, Cause::AgentUnavailable(why)));
             }
             // It may come later, if it is known where.
-            tracing::warn!("{node}: agentUnavailable: {why}");
+            tracing::warn!(
+                "{node}: agentUnavailable: {why}; bssh agent status shows what is there"
+            );
         }
         let Some(offer) = self.arm(wish) else { return Ok(None) };
         channel.agent_forward().await?;
@@ -161,7 +163,10 @@ impl Offer {
         }
         if !taken && self.is_first {
             let node = &self.node;
-            tracing::warn!("{node}: agentForwardRefused: the node does not allow agent forwarding");
+            tracing::warn!(
+                "{node}: agentForwardRefused: the node does not allow agent forwarding \
+                 (AllowAgentForwarding of its sshd_config, no-agent-forwarding of the key)"
+            );
         }
         taken
     }

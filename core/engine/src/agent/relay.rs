@@ -7,20 +7,24 @@
 use super::dial::AgentLink;
 use super::message::{
     FAILURE, Inbox, Malformed, REQUEST_IDENTITIES, SIGN_REQUEST, SIGN_RESPONSE, framed,
+    sign_request,
 };
 use super::policy::{Verdict, judge, visible};
 use super::status::{Agents, Entry, Stage};
 use super::{PARTIAL, Rules};
 use crate::questions::Questions;
-use bssh_ssh::{Channel, ChannelEvent, Connection, Incoming, Refusal};
+use bssh_ssh::{Channel, ChannelEvent, Connection, Incoming, Refusal, key_fingerprint};
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
+
+/// After so long a person is told that it is the agent that is waited for.
+const LONG: Duration = Duration::from_secs(10);
 
 /// A relay at work; dropping it ends it, with all its channels.
 pub(crate) struct AgentRelay {
@@ -54,6 +58,8 @@ impl AgentRelay {
                         let Some(channel) = channel else { return };
                         if tasks.len() >= limits.max_concurrent + limits.queue {
                             shared.agents.reject("full");
+                            let number = shared.agents.enter(&shared.node).number;
+                            shared.tell(number, "rejected", |e| e.reason = Some("full".to_owned()));
                             channel.refuse(Refusal::Shortage).await;
                             continue;
                         }
@@ -82,12 +88,17 @@ async fn one(
     binding: Option<bssh_ssh::Binding>,
 ) {
     let agents = &shared.agents;
+    let place_in_list = agents.enter(&shared.node);
+    let number = place_in_list.number;
     let refused = |reason: &'static str, why: &dyn std::fmt::Display| {
         agents.reject(reason);
         tracing::warn!("{}: agent forwarding: {why}", shared.node);
         agents.set_error(format!("{}: {why}", shared.node));
+        shared.tell(number, "rejected", |e| {
+            e.reason = Some(reason.to_owned());
+            e.error = Some(why.to_string());
+        });
     };
-    let place_in_list = agents.enter(&shared.node);
     let place = tokio::time::timeout(shared.rules.limits.queue_wait, places.acquire()).await;
     let Ok(Ok(_place)) = place else {
         refused("full", &"too many agent connections at once");
@@ -102,13 +113,20 @@ async fn one(
         }
     };
     place_in_list.is_now(Stage::Open);
+    let begun = Instant::now();
     let channel = incoming.accept().await;
+    shared.tell(number, "opened", |_| {});
     let entry = place_in_list;
     let conversation = Conversation { channel, agent, shared: shared.clone(), binding, entry };
-    if let Err(error) = conversation.carry().await {
+    let carried = conversation.carry().await;
+    if let Err(error) = &carried {
         tracing::warn!("{}: agent forwarding: {error}", shared.node);
         agents.set_error(format!("{}: {error}", shared.node));
     }
+    shared.tell(number, "closed", |e| {
+        e.ms = Some(crate::run::millis(begun.elapsed()));
+        e.error = carried.err().map(|error| error.to_string());
+    });
 }
 
 /// Why an agent cannot be had.
@@ -125,7 +143,7 @@ async fn ready(
     let because = |reason| move |error| NotReady { reason, error };
     let dialed = AgentLink::dial(&shared.rules, &shared.agents).await;
     let mut agent = dialed.map_err(because("noAgent"))?;
-    let bound = agent.bind(shared.rules.bind, binding).await;
+    let bound = patiently(&shared.node, agent.bind(shared.rules.bind, binding)).await;
     let bound = bound.map_err(because("unbound"))?;
     shared.agents.set_bound(bound);
     Ok(agent)
@@ -178,6 +196,7 @@ impl Conversation {
         self.entry.is_now(Stage::Closing);
         // The channel may be closed already.
         let _ = self.channel.writer().eof().await;
+        self.channel.closed().await;
         Ok(())
     }
 
@@ -197,10 +216,10 @@ impl Conversation {
         inbox: &mut Inbox,
         ended: &mut bool,
     ) -> io::Result<Bytes> {
-        let Conversation { channel, agent, shared, binding, .. } = self;
+        let Conversation { channel, agent, shared, binding, entry } = self;
         // What a node may send while it waits for an answer.
         let ahead = 2 * shared.rules.limits.max_message;
-        let answering = decide(request, agent, shared, binding.as_ref());
+        let answering = decide(request, agent, shared, binding.as_ref(), entry.number);
         let mut answering = std::pin::pin!(answering);
         loop {
             tokio::select! {
@@ -227,21 +246,24 @@ async fn decide(
     agent: &mut AgentLink,
     shared: &Shared,
     binding: Option<&bssh_ssh::Binding>,
+    channel: u64,
 ) -> io::Result<Bytes> {
     let refusal = Bytes::from_static(&[FAILURE]);
     let is_sign = request.first() == Some(&SIGN_REQUEST);
+    let key = || sign_request(request).map(|(key, _)| key_fingerprint(key));
     let agents = &shared.agents;
     if let Some(why) = objection(request, shared).await {
         tracing::warn!("{}: agent request refused: {why}", shared.node);
-        if is_sign {
-            agents.sign_denied.fetch_add(1, Relaxed);
-        } else {
-            agents.refused.fetch_add(1, Relaxed);
-        }
+        let (count, state) = match is_sign {
+            true => (&agents.sign_denied, "denied"),
+            false => (&agents.refused, "refused"),
+        };
+        count.fetch_add(1, Relaxed);
+        shared.tell(channel, state, |e| (e.key, e.reason) = (key(), Some(why.to_owned())));
         return Ok(refusal);
     }
     let begun = Instant::now();
-    let answer = match agent.request(request).await {
+    let answer = match patiently(&shared.node, agent.request(request)).await {
         // A list may be asked for again; a signature not: a person might be asked twice.
         Err(_) if request.first() == Some(&REQUEST_IDENTITIES) => {
             *agent = ready(shared, binding).await.map_err(|why| why.error)?;
@@ -254,13 +276,32 @@ async fn decide(
         Err(error) => {
             tracing::warn!("{}: the agent did not answer: {error}", shared.node);
             agents.set_error(format!("{}: {error}", shared.node));
+            shared.tell(channel, "failed", |e| (e.key, e.error) = (key(), Some(error.to_string())));
             return Ok(refusal);
         }
     };
     if is_sign && answer.first() == Some(&SIGN_RESPONSE) {
-        agents.signed(begun.elapsed());
+        let took = begun.elapsed();
+        agents.signed(took);
+        shared.tell(channel, "signed", |e| {
+            (e.key, e.ms) = (key(), Some(crate::run::millis(took)));
+        });
     }
     Ok(visible(&shared.rules, &answer).map_or(answer, Bytes::from))
+}
+
+/// Waits, and says what for if it takes long.
+async fn patiently<T>(node: &str, talk: impl Future<Output = T>) -> T {
+    let mut talk = std::pin::pin!(talk);
+    if let Ok(done) = tokio::time::timeout(LONG, &mut talk).await {
+        return done;
+    }
+    let limit = LONG.as_secs();
+    tracing::warn!(
+        "{node}: the agent here has not answered for {limit} s: does it wait for a touch or an \
+         answer, or is it stopped?"
+    );
+    talk.await
 }
 
 /// Why a request is not passed on.

@@ -30,6 +30,9 @@ pub(crate) struct Agents {
     pub sign_denied: AtomicU64,
     /// Other requests the policy has refused.
     pub refused: AtomicU64,
+    /// Events so far, and those that nobody took.
+    pub events: AtomicU64,
+    pub untold: AtomicU64,
     told: Mutex<Told>,
 }
 
@@ -86,7 +89,7 @@ impl Stage {
 /// A channel's place in the list; dropping it takes it out.
 pub(super) struct Entry {
     agents: Arc<Agents>,
-    number: u64,
+    pub number: u64,
 }
 
 impl Entry {

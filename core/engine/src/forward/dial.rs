@@ -3,6 +3,7 @@
 
 use super::lost;
 use crate::engine::{Caller, Engine};
+use crate::failure::advised;
 use crate::pool::Lease;
 use crate::pump;
 use crate::run::Outlet;
@@ -42,7 +43,8 @@ impl Engine {
         let (lease, _) = self.pool().lease(&route, &ask).await.map_err(|e| lost(&route, &e))?;
         let DialParams { host, port, source, sink, .. } = params;
         let denied = |e: bssh_ssh::error::Error| {
-            let text = format!("{}: cannot connect to {host} port {port}: {e}", route.plan.node);
+            let node = &route.plan.node;
+            let text = format!("{node}: cannot connect to {host} port {port}: {}", advised(&e));
             CallError::new(Kind::ForwardDenied, text)
         };
         let opened = lease.connection.open_tcp(&host, port, ("127.0.0.1", 0)).await;

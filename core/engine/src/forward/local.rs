@@ -3,13 +3,14 @@
 use super::lanes::Flow;
 use super::listen::Listener;
 use super::relay::Far;
-use super::socks::{FAILED, NOT_ALLOWED, REFUSED, SUCCEEDED};
+use super::socks::{FAILED, NOT_ALLOWED, REFUSED, SUCCEEDED, UNREACHABLE};
 use super::spec::Target;
 use super::work::{Work, say};
+use crate::failure::advised;
 use crate::pool::Lease;
 use bssh_ssh::BoxStream;
-use bssh_ssh::error::{Error, ErrorKind};
-use bssh_ssh::{Channel, Connection};
+use bssh_ssh::error::{Error, ErrorKind, Phase};
+use bssh_ssh::{Channel, Connection, Refusal};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +40,8 @@ async fn accept_all(work: &Arc<Work>, listener: Listener) {
                 }
                 Err(error) => {
                     if pause == ACCEPT_AGAIN {
-                        tracing::warn!("forward: cannot accept: {error}");
+                        let node = &work.route.plan.node;
+                        tracing::warn!("{node}: forward: cannot accept, new clients wait: {error}");
                         work.tell("acceptFailed", Some(error.to_string()), None);
                     }
                     tokio::time::sleep(pause).await;
@@ -67,8 +69,9 @@ async fn outward(work: Arc<Work>, near: BoxStream, peer: SocketAddr) {
     let opening = open(&flow, &client.target, peer);
     let opened = match work.dial {
         Some(limit) => tokio::time::timeout(limit, opening).await.unwrap_or_else(|_| {
-            let text = format!("no answer within {} s", limit.as_secs_f64());
-            Err(Error::new(bssh_ssh::error::Phase::Channel, ErrorKind::ChannelRefused(text)))
+            let said = format!("no answer within {} s", limit.as_secs_f64());
+            let kind = ErrorKind::ChannelRefused { reason: Refusal::ConnectFailed, said };
+            Err(Error::new(Phase::Channel, kind))
         }),
         None => opening.await,
     };
@@ -80,7 +83,7 @@ async fn outward(work: Arc<Work>, near: BoxStream, peer: SocketAddr) {
             work.carry(ends, Some(&flow), number, names).await;
         }
         Err(error) => {
-            work.failed(client, number, (code(&error), error.to_string())).await;
+            work.failed(client, number, (code(&error), advised(&error))).await;
         }
     }
 }
@@ -99,9 +102,14 @@ async fn open(flow: &Flow, target: &Target, peer: SocketAddr) -> Result<Channel,
 
 /// The SOCKS 5 reply for a target that was not reached.
 fn code(error: &Error) -> u8 {
-    match &error.kind {
-        ErrorKind::ChannelRefused(why) if why == "connect failed" => REFUSED,
-        ErrorKind::ChannelRefused(why) if why.contains("Prohibited") => NOT_ALLOWED,
-        _ => FAILED,
+    let ErrorKind::ChannelRefused { reason, said } = &error.kind else { return FAILED };
+    match reason {
+        Refusal::Prohibited => NOT_ALLOWED,
+        // As resolvers and kernels say it.
+        Refusal::ConnectFailed if said.contains("not known") || said.contains("unreachable") => {
+            UNREACHABLE
+        }
+        Refusal::ConnectFailed => REFUSED,
+        Refusal::Shortage | Refusal::Unknown => FAILED,
     }
 }

@@ -27,7 +27,9 @@ pub(crate) use work::request_of as request;
 
 use crate::engine::{Caller, Engine};
 use crate::failure::failure;
+use crate::gate::owner;
 use crate::plan::Route;
+use crate::pool::Lease;
 use acl::Acl;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::forward::{
@@ -36,11 +38,14 @@ use bssh_protocol::forward::{
 };
 use bssh_protocol::link::Link;
 use bssh_protocol::methods::ForwardStateEvent;
+use bssh_ssh::RemoteListener;
+use bssh_ssh::error::ErrorKind as Cause;
 use listen::{BindRules, Listener};
 use relay::Limits;
 use socks::Login;
 use spec::{ForwardSpec, Listen, Target};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
@@ -51,6 +56,10 @@ use work::Work;
 /// Connections through one forward of the ssh grammar at once; ssh itself has no limit but that
 /// of open files.
 const MOST: usize = 8192;
+
+/// Why a node may refuse to listen: it does not say.
+const NOT_THERE: &str = "the port is taken there or below 1024, or AllowTcpForwarding or \
+                         PermitListen of its sshd_config forbids it; its log says which";
 
 /// Every forward of the core.
 #[derive(Default)]
@@ -151,12 +160,7 @@ impl Engine {
         });
         let (bound, serving) = match params.kind {
             ForwardKind::Remote => {
-                let denied = |e: bssh_ssh::error::Error| {
-                    let text = format!("the node cannot listen on {}: {e}", shown(&spec.listen));
-                    CallError::new(Kind::ForwardDenied, text)
-                };
-                let listening =
-                    remote::listen(&lease.connection, &spec.listen).await.map_err(denied)?;
+                let listening = listen_there(&lease, &spec.listen, &route).await?;
                 let bound = match &listening.1 {
                     Listen::Unix(path) => path.clone(),
                     Listen::Tcp { port, .. } => port.to_string(),
@@ -289,8 +293,34 @@ async fn bind(listen: &Listen, route: &Route) -> Result<Listener, CallError> {
         unlink: route.options.stream_local_bind_unlink,
     };
     Listener::bind(listen, rules).await.map_err(|e| {
-        let text = format!("cannot listen on {}: {e}", shown(listen));
-        CallError::new(Kind::ForwardBind, text)
+        let text = format!("{}: cannot listen on {} here: {e}", route.plan.node, shown(listen));
+        let error = CallError::new(Kind::ForwardBind, text);
+        match (e.kind(), listen) {
+            (ErrorKind::AddrInUse, Listen::Tcp { port, .. }) => {
+                let owner = owner::of(*port).unwrap_or_else(|| "somebody".to_owned());
+                error.hint(format!("{owner} listens there; with port 0 a free one is taken"))
+            }
+            (ErrorKind::PermissionDenied, Listen::Tcp { .. }) => {
+                error.hint("ports below 1024 need CAP_NET_BIND_SERVICE")
+            }
+            _ => error,
+        }
+    })
+}
+
+async fn listen_there(
+    lease: &Lease,
+    listen: &Listen,
+    route: &Route,
+) -> Result<(RemoteListener, Listen), CallError> {
+    remote::listen(&lease.connection, listen).await.map_err(|e| {
+        let (node, at) = (&route.plan.node, shown(listen));
+        let text = format!("{node}: cannot listen on {at} there: {e}");
+        let error = CallError::new(Kind::ForwardDenied, text);
+        match e.kind {
+            Cause::RequestRefused { .. } => error.hint(NOT_THERE),
+            _ => error,
+        }
     })
 }
 

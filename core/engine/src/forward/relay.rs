@@ -9,7 +9,7 @@ use super::lanes::Flow;
 use bssh_ssh::{BoxStream, Channel, ChannelEvent, ChannelStream, ChannelWriter};
 use bytes::{Bytes, BytesMut};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -89,16 +89,35 @@ pub(crate) async fn relay(
     carried: &Carried,
     limits: Limits,
 ) -> Reason {
-    let (near_read, near_write) = tokio::io::split(near);
     // Dropping a channel closes it: it stays until both directions are over.
     let (mut far_read, far_write) = far.split();
-    let mut up = pin!(up((near_read, head), far_write, carried, limits.buffer));
-    let mut down = pin!(down(&mut far_read, near_write, flow, carried));
+    let reason = {
+        let (near_read, near_write) = tokio::io::split(near);
+        let up = pin!(up((near_read, head), far_write, carried, limits.buffer));
+        let down = pin!(down(&mut far_read, near_write, flow, carried));
+        both(up, down, carried, limits.idle).await
+    };
+    match reason {
+        Ok(reason) => {
+            far_read.closed().await;
+            reason
+        }
+        Err(reason) => reason,
+    }
+}
+
+/// Both directions to their end, and how the first one ended. Else what has cut them short.
+async fn both(
+    mut up: Pin<&mut impl Future<Output = Result<Reason, Reason>>>,
+    mut down: Pin<&mut impl Future<Output = Result<Reason, Reason>>>,
+    carried: &Carried,
+    idle: Option<Duration>,
+) -> Result<Reason, Reason> {
     let mut first = None;
     let (mut up_done, mut down_done) = (false, false);
     loop {
         let limit = if first.is_some() { Some(HALF_CLOSED) } else { None };
-        let limit = limits.idle.into_iter().chain(limit).min();
+        let limit = idle.into_iter().chain(limit).min();
         let ended = tokio::select! {
             ended = &mut up, if !up_done => {
                 up_done = true;
@@ -108,16 +127,12 @@ pub(crate) async fn relay(
                 down_done = true;
                 ended
             }
-            () = silence(carried, limit) => return Reason::Idle,
-            () = carried.kick.notified() => return Reason::Kicked,
+            () = silence(carried, limit) => Err(Reason::Idle),
+            () = carried.kick.notified() => Err(Reason::Kicked),
         };
-        let reason = match ended {
-            Ok(reason) => reason,
-            Err(reason) => return reason,
-        };
-        let first = first.get_or_insert(reason);
+        let first = first.get_or_insert(ended?);
         if up_done && down_done {
-            return first.clone();
+            return Ok(first.clone());
         }
     }
 }
@@ -261,6 +276,13 @@ fn halves(stream: BoxStream, shared: bool) -> (FarRead, FarWrite) {
 impl FarRead {
     fn is_socket(&self) -> bool {
         matches!(self, FarRead::Stream { shared: false, .. })
+    }
+
+    /// Waits for the server to close a channel that both sides have ended.
+    async fn closed(&mut self) {
+        if let FarRead::Channel(channel) = self {
+            channel.closed().await;
+        }
     }
 
     /// Cancelling loses nothing.

@@ -145,6 +145,7 @@ pub(super) fn reply(version: Version, code: u8) -> Vec<u8> {
 pub(super) const SUCCEEDED: u8 = 0;
 pub(super) const FAILED: u8 = 1;
 pub(super) const NOT_ALLOWED: u8 = 2;
+pub(super) const UNREACHABLE: u8 = 4;
 pub(super) const REFUSED: u8 = 5;
 const NO_SUCH_COMMAND: u8 = 7;
 const NO_SUCH_ADDRESS: u8 = 8;

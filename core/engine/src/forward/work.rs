@@ -224,7 +224,8 @@ impl Work {
             return Some(client);
         }
         self.traffic.denied.fetch_add(1, Relaxed);
-        tracing::warn!("forward: {peer} may not go to {}", client.target);
+        let node = &self.route.plan.node;
+        tracing::warn!("{node}: forward: {peer} may not go to {}", client.target);
         self.tell_conn("connDenied", number, |event| {
             event.peer = Some(peer.to_owned());
             event.target = Some(client.target.to_string());
@@ -244,7 +245,7 @@ impl Work {
     /// The target was not reached.
     pub(super) fn unreached(&self, target: &Target, number: u64, why: String) {
         self.traffic.failed.fetch_add(1, Relaxed);
-        tracing::warn!("forward to {target}: {why}");
+        tracing::warn!("{}: forward to {target}: {why}", self.route.plan.node);
         self.tell_conn("connFailed", number, |event| {
             event.target = Some(target.to_string());
             event.error = Some(why);
@@ -267,9 +268,10 @@ impl Work {
         let (near, far) = ends;
         let reason = relay(near, far, flow, &entry.carried, self.limits).await;
         match &reason {
-            Reason::Error(why) => tracing::info!("forward: {why}"),
+            Reason::Error(why) => tracing::info!("{}: forward: {why}", self.route.plan.node),
             Reason::SlowReader => {
-                tracing::warn!("forward: a client that reads too slowly was cut off");
+                let node = &self.route.plan.node;
+                tracing::warn!("{node}: forward: a client that reads too slowly was cut off");
             }
             _ => {}
         }

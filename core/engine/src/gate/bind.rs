@@ -69,7 +69,7 @@ fn refused(plan: &Plan, at: &str, error: &io::Error) -> CallError {
     let text = format!("gate '{name}': cannot listen on {at}: {error}");
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let owner = at.parse().ok().and_then(owner::of);
+            let owner = at.parse().ok().and_then(|at: SocketAddr| owner::of(at.port()));
             let hint = owner.map_or_else(
                 || "somebody listens there, perhaps on all addresses (ss -ltnp)".to_owned(),
                 |owner| format!("{owner} listens there, or on all addresses"),

@@ -11,7 +11,7 @@ mod deny;
 mod door;
 mod inspect;
 mod list;
-mod owner;
+pub(crate) mod owner;
 mod plan;
 mod run;
 mod serve;

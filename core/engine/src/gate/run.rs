@@ -190,7 +190,7 @@ impl Engine {
         if old.is_some() && !params.replace {
             let text = format!("gate '{name}' is running with another plan");
             return Err(CallError::new(Kind::GateRunningOtherPlan, text)
-                .hint("replace takes its place; open connections go on"));
+                .hint("replace (--replace) takes its place; open connections go on"));
         }
         let (doors, listeners, socket) = bind(&plan, old).await?;
         let id = self.new_id();
@@ -243,7 +243,18 @@ impl Engine {
 
     /// `gate/stop`: stops accepting, lets connections drain, closes the rest.
     pub async fn gate_stop(&self, params: &GateStop) -> GateStopped {
-        self.gate_end(&params.name, None, params.drain_ms).await
+        let name = match params.gate {
+            None => Some(params.name.clone()),
+            Some(id) => {
+                let running = self.commons.gates.running.lock().await;
+                let found = running.iter().find(|(_, running)| running.gate.id == id);
+                found.map(|(name, _)| name.clone())
+            }
+        };
+        match name {
+            Some(name) => self.gate_end(&name, params.gate, params.drain_ms).await,
+            None => GateStopped::default(),
+        }
     }
 
     /// Stops a gate; `only`: if it is still this one.

@@ -33,19 +33,22 @@ pub(crate) async fn gate(core: &Core, args: &Args, verb: &GateVerb) -> u8 {
             Ok(plan) => shown(&plan, json),
             Err(error) => failed(&error),
         },
-        GateVerb::Start { name, .. } => match core.call::<GateStart>(&params(name)).await {
-            Ok(started) => {
-                if args.connect.shared.detach {
-                    return super::job::keep(core, vec![started.gate]).await;
+        GateVerb::Start { name, replace, .. } => {
+            let params = GateParams { replace: *replace, ..params(name) };
+            match core.call::<GateStart>(&params).await {
+                Ok(started) => {
+                    if args.connect.shared.detach {
+                        return super::job::keep(core, vec![started.gate]).await;
+                    }
+                    match json {
+                        true => print_json(&started),
+                        false => print(&listeners(&started.listeners)),
+                    };
+                    hold::<GateStateEvent>(core, json, line).await
                 }
-                match json {
-                    true => print_json(&started),
-                    false => print(&listeners(&started.listeners)),
-                };
-                hold::<GateStateEvent>(core, json, line).await
+                Err(error) => failed(&error),
             }
-            Err(error) => failed(&error),
-        },
+        }
         GateVerb::Check { name, from_sandbox } => match core.call::<GateCheck>(&params(name)).await
         {
             Ok(checked) if json => print_json(&checked),
@@ -91,8 +94,13 @@ pub(crate) async fn gate(core: &Core, args: &Args, verb: &GateVerb) -> u8 {
 async fn running(core: &Core, verb: &GateVerb, json: bool) -> Result<u8, CallError> {
     Ok(match verb {
         GateVerb::Stop { name } => {
-            let stop = GateStop { name: name.clone(), drain_ms: None };
-            let stopped = core.call::<GateStopIt>(&stop).await?;
+            let stop = GateStop { name: name.clone(), ..GateStop::default() };
+            let mut stopped = core.call::<GateStopIt>(&stop).await?;
+            // What `gate start --detach` has printed.
+            if let (false, Ok(id)) = (stopped.stopped, name.parse()) {
+                let stop = GateStop { gate: Some(id), ..GateStop::default() };
+                stopped = core.call::<GateStopIt>(&stop).await?;
+            }
             match (json, stopped.stopped) {
                 (true, _) => print_json(&stopped),
                 (false, true) => exit::OK,

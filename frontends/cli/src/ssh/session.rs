@@ -13,6 +13,7 @@ use super::signals::{Caught, Signals, TERMINATED};
 use super::{acts, background, command_line, log_to, query, say};
 use crate::persist;
 use bssh_client::{Core, Persist, Prompter, Run, RunEvent, Start};
+use bssh_protocol::error::CallError;
 use bssh_protocol::exec::{Action, Ended, ExecParams, Exit, NodeState, PtyRequest, Targets};
 use bssh_protocol::forward::ForwardParams;
 use bssh_protocol::handshake::LogLevelParams;
@@ -225,10 +226,13 @@ async fn resolve(core: &Core, args: &SshArgs) -> Result<Explained, String> {
         command,
         settings: args.settings.clone(),
     };
-    core.call::<NodeResolve>(&params).await.map_err(|e| {
-        let hint = e.data.as_ref().and_then(|d| d.hint.as_ref());
-        hint.map_or_else(|| e.to_string(), |hint| format!("{e}\nhint: {hint}"))
-    })
+    core.call::<NodeResolve>(&params).await.map_err(|e| advised(&e))
+}
+
+/// An error with what to do about it.
+fn advised(error: &CallError) -> String {
+    let hint = error.data.as_ref().and_then(|d| d.hint.as_ref());
+    hint.map_or_else(|| error.to_string(), |hint| format!("{error}\nhint: {hint}"))
 }
 
 /// A forward that cannot listen is a warning, unless `ExitOnForwardFailure`.
@@ -249,10 +253,10 @@ async fn open_forwards(core: &Core, effective: &Effective, to: &Targets) -> Resu
                 if error.kind().starts_with("forward.") && !effective.exit_on_forward_failure =>
             {
                 if effective.log_level >= LogLevel::Error {
-                    say(&format!("bssh: {error}\n"));
+                    say(&format!("bssh: {}\n", advised(&error)));
                 }
             }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(advised(&error)),
         }
     }
     Ok(())
