@@ -28,6 +28,7 @@
 //! - `gate_faults`: what goes wrong around a gate, and what must not get through it.
 //! - `cuts`: links that are cut, black-holed and stopped, in network namespaces.
 //! - `gateways`: commands run by other cores, lost ones, hostile ones.
+//! - `relay`: uploads that one node passes on to the others.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
 //! - `jobs`: detached runs, read and waited for by others; warm connections of ssh's own flags.
 //! - `sftp`: `bssh sftp` beside OpenSSH's sftp.
@@ -76,6 +77,7 @@ mod programs;
 mod prompts;
 mod protocol;
 mod pty;
+mod relay;
 mod release;
 mod repl;
 mod repl_acts;
