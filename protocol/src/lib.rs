@@ -2,7 +2,8 @@
 //!
 //! Both sides link this crate and nothing else of each other's. It knows no SSH, no terminal and
 //! no files. Reading order: `methods` (the one table), the types it names, `frame` (bytes on the
-//! wire), `link` (one peer of the conversation), `run` (a run as its asker sees it), `schema` (the document generated from the table).
+//! wire), `link` (one peer of the conversation), `run` and
+//! `carried` (a run and a transfer as their asker sees them), `schema` (the document generated from the table).
 
 pub mod methods;
 
@@ -27,6 +28,7 @@ pub mod task;
 pub mod transfer;
 pub mod via;
 
+pub mod carried;
 pub mod frame;
 pub mod link;
 pub mod params;

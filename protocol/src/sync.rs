@@ -168,7 +168,8 @@ pub struct SyncConflict {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SyncNote {
     pub path: PathBytes,
-    /// `special`, `unsafeLink`, `protected`, `notEmpty`, `keptHere` (deleted on the node only).
+    /// `special`, `unsafeLink`, `deadLink`, `link` and `followed` (where links are followed: one on
+    /// the node, and a change there of what is behind one here), `protected`, `notEmpty`, `keptHere` (deleted on the node only).
     pub code: String,
 }
 

@@ -140,7 +140,75 @@ pub struct TransferParams {
     /// Permission bits that downloaded files do not get, besides those of the core's own umask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
+    /// The first node of an upload that can do it passes the sources on to the others, as a
+    /// gateway runs commands. None: every node gets them from here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relay: Option<Relay>,
+    /// Between cores: nodes that are planned already, instead of `nodes`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub planned: Vec<crate::via::Planned>,
+    /// Between cores: the sources of an upload as the asker has read them, instead of `from`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listed: Option<Listed>,
 }
+
+/// How nodes that pass an upload on are used.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Relay {
+    /// Put this core's own executable there, as for a gateway. None: as configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub push: Option<bool>,
+    /// The executable there. None: as configured, or `bssh` of the `PATH`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+}
+
+/// The sources of an upload.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Listed {
+    pub roots: Vec<ListedRoot>,
+    /// Parents come before what is in them.
+    pub items: Vec<ListedItem>,
+}
+
+/// One source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ListedRoot {
+    /// The name it gets in a directory. Empty: its contents go there.
+    pub name: PathBytes,
+    /// Where it lies.
+    pub path: PathBytes,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_dir: bool,
+}
+
+/// A file, directory or link of a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ListedItem {
+    /// Index into [`Listed::roots`].
+    pub root: usize,
+    /// The path below the root; empty for the root itself.
+    pub inner: PathBytes,
+    /// What it is a link to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<PathBytes>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_dir: bool,
+    pub size: u64,
+    pub mode: u32,
+    /// In seconds.
+    pub accessed: u32,
+    pub changed: u32,
+    /// The part of a second of `changed`.
+    pub changed_ns: u32,
+}
+
+/// The name of this in `initialize`: a core without it can pass nothing on.
+pub const RELAYS: &str = "relay";
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -188,7 +188,7 @@ impl Engine {
             true => Planner::new(self.env(), &params.targets.settings, !literal)?,
             false => Planner::told(self.env())?,
         };
-        let mut nodes = planner.of_run(&params).await?;
+        let mut nodes = planner.of_run(&params.targets, &params.planned).await?;
         let window = params.window.unwrap_or(WINDOW);
         let sinks = Sinks::open(&params, window, self)?;
         let (stdin, stream, spool) = self.stdin(caller, &params, nodes.len())?;

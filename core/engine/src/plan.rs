@@ -15,7 +15,7 @@ use bssh_config::ssh_config::{
 };
 use bssh_config::{Destination, Environment, Inventory, Node, NodeOverrides};
 use bssh_protocol::error::{CallError, Kind};
-use bssh_protocol::exec::{ExecParams, Failure, Phase, Settings, Targets};
+use bssh_protocol::exec::{Failure, Phase, Settings, Targets};
 use bssh_protocol::via::Planned;
 use bssh_ssh::plan::{
     AddToAgent, Address, Algorithms, AuthRules, Children, ConnectPlan, Family, HostKeyPolicy,
@@ -129,19 +129,23 @@ impl Planner {
         Ok(Planner { options: ASKED.map(str::to_owned).to_vec(), many: true, ..planner })
     }
 
-    /// The nodes of a run with their plans.
+    /// The nodes of a run or a transfer with their plans.
     ///
     /// # Errors
     /// As [`Planner::nodes`].
-    pub(crate) async fn of_run(&self, params: &ExecParams) -> Result<Vec<NodePlan>, CallError> {
+    pub(crate) async fn of_run(
+        &self,
+        targets: &Targets,
+        planned: &[Planned],
+    ) -> Result<Vec<NodePlan>, CallError> {
         let told = |p: &Planned| NodePlan {
             name: p.name.clone(),
             route: self.planned_route(p),
             way: None,
         };
-        match params.planned.is_empty() {
-            true => self.nodes(&params.targets).await,
-            false => Ok(params.planned.iter().map(told).collect()),
+        match planned.is_empty() {
+            true => self.nodes(targets).await,
+            false => Ok(planned.iter().map(told).collect()),
         }
     }
 

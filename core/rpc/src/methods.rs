@@ -453,6 +453,7 @@ fn initialize(
             ("agent".to_owned(), 1),
             ("gate".to_owned(), 1),
             (bssh_protocol::via::FEATURE.to_owned(), 1),
+            (bssh_protocol::transfer::RELAYS.to_owned(), 1),
         ]),
         limits: CoreLimits {
             max_frame: frame::MAX_FRAME,

@@ -1497,6 +1497,40 @@ export type LinkList = {
   links: Array<LinkEntry>;
 };
 
+/** The sources of an upload. */
+export type Listed = {
+  /** Parents come before what is in them. */
+  items?: Array<ListedItem>;
+  roots?: Array<ListedRoot>;
+};
+
+/** A file, directory or link of a source. */
+export type ListedItem = {
+  /** In seconds. */
+  accessed?: number;
+  changed?: number;
+  /** The part of a second of `changed`. */
+  changedNs?: number;
+  /** The path below the root; empty for the root itself. */
+  inner?: PathBytes;
+  isDir?: boolean;
+  /** What it is a link to. */
+  link?: (PathBytes | null);
+  mode?: number;
+  /** Index into [`Listed::roots`]. */
+  root?: number;
+  size?: number;
+};
+
+/** One source. */
+export type ListedRoot = {
+  isDir?: boolean;
+  /** The name it gets in a directory. Empty: its contents go there. */
+  name?: PathBytes;
+  /** Where it lies. */
+  path?: PathBytes;
+};
+
 /** How much the core remarks on. */
 export type LogLevelParams = {
   /** An `ssh_config` `LogLevel` in lower case. */
@@ -1822,6 +1856,14 @@ export type PtyWrite = {
   data?: (Base64Bytes | null);
   pty?: number;
   text?: string | null;
+};
+
+/** How nodes that pass an upload on are used. */
+export type Relay = {
+  /** The executable there. None: as configured, or `bssh` of the `PATH`. */
+  program?: string | null;
+  /** Put this core's own executable there, as for a gateway. None: as configured. */
+  push?: boolean | null;
 };
 
 /** What became of a command whose connection was lost. */
@@ -2389,7 +2431,7 @@ export type SyncList = {
 
 /** A path that was left alone, and why. */
 export type SyncNote = {
-  /** `special`, `unsafeLink`, `protected`, `notEmpty`, `keptHere` (deleted on the node only). */
+  /** `special`, `unsafeLink`, `deadLink`, `link` and `followed` (where links are followed: one on the node, and a change there of what is behind one here), `protected`, `notEmpty`, `keptHere` (deleted on the node only). */
   code: string;
   path: PathBytes;
 };
@@ -2658,13 +2700,19 @@ export type TransferParams = {
   fsync?: boolean;
   /** At most so many bytes a second for each node. */
   limit?: number | null;
+  /** Between cores: the sources of an upload as the asker has read them, instead of `from`. */
+  listed?: (Listed | null);
   /** Paths are taken as they are: no patterns, no `{node}`. */
   literal?: boolean;
   /** A node set expression: `web[1-3],@db!web2`. Empty: `default_cluster`. */
   nodes?: string;
+  /** Between cores: nodes that are planned already, instead of `nodes`. */
+  planned?: Array<Planned>;
   /** Keep modes and times exactly. */
   preserve?: boolean;
   recursive?: boolean;
+  /** The first node of an upload that can do it passes the sources on to the others, as a gateway runs commands. None: every node gets them from here. */
+  relay?: (Relay | null);
   /** Requests of one file on the way. None: by the way's length. */
   requests?: number | null;
   /** Go on with what an earlier transfer left; files of the same size and time are skipped. Times are kept, so that the next one can tell. */

@@ -7,7 +7,7 @@
 use crate::args::{Args, Json, duration};
 use crate::request;
 use bssh_protocol::exec::Targets;
-use bssh_protocol::transfer::{PathBytes, Symlinks, TransferDirection, TransferParams};
+use bssh_protocol::transfer::{PathBytes, Relay, Symlinks, TransferDirection, TransferParams};
 use clap::{Args as ClapArgs, ValueEnum};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -43,8 +43,8 @@ pub(crate) struct FileArgs {
     /// Symbolic links inside directories
     #[arg(long, value_name = "WHAT", value_enum, default_value = "follow")]
     pub symlinks: Links,
-    /// Refused: see the message.
-    #[arg(long, hide = true)]
+    /// Send everything to one node only, which passes it on to the others (upload)
+    #[arg(long)]
     pub relay: bool,
     /// Give up on a node after so long without a byte (0: never)
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -82,9 +82,6 @@ pub(crate) fn request(args: &Args, files: &FileArgs, up: bool) -> Result<FileReq
     let mut targets = request::targets(args);
     let mut paths: Vec<&[u8]> = files.paths.iter().map(|p| p.as_bytes()).collect();
     let mut to = paths.pop().unwrap_or_default();
-    if files.relay {
-        return Err(RELAY.to_owned());
-    }
     let mut source = None;
     if targets.nodes.is_empty() {
         let from = one_host(&mut paths)?;
@@ -107,6 +104,13 @@ pub(crate) fn request(args: &Args, files: &FileArgs, up: bool) -> Result<FileReq
                 return Err(format!("no node is named\nhint: bssh {hint}, or -H NODES"));
             }
         };
+    }
+    if files.relay && (!up || source.is_some()) {
+        return Err(RELAY.to_owned());
+    }
+    let via = &args.connect.via;
+    if via.via_push && !files.relay {
+        return Err("--via-push is for gateways and --relay".to_owned());
     }
     let bytes = |p: &&[u8]| PathBytes(p.to_vec());
     let run = &args.run;
@@ -133,6 +137,7 @@ pub(crate) fn request(args: &Args, files: &FileArgs, up: bool) -> Result<FileReq
         fail_fast: run.fail_fast,
         stall_ms: files.stall.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
         source,
+        relay: files.relay.then(|| Relay { push: via.via_push.then_some(true), program: None }),
         ..TransferParams::default()
     };
     let o = &args.output;
@@ -140,10 +145,9 @@ pub(crate) fn request(args: &Args, files: &FileArgs, up: bool) -> Result<FileReq
     Ok(FileRequest { params, json: o.json, quiet: o.quiet, verbose: o.verbose > 0, detach })
 }
 
-/// Why there is no `--relay`.
-const RELAY: &str = "--relay: not supported: a node that passes files on would have to log in to \
-the others, with your keys or your agent on it\nhint: without it every node gets the files from \
-here, many at a time; with HOST:SRC they come from that node, through here";
+/// Where there is no `--relay`.
+const RELAY: &str = "--relay is for an upload of what is here\nhint: without it the files of \
+HOST:SRC come from that node, through here";
 
 /// Takes the one host off paths that have it, or says that none has.
 fn one_host(paths: &mut [&[u8]]) -> Result<Option<String>, String> {
@@ -246,7 +250,8 @@ mod tests {
         }
         let p = read("upload -r a:x a:y b,c:z").unwrap();
         assert_eq!((&*p.source.unwrap().nodes, &*p.targets.nodes, p.from.len()), ("a", "b,c", 2));
-        assert!(read("upload --relay a b:c").unwrap_err().contains("not supported"));
+        let p = read("--via-push upload --relay a b,c:d").unwrap();
+        assert_eq!(p.relay.unwrap().push, Some(true));
         for line in [
             "upload a b",
             "upload a:x b:y c:z",
@@ -258,6 +263,9 @@ mod tests {
             "upload --delete -H a x y",
             "-H a -b upload x y",
             "-H a --timeout 3 upload x y",
+            "upload --relay a:x b:y",
+            "download --relay a:x .",
+            "--via-push upload a b:c",
         ] {
             assert!(read(line).is_err(), "{line}");
         }

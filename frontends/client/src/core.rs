@@ -11,7 +11,7 @@ use crate::sessions::{Queue, SessionEvent, Sessions};
 use crate::shared;
 use crate::sync::Syncs;
 use crate::tasks::Tasks;
-use crate::transfer::{Transfer, Transfers};
+use bssh_protocol::carried::{Transfer, Transfers};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{ExecParams, ExecStarted};
 use bssh_protocol::handshake::{

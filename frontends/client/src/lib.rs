@@ -36,9 +36,9 @@ mod sessions;
 mod shared;
 mod sync;
 mod tasks;
-mod transfer;
 
 pub use crate::core::{Core, Error, Start};
+pub use bssh_protocol::carried::{Transfer, TransferEvent};
 pub use bssh_protocol::run::{Channel, Run, RunEvent, window_for};
 pub use child::Lost;
 pub use prompter::{Answer, NoPrompter, Prompter};
@@ -46,4 +46,3 @@ pub use pty::{Pty, PtyHandle};
 pub use sessions::{SessionEvent, Sessions};
 pub use shared::Persist;
 pub use sync::{Sync, SyncEvent};
-pub use transfer::{Transfer, TransferEvent};

@@ -5,7 +5,7 @@ use crate::pty::Ptys;
 use crate::sessions::{Queue, SessionEvent};
 use crate::sync::Syncs;
 use crate::tasks::Tasks;
-use crate::transfer::Transfers;
+use bssh_protocol::carried::Transfers;
 use bssh_protocol::handshake::LogRecord;
 use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service};
 use bssh_protocol::methods::{

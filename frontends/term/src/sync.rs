@@ -95,6 +95,9 @@ pub fn sync_report(node: &str, result: &Synced) -> Vec<Line> {
         let why = match note.code.as_str() {
             "special" => "is no file, directory or link",
             "unsafeLink" => "is a link that leads outside of what is synced",
+            "deadLink" => "is a link to nothing",
+            "link" => "is a link on the node, and stays one there",
+            "followed" => "has changed on the node and stays as it is here, behind a link",
             "protected" => "is protected and stays as it is here",
             "notEmpty" => "stays on the other side, because something else is in it",
             "keptHere" => "was deleted on the node and stays here",

@@ -252,7 +252,7 @@ fn pushed(cache: &std::path::Path) -> BTreeSet<String> {
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-fn home_of_this_account() -> std::path::PathBuf {
+pub(super) fn home_of_this_account() -> std::path::PathBuf {
     let id = rustix::process::getuid().as_raw().to_string();
     let accounts = std::fs::read_to_string("/etc/passwd").unwrap();
     let mut lines = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());

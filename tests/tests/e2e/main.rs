@@ -30,6 +30,7 @@
 //! - `cuts`: links that are cut, black-holed and stopped, in network namespaces.
 //! - `gateways`: commands run by other cores, lost ones, hostile ones.
 //! - `gateways_more`: the same detached, with passwords and sudo, with keys that stay here.
+//! - `relay`: uploads that one node passes on to the others.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
 //! - `jobs`: detached runs, read and waited for by others; warm connections of ssh's own flags.
 //! - `sftp`: `bssh sftp` beside OpenSSH's sftp.
@@ -81,6 +82,7 @@ mod programs;
 mod prompts;
 mod protocol;
 mod pty;
+mod relay;
 mod release;
 mod repl;
 mod repl_acts;

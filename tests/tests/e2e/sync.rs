@@ -263,6 +263,94 @@ fn what_looks_like_a_mistake_is_stopped() {
 }
 
 #[test]
+fn links_that_are_followed_are_sent_as_what_they_lead_to_and_never_written_through() {
+    let pair = Pair::new();
+    let configure = |links: &str| {
+        let (here, there) = (pair.here(""), pair.there(""));
+        let yaml = format!(
+            "sync:\n  work:\n    target: 127.0.0.1\n    symlinks: {links}\n    pairs:\n      \
+             - {{ local: {}, remote: {} }}\n",
+            here.display(),
+            there.display()
+        );
+        pair.lab.home.write(".config/bssh/config.yaml", yaml).unwrap();
+    };
+    let sync = |verb: &str| pair.lab.run(&["sync", verb, "work"]);
+    let is_link = |path: &Path| path.symlink_metadata().unwrap().is_symlink();
+    write(&pair.here("dir/sub/f"), "one");
+    write(&pair.lab.home.path().join("outside"), "secret");
+    for (name, to) in [
+        ("file", "dir/sub/f"),
+        ("chain", "file"),
+        ("dir/sub/round", ".."),
+        ("dead", "nothing"),
+        ("out", "../outside"),
+        ("root", "/"),
+    ] {
+        symlink(to, pair.here(name)).unwrap();
+    }
+    // Sent as links before: replaced.
+    configure("preserve");
+    sync("push").expect_status(0);
+    assert!(is_link(&pair.there("file")));
+    configure("follow");
+    symlink("dir", pair.here("tree")).unwrap();
+    let done = sync("push").expect_status(5);
+    for said in [
+        "dead: is a link to nothing",
+        "out: is a link that leads outside",
+        "root: is a link that leads outside",
+        "dir/sub/round: a directory that contains itself",
+    ] {
+        assert!(done.stderr.contains(said), "{said}: {}", done.stderr);
+    }
+    fs::remove_file(pair.here("dir/sub/round")).unwrap();
+    sync("run").expect_status(0);
+    for name in ["file", "chain", "tree/sub/f"] {
+        assert!(!is_link(&pair.there(name)) && text(&pair.there(name)) == "one", "{name}");
+    }
+    assert!(!pair.there("out").exists() && !pair.there("root").exists());
+    assert_eq!(sync("plan").expect_status(0).text(), "skip dead\nskip out\nskip root\n");
+
+    // A change behind a link is a change of each name it has.
+    write(&pair.here("dir/sub/f"), "two");
+    sync("run").expect_status(0);
+    for name in ["file", "chain", "tree/sub/f", "dir/sub/f"] {
+        assert_eq!(text(&pair.there(name)), "two", "{name}");
+    }
+    // What the node changes there stays there; a link of its own as well.
+    write(&pair.there("file"), "theirs");
+    write(&pair.there("tree/new"), "new");
+    fs::remove_file(pair.there("chain")).unwrap();
+    symlink("/etc/passwd", pair.there("chain")).unwrap();
+    symlink("/etc/passwd", pair.there("own")).unwrap();
+    let done = sync("run").expect_status(0);
+    for said in ["file: has changed on the node", "tree/new: has changed", "own: is a link on"] {
+        assert!(done.stderr.contains(said), "{said}: {}", done.stderr);
+    }
+    assert!(is_link(&pair.here("file")) && is_link(&pair.here("tree")));
+    assert_eq!(text(&pair.here("dir/sub/f")), "two");
+    assert!(!pair.here("dir/new").exists() && !pair.here("own").exists());
+    assert_eq!(text(&pair.there("file")), "theirs");
+    // Both have changed it: a person decides, and takes this side by making the other one go.
+    write(&pair.here("dir/sub/f"), "three");
+    let done = sync("run").expect_status(5);
+    assert!(done.stderr.contains("file: differs on both sides"), "{}", done.stderr);
+    assert_eq!(
+        (text(&pair.here("file")), text(&pair.there("file"))),
+        ("three".into(), "theirs".into())
+    );
+    fs::remove_file(pair.there("file")).unwrap();
+    sync("run").expect_status(0);
+    assert_eq!(text(&pair.there("file")), "three");
+    // The link goes, and so does what was sent for it; what it led to stays.
+    fs::remove_file(pair.here("tree")).unwrap();
+    sync("run").expect_status(0);
+    assert!(pair.here("dir/sub/f").exists() && pair.there("dir/sub/f").exists());
+    assert!(!pair.there("tree/sub").exists(), "but for what only the node has");
+}
+
+#[test]
 fn a_configured_sync_has_its_own_rules() {
     let pair = Pair::new();
     let (here, there) = (pair.here(""), pair.there(""));

@@ -259,6 +259,34 @@ fn far_away_a_sync_needs_few_round_trips() {
     }
 }
 
+/// Ten thousand files 50 ms away, on one connection: `BSSH_BIG_SYNC=1`, with a release build.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "tests are told by their environment")]
+fn ten_thousand_files_far_away() {
+    let big = std::env::var_os("BSSH_BIG_SYNC").is_some();
+    let n_files: u64 = if big { 10_000 } else { 200 };
+    let pair = Pair::new();
+    let delay = Delay::start(pair.lab.sshd.port(), Duration::from_millis(25));
+    let config = fs::read_to_string(pair.lab.sshd.ssh_config()).unwrap();
+    let port = format!("Port {}", pair.lab.sshd.port());
+    let config = config.replace(&port, &format!("Port {}", delay.port()));
+    let config = pair.lab.home.write("far", config).unwrap();
+    for n in 0..n_files {
+        write(&pair.here(&format!("d{}/f{n}", n % 100)), vec![b'x'; 4096]);
+    }
+    for (verb, pushed) in [("push", n_files), ("push", 0), ("run", 0)] {
+        let begun = Instant::now();
+        let mut command = pair.lab.home.command(bssh_tests::bssh());
+        command.arg("-F").arg(&config).arg("--json").args(pair.words(verb, &[]));
+        let done = Run::start(command).finish(DEADLINE).expect_status(0);
+        let took = begun.elapsed();
+        let last = done.events().pop().unwrap();
+        eprintln!("{verb} of {n_files} files at 50 ms: {took:?}, {} pushed", last["pushed"]);
+        assert_eq!(last["pushed"], pushed, "{verb}");
+        assert!(!big || took < Duration::from_secs(60), "{verb}: {took:?}");
+    }
+}
+
 /// Runs a command in a session that has a sync, and gives its end.
 async fn run_in(
     driver: &Driver,

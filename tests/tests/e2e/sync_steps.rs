@@ -236,14 +236,60 @@ fn a_file_that_changes_while_it_is_sent_is_sent_again() {
     assert_eq!(files(&pair.there("")).len(), 1);
 }
 
+/// OpenSSH's file server, which can be given a umask.
+fn server() -> &'static str {
+    let server = ["/usr/lib/openssh/sftp-server", "/usr/libexec/sftp-server"];
+    let server = server.iter().find(|path| std::path::Path::new(path).exists());
+    server.expect("openssh-sftp-server")
+}
+
+/// A daemon that is strict about modes lets its user in by key after a push into the home, and
+/// would not if the push had changed the home.
+#[test]
+fn a_push_into_the_home_leaves_key_logins_alone() {
+    let account = super::gateways::home_of_this_account();
+    let home = tempfile::Builder::new().prefix(".bssh-test-").tempdir_in(account).unwrap();
+    let set = |path: &std::path::Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let keys = home.path().join(".ssh/authorized_keys");
+    let extra = vec![
+        "StrictModes yes".to_owned(),
+        format!("AuthorizedKeysFile {}", keys.display()),
+        format!("Subsystem sftp {} -u 002", server()),
+    ];
+    let lab = Lab::with(&SshdOptions { no_sftp: true, extra, ..SshdOptions::default() });
+    fs::create_dir(home.path().join(".ssh")).unwrap();
+    fs::copy(lab.sshd.file("user_key.pub"), &keys).unwrap();
+    set(home.path(), 0o755);
+    set(&home.path().join(".ssh"), 0o700);
+    set(&keys, 0o600);
+    lab.home.write("work/.ssh/config", "").unwrap();
+    lab.home.write("work/deep/f", "").unwrap();
+    for path in ["work", "work/.ssh", "work/deep"] {
+        set(&lab.home.path().join(path), 0o775);
+    }
+    for to in [".x", ""] {
+        let mut command = lab.home.command("/bin/sh");
+        command.args(["-c", "umask 002; exec \"$@\"", "sh"]).arg(bssh_tests::bssh());
+        let there = format!("127.0.0.1:{}", home.path().join(to).display());
+        command.arg("-F").arg(lab.sshd.ssh_config()).args(["sync", "push", "work", &there]);
+        Run::start(command).finish(DEADLINE).expect_status(0);
+        assert!(home.path().join(to).join(".ssh/config").exists());
+        lab.run(&["-H", "127.0.0.1", "true"]).expect_status(0);
+    }
+    let mode = fs::metadata(home.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o755);
+    set(home.path(), 0o777);
+    let done = lab.run(&["-H", "127.0.0.1", "--json", "true"]);
+    assert!(done.endings()["127.0.0.1"].cause().starts_with("auth/"), "{}", done.text());
+}
+
 /// Directories that were there keep their modes, whatever the umasks are: a home that others can
 /// write to is one that sshd lets nobody in by key.
 #[test]
 fn what_was_there_keeps_its_mode() {
-    let server = ["/usr/lib/openssh/sftp-server", "/usr/libexec/sftp-server"];
-    let server = server.iter().find(|path| std::path::Path::new(path).exists());
-    let server = server.expect("openssh-sftp-server");
-    let extra = vec![format!("Subsystem sftp {server} -u 002")];
+    let extra = vec![format!("Subsystem sftp {} -u 002", server())];
     let lab = Lab::with(&SshdOptions { no_sftp: true, extra, ..SshdOptions::default() });
     let home = lab.home.path();
     let mode = |path: &str| fs::metadata(home.join(path)).unwrap().permissions().mode() & 0o7777;

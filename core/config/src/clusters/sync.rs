@@ -22,7 +22,7 @@ pub struct Sync {
     pub max_bytes: u64,
     /// Files and directories of one side.
     pub max_files: u64,
-    pub skip_symlinks: bool,
+    pub symlinks: SyncLinks,
     pub unsafe_links: bool,
     pub backup: Duration,
     /// The longest time between two rounds of a watch.
@@ -55,6 +55,15 @@ pub enum SyncDelete {
     Never,
 }
 
+/// What becomes of links.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SyncLinks {
+    #[default]
+    Preserve,
+    Follow,
+    Skip,
+}
+
 impl Default for Sync {
     fn default() -> Sync {
         Sync {
@@ -66,7 +75,7 @@ impl Default for Sync {
             protect: Vec::new(),
             max_bytes: 2 << 30,
             max_files: 200_000,
-            skip_symlinks: false,
+            symlinks: SyncLinks::Preserve,
             unsafe_links: false,
             backup: Duration::from_secs(7 * 86_400),
             min_interval: Duration::from_secs(5),
@@ -87,7 +96,7 @@ const SYNC: &[Field<Sync>] = &[
         read: |s, v, r| put(&mut s.max_bytes, r.number(v, 1, u64::MAX >> 1)),
     },
     Field { name: "max_files", read: |s, v, r| put(&mut s.max_files, r.number(v, 1, 10_000_000)) },
-    Field { name: "symlinks", read: |s, v, r| put(&mut s.skip_symlinks, r.choice(v, SYMLINKS)) },
+    Field { name: "symlinks", read: |s, v, r| put(&mut s.symlinks, r.choice(v, SYMLINKS)) },
     Field { name: "unsafe_links", read: |s, v, r| put(&mut s.unsafe_links, r.flag(v)) },
     Field {
         name: "backup_days",
@@ -116,7 +125,8 @@ const CONFLICT: &[(&str, SyncConflict)] = &[
 const DELETE: &[(&str, SyncDelete)] =
     &[("push", SyncDelete::Push), ("both", SyncDelete::Both), ("never", SyncDelete::Never)];
 const NEW_REMOTE: &[(&str, bool)] = &[("pull", true), ("ignore", false)];
-const SYMLINKS: &[(&str, bool)] = &[("preserve", false), ("skip", true)];
+const SYMLINKS: &[(&str, SyncLinks)] =
+    &[("preserve", SyncLinks::Preserve), ("follow", SyncLinks::Follow), ("skip", SyncLinks::Skip)];
 
 fn pair(r: &mut Reader<'_>, v: &Value) -> Option<SyncPair> {
     let mut pair = SyncPair::default();

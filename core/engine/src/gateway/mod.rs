@@ -8,21 +8,27 @@
 //! surely had not begun goes to another one.
 //!
 //! Reading order: `way` (who goes where), `node` (one node's part of a run), `start` (a gateway's
-//! core), `push` (our executable on a gateway), `wire` (its bytes), `service` (its questions).
+//! core), `push` (our executable on a gateway), `wire` (its bytes), `service` (its questions),
+//! `seed` (an upload that such a core passes on).
 
 mod node;
 mod push;
+mod seed;
 mod service;
 mod start;
 mod way;
 mod wire;
 
 pub(crate) use node::{Trip, through};
+pub(crate) use seed::{Order as SeedOrder, Seed, Word};
 pub(crate) use service::SudoSecret;
-pub(crate) use way::{Way, lay};
+pub(crate) use way::{Means, Way, lay};
 
 use crate::engine::Engine;
-use crate::run::Run;
+use crate::plan::Route;
+use crate::questions::Questions;
+use bssh_protocol::agent::AgentSettings;
+use bssh_protocol::carried::Transfers;
 use bssh_protocol::exec::Failure;
 use bssh_protocol::link::Link;
 use bssh_protocol::run::Runs;
@@ -32,7 +38,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as Flight, watch};
 use tokio::task::JoinSet;
-use way::{Means, Post};
 
 /// The gateways of one link, kept until it ends.
 #[derive(Default)]
@@ -61,8 +66,19 @@ pub(crate) struct Gateway {
     /// First credit of a stdin stream, in bytes.
     window: u64,
     runs: Arc<Runs>,
+    transfers: Arc<Transfers>,
     given: Arc<Given>,
+    /// It can pass an upload on.
+    relays: bool,
     gone: watch::Receiver<Option<Gone>>,
+}
+
+/// Who wants a gateway, and how it is used.
+pub(crate) struct Wanted<'a> {
+    pub engine: &'a Engine,
+    pub questions: &'a Arc<Questions>,
+    pub agent: Option<&'a AgentSettings>,
+    pub means: &'a Means,
 }
 
 /// How a gateway was lost.
@@ -78,16 +94,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Gateways {
-    /// The core on a post: the one that is there, or a new one. Nodes that want the same one wait
-    /// for one start, and share its failure.
-    async fn get(
-        &self,
-        engine: &Engine,
-        run: &Run,
-        post: &Post,
-        means: &Means,
-    ) -> Result<Arc<Gateway>, Failure> {
-        let route = post.route.clone()?;
+    /// The core at the end of a route: the one that is there, or a new one. Nodes that want the
+    /// same one wait for one start, and share its failure.
+    async fn get(&self, wanted: &Wanted<'_>, route: &Arc<Route>) -> Result<Arc<Gateway>, Failure> {
+        let means = wanted.means;
         let key = format!("{} {:?} {}", route.key, means.program, means.push);
         let flight = lock(&self.known).entry(key).or_default().clone();
         let mut slot = flight.lock().await;
@@ -99,7 +109,7 @@ impl Gateways {
             return Err(why.clone());
         }
         *slot = Slot::default();
-        match start::start(engine, run, &route, means).await {
+        match start::start(wanted, route).await {
             Ok(gateway) => {
                 let gateway = Arc::new(gateway);
                 slot.gateway = Some(gateway.clone());

@@ -8,7 +8,7 @@
 
 use super::service::Aim;
 use super::way::{Post, Way};
-use super::{Gateway, Gone, lock};
+use super::{Gateway, Gone, Wanted, lock};
 use crate::engine::Engine;
 use crate::failure::{one_line, plain};
 use crate::plan::{NodePlan, Route};
@@ -81,8 +81,7 @@ pub(crate) async fn through(trip: Trip<'_>) -> Ended {
             let text = format!("no gateway is left ({})", trip.way.first.reasons());
             break failed(plain(Phase::Dial, "noGateway", text));
         };
-        let gateways = &trip.engine.gateways;
-        let gateway = match gateways.get(trip.engine, run, post, &trip.way.means).await {
+        let gateway = match trip.gateway(post).await {
             Ok(gateway) => gateway,
             Err(why) => {
                 post.take_down(why);
@@ -121,6 +120,14 @@ fn failed(failure: Failure) -> Ended {
 }
 
 impl Trip<'_> {
+    /// The core on a post.
+    async fn gateway(&self, post: &Post) -> Result<Arc<Gateway>, Failure> {
+        let Trip { run, engine, way, .. } = *self;
+        let (questions, agent) = (&run.questions, run.params.agent.as_ref());
+        let wanted = Wanted { engine, questions, agent, means: &way.means };
+        engine.gateways.get(&wanted, &post.route.clone()?).await
+    }
+
     /// Why the node may not be given to another gateway. None: it may.
     fn uncertain(&self, state: &State, gone: &Gone, post: &Post) -> Option<Failure> {
         // What a gateway behind it has begun may not have been said here yet.
@@ -158,7 +165,9 @@ impl Trip<'_> {
         gateway.given.forget(&label);
         match outcome {
             Try::Ended(mut ended) => {
-                self.own_words(&mut ended, &gateway.name, lock(&aim.fault).take());
+                if let Some(failure) = &mut ended.failure {
+                    own_words(failure, &gateway.name, lock(&aim.fault).take());
+                }
                 if ended.duration_ms == 0 {
                     ended.duration_ms = millis(begun.elapsed());
                 }
@@ -379,14 +388,7 @@ impl Trip<'_> {
                     state.begun = true;
                     run.set_executing(self.index);
                 }
-                NodeState::Connected(Connected {
-                    gateway: gateway.name.clone(),
-                    address: cut(&there.address),
-                    user: cut(&there.user),
-                    host_key: cut(&there.host_key),
-                    auth: cut(&there.auth),
-                    ..there
-                })
+                NodeState::Connected(through_gateway(&there, &gateway.name))
             }
             NodeState::Executing { .. } => {
                 let outs = state.outs.get_or_insert_with(|| run.sinks.node(&run.to, self.index));
@@ -399,22 +401,33 @@ impl Trip<'_> {
         };
         run.tell(self.index, self.node, told).await;
     }
+}
 
-    /// The result in words that are ours where we know better, and harmless where they are not.
-    fn own_words(&self, ended: &mut Ended, gateway: &str, fault: Option<Failure>) {
-        let Some(failure) = &mut ended.failure else { return };
-        if let Some(fault) = fault.filter(|_| failure.phase == Phase::HostKey) {
-            *failure = fault;
-        }
-        failure.message = format!("{} (through {gateway})", cut(&failure.message));
-        failure.code = cut(&failure.code);
-        failure.hint = failure.hint.as_deref().map(cut);
-        failure.hop = failure.hop.as_deref().map(cut);
-        if failure.phase == Phase::Auth {
-            let hint = "a gateway logs in with the keys of your agent (ssh-add -l) and its own; \
-                        identity files stay here";
-            failure.hint = Some(hint.to_owned());
-        }
+/// A failure in words that are ours where we know better, and harmless where they are not.
+pub(super) fn own_words(failure: &mut Failure, gateway: &str, fault: Option<Failure>) {
+    if let Some(fault) = fault.filter(|_| failure.phase == Phase::HostKey) {
+        *failure = fault;
+    }
+    failure.message = format!("{} (through {gateway})", cut(&failure.message));
+    failure.code = cut(&failure.code);
+    failure.hint = failure.hint.as_deref().map(cut);
+    failure.hop = failure.hop.as_deref().map(cut);
+    if failure.phase == Phase::Auth {
+        let hint = "a gateway logs in with the keys of your agent (ssh-add -l) and its own; \
+                    identity files stay here";
+        failure.hint = Some(hint.to_owned());
+    }
+}
+
+/// How a gateway is connected to a node.
+pub(super) fn through_gateway(there: &Connected, gateway: &str) -> Connected {
+    Connected {
+        gateway: gateway.to_owned(),
+        address: cut(&there.address),
+        user: cut(&there.user),
+        host_key: cut(&there.host_key),
+        auth: cut(&there.auth),
+        ..there.clone()
     }
 }
 
@@ -443,7 +456,7 @@ async fn write(
 }
 
 /// How another machine reaches the end of a route. Host keys we know are asked for first.
-async fn lines(route: &Route) -> Vec<String> {
+pub(super) async fn lines(route: &Route) -> Vec<String> {
     let mut lines = carried(&route.options);
     if route.plan.algorithms.host_keys.is_empty() {
         let known = host_key::preferred_types(&route.plan.host_keys).await;
@@ -463,6 +476,6 @@ fn sink(ours: &Sink) -> Sink {
 }
 
 /// A gateway's words, harmless and not too many.
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     one_line(text).chars().take(WORDS).collect()
 }

@@ -12,10 +12,12 @@ use bssh_protocol::auth::{
     ConfirmAnswer, ConfirmQuestion, HostKeyAnswer, HostKeyQuestion, PromptAnswer, PromptKind,
     PromptQuestion, Secret, TrustScope,
 };
+use bssh_protocol::carried::Transfers;
 use bssh_protocol::exec::{Failure, Phase};
 use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service};
 use bssh_protocol::methods::{
     AuthConfirm, AuthHostKey, AuthPrompt, Event, ExecDoneEvent, ExecNodeEvent, Method,
+    TransferDoneEvent, TransferFileEvent, TransferNodeEvent, TransferProgressEvent,
 };
 use bssh_protocol::run::Runs;
 use bssh_ssh::ask::Ask;
@@ -104,6 +106,7 @@ impl Given {
 pub(super) struct ForGateway {
     pub gateway: String,
     pub runs: Arc<Runs>,
+    pub transfers: Arc<Transfers>,
     pub given: Arc<Given>,
     pub questions: Arc<Questions>,
 }
@@ -151,6 +154,26 @@ impl Service for ForGateway {
             ExecDoneEvent::NAME => {
                 if let Ok(event) = notification.event::<ExecDoneEvent>() {
                     self.runs.done(event);
+                }
+            }
+            TransferNodeEvent::NAME => {
+                if let Ok(event) = notification.event::<TransferNodeEvent>() {
+                    self.transfers.node(event);
+                }
+            }
+            TransferProgressEvent::NAME => {
+                if let Ok(event) = notification.event::<TransferProgressEvent>() {
+                    self.transfers.progress(event);
+                }
+            }
+            TransferFileEvent::NAME => {
+                if let Ok(event) = notification.event::<TransferFileEvent>() {
+                    self.transfers.file(event);
+                }
+            }
+            TransferDoneEvent::NAME => {
+                if let Ok(event) = notification.event::<TransferDoneEvent>() {
+                    self.transfers.done(event);
                 }
             }
             _ => {}

@@ -1,15 +1,13 @@
 //! A gateway's core: connect, put the executable there if wanted, start it, shake hands, drive it.
 
 use super::service::{ForGateway, Given};
-use super::way::Means;
 use super::wire::{self, Heard};
-use super::{Gateway, Gone, lock, push};
+use super::{Gateway, Gone, Wanted, lock, push};
 use crate::agent::Wish;
-use crate::engine::Engine;
 use crate::failure::{failure, one_line, plain};
 use crate::plan::Route;
-use crate::run::Run;
 use crate::word::quoted;
+use bssh_protocol::carried::Transfers;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Failure, Phase};
 use bssh_protocol::handshake::{
@@ -18,6 +16,7 @@ use bssh_protocol::handshake::{
 use bssh_protocol::link::{Link, LinkTask, Options};
 use bssh_protocol::methods::{CorePing, Initialize};
 use bssh_protocol::run::Runs;
+use bssh_protocol::transfer::RELAYS;
 use bssh_protocol::via::{CHECKS_HOST_KEYS, FEATURE};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -32,26 +31,20 @@ const FAREWELL: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The gateway cannot be reached, has no bssh, or one that is too old; `hop` names it.
-pub(super) async fn start(
-    engine: &Engine,
-    run: &Run,
-    route: &Arc<Route>,
-    means: &Means,
-) -> Result<Gateway, Failure> {
+pub(super) async fn start(wanted: &Wanted<'_>, route: &Arc<Route>) -> Result<Gateway, Failure> {
+    let Wanted { engine, questions, agent: settings, means } = *wanted;
     let name = route.plan.node.clone();
     let at = |mut failure: Failure| {
         failure.hop.get_or_insert_with(|| name.clone());
         failure
     };
-    let ask = engine.ask_for(&run.questions);
+    let ask = engine.ask_for(questions);
     let (lease, _) = engine.pool().own(route, &ask).await.map_err(|e| at(failure(&e)))?;
     let program = match means.push {
         true => push::push(engine, &lease).await.map_err(at)?,
         false => means.program.clone().unwrap_or_else(|| "bssh".to_owned()),
     };
     let mut channel = lease.connection.open_session().await.map_err(|e| at(failure(&e)))?;
-    let settings = run.params.agent.as_ref();
-    let questions = &run.questions;
     let wish = Wish { lease: &lease, route, forward: true, settings, questions };
     let offer = engine.offer_agent(&wish, &mut channel).await.map_err(|e| at(failure(&e)))?;
     let command = [quoted(program.as_bytes()), b" core --stdio".to_vec()].concat();
@@ -63,11 +56,13 @@ pub(super) async fn start(
     let (ours, theirs) = tokio::io::duplex(wire::ROOM);
     let (reader, writer) = tokio::io::split(ours);
     let (runs, given) = (Arc::<Runs>::default(), Arc::<Given>::default());
+    let transfers = Arc::<Transfers>::default();
     let service = ForGateway {
         gateway: name.clone(),
         runs: runs.clone(),
+        transfers: transfers.clone(),
         given: given.clone(),
-        questions: run.questions.clone(),
+        questions: questions.clone(),
     };
     let (link, task) = Link::start(reader, writer, service, Options::frontend());
     let heard = Arc::new(Mutex::new(Heard::default()));
@@ -75,6 +70,7 @@ pub(super) async fn start(
     let drive = Drive {
         link: link.clone(),
         runs: runs.clone(),
+        transfers: transfers.clone(),
         given: given.clone(),
         heard: heard.clone(),
         patience: patience(route),
@@ -88,11 +84,13 @@ pub(super) async fn start(
     };
     let driven = engine.remarks.scope(drive.until_gone(carried, task, tell));
     lock(&engine.gateways.tasks).spawn(driven);
-    let mut gateway = Gateway { name: name.clone(), link, window: 0, runs, given, gone };
+    let (name, relays) = (name.clone(), false);
+    let mut gateway = Gateway { name, link, window: 0, runs, transfers, given, relays, gone };
     match greet(&gateway, route).await {
         Ok(hello) => {
             gateway.link.peer_takes(hello.capabilities.binary_frames, hello.limits.max_data);
             gateway.window = hello.limits.window;
+            gateway.relays = hello.features.contains_key(RELAYS);
             Ok(gateway)
         }
         Err(why) => {
@@ -173,6 +171,7 @@ fn patience(route: &Route) -> Option<Duration> {
 struct Drive {
     link: Link,
     runs: Arc<Runs>,
+    transfers: Arc<Transfers>,
     given: Arc<Given>,
     heard: Arc<Mutex<Heard>>,
     patience: Option<Duration>,
@@ -208,6 +207,7 @@ impl Drive {
         // Whoever is told by its run asks how it was.
         tell.send_replace(Some(gone));
         self.runs.lost(&why);
+        self.transfers.lost(&why);
     }
 
     /// Returns when the core does not answer.

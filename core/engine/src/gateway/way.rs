@@ -42,8 +42,8 @@ pub(super) struct Post {
 }
 
 /// How gateways are used.
-#[derive(Debug, Default)]
-pub(super) struct Means {
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Means {
     pub push: bool,
     pub program: Option<String>,
     pub retry_safe: bool,

@@ -130,7 +130,7 @@ pub(crate) fn fatal(fault: Fault) -> Fault {
 pub(crate) async fn apply(work: &Work<'_>, plan: &Plan) -> Result<(), Fault> {
     for (path, action) in plan {
         match action {
-            Action::Clash(Clash::Blocked(why @ ("special" | "unsafeLink" | "protected"))) => {
+            Action::Clash(Clash::Blocked(why)) if is_note(why) => {
                 work.tally().notes.push((path.clone(), why));
             }
             // Told by whoever could not read it.
@@ -164,6 +164,11 @@ pub(crate) async fn apply(work: &Work<'_>, plan: &Plan) -> Result<(), Fault> {
         done = steps => done,
         () = work.ends.stop.stopped() => Err(cancelled()),
     }
+}
+
+/// Why something is left alone that nobody else complains about.
+pub(crate) fn is_note(why: &str) -> bool {
+    matches!(why, "special" | "unsafeLink" | "deadLink" | "link" | "followed" | "protected")
 }
 
 fn cancelled() -> Fault {
@@ -241,6 +246,7 @@ fn job(work: &Work<'_>, path: &Rel, action: Action) -> Option<Job> {
     match action {
         Action::Push | Action::PushOver if is_file(l) => Some(Job::Put(Put {
             path: path.clone(),
+            really: work.local.really(path),
             there: work.remote.stats.get(path).copied().filter(|_| r.is_some()),
             old: work.hash_of(path, r),
         })),

@@ -7,6 +7,7 @@ use crate::pool::Lease;
 use crate::transfer::{Disk, Fault, LocalDir, join};
 use bssh_ssh::sftp::Sftp;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(crate) struct Ends {
     pub disk: Disk,
     /// The local root.
     pub here: Arc<LocalDir>,
+    /// Where it lies.
+    pub root: PathBuf,
     /// The node's root, absolute.
     pub there: Vec<u8>,
     pub filter: Filter,

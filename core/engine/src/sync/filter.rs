@@ -3,6 +3,7 @@
 
 use super::model::Rel;
 use crate::transfer::Skip;
+use bssh_config::clusters::sync::SyncLinks;
 
 /// The directory of ours in each root: the token and the lease there, backups here.
 pub(crate) const OWN: &[u8] = b".bssh-sync";
@@ -19,8 +20,7 @@ pub(crate) struct Filter {
     pub nested: Vec<Rel>,
     /// Links that lead outside are carried all the same.
     pub unsafe_links: bool,
-    /// Links are left out.
-    pub skip_links: bool,
+    pub links: SyncLinks,
     /// Begins the names of this sync's temporary files.
     pub temp: Vec<u8>,
 }
@@ -56,10 +56,12 @@ impl Filter {
 
     /// A link is carried, left out, or cannot be.
     pub(crate) fn link(&self, path: &[u8], text: &[u8]) -> Result<bool, &'static str> {
-        match (self.skip_links, self.unsafe_links || stays_inside(path, text)) {
-            (true, _) => Ok(false),
-            (false, true) => Ok(true),
-            (false, false) => Err("unsafeLink"),
+        match (self.links, self.unsafe_links || stays_inside(path, text)) {
+            (SyncLinks::Skip, _) => Ok(false),
+            // Links here are read through: this one is the node's.
+            (SyncLinks::Follow, _) => Err("link"),
+            (SyncLinks::Preserve, true) => Ok(true),
+            (SyncLinks::Preserve, false) => Err("unsafeLink"),
         }
     }
 }

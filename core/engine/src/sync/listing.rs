@@ -8,6 +8,7 @@ use super::ends::{Ends, NAMES};
 use super::filter::Part;
 use super::model::{Base, Entry, Rel, RemoteStat, Seen, Side, Thing};
 use crate::transfer::{DEEPEST, Fault, join, remote};
+use bssh_config::clusters::sync::SyncLinks;
 use bssh_ssh::sftp::{Attrs, Entry as Name, FileKind};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,7 +144,7 @@ impl Remote {
             FileKind::Dir => Seen::Dir,
             FileKind::File if unchanged && same(|t| matches!(t, Thing::File { .. })) => Seen::Same,
             FileKind::File => Seen::File { hash: None, exec: stat.mode & 0o100 != 0 },
-            FileKind::Link if ends.filter.skip_links => return None,
+            FileKind::Link if ends.filter.links == SyncLinks::Skip => return None,
             FileKind::Link => {
                 self.stats.insert(path.clone(), stat);
                 self.links.push(path);
@@ -175,6 +176,8 @@ impl Remote {
                 };
                 let same = base.get(path).is_some_and(|e| e.thing == Thing::Link(text.clone()));
                 let seen = match ends.filter.link(path, &text) {
+                    // Sent as a link once, it may be replaced.
+                    Err("link") if same => Seen::Same,
                     Err(why) => Seen::Blocked(why),
                     Ok(_) if same => Seen::Same,
                     Ok(_) => Seen::Link(text),

@@ -88,6 +88,7 @@ pub(crate) async fn open(with: With<'_>) -> Result<Opened, Fault> {
         traffic: Traffic::default(),
         lease: with.lease,
         here: Arc::new(local.0),
+        root: local.1.clone(),
         there,
         filter: pair.filter.clone(),
         most_files: options.most_files,

@@ -171,7 +171,7 @@ fn pairs(
                 ignore: Skip(ignore),
                 nested,
                 unsafe_links: sync.unsafe_links,
-                skip_links: sync.skip_symlinks,
+                links: sync.symlinks,
                 temp: format!(".bssh-{key}-").into_bytes(),
             },
             local: local.clone(),

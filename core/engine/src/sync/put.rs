@@ -13,6 +13,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use ring::digest::{Context, SHA256};
 use std::fs::File;
 use std::io::Read;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,6 +23,8 @@ const TRIES: usize = 4;
 /// What is to be sent, and what is at its name on the node.
 pub(crate) struct Put {
     pub path: Rel,
+    /// Where it lies, if it is reached through a link.
+    pub really: Option<PathBuf>,
     pub there: Option<RemoteStat>,
     /// The hash of what is there, where it is known.
     pub old: Option<[u8; 32]>,
@@ -79,9 +82,11 @@ fn ready(
 type Sent = Option<(Thing, LocalStat, RemoteStat)>;
 
 async fn attempt(ends: &Ends, put: &Put, temp: &Rel) -> Result<Sent, Fault> {
-    let path = put.path.clone();
+    let (path, really) = (put.path.clone(), put.really.clone());
     let block = ends.sftp.limits().write as usize;
-    let begun = ends.on_disk(move |here| Begun::read(here, &path, block)).await?;
+    let open =
+        move |here: &LocalDir| Begun::read(scan::open(here, &path, really.as_deref())?, block);
+    let begun = ends.on_disk(open).await?;
     let how = flags::WRITE | flags::CREATE | flags::EXCLUSIVE;
     let far = ends.far(temp);
     let opened = ends.sftp.open_file(&far, how, &Attrs::permissions(0o600)).await;
@@ -164,8 +169,7 @@ struct Source {
 }
 
 impl Begun {
-    fn read(here: &LocalDir, path: &[u8], block: usize) -> Result<Begun, Fault> {
-        let file = scan::open(here, path)?;
+    fn read(file: File, block: usize) -> Result<Begun, Fault> {
         let stat = scan::described(&rustix::fs::fstat(&file)?);
         let mut source = Source { file, hash: Context::new(&SHA256) };
         let small = stat.size < block as u64;

@@ -24,6 +24,8 @@ enum Fate {
     Undo,
     /// The name was taken; only the base does not know.
     Taken,
+    /// A conflict copy that nobody was told of goes to the backups: it is made anew.
+    Aside,
     /// There is nothing left to do.
     Over,
 }
@@ -32,7 +34,8 @@ enum Fate {
 fn fate(intent: &Intent, temp: Option<Hash>, target: Option<Hash>) -> Fate {
     let is_copy = filter::is_copy(split(&intent.path).1);
     match temp {
-        None if target == Some(intent.new) && !is_copy => Fate::Taken,
+        None if target == Some(intent.new) && is_copy => Fate::Aside,
+        None if target == Some(intent.new) => Fate::Taken,
         None => Fate::Over,
         // A conflict copy is made anew, with its record.
         Some(_) if is_copy => Fate::Undo,
@@ -87,7 +90,7 @@ fn recover_near(
 ) -> Result<BTreeMap<Rel, Entry>, Fault> {
     let mut taken = BTreeMap::new();
     for intent in intents {
-        let hash = |path: &Rel| scan::hash(here, path).ok();
+        let hash = |path: &Rel| scan::hash(here, path, None).ok();
         let (temp, target) = (hash(&intent.temp), hash(&intent.path));
         let fate = fate(&intent, temp.map(|(hash, _)| hash), target.map(|(hash, _)| hash));
         let (dir, name) = split(&intent.path);
@@ -103,6 +106,10 @@ fn recover_near(
             }
             Fate::Undo => {
                 dir.remove(temp_name)?;
+                None
+            }
+            Fate::Aside => {
+                backup::keep(here, run, &intent.path, How::Move)?;
                 None
             }
             Fate::Taken => target,
@@ -147,7 +154,8 @@ async fn recover_far(ends: &Ends, intents: &[Intent]) -> Result<BTreeMap<Rel, En
                 None
             }
             Fate::Taken => there.get(&intent.path),
-            Fate::Over => None,
+            // Copies are made here only.
+            Fate::Aside | Fate::Over => None,
         };
         taken.extend(stat.map(|s| learned(intent, s.size, s.mode & 0o100 != 0)));
     }
@@ -157,6 +165,8 @@ async fn recover_far(ends: &Ends, intents: &[Intent]) -> Result<BTreeMap<Rel, En
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
 
     #[test]
     fn every_moment_a_run_can_be_killed_at() {
@@ -188,6 +198,68 @@ mod tests {
         }
         let copy = intent("f.conflict-remote-20260101T000000Z-01020304", None);
         assert_eq!(fate(&copy, Some(new), None), Fate::Undo);
-        assert_eq!(fate(&copy, None, Some(new)), Fate::Over);
+        assert_eq!(fate(&copy, None, Some(new)), Fate::Aside);
+        assert_eq!(fate(&copy, None, None), Fate::Over);
+    }
+
+    /// The steps of `name_here` with a kill after each of them, and what is made of it; twice,
+    /// because that may be killed as well.
+    #[test]
+    fn killed_between_two_steps_here_the_new_file_is_whole_and_the_old_one_kept() {
+        let path = b"d/f".to_vec();
+        for (was_there, n_steps) in [(true, 0), (true, 1), (true, 2), (false, 0), (false, 2)] {
+            let home = tempfile::tempdir().unwrap();
+            let file = home.path().join("d/f");
+            std::fs::create_dir(home.path().join("d")).unwrap();
+            std::fs::write(home.path().join("d/.bssh-s.tmp"), "new").unwrap();
+            let here = LocalDir::at(home.path()).unwrap();
+            if was_there {
+                std::fs::write(&file, "the old one").unwrap();
+            }
+            let hash = |path: &[u8]| scan::hash(&here, path, None).ok().map(|(hash, _)| hash);
+            let temp = b"d/.bssh-s.tmp".to_vec();
+            let (old, new) = (hash(&path), hash(&temp).unwrap());
+            let intent = Intent { path: path.clone(), place: Place::Local, temp, old, new };
+            if n_steps >= 1 && was_there {
+                backup::keep(&here, "run1", &path, How::Link).unwrap();
+            }
+            if n_steps >= 2 {
+                here.walk(b"d").unwrap().rename(b".bssh-s.tmp", b"f").unwrap();
+            }
+            for _ in 0..2 {
+                let taken = recover_near(&here, "run2", vec![intent.clone()]).unwrap();
+                assert_eq!(taken[&path].thing, Thing::File { hash: new, exec: false });
+                assert_eq!(std::fs::read(&file).unwrap(), b"new", "{was_there} {n_steps}");
+            }
+            let names = std::fs::read_dir(home.path().join("d")).unwrap().count();
+            assert_eq!(names, 1, "nothing of ours is left");
+            let kept = backup::all(&here).unwrap();
+            assert_eq!(kept.iter().any(|one| one.path == path && one.size == 11), was_there);
+        }
+        // Somebody's edit since then is nobody's to replace.
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join(".t"), "new").unwrap();
+        std::fs::write(home.path().join("f"), "edited").unwrap();
+        let here = LocalDir::at(home.path()).unwrap();
+        let new = scan::hash(&here, b".t", None).unwrap().0;
+        let (path, temp, old) = (b"f".to_vec(), b".t".to_vec(), Some([0; 32]));
+        let intent = Intent { path, place: Place::Local, temp, old, new };
+        assert!(recover_near(&here, "run", vec![intent]).unwrap().is_empty());
+        assert_eq!(std::fs::read(home.path().join("f")).unwrap(), b"edited");
+        assert!(!home.path().join(".t").exists());
+        // A conflict copy that is in no record would be there twice.
+        let path = b"f.conflict-remote-20260101T000000Z-01020304".to_vec();
+        let copy = home.path().join(OsStr::from_bytes(&path));
+        std::fs::write(&copy, "new").unwrap();
+        let intent = Intent {
+            path: path.clone(),
+            place: Place::Local,
+            temp: b".t".to_vec(),
+            old: None,
+            new,
+        };
+        assert!(recover_near(&here, "run", vec![intent]).unwrap().is_empty());
+        assert!(!copy.exists());
+        assert!(backup::all(&here).unwrap().iter().any(|one| one.path == path));
     }
 }

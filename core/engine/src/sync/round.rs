@@ -1,6 +1,6 @@
 //! One round: look at both sides, decide, carry it out.
 
-use super::apply::{Tally, Work, apply, fatal, lock};
+use super::apply::{Tally, Work, apply, fatal, is_note, lock};
 use super::journal::{Conflict, Record};
 use super::listing::{self, Remote};
 use super::model::{Base, Rel, Seen};
@@ -99,7 +99,8 @@ async fn compare(
     let ends = &opened.ends;
     let base = lock(&opened.store).base.clone();
     let (known, filter, most) = (base.clone(), ends.filter.clone(), ends.most_files);
-    let scanning = ends.on_disk(move |here| scan::scan(here, &known, &filter, most));
+    let root = ends.root.clone();
+    let scanning = ends.on_disk(move |here| scan::scan((here, &root), &known, &filter, most));
     let (mut local, mut remote, mut fresh);
     if wanted.action == SyncAction::Push {
         local = scanning.await?;
@@ -133,7 +134,7 @@ async fn compare(
         _ => Direction::Both,
     };
     let mut plan = towards(all, direction);
-    restrict(opened, options, &mut plan, &remote);
+    restrict((opened, options), &mut plan, &local, &remote);
     Ok(Compared { base, local, remote, plan })
 }
 
@@ -144,13 +145,25 @@ fn touched(base: &Base, local: &Local) -> BTreeSet<Rel> {
     changed.map(|(path, _)| path).chain(gone).cloned().collect()
 }
 
-/// What is protected stays; a conflict that is known makes no second copy.
-fn restrict(opened: &Opened, options: &Options, plan: &mut Plan, remote: &Remote) {
+/// What is protected stays, and so does what is reached through a link; a conflict that is known
+/// makes no second copy.
+fn restrict(
+    (opened, options): (&Opened, &Options),
+    plan: &mut Plan,
+    local: &Local,
+    remote: &Remote,
+) {
     let open = open_conflicts(opened);
     for (path, action) in plan.iter_mut() {
         let here = matches!(action, Action::Pull | Action::DeleteLocal | Action::KeepBoth);
         if here && options.protect.has(path, false) {
             *action = Action::Clash(Clash::Blocked("protected"));
+        }
+        if here && local.really(path).is_some() {
+            *action = Action::Clash(match *action {
+                Action::KeepBoth => Clash::Content,
+                _ => Clash::Blocked("followed"),
+            });
         }
         // There is no place to save a link in.
         if *action == Action::PushOver && matches!(remote.side.get(path), Some(Seen::Link(_))) {
@@ -260,7 +273,7 @@ fn note_plan(plan: &Plan, tally: &mut Tally) {
             Action::KeepBoth | Action::Clash(Clash::Content | Clash::Open | Clash::Type) => {
                 tally.conflicts.push((path.clone(), None));
             }
-            Action::Clash(Clash::Blocked(why @ ("special" | "unsafeLink" | "protected"))) => {
+            Action::Clash(Clash::Blocked(why)) if is_note(why) => {
                 tally.notes.push((path.clone(), why));
             }
             _ => {}

@@ -26,6 +26,7 @@ use bssh_protocol::sync::{
 };
 use bssh_protocol::transfer::{FileFault, PathBytes};
 use bssh_ssh::sftp::Sftp;
+use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -135,29 +136,14 @@ impl SyncRun {
 
     /// One pair, tried again as long as the connection is what failed.
     async fn pair(&self, engine: &Engine, pair: &Pair, result: &mut Synced) -> Result<(), Failure> {
-        let mut pauses = PAUSES.iter();
         self.left().clear();
-        let mut was_there = false;
-        loop {
-            let failure = match self.attempt(engine, pair, (result, &mut was_there)).await {
-                Ok(()) => return Ok(()),
-                Err(failure) => failure,
-            };
-            let again = was_there && failure.retryable && !self.stop.is_stopped();
-            let Some(pause) = pauses.next().filter(|_| again) else { return Err(failure) };
-            self.pause(&failure, *pause).await;
-        }
+        let mut tries = Tries { run: self, engine, pair, result, was_there: false };
+        persist((&self.told, &self.stop, &CLOCK), &mut tries).await
     }
 
     /// Waits before another try.
     pub(crate) async fn pause(&self, failure: &Failure, pause: Duration) {
-        let pause = jittered(pause);
-        let text = format!("{}; again in {:.0} s", failure.message, pause.as_secs_f64());
-        self.told.state("waiting", Some(text)).await;
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = self.stop.stopped() => {}
-        }
+        wait((&self.told, &self.stop, &CLOCK), failure, pause).await;
     }
 
     fn left(&self) -> MutexGuard<'_, BTreeSet<Rel>> {
@@ -296,6 +282,66 @@ impl SyncRun {
     }
 }
 
+/// What is tried until it works.
+trait Attempt: Send {
+    fn attempt(&mut self) -> BoxFuture<'_, Result<(), Failure>>;
+    /// The node was reached, now or before.
+    fn was_there(&self) -> bool;
+}
+
+/// A pair that is tried.
+struct Tries<'a> {
+    run: &'a SyncRun,
+    engine: &'a Engine,
+    pair: &'a Pair,
+    result: &'a mut Synced,
+    was_there: bool,
+}
+
+impl Attempt for Tries<'_> {
+    fn attempt(&mut self) -> BoxFuture<'_, Result<(), Failure>> {
+        let state = (&mut *self.result, &mut self.was_there);
+        Box::pin(self.run.attempt(self.engine, self.pair, state))
+    }
+
+    fn was_there(&self) -> bool {
+        self.was_there
+    }
+}
+
+/// Lets time pass.
+type Clock = dyn Fn(Duration) -> BoxFuture<'static, ()> + Sync;
+const CLOCK: fn(Duration) -> BoxFuture<'static, ()> = |time| Box::pin(tokio::time::sleep(time));
+
+/// Tries, and tries again after each of the pauses as long as the connection is what failed. A
+/// node that was never reached is not tried again.
+async fn persist(
+    (told, stop, clock): (&Told, &Stop, &Clock),
+    tries: &mut dyn Attempt,
+) -> Result<(), Failure> {
+    let mut pauses = PAUSES.iter();
+    loop {
+        let failure = match tries.attempt().await {
+            Ok(()) => return Ok(()),
+            Err(failure) => failure,
+        };
+        let again = tries.was_there() && failure.retryable && !stop.is_stopped();
+        let Some(pause) = pauses.next().filter(|_| again) else { return Err(failure) };
+        wait((told, stop, clock), &failure, *pause).await;
+    }
+}
+
+/// Waits about so long, or until the sync is to end.
+async fn wait((told, stop, clock): (&Told, &Stop, &Clock), failure: &Failure, pause: Duration) {
+    let pause = jittered(pause);
+    let text = format!("{}; again in {:.0} s", failure.message, pause.as_secs_f64());
+    told.state("waiting", Some(text)).await;
+    tokio::select! {
+        () = clock(pause) => {}
+        () = stop.stopped() => {}
+    }
+}
+
 /// Four fifths to six fifths of a pause.
 fn jittered(pause: Duration) -> Duration {
     let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.subsec_nanos());
@@ -380,12 +426,75 @@ async fn of(opened: &Opened, fault: Fault) -> Failure {
 mod tests {
     use super::*;
 
-    #[test]
-    fn pauses_are_what_was_promised() {
-        assert_eq!(PAUSES.map(|p| p.as_secs()), [2, 4, 8]);
-        for pause in PAUSES {
-            let real = jittered(pause);
-            assert!(real >= pause * 4 / 5 && real <= pause * 6 / 5, "{real:?}");
+    /// A pair whose tries end like this: with a code, or well; and whether the node was reached.
+    struct Script {
+        ends: Vec<(&'static str, bool)>,
+        n: usize,
+    }
+
+    impl Attempt for Script {
+        fn attempt(&mut self) -> BoxFuture<'_, Result<(), Failure>> {
+            self.n += 1;
+            let (code, _) = self.ends.get(self.n - 1).copied().unwrap_or(("transportLost", true));
+            Box::pin(async move {
+                match code {
+                    "" => Ok(()),
+                    code => Err(failure_of(&Fault::fatal(code, "gone"))),
+                }
+            })
         }
+
+        fn was_there(&self) -> bool {
+            self.ends.iter().take(self.n).any(|end| end.1) || self.n > self.ends.len()
+        }
+    }
+
+    /// How often it is tried, the pauses in seconds by a clock that does not wait, and the end.
+    fn tried(ends: &[(&'static str, bool)]) -> (usize, Vec<f64>, Result<(), String>) {
+        let (told, stop) = (Told { link: None, sync: 1 }, Stop::default());
+        let pauses = Arc::<Mutex<Vec<f64>>>::default();
+        let noted = pauses.clone();
+        let clock = move |pause: Duration| -> BoxFuture<'static, ()> {
+            noted.lock().unwrap().push(pause.as_secs_f64());
+            Box::pin(std::future::ready(()))
+        };
+        let mut script = Script { ends: ends.to_vec(), n: 0 };
+        let done = to_its_end(persist((&told, &stop, &clock), &mut script));
+        (script.n, pauses.lock().unwrap().clone(), done.map_err(|failure| failure.code))
+    }
+
+    fn to_its_end<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
+    }
+
+    #[test]
+    fn a_lost_connection_is_tried_again_after_two_four_and_eight_seconds() {
+        let lost = ("transportLost", true);
+        let (n, pauses, done) = tried(&[]);
+        assert_eq!((n, pauses.len(), done), (4, 3, Err("transportLost".to_owned())));
+        for (real, pause) in pauses.iter().zip([2.0, 4.0, 8.0]) {
+            assert!((0.8 * pause..=1.2 * pause).contains(real), "{real} for {pause}");
+        }
+        // Once it was there, it is tried again also while it cannot be reached.
+        let (n, pauses, done) = tried(&[lost, ("transportLost", false), ("", true)]);
+        assert_eq!((n, pauses.len(), done), (3, 2, Ok(())));
+        // What another try cannot change, and a node that was never there, are reported at once.
+        for end in [("noSpace", true), ("permission", true), ("transportLost", false)] {
+            let (n, pauses, done) = tried(&[end]);
+            assert_eq!((n, pauses.len(), done), (1, 0, Err(end.0.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_sync_that_is_given_up_does_not_wait() {
+        let (told, stop) = (Told { link: None, sync: 1 }, Arc::new(Stop::default()));
+        let given_up = stop.clone();
+        let clock = move |_: Duration| -> BoxFuture<'static, ()> {
+            given_up.stop();
+            Box::pin(std::future::pending())
+        };
+        let mut script = Script { ends: Vec::new(), n: 0 };
+        let done = to_its_end(persist((&told, &stop, &clock), &mut script));
+        assert_eq!((script.n, done.map_err(|f| f.code)), (2, Err("transportLost".to_owned())));
     }
 }

@@ -9,7 +9,7 @@ use super::listing::Remote;
 use super::model::{Base, Entry, Hash, LocalStat, Rel, Seen, Thing};
 use super::remote_hash;
 use super::scan::{self, Local};
-use crate::transfer::Fault;
+use crate::transfer::{Fault, LocalDir};
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use ring::digest::{Context, SHA256};
 use std::collections::BTreeMap;
@@ -29,8 +29,11 @@ pub(crate) async fn settle(
     remote: &mut Remote,
 ) -> Result<Vec<(Rel, Entry)>, Fault> {
     let (here, there) = doubtful(base, local, remote);
-    let (hashed, far) =
-        futures_util::future::join(hash_local(ends, here), hash_remote(ends, &there, remote)).await;
+    let (hashed, far) = futures_util::future::join(
+        hash_local(ends, local, here),
+        hash_remote(ends, &there, remote),
+    )
+    .await;
     for (path, hashed) in hashed? {
         match hashed {
             Ok((hash, stat)) => {
@@ -93,7 +96,7 @@ fn known(base: &Base, path: &[u8], hash: Hash, exec: bool) -> Seen {
 
 type Hashed = Vec<(Rel, Result<(Hash, LocalStat), Fault>)>;
 
-async fn hash_local(ends: &Ends, paths: Vec<Rel>) -> Result<Hashed, Fault> {
+async fn hash_local(ends: &Ends, local: &Local, paths: Vec<Rel>) -> Result<Hashed, Fault> {
     let mut all = Vec::with_capacity(paths.len());
     let mut running = FuturesUnordered::new();
     let mut waiting = paths.into_iter();
@@ -102,8 +105,9 @@ async fn hash_local(ends: &Ends, paths: Vec<Rel>) -> Result<Hashed, Fault> {
             && let Some(path) = waiting.next()
         {
             running.push(async move {
-                let asked = path.clone();
-                let hashed = ends.on_disk(move |here| Ok(scan::hash(here, &asked))).await;
+                let (asked, really) = (path.clone(), local.really(&path));
+                let hash = move |here: &LocalDir| Ok(scan::hash(here, &asked, really.as_deref()));
+                let hashed = ends.on_disk(hash).await;
                 hashed.map(|hashed| (path, hashed))
             });
         }

@@ -5,7 +5,7 @@ use super::fault::Fault;
 use bssh_protocol::transfer::{FileFault, NodeProgress, Transferred};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Faults that are kept; the others are counted.
 const MOST_FAULTS: usize = 1000;
@@ -26,6 +26,7 @@ pub(crate) struct Count {
     pub steps: AtomicU64,
     faults: Mutex<Faults>,
     temporary: Mutex<BTreeSet<Vec<u8>>>,
+    places: OnceLock<Vec<Vec<u8>>>,
 }
 
 #[derive(Default)]
@@ -67,6 +68,23 @@ impl Count {
 
     pub(crate) fn left_over(&self) -> BTreeSet<Vec<u8>> {
         std::mem::take(&mut *self.temporary.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Where each source goes on the node.
+    pub(crate) fn goes_to(&self, places: &[Vec<u8>]) {
+        self.places.get_or_init(|| places.to_vec());
+    }
+
+    pub(crate) fn places(&self) -> Option<&[Vec<u8>]> {
+        self.places.get().map(Vec::as_slice)
+    }
+
+    /// How far another core has got with the node.
+    pub(crate) fn note(&self, now: &NodeProgress) {
+        self.files.store(now.files, Relaxed);
+        self.bytes.store(now.bytes, Relaxed);
+        self.total_files.store(now.total_files, Relaxed);
+        self.total_bytes.store(now.total_bytes, Relaxed);
     }
 
     pub(crate) fn progress(&self, index: u32) -> NodeProgress {

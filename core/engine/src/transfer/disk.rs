@@ -118,6 +118,12 @@ impl LocalDir {
         }
     }
 
+    /// Its device and number.
+    pub(crate) fn itself(&self) -> Result<(u64, u64), Fault> {
+        let stat = fstat(&self.0)?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
     /// What a link says.
     pub(crate) fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, Fault> {
         Ok(readlinkat(&self.0, inside(name)?, Vec::new())?.into_bytes())

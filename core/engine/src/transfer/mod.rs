@@ -2,7 +2,8 @@
 //!
 //! The way of an upload: [`Engine::transfer_prepare`] (`options`, `tree` of what there is) →
 //! `run` (fan-out) → `node` (one node) → `upload` → `send` (one file). A download: → `download` →
-//! `fetch`. `origin` is what a file is read from, `across` finds sources on another node. `remote`
+//! `fetch`. `origin` is what a file is read from, `across` finds sources on another node, `relay`
+//! has a node pass an upload on, with what `listed` says of the sources. `remote`
 //! and `disk` are the two sides' directories, `fault` is why a file failed,
 //! `count` what was done.
 
@@ -15,10 +16,12 @@ mod disk;
 mod download;
 mod fault;
 mod fetch;
+mod listed;
 mod node;
 mod options;
 mod origin;
 mod pattern;
+mod relay;
 pub(crate) mod remote;
 mod run;
 mod send;
@@ -32,9 +35,11 @@ pub(crate) use node::open;
 pub(crate) use origin::far_block;
 pub(crate) use pattern::Skip;
 pub(crate) use send::split;
+use tree::Tree;
 pub(crate) use tree::{DEEPEST, join};
 
 use crate::engine::{Caller, Engine, affordable};
+use crate::gateway::Means;
 use crate::plan::{NodePlan, Planner};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::Targets;
@@ -43,6 +48,7 @@ use bssh_protocol::transfer::{
     TransferDirection, TransferEntry, TransferId, TransferList, TransferParams, TransferStarted,
 };
 use options::Options;
+use relay::Relay;
 use run::{Parts, TransferRun, Voice};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -114,8 +120,11 @@ impl Engine {
     ) -> Result<PreparedTransfer, CallError> {
         self.settle(&mut params);
         let literal = params.targets.destination.is_some();
-        let planner = Planner::new(self.env(), &params.targets.settings, !literal)?;
-        let nodes = planner.nodes(&params.targets).await?;
+        let planner = match params.planned.is_empty() {
+            true => Planner::new(self.env(), &params.targets.settings, !literal)?,
+            false => Planner::told(self.env())?,
+        };
+        let nodes = planner.of_run(&params.targets, &params.planned).await?;
         let config = planner.inventory().map(bssh_config::Inventory::config);
         let fanout = params.fanout.map_or_else(|| config.map_or(1, |c| c.fanout), |f| f as usize);
         let mut warnings = planner.warnings();
@@ -129,11 +138,29 @@ impl Engine {
             }
             Some(source) => Some(self.one_node(&source).await?),
         };
+        let gateways = config.map(|config| config.gateways.clone()).unwrap_or_default();
+        let relay = params.relay.clone().map(|asked| {
+            let means = Means {
+                push: asked.push.unwrap_or(gateways.push),
+                program: asked.program.or(gateways.program),
+                ..Means::default()
+            };
+            Box::new(Relay { means, params: params.clone() })
+        });
+        let tree = params.listed.take().map(Tree::from);
+        let options = Options::new(params, nodes.len())?;
+        if relay.is_some() && (source.is_some() || !options.can_relay()) {
+            let text =
+                "params.relay: only for an upload of what is here and the same for every node";
+            return Err(CallError::new(Kind::InvalidParams, text).at("params.relay"));
+        }
         let run = TransferRun::new(Parts {
             id: self.new_id(),
             voice: Voice::Transfer(caller.link.clone()),
             source,
-            options: Options::new(params, nodes.len())?,
+            relay,
+            tree,
+            options,
             questions: Engine::asking(caller).clone(),
             nodes,
             fanout,
@@ -200,6 +227,8 @@ impl Engine {
             id,
             voice,
             source,
+            relay: None,
+            tree: None,
             options,
             questions: Engine::asking(caller).clone(),
             nodes: vec![node],

@@ -115,6 +115,11 @@ impl Options {
         self.literal || !self.from.iter().any(|path| has_node(path))
     }
 
+    /// One node can pass on what it gets.
+    pub(crate) fn can_relay(&self) -> bool {
+        self.direction == TransferDirection::Upload && self.is_shared()
+    }
+
     /// A source may be a pattern.
     pub(crate) fn expands(&self) -> bool {
         !self.literal

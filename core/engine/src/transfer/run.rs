@@ -8,6 +8,7 @@ use super::count::Count;
 use super::disk::Disk;
 use super::fault::Fault;
 use super::node;
+use super::relay::{self, Relay};
 use super::tree::Tree;
 use crate::engine::Engine;
 use crate::failure::failure;
@@ -34,12 +35,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, watch};
-use tokio::time::MissedTickBehavior;
 
 pub(crate) use super::options::Options;
 
 /// How often the frontend is told how far the nodes have got.
 const TELL_EVERY: Duration = Duration::from_millis(200);
+
+/// A node and its place in the transfer.
+pub(crate) type Numbered<'a> = (u32, &'a NodePlan);
 
 /// One transfer.
 pub(crate) struct TransferRun {
@@ -60,6 +63,8 @@ pub(crate) struct TransferRun {
     counts: Vec<Arc<Count>>,
     fanout: usize,
     fail_fast: Option<Threshold>,
+    /// One node passes the sources on to the others.
+    pub relay: Option<Box<Relay>>,
     /// What is uploaded, if it is the same for all nodes.
     tree: OnceCell<Arc<Tree>>,
     stop: watch::Sender<bool>,
@@ -78,6 +83,9 @@ pub(crate) struct Parts {
     pub id: TransferId,
     pub voice: Voice,
     pub source: Option<NodePlan>,
+    pub relay: Option<Box<Relay>>,
+    /// What is uploaded, if somebody else has read it.
+    pub tree: Option<Tree>,
     pub nodes: Vec<NodePlan>,
     pub options: Options,
     pub questions: Arc<Questions>,
@@ -105,7 +113,8 @@ impl TransferRun {
             voice: parts.voice,
             fanout: parts.fanout.max(1),
             fail_fast: parts.fail_fast,
-            tree: OnceCell::new(),
+            relay: parts.relay,
+            tree: OnceCell::new_with(parts.tree.map(Arc::new)),
             stop,
         })
     }
@@ -113,6 +122,10 @@ impl TransferRun {
     /// Gives up what is under way.
     pub(crate) fn cancel(&self) {
         self.stop.send_replace(true);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
     }
 
     /// Resolves when the transfer is to end.
@@ -175,6 +188,11 @@ impl TransferRun {
         }
     }
 
+    /// What is uploaded to all nodes, once that is known.
+    pub(crate) fn tree_read(&self) -> Option<Arc<Tree>> {
+        self.tree.get().cloned()
+    }
+
     async fn read(&self, node: &str, source: Option<&Sftp>) -> Result<Arc<Tree>, Fault> {
         let (options, sources) = (self.options.clone(), self.options.sources_for(node));
         if let Some(sftp) = source {
@@ -203,16 +221,15 @@ impl TransferRun {
     /// Does everything and says how it ended.
     pub(crate) async fn drive(self: Arc<Self>, engine: &Engine) {
         let mut tally = Tally::new(&self);
-        let mut waiting =
-            self.nodes.iter().zip(0..u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
-        let mut running = FuturesUnordered::new();
         let mut told = vec![NodeProgress::default(); self.nodes.len()];
-        let mut ticks = tokio::time::interval(TELL_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let all = (0..).zip(&self.nodes).collect();
+        let left = relay::spread(&self, engine, &mut tally, all);
+        let mut waiting = self.telling(&mut told, left).await.into_iter();
+        let mut running = FuturesUnordered::new();
         loop {
             while running.len() < self.fanout {
-                let Some((node, index)) = waiting.next() else { break };
-                if tally.give_up || *self.stop.borrow() {
+                let Some((index, node)) = waiting.next() else { break };
+                if tally.give_up || self.is_stopped() {
                     self.ended(index, node, &mut tally, not_started()).await;
                     continue;
                 }
@@ -221,13 +238,9 @@ impl TransferRun {
                     (index, node, node::run_on_node(run, engine, index, node).await)
                 });
             }
-            tokio::select! {
-                ended = running.next() => match ended {
-                    Some((index, node, ended)) => self.ended(index, node, &mut tally, ended).await,
-                    None => break,
-                },
-                _ = ticks.tick() => self.tell_progress(&mut told).await,
-            }
+            let ended = self.telling(&mut told, running.next()).await;
+            let Some((index, node, ended)) = ended else { break };
+            self.ended(index, node, &mut tally, ended).await;
         }
         drop(running);
         self.tell_progress(&mut told).await;
@@ -238,7 +251,25 @@ impl TransferRun {
         let _ = link.notify::<TransferDoneEvent>(&done).await;
     }
 
-    async fn ended(&self, index: u32, node: &NodePlan, tally: &mut Tally, ended: Transferred) {
+    /// Does this, and tells now and then how far the nodes have got.
+    async fn telling<T>(&self, told: &mut [NodeProgress], work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            match tokio::time::timeout(TELL_EVERY, &mut work).await {
+                Ok(done) => return done,
+                Err(_) => self.tell_progress(told).await,
+            }
+        }
+    }
+
+    /// A node's part is over.
+    pub(crate) async fn ended(
+        &self,
+        index: u32,
+        node: &NodePlan,
+        tally: &mut Tally,
+        ended: Transferred,
+    ) {
         tally.count(&ended);
         self.n_ended.fetch_add(1, Ordering::Relaxed);
         if let Voice::Task { link, .. } = &self.voice {
@@ -298,12 +329,12 @@ fn not_started() -> Transferred {
 }
 
 /// Counts, and the fail-fast decision.
-struct Tally {
+pub(crate) struct Tally {
     summary: Summary,
     files: u64,
     bytes: u64,
     limit: Option<usize>,
-    give_up: bool,
+    pub give_up: bool,
 }
 
 impl Tally {
@@ -312,6 +343,17 @@ impl Tally {
         let limit = run.fail_fast.map(|t| t.count(run.nodes.len()).max(1));
         let summary = Summary { nodes, ..Summary::default() };
         Tally { summary, files: 0, bytes: 0, limit, give_up: false }
+    }
+
+    /// How many more nodes may fail before no further ones are started.
+    pub(crate) fn bad_left(&self) -> Option<u32> {
+        let left = self.limit?.saturating_sub(self.bad() as usize);
+        Some(u32::try_from(left).unwrap_or(u32::MAX))
+    }
+
+    fn bad(&self) -> u32 {
+        let s = &self.summary;
+        s.failed + s.unreachable + s.denied + s.lost
     }
 
     fn count(&mut self, ended: &Transferred) {
@@ -330,7 +372,7 @@ impl Tally {
             },
         };
         *counter += 1;
-        let bad = s.failed + s.unreachable + s.denied + s.lost;
-        self.give_up |= self.limit.is_some_and(|limit| bad as usize >= limit);
+        let bad = self.bad() as usize;
+        self.give_up |= self.limit.is_some_and(|limit| bad >= limit);
     }
 }

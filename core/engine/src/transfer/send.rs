@@ -76,13 +76,15 @@ pub(crate) async fn send(job: &Job, item: &Item, target: &[u8], fresh: bool) -> 
         Err(fault) => Err(fault),
     };
     if let Err(fault) = placed {
+        // Before the room is given back that it has taken.
+        let fault = explain(job, fault, &target).await;
         if job.options.resume {
             // It is what the next transfer goes on with.
             job.count.settled(&part);
         } else if !fault.fatal && job.sftp.remove(&part).await.is_ok() {
             job.count.settled(&part);
         }
-        return Err(explain(job, fault, &target).await);
+        return Err(fault);
     }
     job.count.settled(&part);
     if job.options.verify {

@@ -47,6 +47,7 @@ pub(crate) async fn upload(job: &Job, run: &TransferRun) -> Result<(), Fault> {
             return Ok(());
         }
     };
+    job.count.goes_to(&places);
     let none = HashSet::new;
     let mut upload = Upload { job, tree, places, fresh: none(), failed: none() };
     if job.options.dry_run {

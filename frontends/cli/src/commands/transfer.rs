@@ -196,7 +196,9 @@ fn report(name: &str, ended: &Transferred) {
     for fault in &ended.faults {
         let mut path = Vec::new();
         bssh_term::harmless(&fault.path.0, &mut path);
-        say(&format!("bssh: {name}: {}: {}", String::from_utf8_lossy(&path), fault.message));
+        let side = if fault.here { " (here)" } else { "" };
+        let path = String::from_utf8_lossy(&path);
+        say(&format!("bssh: {name}: {path}: {}{side}", fault.message));
     }
     let untold = ended.n_faults.saturating_sub(ended.faults.len() as u64);
     if untold > 0 {

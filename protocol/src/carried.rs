@@ -1,11 +1,12 @@
-//! One transfer seen from a frontend: the events of its nodes in one queue, in order.
+//! One transfer seen from the side that asked for it, a frontend or a core that has a node pass files
+//! on: the events of its nodes in one queue, in order.
 //!
 //! Only the last progress of a node waits in the queue, so that a slow consumer holds little.
 
-use bssh_protocol::error::CallError;
-use bssh_protocol::link::Link;
-use bssh_protocol::methods::TransferCancel;
-use bssh_protocol::transfer::{
+use crate::error::CallError;
+use crate::link::Link;
+use crate::methods::TransferCancel;
+use crate::transfer::{
     NodeProgress, TransferDone, TransferFile, TransferId, TransferNode, TransferProgress,
     TransferRef, TransferStarted,
 };
@@ -39,9 +40,9 @@ pub struct Transfer {
     over: bool,
 }
 
-/// The transfers of a link.
+/// The transfers of a link. Its service gives them their events, and says when the link is lost.
 #[derive(Debug, Default)]
-pub(crate) struct Transfers {
+pub struct Transfers {
     open: Mutex<HashMap<TransferId, Arc<Queue>>>,
 }
 
@@ -99,21 +100,24 @@ impl Drop for Transfer {
 
 impl Transfers {
     /// Makes a transfer known. Called by the reader, before it reads its first event.
-    pub(crate) fn open(self: &Arc<Self>, link: &Link, started: TransferStarted) -> Transfer {
+    pub fn open(self: &Arc<Self>, link: &Link, started: TransferStarted) -> Transfer {
         let queue = Arc::new(Queue::default());
         lock(&self.open).insert(started.transfer, queue.clone());
         Transfer { started, link: link.clone(), transfers: self.clone(), queue, over: false }
     }
 
-    pub(crate) fn node(&self, event: TransferNode) {
+    /// Takes a `transfer/node` event; one of a transfer nobody follows is dropped, here and below.
+    pub fn node(&self, event: TransferNode) {
         self.push(event.transfer, TransferEvent::Node(event));
     }
 
-    pub(crate) fn file(&self, event: TransferFile) {
+    /// Takes a `transfer/file` event.
+    pub fn file(&self, event: TransferFile) {
         self.push(event.transfer, TransferEvent::File(event));
     }
 
-    pub(crate) fn progress(&self, progress: TransferProgress) {
+    /// Takes a `transfer/progress` event.
+    pub fn progress(&self, progress: TransferProgress) {
         let Some(queue) = lock(&self.open).get(&progress.transfer).cloned() else { return };
         let mut nodes = progress.nodes;
         let mut events = lock(&queue.events);
@@ -126,7 +130,8 @@ impl Transfers {
         queue.arrived.notify_one();
     }
 
-    pub(crate) fn done(&self, done: TransferDone) {
+    /// Takes a `transfer/done` event.
+    pub fn done(&self, done: TransferDone) {
         let queue = lock(&self.open).remove(&done.transfer);
         if let Some(queue) = queue {
             queue.push(TransferEvent::Done(done));
@@ -134,7 +139,7 @@ impl Transfers {
     }
 
     /// The core is gone: so are its transfers.
-    pub(crate) fn lost(&self, how: &str) {
+    pub fn lost(&self, how: &str) {
         for (_, queue) in lock(&self.open).drain() {
             queue.push(TransferEvent::Lost(how.to_owned()));
         }
