@@ -230,7 +230,6 @@ fn errors_name_their_place() {
         ("ControlPath %z", &["line 1: controlpath: unknown token %z"]),
         ("ProxyUseFdpass yes", &["line 1: proxyusefdpass yes is not supported"]),
         ("Tunnel yes\nPermitRemoteOpen none", &["line 1: tunnel", "line 2: permitremoteopen none"]),
-        ("GSSAPIAuthentication yes", &["line 1: gssapiauthentication yes is not supported"]),
         ("HostName h\nProxyJump h", &["line 2: jumphost loop via h"]),
         ("Match exec \"kill -9 $$\"", &["line 1: match exec"]),
     ];

@@ -19,10 +19,9 @@ Generated from the keyword table in `core/config/src/ssh_config/keywords.rs`:
 - **applied**: does what `man ssh_config` says.
 - **ignored**: accepted; has no effect on the way to the node or on who is trusted, and none here.
 - **warned**: asked for in a file, bssh says that it is missing and goes on; on the command line it
-  is refused.
+  is refused. In `/etc/ssh/ssh_config` it is ignored: distributions set such things for everybody.
 - **refused**: would change the way or the trust and cannot be done. The connection is refused,
-  with file and line, for the values that switch it on. Kerberos in `/etc/ssh/ssh_config` is not
-  refused: distributions set it for everybody, and other methods are tried.
+  with file and line, for the values that switch it on.
 
 | keyword | class | default | meaning |
 |---|---|---|---|

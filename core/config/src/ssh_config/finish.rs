@@ -79,8 +79,8 @@ fn status(setting: &Setting) -> &'static str {
     match KEYWORDS.get(setting.row).map(|keyword| keyword.class) {
         Some(Class::Applied) => "applied",
         Some(Class::Refused(when)) if when(&setting.values) => "refused",
-        Some(Class::RefusedToUsers(when)) if when(&setting.values) && !setting.system => "refused",
         Some(Class::Warned(when)) if when(&setting.values) => match setting.place.file {
+            Some(_) if setting.system => "ignored",
             Some(_) => "warned",
             None => "refused",
         },

@@ -34,11 +34,8 @@ pub(super) enum Class {
     Ignored,
     /// Would change path or trust, and cannot be done: an error for the values this is true for.
     Refused(fn(&[String]) -> bool),
-    /// As `Refused`, but ignored in the system's file: distributions set it for everybody, and
-    /// without it other methods are tried.
-    RefusedToUsers(fn(&[String]) -> bool),
-    /// As `Refused` on the command line, a warning in files: something is missing, but path and
-    /// trust are the same.
+    /// As `Refused` on the command line, a warning in users' files: something is missing, but path
+    /// and trust are the same. Ignored in the system's file: distributions set it for everybody.
     Warned(fn(&[String]) -> bool),
 }
 
@@ -88,11 +85,6 @@ impl Keyword {
         self.class = Class::Warned(when);
         self
     }
-
-    const fn refused_to_users(mut self, when: fn(&[String]) -> bool) -> Keyword {
-        self.class = Class::RefusedToUsers(when);
-        self
-    }
 }
 
 /// The index of a keyword (lower case, old names too) in [`KEYWORDS`].
@@ -123,7 +115,7 @@ pub fn keywords() -> impl Iterator<Item = KeywordInfo> {
             Class::Applied => "applied",
             Class::Ignored => "ignored",
             Class::Warned(_) => "warned",
-            Class::Refused(_) | Class::RefusedToUsers(_) => "refused",
+            Class::Refused(_) => "refused",
         },
         doc: keyword.doc,
     })
@@ -245,9 +237,9 @@ pub(super) static KEYWORDS: [Keyword; 103] = [
     ignored("forwardx11", YES_NO, "no", "X11 forwarding; not supported.").warned(is_on),
     ignored("forwardx11trusted", YES_NO, "yes", "Only for ForwardX11."),
     applied("gatewayports", YES_NO, "no", |o, v| o.gateway_ports = set::yes(v), "Let other machines use local forwards."),
-    ignored("gssapiauthentication", YES_NO, "no", "Kerberos; not supported, other methods are tried.").refused_to_users(is_on),
-    ignored("gssapikeyexchange", YES_NO, "no", "Kerberos key exchange; not supported.").refused_to_users(is_on),
-    ignored("gssapidelegatecredentials", YES_NO, "no", "Kerberos; not supported.").refused_to_users(is_on),
+    ignored("gssapiauthentication", YES_NO, "no", "Kerberos; not supported, other methods are tried.").warned(is_on),
+    ignored("gssapikeyexchange", YES_NO, "no", "Kerberos key exchange; not supported, host keys are checked instead.").warned(is_on),
+    ignored("gssapidelegatecredentials", YES_NO, "no", "Kerberos; not supported.").warned(is_on),
     ignored("gssapitrustdns", YES_NO, "no", "Kerberos; not supported."),
     ignored("gssapirenewalforcesrekey", YES_NO, "no", "Kerberos; not supported."),
     ignored("gssapikexalgorithms", TEXT, "gss-group14-sha256-,gss-group16-sha512-,gss-nistp256-sha256-,gss-curve25519-sha256-,gss-group14-sha1-,gss-gex-sha1-", "Kerberos; not supported."),
