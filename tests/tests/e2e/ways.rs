@@ -67,8 +67,6 @@ fn files_go_from_node_to_node_as_scp_spells_it() {
     assert!(home.join("again/dir/big").exists());
     let done = lab.run(&["upload", &at(1, "none"), &at(2, "x")]).expect_status(5);
     assert!(done.stderr.contains("no such file"), "{}", done.stderr);
-    let done = lab.run(&["upload", "--relay", "x", &at(2, "x")]).expect_status(2);
-    assert!(done.stderr.contains("--relay: not supported"), "{}", done.stderr);
 }
 
 #[test]
