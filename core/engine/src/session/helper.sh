@@ -76,8 +76,10 @@ L=
     for f in "$R"/*.keep "$R"/*.rc; do [ -e "$f" ] && exit; done
     rm -rf "$R" ) </dev/null >/dev/null 2>&1 &
 }
-# What sessions of more than a week ago have left: results nobody came for.
-( for d in "${D%/*}"/bssh.*; do
+# What sessions of more than a week ago have left: results nobody came for. One look at all of them
+# first: hundreds of sessions may be here, and next to none of them is old.
+( [ -n "$(find "${D%/*}/." ! -name . -prune -name 'bssh.*' -mtime +7 -user "$(id -u)" 2>/dev/null)" ] || exit
+  for d in "${D%/*}"/bssh.*; do
     [ "$d" != "$D" ] && [ -d "$d" ] && [ ! -L "$d" ] && [ -O "$d" ] || continue
     [ -n "$(find "$d" -prune -mtime +7 2>/dev/null)" ] || continue
     D=$d
