@@ -206,10 +206,13 @@ impl Model {
         shown
     }
 
-    /// Nodes side by side: the marked ones, or from the selected one on.
+    /// Nodes side by side: the marked ones, or from the selected one on; near the end of the list
+    /// also those before it, so that the place is used.
     pub(super) fn side_by_side(&self, most: usize) -> Vec<usize> {
+        let shown = self.shown();
+        let first = self.selected.min(shown.len().saturating_sub(most));
         match self.marks.is_empty() {
-            true => self.shown().into_iter().skip(self.selected).take(most).collect(),
+            true => shown.into_iter().skip(first).take(most).collect(),
             false => self.marks.iter().copied().take(most).collect(),
         }
     }
