@@ -4,8 +4,11 @@
 //! Only the last progress of a node waits in the queue, so that a slow consumer holds little.
 
 use crate::error::CallError;
-use crate::link::Link;
-use crate::methods::TransferCancel;
+use crate::link::{Link, Notification};
+use crate::methods::{
+    Event, TransferCancel, TransferDoneEvent, TransferFileEvent, TransferNodeEvent,
+    TransferProgressEvent,
+};
 use crate::transfer::{
     NodeProgress, TransferDone, TransferFile, TransferId, TransferNode, TransferProgress,
     TransferRef, TransferStarted,
@@ -106,18 +109,36 @@ impl Transfers {
         Transfer { started, link: link.clone(), transfers: self.clone(), queue, over: false }
     }
 
-    /// Takes a `transfer/node` event; one of a transfer nobody follows is dropped, here and below.
-    pub fn node(&self, event: TransferNode) {
-        self.push(event.transfer, TransferEvent::Node(event));
+    /// Takes an event of transfers; false for another one. One that this side cannot read, or of a
+    /// transfer nobody follows, is dropped.
+    pub fn take(&self, notification: &Notification) -> bool {
+        match &*notification.method {
+            TransferNodeEvent::NAME => {
+                if let Ok(event) = notification.event::<TransferNodeEvent>() {
+                    self.push(event.transfer, TransferEvent::Node(event));
+                }
+            }
+            TransferProgressEvent::NAME => {
+                if let Ok(event) = notification.event::<TransferProgressEvent>() {
+                    self.progress(event);
+                }
+            }
+            TransferFileEvent::NAME => {
+                if let Ok(event) = notification.event::<TransferFileEvent>() {
+                    self.push(event.transfer, TransferEvent::File(event));
+                }
+            }
+            TransferDoneEvent::NAME => {
+                if let Ok(event) = notification.event::<TransferDoneEvent>() {
+                    self.done(event);
+                }
+            }
+            _ => return false,
+        }
+        true
     }
 
-    /// Takes a `transfer/file` event.
-    pub fn file(&self, event: TransferFile) {
-        self.push(event.transfer, TransferEvent::File(event));
-    }
-
-    /// Takes a `transfer/progress` event.
-    pub fn progress(&self, progress: TransferProgress) {
+    fn progress(&self, progress: TransferProgress) {
         let Some(queue) = lock(&self.open).get(&progress.transfer).cloned() else { return };
         let mut nodes = progress.nodes;
         let mut events = lock(&queue.events);
@@ -130,8 +151,7 @@ impl Transfers {
         queue.arrived.notify_one();
     }
 
-    /// Takes a `transfer/done` event.
-    pub fn done(&self, done: TransferDone) {
+    fn done(&self, done: TransferDone) {
         let queue = lock(&self.open).remove(&done.transfer);
         if let Some(queue) = queue {
             queue.push(TransferEvent::Done(done));

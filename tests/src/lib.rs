@@ -39,4 +39,4 @@ pub use shared::Shared;
 pub use terminal::Terminal;
 pub use tmux::Tmux;
 pub use transcript::{Ending, Transcript, base64};
-pub use tree::Tree;
+pub use tree::{FRAMES, Tree};

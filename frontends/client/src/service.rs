@@ -11,8 +11,7 @@ use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service
 use bssh_protocol::methods::{
     AuthConfirm, AuthHostKey, AuthPrompt, Event, ExecDoneEvent, ExecNodeEvent, FsTaskDoneEvent,
     LogRecordEvent, Method, PromptDoneEvent, PtyExitedEvent, SessionExecDoneEvent,
-    SessionExecRetryEvent, SessionStateEvent, TransferDoneEvent, TransferFileEvent,
-    TransferNodeEvent, TransferProgressEvent,
+    SessionExecRetryEvent, SessionStateEvent,
 };
 use bssh_protocol::run::Runs;
 use std::io::Write;
@@ -106,26 +105,6 @@ impl Service for Frontend {
                     self.ptys.exited(event);
                 }
             }
-            TransferNodeEvent::NAME => {
-                if let Ok(event) = notification.event::<TransferNodeEvent>() {
-                    self.transfers.node(event);
-                }
-            }
-            TransferProgressEvent::NAME => {
-                if let Ok(event) = notification.event::<TransferProgressEvent>() {
-                    self.transfers.progress(event);
-                }
-            }
-            TransferFileEvent::NAME => {
-                if let Ok(event) = notification.event::<TransferFileEvent>() {
-                    self.transfers.file(event);
-                }
-            }
-            TransferDoneEvent::NAME => {
-                if let Ok(event) = notification.event::<TransferDoneEvent>() {
-                    self.transfers.done(event);
-                }
-            }
             FsTaskDoneEvent::NAME => {
                 if let Ok(event) = notification.event::<FsTaskDoneEvent>() {
                     self.tasks.done(event);
@@ -146,7 +125,7 @@ impl Service for Frontend {
                 let _ = self.events.try_send(notification);
             }
             _ => {
-                self.syncs.take(&notification);
+                let _ = self.transfers.take(&notification) || self.syncs.take(&notification);
             }
         }
     }

@@ -2,7 +2,7 @@
 //! hostile one can do.
 
 use bssh_fixtures::{Behaviour, processes};
-use bssh_tests::{Run, Transcript, Tree, bssh, until};
+use bssh_tests::{FRAMES, Run, Transcript, Tree, bssh, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -262,7 +262,7 @@ pub(super) fn home_of_this_account() -> std::path::PathBuf {
 #[test]
 fn hostile_gateways_are_named_and_others_go_on() {
     let tree = Tree::start(6);
-    let script = HOSTILE.replace("BSSH", &bssh().display().to_string());
+    let script = HOSTILE.replace("FRAMES", FRAMES).replace("BSSH", &bssh().display().to_string());
     let script = tree.home.write("hostile", script).unwrap();
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     tree.configure(&format!("gateways: {{ program: {} }}\n", script.display()));
@@ -316,20 +316,10 @@ case $SSH_CONNECTION in
   *" 127.0.9.3 "*) echo 'no core today' >&2; exit 9;;
 esac
 exec python3 - 3<&0 "$SSH_CONNECTION" <<'END'
-import json, os, sys
+import os, sys
 here = sys.argv[1].split()[2].rsplit('.', 1)[1]
 link = os.fdopen(3, 'rb')
-def read():
-    length = 0
-    while True:
-        line = link.readline().strip()
-        if not line: break
-        if line.lower().startswith(b'content-length:'): length = int(line.split(b':')[1])
-    return json.loads(link.read(length))
-def say(message):
-    body = json.dumps(dict(message, jsonrpc='2.0')).encode()
-    sys.stdout.buffer.write(b'Content-Length: %d\r\n\r\n' % len(body) + body)
-    sys.stdout.flush()
+FRAMES
 hello = read()
 if here == '5':
     say({'id': hello['id'], 'error': {'code': 1081, 'message': 'this core speaks protocol 2',

@@ -3,7 +3,7 @@
 
 use super::files::{Looks, looks, noise, text, tree};
 use bssh_fixtures::{Behaviour, Gate, processes};
-use bssh_tests::{Run, Transcript, Tree, bssh, until};
+use bssh_tests::{FRAMES, Run, Transcript, Tree, bssh, until};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
@@ -248,6 +248,7 @@ fn hostile_seeds_are_named_and_their_nodes_served() {
         ("stranger", "it speaks of \"stranger\" as its 0"),
         ("beyond", "it speaks of \"demo1\" as its 7"),
         ("others", "it started other nodes than it was given"),
+        ("looking", "it says what it would send, and was told to send"),
         ("silent", "it says nothing any more"),
         ("nothing", ""),
         ("numbers", ""),
@@ -271,26 +272,16 @@ fn hostile_seeds_are_named_and_their_nodes_served() {
 
 /// A seed's program that lies.
 fn hostile(tree: &Tree, case: &str, more: &str) -> String {
-    let script = HOSTILE.replace("CASE", case).replace("MORE", more);
+    let script = HOSTILE.replace("FRAMES", FRAMES).replace("CASE", case).replace("MORE", more);
     let path = tree.home.write(&format!("hostile-{case}"), script).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path.display().to_string()
 }
 
 const HOSTILE: &str = r##"#!/usr/bin/env python3
-import json, sys
+import sys
 link = sys.stdin.buffer
-def read():
-    length = 0
-    while True:
-        line = link.readline().strip()
-        if not line: break
-        if line.lower().startswith(b'content-length:'): length = int(line.split(b':')[1])
-    return json.loads(link.read(length)) if length else sys.exit()
-def say(message):
-    body = json.dumps(dict(message, jsonrpc='2.0')).encode()
-    sys.stdout.buffer.write(b'Content-Length: %d\r\n\r\n' % len(body) + body)
-    sys.stdout.flush()
+FRAMES
 hello = read()
 features = {'exec': 1, 'gateway': 1, 'relay': 1}
 MORE
@@ -305,6 +296,9 @@ def end(index, node, **more):
          state='ended', durationMs=1)})
 if 'CASE' == 'stranger': end(0, 'stranger')
 if 'CASE' == 'beyond': end(7, names[0])
+if 'CASE' == 'looking':
+    say({'method': 'transfer/file', 'params': {'transfer': 7, 'index': 0, 'action': 'file',
+         'path': 'file', 'bytes': 1}})
 if 'CASE' == 'numbers':
     most = (1 << 64) - 1
     say({'method': 'transfer/progress', 'params': {'transfer': 7, 'nodes': [

@@ -10,8 +10,7 @@ use bssh_protocol::carried::{Transfer, TransferEvent};
 use bssh_protocol::exec::{Failure, Phase};
 use bssh_protocol::methods::{TransferCancel, TransferStart};
 use bssh_protocol::transfer::{
-    NodeProgress, TransferFile, TransferNode, TransferParams, TransferRef, TransferState,
-    Transferred,
+    NodeProgress, TransferNode, TransferParams, TransferRef, TransferState, Transferred,
 };
 use bssh_protocol::via::Planned;
 use std::sync::atomic::AtomicBool;
@@ -37,9 +36,8 @@ pub(crate) struct Seed {
 
 /// What a seed says. Nodes are numbered as in its order.
 pub(crate) enum Word {
-    Node(usize, TransferState),
+    Node(usize, Box<TransferState>),
     Progress(Vec<NodeProgress>),
-    File(TransferFile),
     /// It has done what it could. Nothing follows.
     Done,
     /// It is gone, with how that was. Nothing follows.
@@ -115,7 +113,11 @@ impl Seed {
                 nodes.iter_mut().flat_map(counts).for_each(|n| *n = (*n).min(MOST));
                 Word::Progress(nodes)
             }
-            Some(TransferEvent::File(file)) => Word::File(file),
+            Some(TransferEvent::File(_)) => {
+                let gateway = &self.given.gateway;
+                gateway.given.lied("it says what it would send, and was told to send");
+                Word::Lost(gateway.gone().await.why)
+            }
             Some(TransferEvent::Done(_)) => Word::Done,
             Some(TransferEvent::Lost(why)) => Word::Lost(why),
             None => Word::Lost("it has ended".to_owned()),
@@ -136,7 +138,7 @@ impl Seed {
             TransferState::Ended(ended) => TransferState::Ended(self.ended(ended, aim)),
             other => other,
         };
-        Word::Node(at, state)
+        Word::Node(at, Box::new(state))
     }
 
     fn ended(&self, mut ended: Transferred, aim: &Aim) -> Transferred {

@@ -17,7 +17,6 @@ use bssh_protocol::exec::{Failure, Phase};
 use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service};
 use bssh_protocol::methods::{
     AuthConfirm, AuthHostKey, AuthPrompt, Event, ExecDoneEvent, ExecNodeEvent, Method,
-    TransferDoneEvent, TransferFileEvent, TransferNodeEvent, TransferProgressEvent,
 };
 use bssh_protocol::run::Runs;
 use bssh_ssh::ask::Ask;
@@ -156,27 +155,9 @@ impl Service for ForGateway {
                     self.runs.done(event);
                 }
             }
-            TransferNodeEvent::NAME => {
-                if let Ok(event) = notification.event::<TransferNodeEvent>() {
-                    self.transfers.node(event);
-                }
+            _ => {
+                self.transfers.take(&notification);
             }
-            TransferProgressEvent::NAME => {
-                if let Ok(event) = notification.event::<TransferProgressEvent>() {
-                    self.transfers.progress(event);
-                }
-            }
-            TransferFileEvent::NAME => {
-                if let Ok(event) = notification.event::<TransferFileEvent>() {
-                    self.transfers.file(event);
-                }
-            }
-            TransferDoneEvent::NAME => {
-                if let Ok(event) = notification.event::<TransferDoneEvent>() {
-                    self.transfers.done(event);
-                }
-            }
-            _ => {}
         }
     }
 }

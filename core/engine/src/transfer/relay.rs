@@ -155,24 +155,17 @@ async fn follow<'a>(
                     }
                 }
             }
-            Ok(Word::File(file)) => {
-                if let Some((index, _)) = place(file.index as usize) {
-                    run.would(index, &file.action, &file.path.0, file.bytes).await;
-                }
-            }
-            Ok(Word::Node(at, TransferState::Ended(ended))) => {
-                let Some((index, node)) = place(at) else { continue };
-                match unserved_because(&ended) {
-                    Some(why) => drop(unserved.get_or_insert((node.name.clone(), why))),
-                    None => {
-                        run.ended(index, node, tally, ended).await;
-                        open.get_mut(at).and_then(Option::take);
-                    }
-                }
-            }
             Ok(Word::Node(at, state)) => {
-                if let Some((index, node)) = place(at) {
-                    run.tell(index, node, state).await;
+                let Some((index, node)) = place(at) else { continue };
+                match *state {
+                    TransferState::Ended(ended) => match unserved_because(&ended) {
+                        Some(why) => drop(unserved.get_or_insert((node.name.clone(), why))),
+                        None => {
+                            run.ended(index, node, tally, ended).await;
+                            open.get_mut(at).and_then(Option::take);
+                        }
+                    },
+                    state => run.tell(index, node, state).await,
                 }
             }
         }
