@@ -1,7 +1,7 @@
 //! What is said about a node elsewhere than in `ssh_config`, as its lines; and what of our
 //! environment goes to it.
 
-use bssh_config::ssh_config::HostOptions;
+use bssh_config::ssh_config::{HostOptions, matches_pattern};
 use bssh_config::{Environment, Inventory, NodeOverrides};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -56,25 +56,12 @@ pub(crate) fn environment(options: &HostOptions, env: &Environment) -> Vec<(Stri
         let (mut yes, mut no) = (false, false);
         for pattern in &options.send_env {
             match pattern.strip_prefix('-') {
-                Some(pattern) => no |= wild(pattern.as_bytes(), name.as_bytes()),
-                None => yes |= wild(pattern.as_bytes(), name.as_bytes()),
+                Some(pattern) => no |= matches_pattern(name, pattern),
+                None => yes |= matches_pattern(name, pattern),
             }
         }
         yes && !no
     });
     let picked = picked.map(|(n, v)| (n.clone(), v.clone()));
     picked.chain(options.set_env.iter().cloned()).collect()
-}
-
-/// `*` and `?`, as in ssh patterns.
-fn wild(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern, text) {
-        ([], []) => true,
-        ([b'*', rest @ ..], _) => {
-            (0..=text.len()).any(|at| wild(rest, text.get(at..).unwrap_or_default()))
-        }
-        ([b'?', p @ ..], [_, t @ ..]) => wild(p, t),
-        ([p, ps @ ..], [t, ts @ ..]) if p == t => wild(ps, ts),
-        _ => false,
-    }
 }

@@ -35,6 +35,7 @@ pub use options::{
     AddKeys, AddressFamily, Ask, ControlMaster, Forward, HostOptions, JumpHost, Origin,
     StrictHostKeys, Tty,
 };
+pub use patterns::matches as matches_pattern;
 pub(crate) use reader::{FileKey, Parsed};
 pub use request::{Answer, ConfigFile, Found, Lookup, Request, SshConfig};
 pub use special::forward_option;

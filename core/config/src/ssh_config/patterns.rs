@@ -1,7 +1,7 @@
 //! Patterns of `ssh_config(5)`: `*`, `?`, comma lists and negation with `!`.
 
-/// Does the whole of `text` match `pattern`? Case matters.
-pub(super) fn matches(text: &str, pattern: &str) -> bool {
+/// Does the whole of `text` match `pattern` (`*`, `?`)? Case matters.
+pub fn matches(text: &str, pattern: &str) -> bool {
     let (text, pattern) = (text.as_bytes(), pattern.as_bytes());
     // Where to go on after a mismatch: behind the last `*`, one byte of text further.
     let mut star: Option<(usize, usize)> = None;
