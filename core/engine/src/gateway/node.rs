@@ -29,8 +29,8 @@ use bssh_ssh::host_key;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, broadcast};
 
@@ -157,7 +157,7 @@ impl Trip<'_> {
 
     /// One try.
     async fn go(&self, gateway: &Gateway, state: &mut State) -> Try {
-        let aim = Arc::new(self.aim(self.node.name.clone(), self.route));
+        let aim = self.aim(self.node.name.clone(), self.route);
         let label = gateway.given.add(&aim);
         let params = self.params(gateway, &label).await;
         let begun = Instant::now();
@@ -177,16 +177,10 @@ impl Trip<'_> {
         }
     }
 
-    fn aim(&self, node: String, route: &Arc<Route>) -> Aim {
+    fn aim(&self, node: String, route: &Arc<Route>) -> Arc<Aim> {
         let run = self.run;
-        Aim {
-            node,
-            route: route.clone(),
-            ask: self.engine.ask_for(&run.questions)(route),
-            sudo: run.params.sudo.then(|| run.secret.clone()),
-            fault: Mutex::default(),
-            trusted: AtomicBool::new(false),
-        }
+        let ask = self.engine.ask_for(&run.questions)(route);
+        Aim::new(node, route, ask, run.params.sudo.then(|| run.secret.clone()))
     }
 
     /// What the gateway is told: everything is decided but the address.
@@ -196,7 +190,7 @@ impl Trip<'_> {
         for tier in &self.way.rest {
             let mut named = Vec::new();
             for (name, route) in tier.named(self.index as usize) {
-                gateway.given.keep(&Arc::new(self.aim(name.to_owned(), route)));
+                gateway.given.keep(&self.aim(name.to_owned(), route));
                 named.push(Planned { name: name.to_owned(), options: lines(route).await });
             }
             tiers.push(named);

@@ -13,8 +13,7 @@ use bssh_protocol::transfer::{
     NodeProgress, TransferNode, TransferParams, TransferRef, TransferState, Transferred,
 };
 use bssh_protocol::via::Planned;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Faults of one node that are taken from a seed.
 const MOST_FAULTS: usize = 1000;
@@ -73,14 +72,8 @@ impl Seed {
         let mut given = Named { gateway: gateway.clone(), aims: Vec::new() };
         let mut planned = Vec::new();
         for (name, route) in order.nodes {
-            let aim = Arc::new(Aim {
-                node: name.to_owned(),
-                route: route.clone(),
-                ask: wanted.engine.ask_for(wanted.questions)(route),
-                sudo: None,
-                fault: Mutex::default(),
-                trusted: AtomicBool::new(false),
-            });
+            let ask = wanted.engine.ask_for(wanted.questions)(route);
+            let aim = Aim::new(name.to_owned(), route, ask, None);
             let label = gateway.given.add(&aim);
             given.aims.push((label.clone(), aim));
             if label != name {

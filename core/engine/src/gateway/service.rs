@@ -43,6 +43,19 @@ pub(super) struct Aim {
     pub trusted: AtomicBool,
 }
 
+impl Aim {
+    /// Nothing is known of its host key yet.
+    pub(super) fn new(
+        node: String,
+        route: &Arc<Route>,
+        ask: Arc<dyn Ask>,
+        sudo: Option<SudoSecret>,
+    ) -> Arc<Aim> {
+        let (fault, trusted) = (Mutex::default(), AtomicBool::new(false));
+        Arc::new(Aim { node, route: route.clone(), ask, sudo, fault, trusted })
+    }
+}
+
 /// The nodes a gateway was given.
 #[derive(Default)]
 pub(super) struct Given {
