@@ -23,7 +23,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 /// First pause before another try of a node; doubled each time.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -309,8 +309,8 @@ async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> En
     let mut orders = run.orders();
     let mut pump = pin!(maybe_done(pump.carry()));
     let mut guard: Option<Guard> = None;
-    let arming = AtomicBool::new(false);
-    let mut arm = pin!(arm(run.guard, lease, &arming));
+    let (now, arming) = (Notify::new(), AtomicBool::new(false));
+    let mut arm = pin!(arm(run.guard, lease, (&now, &arming)));
     let mut armed = false;
     let mut stop = pin!(stop(run, index));
     let why = loop {
@@ -328,9 +328,12 @@ async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> En
             Ok(Order::Signal { nodes, name }) if nodes.is_empty() || nodes.contains(&index) => {
                 // Few servers heed it; the helper is for the others.
                 let _ = writer.signal(&name).await;
-                if guard.is_none() {
-                    guard = beside(pump.as_mut(), Box::pin(Guard::arm(&lease.connection))).await;
+                if !armed {
+                    now.notify_one();
+                    guard = beside(pump.as_mut(), arm.as_mut()).await;
                     armed = true;
+                } else if guard.is_none() {
+                    guard = beside(pump.as_mut(), Box::pin(Guard::arm(&lease.connection))).await;
                 }
                 if let Some(guard) = &mut guard {
                     beside(pump.as_mut(), Box::pin(guard.signal(&name))).await;
@@ -378,11 +381,16 @@ async fn beside<P: Future<Output = ()>, T>(pump: Pin<&mut P>, other: impl Future
     }
 }
 
-async fn arm(wanted: bool, lease: &Arc<Lease>, begun: &AtomicBool) -> Option<Guard> {
-    if !wanted {
-        std::future::pending::<()>().await;
+/// Sends the helper: after a while if it is `wanted`, and when it is needed `now`.
+async fn arm(
+    wanted: bool,
+    lease: &Arc<Lease>,
+    (now, begun): (&Notify, &AtomicBool),
+) -> Option<Guard> {
+    tokio::select! {
+        () = tokio::time::sleep(ARM_AFTER), if wanted => {}
+        () = now.notified() => {}
     }
-    tokio::time::sleep(ARM_AFTER).await;
     begun.store(true, Ordering::Relaxed);
     // In a box, as all that few commands come to: a thousand nodes have no room for it.
     Box::pin(Guard::arm(&lease.connection)).await
