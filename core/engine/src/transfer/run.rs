@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, watch};
+use tokio::time::{Interval, MissedTickBehavior};
 
 pub(crate) use super::options::Options;
 
@@ -222,9 +223,11 @@ impl TransferRun {
     pub(crate) async fn drive(self: Arc<Self>, engine: &Engine) {
         let mut tally = Tally::new(&self);
         let mut told = vec![NodeProgress::default(); self.nodes.len()];
+        let mut ticks = tokio::time::interval(TELL_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let all = (0..).zip(&self.nodes).collect();
         let left = relay::spread(&self, engine, &mut tally, all);
-        let mut waiting = self.telling(&mut told, left).await.into_iter();
+        let mut waiting = self.telling((&mut ticks, &mut told), left).await.into_iter();
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < self.fanout {
@@ -238,7 +241,7 @@ impl TransferRun {
                     (index, node, node::run_on_node(run, engine, index, node).await)
                 });
             }
-            let ended = self.telling(&mut told, running.next()).await;
+            let ended = self.telling((&mut ticks, &mut told), running.next()).await;
             let Some((index, node, ended)) = ended else { break };
             self.ended(index, node, &mut tally, ended).await;
         }
@@ -251,13 +254,17 @@ impl TransferRun {
         let _ = link.notify::<TransferDoneEvent>(&done).await;
     }
 
-    /// Does this, and tells now and then how far the nodes have got.
-    async fn telling<T>(&self, told: &mut [NodeProgress], work: impl Future<Output = T>) -> T {
+    /// Does this, and tells at each tick how far the nodes have got.
+    async fn telling<T>(
+        &self,
+        (ticks, told): (&mut Interval, &mut [NodeProgress]),
+        work: impl Future<Output = T>,
+    ) -> T {
         let mut work = std::pin::pin!(work);
         loop {
-            match tokio::time::timeout(TELL_EVERY, &mut work).await {
-                Ok(done) => return done,
-                Err(_) => self.tell_progress(told).await,
+            tokio::select! {
+                done = &mut work => return done,
+                _ = ticks.tick() => self.tell_progress(told).await,
             }
         }
     }
