@@ -25,6 +25,13 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// The same person, place and variables, whatever is remembered of it.
+    pub fn is_same(&self, other: &Environment) -> bool {
+        let Environment { home, cwd, user, uid, hostname, vars, borrowed, memory: _ } = self;
+        (home, cwd, user, *uid) == (&other.home, &other.cwd, &other.user, other.uid)
+            && (hostname, vars, *borrowed) == (&other.hostname, &other.vars, other.borrowed)
+    }
+
     /// A path as this environment means it.
     pub fn here(&self, path: impl AsRef<Path>) -> PathBuf {
         match self.borrowed {

@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::gate::Gates;
 use crate::jobs::Jobs;
 use crate::journal::Journal;
+use crate::known::Known;
 use crate::pool::Pool;
 use crate::whole::Outputs;
 use bssh_config::Environment;
@@ -24,6 +25,8 @@ pub struct Commons {
     /// The core's own environment, for links that bring none.
     pub(crate) env: Environment,
     pub(crate) pool: Pool,
+    /// How nodes are reached, planned for requests before.
+    pub(crate) known: Known,
     pub(crate) jobs: Jobs,
     pub(crate) journal: Journal,
     pub(crate) gates: Gates,
@@ -62,6 +65,7 @@ impl Commons {
             env,
             journal: Journal::new(journal),
             pool: Pool::lingering(linger),
+            known: Known::default(),
             jobs: Jobs::default(),
             gates: Gates::default(),
             next: AtomicU64::new(1),

@@ -184,10 +184,13 @@ impl Engine {
         params: ExecParams,
     ) -> Result<Prepared, CallError> {
         let literal = params.targets.destination.is_some();
-        let planner = match params.planned.is_empty() {
+        let mut planner = match params.planned.is_empty() {
             true => Planner::new(self.env(), &params.targets.settings, !literal)?,
             false => Planner::told(self.env())?,
         };
+        if self.pool().lingers() {
+            planner.know(&self.commons.known);
+        }
         let mut nodes = planner.of_run(&params.targets, &params.planned).await?;
         let window = params.window.unwrap_or(WINDOW);
         let sinks = Sinks::open(&params, window, self)?;

@@ -208,7 +208,7 @@ async fn session(
 ) -> Result<(Arc<Lease>, Channel), Error> {
     let ask = engine.ask_for(&run.questions);
     if !run.guard || lease.take() {
-        match lease.connection.open_session().await {
+        match lease.open_session().await {
             Err(Error { kind: ErrorKind::TooManySessions, .. }) if Arc::strong_count(lease) > 1 => {
                 lease.give_back();
             }
@@ -217,7 +217,7 @@ async fn session(
     }
     let lane = engine.pool().lane(route, &ask).await?;
     lane.take();
-    let channel = lane.connection.open_session().await?;
+    let channel = lane.open_session().await?;
     Ok((lane, channel))
 }
 

@@ -98,7 +98,7 @@ impl Lanes {
                     group.freed.notified().await;
                     continue;
                 };
-                match seat.lane.lease.connection.open_session().await {
+                match seat.lane.lease.open_session().await {
                     Ok(channel) => {
                         seat.is_open = true;
                         seat.lane.opened.fetch_add(1, Relaxed);

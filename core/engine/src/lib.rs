@@ -27,6 +27,7 @@ mod jobs;
 mod journal;
 mod kept;
 mod kill;
+mod known;
 mod lanes;
 mod lines;
 mod names;

@@ -53,6 +53,12 @@ impl Names {
         }
     }
 
+    /// The plans so far depend on no name.
+    pub(crate) fn none_asked(&self) -> bool {
+        let notes = self.notes();
+        notes.known.is_empty() && notes.wanted.is_empty()
+    }
+
     /// What is known about a name; one that is not is looked up after this pass.
     pub(crate) fn ask(&self, name: &str) -> Answer {
         let mut notes = self.notes();

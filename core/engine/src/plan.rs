@@ -7,6 +7,7 @@
 use crate::failure;
 use crate::gateway::Way;
 use crate::identity::identity;
+use crate::known::{Asked, Known, Page};
 use crate::lines::{ASKED, default_lines, environment, override_lines};
 use crate::names::Names;
 use bssh_config::clusters::agent::Agent;
@@ -42,6 +43,8 @@ pub(crate) struct Planner {
     /// What programs started for a connection are told.
     children: Option<Arc<Children>>,
     agent: Arc<Agent>,
+    /// What was planned before.
+    known: Option<Arc<Page>>,
 }
 
 /// One node of a request.
@@ -115,7 +118,22 @@ impl Planner {
         let children = env.for_children().map(|(cwd, vars)| Arc::new(Children { cwd, vars }));
         let agent = inventory.as_ref().map(|i| i.config().agent.clone()).unwrap_or_default();
         let (env, many) = (env.clone(), clusters);
-        Ok(Planner { env, options, ssh, inventory, many, defaults, children, agent })
+        let known = None;
+        Ok(Planner { env, options, ssh, inventory, many, defaults, children, agent, known })
+    }
+
+    /// Takes ways from what was planned before, and leaves there what is planned now.
+    pub(crate) fn know(&mut self, known: &Known) {
+        self.known = self.ssh.lasting().map(|files| {
+            known.page(Asked {
+                files,
+                env: self.env.clone(),
+                options: self.options.clone(),
+                defaults: self.defaults.clone(),
+                many: self.many,
+                agent: self.agent.clone(),
+            })
+        });
     }
 
     /// For nodes that another core has planned: no file of ours counts, and host keys are asked
@@ -243,7 +261,15 @@ impl Planner {
     }
 
     fn route(&self, node: &Node, names: &Names) -> Result<Arc<Route>, Failure> {
-        self.route_with(node, &self.options, names)
+        let known = self.known.as_deref();
+        if let Some(way) = known.and_then(|known| known.way(node)) {
+            return Ok(way);
+        }
+        let way = self.route_with(node, &self.options, names)?;
+        if let Some(known) = known.filter(|_| names.none_asked()) {
+            known.note(node, &way);
+        }
+        Ok(way)
     }
 
     fn route_with(

@@ -6,14 +6,15 @@
 
 use crate::agent::{AgentRelay, StableLink};
 use crate::plan::Route;
-use crate::stock::Stock;
+use crate::stock::{Stock, Warm};
 use bssh_ssh::ask::Ask;
 use bssh_ssh::error::{Error, ErrorKind, Phase};
-use bssh_ssh::{Connection, Via, connect};
-use futures_util::future::BoxFuture;
+use bssh_ssh::{Channel, Connection, Via, connect};
+use futures_util::future::{BoxFuture, FutureExt};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as Flight, Notify};
 
@@ -32,6 +33,10 @@ pub(crate) struct Lease {
     pub connection: Connection,
     /// A guarded command has this connection for itself.
     guarded: AtomicBool,
+    /// The session channel opened ahead for the next command.
+    ahead: Mutex<Option<Ahead>>,
+    /// Commands run here, so that another one may.
+    runs_commands: AtomicBool,
     /// What lives on this connection, for those who would like to leave it unread.
     pub(crate) load: Load,
     /// Serves the node's agent channels, once they were armed.
@@ -40,7 +45,7 @@ pub(crate) struct Lease {
     pub(crate) agent_link: Flight<Option<StableLink>>,
     /// Keeps the hop's connection.
     hop: Option<Hop>,
-    key: String,
+    route: Arc<Route>,
     /// It ends with its last user.
     retired: AtomicBool,
     /// Where it goes when nobody holds it any more.
@@ -114,6 +119,23 @@ impl Lease {
         }
     }
 
+    /// A session channel: the one opened ahead, or a new one.
+    ///
+    /// # Errors
+    /// As [`Connection::open_session`].
+    pub(crate) async fn open_session(&self) -> Result<Channel, Error> {
+        self.runs_commands.store(true, Ordering::Relaxed);
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ahead) = ahead
+            && let Ok(mut channel) = ahead.await
+            // The server may have closed it meanwhile.
+            && channel.next().now_or_never().is_none()
+        {
+            return Ok(channel);
+        }
+        self.connection.open_session().await
+    }
+
     /// Takes the connection for a guarded command; false if one has it already.
     pub(crate) fn take(&self) -> bool {
         !self.guarded.swap(true, Ordering::AcqRel)
@@ -131,9 +153,29 @@ impl Drop for Lease {
         let armed = self.agent.get_mut().unwrap_or_else(PoisonError::into_inner).is_some();
         let over = armed || *self.retired.get_mut();
         if !over && !self.connection.is_closed() {
-            self.stock.put(&self.key, self.connection.clone(), self.hop.take());
+            let ahead = self.ahead.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+            let ahead = match *self.runs_commands.get_mut() && self.stock.lingers() {
+                true => ahead.or_else(|| open_ahead(self.connection.clone())),
+                false => ahead,
+            };
+            self.stock.put(
+                &self.route,
+                Warm { connection: self.connection.clone(), hop: self.hop.take(), ahead },
+            );
         }
     }
+}
+
+/// A session channel that is being opened, or is open by now.
+pub(crate) type Ahead = BoxFuture<'static, Result<Channel, Error>>;
+
+/// Asks for a session channel and does not wait for the answer: a command that comes while the
+/// connection is kept then starts a way there and back earlier.
+fn open_ahead(connection: Connection) -> Option<Ahead> {
+    let mut ahead: Ahead = Box::pin(async move { connection.open_session().await });
+    // Only asks; whoever wants the channel waits for it.
+    let asked = ahead.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    asked.is_pending().then_some(ahead)
 }
 
 /// How often [`Lease::let_go`] looks.
@@ -196,9 +238,9 @@ impl Pool {
         ask: &AskFor,
     ) -> Result<(Arc<Lease>, bool), Error> {
         match self.stock.take(&route.key).await {
-            Some((connection, hop)) => {
+            Some(warm) => {
                 self.reused.fetch_add(1, Ordering::Relaxed);
-                Ok((self.new_lease(route, connection, hop), true))
+                Ok((self.new_lease(route, warm), true))
             }
             None => {
                 // In a box: making one takes much room, and most find one.
@@ -252,18 +294,21 @@ impl Pool {
             }
         };
         let connection = connect(route.plan.clone(), via, ask(route)).await?;
-        Ok(self.new_lease(route, connection, hop))
+        Ok(self.new_lease(route, Warm { connection, hop, ahead: None }))
     }
 
-    fn new_lease(&self, route: &Route, connection: Connection, hop: Option<Hop>) -> Arc<Lease> {
+    fn new_lease(&self, route: &Arc<Route>, warm: Warm) -> Arc<Lease> {
+        let Warm { connection, hop, ahead } = warm;
         let lease = Arc::new(Lease {
             connection,
+            ahead: Mutex::new(ahead),
+            runs_commands: AtomicBool::new(false),
             guarded: AtomicBool::new(false),
             load: Load::default(),
             agent: Mutex::default(),
             agent_link: Flight::default(),
             hop,
-            key: route.key.clone(),
+            route: route.clone(),
             retired: AtomicBool::new(false),
             stock: self.stock.clone(),
         });

@@ -4,7 +4,8 @@
 //! A child core keeps none. One that was idle for a while is asked whether it still works before
 //! it is given out; one that does not answer is closed, and the command dials anew.
 
-use crate::pool::{Hop, Lease};
+use crate::plan::Route;
+use crate::pool::{Ahead, Hop, Lease};
 use bssh_ssh::Connection;
 use futures_util::future::join_all;
 use std::collections::HashMap;
@@ -32,11 +33,31 @@ pub(crate) struct Stock {
     n_idle: Arc<AtomicUsize>,
 }
 
+/// A connection that works.
+pub(crate) struct Warm {
+    pub connection: Connection,
+    pub hop: Option<Hop>,
+    /// A session channel for the command that comes next.
+    pub ahead: Option<Ahead>,
+}
+
 struct Idle {
-    connection: Connection,
-    hop: Option<Hop>,
+    /// The way it was used for last: kept with it, a command along it need not plan again.
+    _route: Arc<Route>,
+    warm: Warm,
     since: Instant,
     _counted: Counted,
+}
+
+impl Idle {
+    fn is_over(&self) -> bool {
+        self.warm.connection.is_closed()
+    }
+
+    fn answers(&self) -> impl Future<Output = bool> + Send + use<> {
+        let connection = self.warm.connection.clone();
+        async move { !connection.is_closed() && connection.answers(ANSWER).await }
+    }
 }
 
 /// Counted as long as it is there.
@@ -97,7 +118,7 @@ impl Stock {
             .into_iter()
             .flat_map(|(key, kept)| kept.into_iter().map(move |idle| (key.clone(), idle)));
         join_all(each.map(|(key, idle)| async move {
-            let alive = !idle.connection.is_closed() && idle.connection.answers(ANSWER).await;
+            let alive = idle.answers().await;
             if alive {
                 self.idle().entry(key).or_default().push(idle);
             }
@@ -121,15 +142,16 @@ impl Stock {
     }
 
     /// Keeps a connection, or closes it.
-    pub(crate) fn put(&self, key: &str, connection: Connection, hop: Option<Hop>) {
+    pub(crate) fn put(&self, route: &Arc<Route>, warm: Warm) {
         if !self.lingers() {
             return;
         }
         let full = self.len() >= IN_ALL;
         let _counted = Counted::among(&self.n_idle);
-        let idle = Idle { connection, hop, since: Instant::now(), _counted };
+        let (_route, since) = (route.clone(), Instant::now());
+        let idle = Idle { _route, warm, since, _counted };
         let mut all = self.idle();
-        let kept = all.entry(key.to_owned()).or_default();
+        let kept = all.entry(route.key.clone()).or_default();
         if !full && kept.len() < PER_ROUTE {
             kept.push(idle);
             return;
@@ -140,14 +162,14 @@ impl Stock {
     }
 
     /// The connection used last along a route, if it still works.
-    pub(crate) async fn take(&self, key: &str) -> Option<(Connection, Option<Hop>)> {
+    pub(crate) async fn take(&self, key: &str) -> Option<Warm> {
         loop {
             let idle = self.pop(key)?;
-            if idle.connection.is_closed() {
+            if idle.is_over() {
                 continue;
             }
-            if idle.since.elapsed() < TRY_AFTER || idle.connection.answers(ANSWER).await {
-                return Some((idle.connection, idle.hop));
+            if idle.since.elapsed() < TRY_AFTER || idle.answers().await {
+                return Some(idle.warm);
             }
             tracing::info!("{key}: an idle connection no longer works");
         }
@@ -179,9 +201,8 @@ impl Stock {
         let mut over = Vec::new();
         let mut all = self.idle();
         all.retain(|_, kept| {
-            let is_over = |idle: &mut Idle| {
-                idle.connection.is_closed() || now.duration_since(idle.since) >= self.linger
-            };
+            let is_over =
+                |idle: &mut Idle| idle.is_over() || now.duration_since(idle.since) >= self.linger;
             over.extend(kept.extract_if(.., is_over));
             !kept.is_empty()
         });

@@ -2,7 +2,7 @@
 //! same user, told secrets.
 
 use bssh_fixtures::processes;
-use bssh_tests::{Agent, Lab, Run, Shared, until};
+use bssh_tests::{Agent, Delay, Lab, Run, Shared, until};
 use std::process::Command;
 use std::time::Duration;
 
@@ -190,4 +190,56 @@ fn another_core_takes_the_place_of_one_that_finishes_its_work() {
     stop.finish(SOON).expect_status(0);
     assert!(until(SOON, || rustix::process::test_kill_process(old).is_err()), "the old one ends");
     assert_eq!(shared.pid(), Some(new), "and leaves the place alone");
+}
+
+#[test]
+fn a_warm_command_takes_one_way_there_and_back() {
+    const ONE_WAY: Duration = Duration::from_millis(300);
+    let shared = shared();
+    let far = Delay::start(shared.lab.sshd.port(), ONE_WAY);
+    let port = format!("Port={}", far.port());
+    let command = ["-o", &port, "-H", "127.0.0.1", "--persist", "1m", "echo in"];
+    let took = || {
+        let begun = std::time::Instant::now();
+        assert!(shared.lab.run(&command).expect_status(0).text().contains("in"));
+        begun.elapsed()
+    };
+    took();
+    let after_a_while = |_| {
+        let end = std::time::Instant::now() + 3 * ONE_WAY;
+        until(SOON, || std::time::Instant::now() > end);
+        took()
+    };
+    let best = (0..3).map(after_a_while).min().unwrap();
+    assert!(best >= 2 * ONE_WAY, "{best:?}: this way is shorter than it should be");
+    assert!(best < 4 * ONE_WAY, "{best:?}: more than once there and back");
+    assert_eq!(shared.logins(), 1);
+}
+
+#[test]
+fn a_way_that_was_planned_before_is_planned_anew_when_the_files_say_something_else() {
+    let shared = shared();
+    let base = std::fs::read_to_string(shared.lab.sshd.ssh_config()).unwrap();
+    let file = shared.lab.home.write("changing", "").unwrap();
+    let run = |line: &str| {
+        std::fs::write(&file, format!("{line}\n{base}")).unwrap();
+        let mut command = shared.lab.home.command(bssh_tests::bssh());
+        command.arg("-F").arg(&file).args(["-H", "127.0.0.1", "--persist", "1m", "--no-prefix"]);
+        Run::start({
+            command.arg("echo [$LC_MARK]");
+            command
+        })
+        .finish(SOON)
+        .expect_status(0)
+        .text()
+    };
+    for _ in 0..2 {
+        assert_eq!(run("SetEnv LC_MARK=one"), "[one]\n");
+    }
+    assert_eq!(run("SetEnv LC_MARK=two"), "[two]\n");
+    let flag = shared.lab.home.path().join("flag");
+    let asks = format!("Match exec \"test -e {}\"\nSetEnv LC_MARK=yes\nMatch all", flag.display());
+    assert_eq!(run(&asks), "[]\n");
+    std::fs::write(&flag, "").unwrap();
+    assert_eq!(run(&asks), "[yes]\n", "what a program says is asked each time");
 }

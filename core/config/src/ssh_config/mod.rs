@@ -37,5 +37,5 @@ pub use options::{
 };
 pub use patterns::matches as matches_pattern;
 pub(crate) use reader::{FileKey, Parsed};
-pub use request::{Answer, ConfigFile, Found, Lookup, Request, SshConfig};
+pub use request::{Answer, ConfigFile, FilesRead, Found, Lookup, Request, SshConfig};
 pub use special::forward_option;

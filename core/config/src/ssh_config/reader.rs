@@ -102,6 +102,8 @@ pub(crate) struct Parsed {
     pub(super) entries: Vec<Entry>,
     pub(super) warnings: Vec<Error>,
     pub(super) wants_final: bool,
+    /// What it says may be another thing a moment later: a `Match` asks a program or the network.
+    pub(super) is_fleeting: bool,
     pub(super) host_names: Vec<String>,
     seen: Seen,
 }
@@ -243,7 +245,9 @@ impl Reader<'_> {
         lexer::words(line.rest).ok_or("invalid quotes")?;
         let criteria = Criterion::parse(line.rest);
         let criteria = criteria.map_err(|why| format!("bad Match condition: {why}"))?;
-        self.parsed.wants_final |= criteria.iter().any(|c| c.test == Test::Final);
+        let tests = |tests: &[Test]| criteria.iter().any(|c| tests.contains(&c.test));
+        self.parsed.wants_final |= tests(&[Test::Final]);
+        self.parsed.is_fleeting |= tests(&[Test::Exec, Test::LocalNetwork]);
         Ok(Directive::Match(criteria))
     }
 

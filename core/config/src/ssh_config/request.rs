@@ -41,6 +41,17 @@ pub struct SshConfig {
     executed: Executed,
 }
 
+/// Which files were read. Equal as long as nothing in them has changed and they are remembered.
+#[derive(Debug, Clone)]
+pub struct FilesRead(Vec<Arc<Parsed>>);
+
+impl PartialEq for FilesRead {
+    fn eq(&self, other: &FilesRead) -> bool {
+        let same = |(a, b): (&Arc<Parsed>, &Arc<Parsed>)| Arc::ptr_eq(a, b);
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(same)
+    }
+}
+
 /// What a name was found as, for `CanonicalizeHostname`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
@@ -184,6 +195,13 @@ impl SshConfig {
         }
         evaluation.lines(&weak);
         finish::finish(evaluation, &self.defaults, host)
+    }
+
+    /// The files, if what they say of a destination depends on nothing but them, the request and
+    /// the environment, and on names that were looked up.
+    pub fn lasting(&self) -> Option<FilesRead> {
+        let fleeting = self.files.iter().any(|file| file.is_fleeting);
+        (!fleeting).then(|| FilesRead(self.files.clone()))
     }
 
     /// Names in `Host` lines that are not patterns, each once, in order: for `@ssh:` and completion.

@@ -1,0 +1,85 @@
+//! Ways that were planned before: a request that asks the same of the same files gets them as
+//! they are, instead of evaluating the files for each of a thousand nodes again.
+//!
+//! A way is known as long as a connection along it is in use or kept; nothing is kept here.
+
+use crate::plan::Route;
+use bssh_config::clusters::agent::Agent;
+use bssh_config::ssh_config::FilesRead;
+use bssh_config::{Environment, Node};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Requests that differ in more than their nodes: frontends with environments of their own.
+const MOST_PAGES: usize = 8;
+/// From here on a page is searched for ways that are over before it grows.
+const SWEEP_FROM: usize = 64;
+
+/// What decides a way besides the node.
+pub(crate) struct Asked {
+    pub files: FilesRead,
+    pub env: Environment,
+    pub options: Vec<String>,
+    pub defaults: Vec<String>,
+    pub many: bool,
+    pub agent: Arc<Agent>,
+}
+
+impl Asked {
+    fn is_same(&self, other: &Asked) -> bool {
+        self.files == other.files
+            && self.many == other.many
+            && self.options == other.options
+            && self.defaults == other.defaults
+            && self.agent == other.agent
+            && self.env.is_same(&other.env)
+    }
+}
+
+/// The ways of a core, the requests asked last at the end.
+#[derive(Default)]
+pub(crate) struct Known(Mutex<Vec<Arc<Page>>>);
+
+/// The ways of requests that asked the same.
+pub(crate) struct Page {
+    asked: Asked,
+    ways: Mutex<HashMap<String, (Node, Weak<Route>)>>,
+}
+
+impl Known {
+    /// The page of a request, empty if it is the first of its kind.
+    pub(crate) fn page(&self, asked: Asked) -> Arc<Page> {
+        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let page = match pages.iter().position(|page| page.asked.is_same(&asked)) {
+            Some(at) => pages.remove(at),
+            None => Arc::new(Page { asked, ways: Mutex::default() }),
+        };
+        if pages.len() >= MOST_PAGES {
+            pages.remove(0);
+        }
+        pages.push(page.clone());
+        page
+    }
+}
+
+impl Page {
+    fn ways(&self) -> MutexGuard<'_, HashMap<String, (Node, Weak<Route>)>> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The way to a node, if it is known.
+    pub(crate) fn way(&self, node: &Node) -> Option<Arc<Route>> {
+        let ways = self.ways();
+        let (same, way) = ways.get(&node.name)?;
+        way.upgrade().filter(|_| same == node)
+    }
+
+    /// Remembers the way to a node.
+    pub(crate) fn note(&self, node: &Node, way: &Arc<Route>) {
+        let mut ways = self.ways();
+        if ways.len() >= SWEEP_FROM && ways.len() == ways.capacity() {
+            ways.retain(|_, (_, way)| way.strong_count() > 0);
+        }
+        ways.insert(node.name.clone(), (node.clone(), Arc::downgrade(way)));
+    }
+}
