@@ -4,6 +4,7 @@ use crate::clusters::Caching;
 use crate::error::Error;
 use crate::memory::Memory;
 use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 
 /// Who runs the command, where, with which variables. Captured once at the edge.
@@ -25,11 +26,10 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The same person, place and variables, whatever is remembered of it.
-    pub fn is_same(&self, other: &Environment) -> bool {
+    /// The same for the same person, place and variables, whatever is remembered of them.
+    pub fn digest(&self, by: &impl BuildHasher) -> u64 {
         let Environment { home, cwd, user, uid, hostname, vars, borrowed, memory: _ } = self;
-        (home, cwd, user, *uid) == (&other.home, &other.cwd, &other.user, other.uid)
-            && (hostname, vars, *borrowed) == (&other.hostname, &other.vars, other.borrowed)
+        by.hash_one((home, cwd, user, uid, hostname, vars, borrowed))
     }
 
     /// A path as this environment means it.

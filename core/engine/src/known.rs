@@ -8,6 +8,7 @@ use bssh_config::clusters::agent::Agent;
 use bssh_config::ssh_config::FilesRead;
 use bssh_config::{Environment, Node};
 use std::collections::HashMap;
+use std::hash::RandomState;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Requests that differ in more than their nodes: frontends with environments of their own.
@@ -16,43 +17,46 @@ const MOST_PAGES: usize = 8;
 const SWEEP_FROM: usize = 64;
 
 /// What decides a way besides the node.
-pub(crate) struct Asked {
+pub(crate) struct Asked<'a> {
     pub files: FilesRead,
-    pub env: Environment,
+    pub env: &'a Environment,
     pub options: Vec<String>,
     pub defaults: Vec<String>,
     pub many: bool,
     pub agent: Arc<Agent>,
 }
 
-impl Asked {
-    fn is_same(&self, other: &Asked) -> bool {
-        self.files == other.files
-            && self.many == other.many
-            && self.options == other.options
-            && self.defaults == other.defaults
-            && self.agent == other.agent
-            && self.env.is_same(&other.env)
-    }
-}
+/// What tells environments apart: variables may be secrets, and outlive their frontend nowhere.
+type Digest = [u64; 2];
 
-/// The ways of a core, the requests asked last at the end.
+/// The ways of a core.
 #[derive(Default)]
-pub(crate) struct Known(Mutex<Vec<Arc<Page>>>);
+pub(crate) struct Known {
+    /// The requests asked last at the end.
+    pages: Mutex<Vec<Arc<Page>>>,
+    digests: [RandomState; 2],
+}
 
 /// The ways of requests that asked the same.
 pub(crate) struct Page {
-    asked: Asked,
+    files: FilesRead,
+    env: Digest,
+    options: Vec<String>,
+    defaults: Vec<String>,
+    many: bool,
+    agent: Arc<Agent>,
     ways: Mutex<HashMap<String, (Node, Weak<Route>)>>,
 }
 
 impl Known {
     /// The page of a request, empty if it is the first of its kind.
-    pub(crate) fn page(&self, asked: Asked) -> Arc<Page> {
-        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let page = match pages.iter().position(|page| page.asked.is_same(&asked)) {
+    pub(crate) fn page(&self, asked: Asked<'_>) -> Arc<Page> {
+        let [one, other] = &self.digests;
+        let env = [asked.env.digest(one), asked.env.digest(other)];
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let page = match pages.iter().position(|page| page.is_of(&asked, env)) {
             Some(at) => pages.remove(at),
-            None => Arc::new(Page { asked, ways: Mutex::default() }),
+            None => Arc::new(Page::new(asked, env)),
         };
         if pages.len() >= MOST_PAGES {
             pages.remove(0);
@@ -63,6 +67,17 @@ impl Known {
 }
 
 impl Page {
+    fn new(asked: Asked<'_>, env: Digest) -> Page {
+        let Asked { files, env: _, options, defaults, many, agent } = asked;
+        Page { files, env, options, defaults, many, agent, ways: Mutex::default() }
+    }
+
+    fn is_of(&self, asked: &Asked<'_>, env: Digest) -> bool {
+        (&self.files, self.env, self.many) == (&asked.files, env, asked.many)
+            && (&self.options, &self.defaults) == (&asked.options, &asked.defaults)
+            && self.agent == asked.agent
+    }
+
     fn ways(&self) -> MutexGuard<'_, HashMap<String, (Node, Weak<Route>)>> {
         self.ways.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -127,7 +127,7 @@ impl Planner {
         self.known = self.ssh.lasting().map(|files| {
             known.page(Asked {
                 files,
-                env: self.env.clone(),
+                env: &self.env,
                 options: self.options.clone(),
                 defaults: self.defaults.clone(),
                 many: self.many,
