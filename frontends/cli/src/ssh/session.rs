@@ -130,23 +130,7 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
         drop(core);
         return background::detach(&around.program, words).map_err(|e| e.to_string().into());
     }
-    let core = match (control::wanted(&explained.values), &around.persist) {
-        (Some(wanted @ Persist::For(_)), Ok(None))
-            if args.mode == Mode::Run && !core.is_shared() =>
-        {
-            drop(core);
-            start_core(args, around, Some(wanted)).await?
-        }
-        // Who names a ControlPath, or asks about it, looks for the master.
-        (Some(Persist::IfThere | Persist::For(_)), Ok(None)) if !core.is_shared() => {
-            Core::running(starting(args, around)).await.ok().flatten().unwrap_or(core)
-        }
-        (Some(Persist::Never), _) if core.is_shared() && args.mode == Mode::Run => {
-            drop(core);
-            start_core(args, around, Some(Persist::Never)).await?
-        }
-        _ => core,
-    };
+    let core = wanted_core(core, args, around, &explained).await?;
     let mut settings = args.settings.clone();
     // Decided with the command in view, which the plan of a connection does not have.
     settings.options.insert(0, format!("UpdateHostKeys={}", effective.update_host_keys));
@@ -203,6 +187,29 @@ async fn start_core(
     }
     let core = persist::core(|| starting(args, around), wanted, || args.settings.clone()).await;
     core.map_err(|e| e.to_string())
+}
+
+/// The core that ControlMaster and its like ask for, unless our environment names one; `core` is
+/// the one that has read them.
+async fn wanted_core(
+    core: Core,
+    args: &SshArgs,
+    around: &Surroundings,
+    explained: &Explained,
+) -> Result<Core, String> {
+    let runs = args.mode == Mode::Run;
+    let wanted = match (control::wanted(&explained.values), &around.persist) {
+        (Some(wanted @ Persist::For(_)), Ok(None)) if runs && !core.is_shared() => wanted,
+        // Who names a ControlPath, or asks about it, looks for the master.
+        (Some(Persist::IfThere | Persist::For(_)), Ok(None)) if !core.is_shared() => {
+            let running = Core::running(starting(args, around)).await;
+            return Ok(running.ok().flatten().unwrap_or(core));
+        }
+        (Some(Persist::Never), _) if runs && core.is_shared() => Persist::Never,
+        _ => return Ok(core),
+    };
+    drop(core);
+    start_core(args, around, Some(wanted)).await
 }
 
 fn starting(args: &SshArgs, around: &Surroundings) -> Start {
