@@ -4,15 +4,15 @@
 //! as descriptors 4 and 5, and reads our stdin (3) unless a keyboard needs the escape filter.
 
 use super::args::{self, Mode, SshArgs};
+use super::choice::{start_core, wanted_core};
 use super::control;
 use super::effective::{Effective, LogLevel, Tty};
 use super::failed::failed;
 use super::keyboard::{Keyboard, Typed};
 use super::local_command::{Held, LocalCommand};
 use super::signals::{Caught, Signals, TERMINATED};
-use super::{acts, background, command_line, log_to, query, say};
-use crate::persist;
-use bssh_client::{Core, Persist, Prompter, Run, RunEvent, Start};
+use super::{acts, background, command_line, query, say};
+use bssh_client::{Core, Persist, Prompter, Run, RunEvent};
 use bssh_protocol::error::CallError;
 use bssh_protocol::exec::{Action, Ended, ExecParams, Exit, NodeState, PtyRequest, Targets};
 use bssh_protocol::forward::ForwardParams;
@@ -174,55 +174,6 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
     // A core that has gone keeps nothing.
     let _ = control::leave_forwards(&core, &explained.values).await;
     Ok(code)
-}
-
-async fn start_core(
-    args: &SshArgs,
-    around: &Surroundings,
-    wanted: Option<Persist>,
-) -> Result<Core, String> {
-    if let Some(path) = &args.log_file {
-        log_to(path.as_ref())
-            .map_err(|e| format!("cannot open the log {}: {e}", path.to_string_lossy()))?;
-    }
-    let core = persist::core(|| starting(args, around), wanted, || args.settings.clone()).await;
-    core.map_err(|e| e.to_string())
-}
-
-/// The core that ControlMaster and its like ask for, unless our environment names one; `core` is
-/// the one that has read them.
-async fn wanted_core(
-    core: Core,
-    args: &SshArgs,
-    around: &Surroundings,
-    explained: &Explained,
-) -> Result<Core, String> {
-    let runs = args.mode == Mode::Run;
-    let wanted = match (control::wanted(&explained.values), &around.persist) {
-        (Some(wanted @ Persist::For(_)), Ok(None)) if runs && !core.is_shared() => wanted,
-        // Who names a ControlPath, or asks about it, looks for the master.
-        (Some(Persist::IfThere | Persist::For(_)), Ok(None)) if !core.is_shared() => {
-            let running = Core::running(starting(args, around)).await;
-            return Ok(running.ok().flatten().unwrap_or(core));
-        }
-        (Some(Persist::Never), _) if runs && core.is_shared() => Persist::Never,
-        _ => return Ok(core),
-    };
-    drop(core);
-    start_core(args, around, Some(wanted)).await
-}
-
-fn starting(args: &SshArgs, around: &Surroundings) -> Start {
-    Start {
-        program: around.core.clone(),
-        log_level: Some(args.log_level().unwrap_or_else(|| "info".to_owned())),
-        log_file: args.log_file.as_ref().map(PathBuf::from),
-        lend_stdio: true,
-        // Else it was asked for by name.
-        control: around.persist == Ok(None),
-        prompter: around.prompter.clone(),
-        ..Start::default()
-    }
 }
 
 async fn resolve(core: &Core, args: &SshArgs) -> Result<Explained, String> {
