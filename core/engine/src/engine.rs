@@ -8,7 +8,7 @@ use crate::commons::Commons;
 use crate::descriptor::is_null;
 use crate::forward::Forwards;
 use crate::fs::{Listings, Reach, Tasks};
-use crate::gateway::{self, Gateways};
+use crate::gateway::{self, Gateways, SudoSecret};
 use crate::lanes::Lanes;
 use crate::plan::{Planner, Route};
 use crate::pool::Pool;
@@ -16,7 +16,7 @@ use crate::pty::Ptys;
 use crate::questions::{AskAbout, Questions};
 use crate::record::Record;
 use crate::remarks::Remarks;
-use crate::run::{Order, Outlet, Parts, Run, has_streams, millis};
+use crate::run::{Course, Order, Outlet, Run, has_streams, millis};
 use crate::said::Said;
 use crate::session::Sessions;
 use crate::sink::{Adopt, Sinks};
@@ -203,7 +203,7 @@ impl Engine {
         let own = if params.planned.is_empty() { own } else { fanout };
         let lacking = own - affordable(own, &mut warnings);
         let fanout = fanout.min(nodes.len()).saturating_sub(lacking);
-        let run = Run::new(Parts {
+        let run = Arc::new(Run {
             id: self.new_id(),
             to: match params.lifetime == Lifetime::Core || params.record {
                 false => Outlet::Link(caller.link.clone()),
@@ -216,12 +216,14 @@ impl Engine {
             },
             retries: params.retries.or(config.map(|c| c.max_retries)).unwrap_or(0),
             guard: params.guard.unwrap_or(!literal) && has_streams(&params.action),
-            fanout,
+            fanout: fanout.max(1),
+            course: Course::new(nodes.len()),
             nodes,
             params,
             sinks,
             stdin,
             questions: caller.questions.clone(),
+            secret: SudoSecret::default(),
         });
         let started = ExecStarted {
             run: run.id,
@@ -309,8 +311,8 @@ impl Engine {
             run: run.id,
             action: run.params.action.clone(),
             nodes: u32::try_from(run.nodes.len()).unwrap_or(u32::MAX),
-            ended: run.n_ended.load(Ordering::Relaxed),
-            running_ms: millis(run.begun.elapsed()),
+            ended: run.course.n_ended.load(Ordering::Relaxed),
+            running_ms: millis(run.course.begun.elapsed()),
         };
         RunList { runs: self.runs().values().map(entry).collect() }
     }

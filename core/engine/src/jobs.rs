@@ -78,7 +78,7 @@ impl Jobs {
         let mut over = self.over();
         over.push_back(Over {
             entry: JobEntry { summary: Some(summary), running: false, ..entry(run, detached) },
-            begun: run.begun,
+            begun: run.course.begun,
             ended: Instant::now(),
             nodes: run.nodes.iter().map(|node| node.name.clone()).collect(),
             ends: run.ends().clone(),
@@ -110,10 +110,10 @@ fn entry(run: &Run, detached: bool) -> JobEntry {
         kind: "run".to_owned(),
         title: title(run).chars().take(TITLE).collect(),
         nodes: u32::try_from(run.nodes.len()).unwrap_or(u32::MAX),
-        ended: run.n_ended.load(Relaxed),
+        ended: run.course.n_ended.load(Relaxed),
         running: true,
         detached,
-        age_ms: millis(run.begun.elapsed()),
+        age_ms: millis(run.course.begun.elapsed()),
         bytes: run.record().map_or(0, |record| record.bytes().0),
         ..JobEntry::default()
     }

@@ -85,7 +85,7 @@ impl Journal {
             ("denied", number(summary.denied)),
             ("lost", number(summary.lost)),
             ("cancelled", number(summary.cancelled)),
-            ("durationMs", Value::Number(millis(run.begun.elapsed()))),
+            ("durationMs", Value::Number(millis(run.course.begun.elapsed()))),
             ("notOk", Value::List(&bad)),
         ]);
     }

@@ -46,6 +46,13 @@ pub(crate) struct Run {
     pub questions: Arc<Questions>,
     /// sudo's password, asked for once.
     pub secret: SudoSecret,
+    /// How many nodes at once.
+    pub fanout: usize,
+    pub course: Course,
+}
+
+/// How far a run has come, and what it is told meanwhile.
+pub(crate) struct Course {
     pub begun: Instant,
     pub n_ended: AtomicU32,
     /// How each node ended.
@@ -54,7 +61,20 @@ pub(crate) struct Run {
     executing: Mutex<HashSet<u32>>,
     stop: watch::Sender<Stop>,
     orders: broadcast::Sender<Order>,
-    fanout: usize,
+}
+
+impl Course {
+    /// Of a run over so many nodes, from now on.
+    pub(crate) fn new(n_nodes: usize) -> Self {
+        Course {
+            begun: Instant::now(),
+            n_ended: AtomicU32::new(0),
+            ends: Mutex::new(vec![None; n_nodes]),
+            executing: Mutex::default(),
+            stop: watch::Sender::new(Stop::default()),
+            orders: broadcast::Sender::new(ORDERS),
+        }
+    }
 }
 
 /// Which nodes are to end.
@@ -109,50 +129,10 @@ impl Class {
     }
 }
 
-/// What a run is made of, decided by the engine.
-pub(crate) struct Parts {
-    pub id: RunId,
-    pub to: Outlet,
-    pub nodes: Vec<NodePlan>,
-    pub params: ExecParams,
-    pub timeout: Option<Duration>,
-    pub retries: u32,
-    pub guard: bool,
-    pub sinks: Sinks,
-    pub stdin: Stdin,
-    pub questions: Arc<Questions>,
-    pub fanout: usize,
-}
-
 impl Run {
-    pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let (stop, _) = watch::channel(Stop::default());
-        let (orders, _) = broadcast::channel(ORDERS);
-        Arc::new(Run {
-            id: parts.id,
-            to: parts.to,
-            ends: Mutex::new(vec![None; parts.nodes.len()]),
-            nodes: parts.nodes,
-            params: parts.params,
-            timeout: parts.timeout,
-            retries: parts.retries,
-            guard: parts.guard,
-            sinks: parts.sinks,
-            stdin: parts.stdin,
-            questions: parts.questions,
-            secret: SudoSecret::default(),
-            begun: Instant::now(),
-            n_ended: AtomicU32::new(0),
-            executing: Mutex::default(),
-            stop,
-            orders,
-            fanout: parts.fanout.max(1),
-        })
-    }
-
     /// Ends these nodes (none named: all, and no more are started).
     pub(crate) fn cancel(&self, nodes: &[u32]) {
-        self.stop.send_modify(|stop| match nodes {
+        self.course.stop.send_modify(|stop| match nodes {
             [] => stop.all = true,
             some => stop.nodes.extend(some),
         });
@@ -167,16 +147,16 @@ impl Run {
     /// Passes something on to running nodes.
     pub(crate) fn order(&self, order: Order) {
         // Nobody listening means that nothing is running.
-        let _ = self.orders.send(order);
+        let _ = self.course.orders.send(order);
     }
 
     pub(crate) fn orders(&self) -> broadcast::Receiver<Order> {
-        self.orders.subscribe()
+        self.course.orders.subscribe()
     }
 
     /// Resolves when this node is to end.
     pub(crate) async fn stopped(&self, index: u32) {
-        let mut stop = self.stop.subscribe();
+        let mut stop = self.course.stop.subscribe();
         let is_meant = |s: &Stop| s.all || s.nodes.contains(&index);
         if stop.wait_for(is_meant).await.is_err() {
             std::future::pending::<()>().await;
@@ -185,16 +165,16 @@ impl Run {
 
     /// The node's command is asked for, and may run.
     pub(crate) fn set_executing(&self, index: u32) {
-        self.executing.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
+        self.course.executing.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
     }
 
     /// It has not, after all: whom it was given to is lost.
     pub(crate) fn set_waiting(&self, index: u32) {
-        self.executing.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
+        self.course.executing.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
     }
 
     pub(crate) fn is_executing(&self, index: u32) -> bool {
-        self.executing.lock().unwrap_or_else(PoisonError::into_inner).contains(&index)
+        self.course.executing.lock().unwrap_or_else(PoisonError::into_inner).contains(&index)
     }
 
     /// Tells the frontend about a node.
@@ -233,7 +213,7 @@ impl Run {
             }
             while running.len() < self.fanout && batch_left > 0 {
                 let Some((node, index)) = waiting.next() else { break };
-                if tally.give_up || self.stop.borrow().all {
+                if tally.give_up || self.course.stop.borrow().all {
                     let ended = cancelled();
                     self.ended(index, node, &mut tally, ended).await;
                     continue;
@@ -251,7 +231,7 @@ impl Run {
             }
         }
         drop(running);
-        Summary { duration_ms: millis(self.begun.elapsed()), ..tally.summary }
+        Summary { duration_ms: millis(self.course.begun.elapsed()), ..tally.summary }
     }
 
     /// Says that it is over.
@@ -266,12 +246,12 @@ impl Run {
 
     /// How each node ended so far.
     pub(crate) fn ends(&self) -> MutexGuard<'_, Vec<Option<Class>>> {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+        self.course.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn pause(&self) {
         let pause = Duration::from_millis(self.params.pause_ms.unwrap_or(0));
-        let mut stop = self.stop.subscribe();
+        let mut stop = self.course.stop.subscribe();
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = stop.wait_for(|s| s.all) => {}
@@ -283,7 +263,7 @@ impl Run {
         if let Some(end) = self.ends().get_mut(index as usize) {
             *end = Some(Class::of(&ended));
         }
-        self.n_ended.fetch_add(1, Ordering::Relaxed);
+        self.course.n_ended.fetch_add(1, Ordering::Relaxed);
         let output = ended.output.clone();
         self.tell(index, node, NodeState::Ended(ended)).await;
         self.sinks.told(output.as_deref());

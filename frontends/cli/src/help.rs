@@ -125,16 +125,22 @@ pub(crate) fn about(names: &[String]) -> Result<String, String> {
     Ok(page(&root, &names))
 }
 
-/// Manual pages: bssh(1) with everything, and one for each subcommand.
+/// Manual pages: bssh(1) with everything, and one for each subcommand. The directory is made if
+/// it is missing.
 ///
 /// # Errors
-/// A page cannot be written.
+/// A page cannot be written: which, and why.
 pub(crate) fn write_manual(directory: &Path) -> io::Result<()> {
+    let at = |path: &Path, e: io::Error| {
+        io::Error::new(e.kind(), format!("cannot write {}: {e}", path.display()))
+    };
+    std::fs::create_dir_all(directory).map_err(|e| at(directory, e))?;
     let root = built();
-    let name = |sub: &str| directory.join(format!("bssh-{sub}.1"));
-    std::fs::write(directory.join("bssh.1"), manual(None)?)?;
-    for sub in root.get_subcommands().filter(|sub| !sub.is_hide_set()) {
-        std::fs::write(name(sub.get_name()), manual(Some(sub.get_name()))?)?;
+    let subs = root.get_subcommands().filter(|sub| !sub.is_hide_set());
+    for sub in std::iter::once(None).chain(subs.map(|sub| Some(sub.get_name()))) {
+        let name = sub.map_or("bssh.1".to_owned(), |sub| format!("bssh-{sub}.1"));
+        let path = directory.join(name);
+        std::fs::write(&path, manual(sub)?).map_err(|e| at(&path, e))?;
     }
     Ok(())
 }
@@ -299,10 +305,14 @@ mod tests {
     #[test]
     fn the_manual_is_written() {
         let directory = tempfile::tempdir().unwrap();
-        write_manual(directory.path()).unwrap();
-        let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+        let man1 = directory.path().join("man/man1");
+        write_manual(&man1).unwrap();
+        let read = |name: &str| std::fs::read_to_string(man1.join(name)).unwrap();
         assert!(read("bssh.1").contains("fanout"));
         assert!(read("bssh-upload.1").contains("resume"));
+        let no_directory = man1.join("bssh.1");
+        let why = write_manual(&no_directory).unwrap_err().to_string();
+        assert!(why.starts_with(&format!("cannot write {}: ", no_directory.display())), "{why}");
     }
 
     #[test]

@@ -4,13 +4,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::eval::Evaluation;
 use super::expand::expand;
 use super::keywords::{Class, KEYWORDS, Keyword};
 use super::lexer;
-use super::options::{AddressFamily, Ask, ControlMaster, HostOptions, Origin, StrictHostKeys, Tty};
+use super::options::{Ask, HostOptions, Origin};
 use super::reader::Setting;
 use super::values::Args;
 use crate::environment::Environment;
@@ -168,7 +167,8 @@ fn check(options: &mut HostOptions, evaluation: &Evaluation<'_>, errors: &mut Ve
     }
     if options.update_host_keys == Ask::Ask {
         let shared = options.control_persist.is_some() && options.control_path.is_some();
-        let remote = command || options.remote_command.is_some() || options.request_tty == Tty::No;
+        let tty = chosen.value("requesttty");
+        let remote = command || options.remote_command.is_some() || tty == Some("false");
         let quiet = ["QUIET", "FATAL", "ERROR"].contains(&options.log_level.as_str());
         if shared || remote || quiet {
             options.update_host_keys = Ask::No;
@@ -176,85 +176,17 @@ fn check(options: &mut HostOptions, evaluation: &Evaluation<'_>, errors: &mut Ve
     }
 }
 
+/// What the table of keywords has no default for.
 fn nothing(env: &Environment) -> HostOptions {
     let home = |file: &str| env.home.join(file);
     HostOptions {
-        original: String::new(),
-        hostname: String::new(),
-        port: 22,
         user: env.user.clone(),
-        host_key_alias: None,
-        address_family: AddressFamily::Any,
-        bind_address: None,
-        bind_interface: None,
-        connect_timeout: None,
-        connection_attempts: 1,
-        tcp_keep_alive: true,
-        server_alive_interval: Duration::ZERO,
-        server_alive_count_max: 3,
-        proxy_jump: Vec::new(),
-        proxy_command: None,
-        strict_host_key_checking: StrictHostKeys::Ask,
         user_known_hosts_files: vec![home(".ssh/known_hosts"), home(".ssh/known_hosts2")],
-        global_known_hosts_files: Vec::new(),
-        known_hosts_command: None,
-        revoked_host_keys: None,
-        hash_known_hosts: false,
-        check_host_ip: false,
-        update_host_keys: Ask::Yes,
-        verify_host_key_dns: Ask::No,
-        no_host_authentication_for_localhost: false,
-        visual_host_key: false,
         identity_files: IDENTITIES.map(home).to_vec(),
-        identity_files_explicit: false,
-        certificate_files: Vec::new(),
-        identities_only: false,
         identity_agent: env.var("SSH_AUTH_SOCK").map(PathBuf::from),
-        add_keys_to_agent: None,
-        required_rsa_size: 1024,
         preferred_authentications: ["publickey", "keyboard-interactive", "password"]
             .map(str::to_owned)
             .to_vec(),
-        pubkey_authentication: true,
-        password_authentication: true,
-        kbd_interactive_authentication: true,
-        number_of_password_prompts: 3,
-        batch_mode: false,
-        ciphers: None,
-        macs: None,
-        kex_algorithms: None,
-        host_key_algorithms: None,
-        pubkey_accepted_algorithms: None,
-        ca_signature_algorithms: None,
-        compression: false,
-        rekey_limit: (None, None),
-        forward_agent: None,
-        forward_agent_on: false,
-        local_forwards: Vec::new(),
-        remote_forwards: Vec::new(),
-        dynamic_forwards: Vec::new(),
-        exit_on_forward_failure: false,
-        clear_all_forwardings: false,
-        gateway_ports: false,
-        stream_local_bind_mask: 0o177,
-        stream_local_bind_unlink: false,
-        permit_remote_open: Vec::new(),
-        send_env: Vec::new(),
-        set_env: Vec::new(),
-        remote_command: None,
-        request_tty: Tty::Auto,
-        local_command: None,
-        permit_local_command: false,
-        escape_char: Some(b'~'),
-        log_level: "INFO".to_owned(),
-        control_path: None,
-        control_master: ControlMaster::No,
-        control_persist: None,
-        stdin_null: false,
-        fork_after_authentication: false,
-        session_type: "default".to_owned(),
-        tag: None,
-        origins: Vec::new(),
-        missing: Vec::new(),
+        ..HostOptions::default()
     }
 }

@@ -60,7 +60,8 @@ const fn ignored(
     Keyword { name, kind, default, class: Class::Ignored, collects: false, set: |_, _| {}, doc }
 }
 
-/// Applied, but where the files are evaluated and not in an option.
+/// Applied, but not through an option: where the files are evaluated, or by the frontend, which
+/// reads the effective values.
 const fn computed(
     name: &'static str,
     kind: Kind,
@@ -228,10 +229,10 @@ pub(super) static KEYWORDS: [Keyword; 103] = [
     computed("canonicalizehostname", CANONICALIZE, "false", "Complete names with CanonicalDomains before matching again."),
     applied("checkhostip", YES_NO, "no", |o, v| o.check_host_ip = set::yes(v), "Check the address in known_hosts too."),
     applied("compression", COMPRESSION, "no", |o, v| o.compression = set::yes(v), "Compress."),
-    applied("controlmaster", MASTER, "false", set::control_master, "With ControlPath: the connection is the shared core's; ask is as yes, auto or no."),
+    computed("controlmaster", MASTER, "false", "With ControlPath: the connection is the shared core's; ask is as yes, auto or no."),
     ignored("enablesshkeysign", YES_NO, "no", "Only for HostbasedAuthentication."),
     applied("clearallforwardings", YES_NO, "no", |o, v| o.clear_all_forwardings = set::yes(v), "Forget all forwards set so far."),
-    applied("exitonforwardfailure", YES_NO, "no", |o, v| o.exit_on_forward_failure = set::yes(v), "End when a forward cannot be set up."),
+    computed("exitonforwardfailure", YES_NO, "no", "End when a forward cannot be set up."),
     ignored("fingerprinthash", DIGEST, "SHA256", "How fingerprints are shown; SHA256 only.")
         .warned(|v| v.first().is_some_and(|v| v != "SHA256")),
     ignored("forwardx11", YES_NO, "no", "X11 forwarding; not supported.").warned(is_on),
@@ -254,9 +255,9 @@ pub(super) static KEYWORDS: [Keyword; 103] = [
     applied("permitlocalcommand", YES_NO, "no", |o, v| o.permit_local_command = set::yes(v), "Allow LocalCommand."),
     ignored("proxyusefdpass", YES_NO, "no", "Take the connection as a descriptor from ProxyCommand; not supported.").refused(is_on),
     applied("pubkeyauthentication", PUBKEY, "true", |o, v| o.pubkey_authentication = set::on(v), "Try public keys."),
-    applied("requesttty", TTY, "auto", set::tty, "Ask for a terminal: auto, no, yes, force."),
+    computed("requesttty", TTY, "auto", "Ask for a terminal: auto, no, yes, force."),
     applied("sessiontype", SESSION, "default", |o, v| o.session_type = set::text(v), "default, none (-N) or subsystem (-s)."),
-    applied("stdinnull", YES_NO, "no", |o, v| o.stdin_null = set::yes(v), "Read nothing from stdin (-n)."),
+    computed("stdinnull", YES_NO, "no", "Read nothing from stdin (-n)."),
     applied("forkafterauthentication", YES_NO, "no", |o, v| o.fork_after_authentication = set::yes(v), "Go to the background (-f)."),
     applied("streamlocalbindunlink", YES_NO, "no", |o, v| o.stream_local_bind_unlink = set::yes(v), "Remove a socket file in the way of a forward."),
     applied("stricthostkeychecking", STRICT, "ask", set::strict, "What to do with unknown host keys: yes, no, accept-new, ask."),

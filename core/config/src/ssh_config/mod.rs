@@ -32,8 +32,7 @@ pub use document::document;
 pub use dump::{carried, dump};
 pub use keywords::{KeywordInfo, keywords};
 pub use options::{
-    AddKeys, AddressFamily, Ask, ControlMaster, Forward, HostOptions, JumpHost, Origin,
-    StrictHostKeys, Tty,
+    AddKeys, AddressFamily, Ask, Forward, HostOptions, JumpHost, Origin, StrictHostKeys,
 };
 pub use patterns::matches as matches_pattern;
 pub(crate) use reader::{FileKey, Parsed};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Everything `ssh_config` says about one destination, after Host/Match, first-value-wins, tokens,
 /// `~` and environment expansion, and defaults. `man 5 ssh_config` explains each keyword.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HostOptions {
     /// The destination as the user typed it (`%n`).
     pub original: String,
@@ -38,7 +38,6 @@ pub struct HostOptions {
     pub hash_known_hosts: bool,
     pub check_host_ip: bool,
     pub update_host_keys: Ask,
-    pub verify_host_key_dns: Ask,
     pub no_host_authentication_for_localhost: bool,
     pub visual_host_key: bool,
 
@@ -79,7 +78,6 @@ pub struct HostOptions {
     pub local_forwards: Vec<Forward>,
     pub remote_forwards: Vec<Forward>,
     pub dynamic_forwards: Vec<Forward>,
-    pub exit_on_forward_failure: bool,
     pub clear_all_forwardings: bool,
     pub gateway_ports: bool,
     pub stream_local_bind_mask: u32,
@@ -91,17 +89,14 @@ pub struct HostOptions {
     pub send_env: Vec<String>,
     pub set_env: Vec<(String, String)>,
     pub remote_command: Option<String>,
-    pub request_tty: Tty,
     pub local_command: Option<String>,
     pub permit_local_command: bool,
     /// `EscapeChar`: `None` is `none`.
     pub escape_char: Option<u8>,
     pub log_level: String,
     pub control_path: Option<PathBuf>,
-    pub control_master: ControlMaster,
     /// `None`: no; zero: without end.
     pub control_persist: Option<Duration>,
-    pub stdin_null: bool,
     pub fork_after_authentication: bool,
     /// `default`, `none` or `subsystem`.
     pub session_type: String,
@@ -149,41 +144,27 @@ pub struct Forward {
     pub spec: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AddressFamily {
+    #[default]
     Any,
     Inet,
     Inet6,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StrictHostKeys {
     Yes,
     No,
     AcceptNew,
+    #[default]
     Ask,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ask {
+    #[default]
     Yes,
     No,
     Ask,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tty {
-    Auto,
-    No,
-    Yes,
-    Force,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ControlMaster {
-    No,
-    Yes,
-    Ask,
-    Auto,
-    AutoAsk,
 }

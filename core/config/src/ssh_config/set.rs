@@ -5,9 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::destination::jump_hosts;
-use super::options::{
-    AddKeys, AddressFamily, Ask, ControlMaster, Forward, HostOptions, StrictHostKeys, Tty,
-};
+use super::options::{AddKeys, AddressFamily, Ask, Forward, HostOptions, StrictHostKeys};
 use super::patterns::matches;
 
 fn first(values: &[String]) -> &str {
@@ -90,25 +88,6 @@ pub(super) fn address_family(options: &mut HostOptions, values: &[String]) {
         "inet" => AddressFamily::Inet,
         "inet6" => AddressFamily::Inet6,
         _ => AddressFamily::Any,
-    };
-}
-
-pub(super) fn control_master(options: &mut HostOptions, values: &[String]) {
-    options.control_master = match first(values) {
-        "true" => ControlMaster::Yes,
-        "auto" => ControlMaster::Auto,
-        "ask" => ControlMaster::Ask,
-        "autoask" => ControlMaster::AutoAsk,
-        _ => ControlMaster::No,
-    };
-}
-
-pub(super) fn tty(options: &mut HostOptions, values: &[String]) {
-    options.request_tty = match first(values) {
-        "true" => Tty::Yes,
-        "false" => Tty::No,
-        "force" => Tty::Force,
-        _ => Tty::Auto,
     };
 }
 

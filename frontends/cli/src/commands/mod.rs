@@ -9,6 +9,7 @@ mod exec;
 mod exec_tests;
 mod explain;
 mod fold;
+mod follow;
 mod forward;
 mod gate;
 mod hold;

@@ -3,6 +3,7 @@
 //! Ctrl-C ends a sync: what is half there goes, and files that are being put in place are waited
 //! for. A second one says so and waits as well.
 
+use super::follow::{Follow, Next};
 use super::watch::Signals;
 use super::{Ui, failed, print_json, table, warn};
 use crate::args::{Args, ExitRule, Json};
@@ -18,15 +19,10 @@ use bssh_term::{
     Line, bytes_text, harmless, sync_conflict, sync_failure, sync_report, sync_status, sync_summary,
 };
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 /// How long the core may take to end a sync that is given up: longer than files that are being
 /// put in place are waited for.
 const CANCEL_GRACE: Duration = Duration::from_secs(14);
-/// A sync that is faster shows no progress.
-const PROGRESS_AFTER: Duration = Duration::from_millis(300);
-const PROGRESS_EVERY: Duration = Duration::from_millis(150);
-
 /// Does what was asked, and returns the exit status.
 pub(crate) async fn sync(core: &Core, args: &Args, verb: &SyncVerb, ui: &Ui) -> u8 {
     let request = match request(args, verb) {
@@ -148,47 +144,37 @@ async fn follow(
 ) -> (Result<Synced, String>, Option<u8>) {
     let mut bars = Bars::new(vec![sync.started.node.clone()], ui.style);
     let mut lines = SyncLines::new(args.output.json, ui.style.out_terminal);
-    let mut ticks = interval_at(Instant::now() + PROGRESS_AFTER, PROGRESS_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let quiet = args.output.quiet;
     let shows = ui.style.err_terminal && !quiet && args.output.json != Some(Json::Events);
-    let mut ended_by = None;
-    let mut give_up: Option<Instant> = None;
-    let mut carries = false;
+    let mut course = Follow::new(signals, CANCEL_GRACE);
     lines.start(&sync.started);
     let done = loop {
-        let event = tokio::select! {
-            event = sync.next() => event,
-            signal = signals.next() => {
+        let event = match course.next(sync.next()).await {
+            Next::Event(Some(event)) => event,
+            Next::Event(None) => break Err("the sync ended early".to_owned()),
+            Next::Signal(signal) => {
                 bars.hide();
-                if ended_by.replace(signal.status()).is_none() {
-                    give_up = Some(Instant::now() + CANCEL_GRACE);
-                    // A core that does not answer is given up at the deadline.
-                    let _ = timeout(CANCEL_GRACE, sync.cancel()).await;
-                } else {
+                if !course.end(signal.status(), sync.cancel()).await {
                     say("bssh: ending; files that are being put in place are waited for");
                 }
                 continue;
             }
-            _ = ticks.tick(), if shows && carries => {
-                if ui.prompter.is_open() { bars.hide() } else { bars.draw() }
+            Next::Tick => {
+                bars.draw_unless(ui.prompter.is_open());
                 continue;
             }
-            () = tokio::time::sleep_until(give_up.unwrap_or_else(Instant::now)), if give_up.is_some() => {
-                break Err("the core did not end the sync".to_owned());
-            }
+            Next::Late => break Err("the core did not end the sync".to_owned()),
         };
-        let Some(event) = event else { break Err("the sync ended early".to_owned()) };
         lines.event(&event);
         match event {
             SyncEvent::Progress(p) => {
-                carries |= p.total_files > 0;
+                course.shows |= shows && p.total_files > 0;
                 let (files, bytes) = (p.files, p.bytes);
                 let (total_files, total_bytes) = (p.total_files, p.total_bytes);
                 bars.note(&[NodeProgress { index: 0, files, bytes, total_files, total_bytes }]);
             }
             SyncEvent::State(change) => {
-                carries &= change.state != "watching";
+                course.shows &= change.state != "watching";
                 if let (Some(text), false) = (change.message, quiet) {
                     bars.hide();
                     say(&format!("bssh: {}: {text}", sync.started.node));
@@ -208,9 +194,7 @@ async fn follow(
             SyncEvent::Lost(how) => break Err(how),
         }
         if lines.is_full() && lines.flush() != exit::OK {
-            ended_by = Some(exit::OUTPUT_CLOSED);
-            give_up = Some(Instant::now() + CANCEL_GRACE);
-            let _ = timeout(CANCEL_GRACE, sync.cancel()).await;
+            course.end(exit::OUTPUT_CLOSED, sync.cancel()).await;
         }
     };
     bars.hide();
@@ -219,9 +203,9 @@ async fn follow(
     }
     let flushed = lines.flush();
     if flushed != exit::OK {
-        ended_by.get_or_insert(flushed);
+        course.ended_by.get_or_insert(flushed);
     }
-    (done, ended_by)
+    (done, course.ended_by)
 }
 
 /// What went wrong, file by file and as a whole.

@@ -2,6 +2,7 @@
 //!
 //! Ctrl-C gives the transfer up; finished files stay. Once more gives up waiting for its end.
 
+use super::follow::{Follow, Next};
 use super::watch::Signals;
 use super::{Ui, failed, warn};
 use crate::args::{ExitRule, Json};
@@ -12,14 +13,9 @@ use bssh_client::{Core, Transfer, TransferEvent};
 use bssh_protocol::exec::{Ended, Summary};
 use bssh_protocol::transfer::{TransferDone, TransferState, Transferred};
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 /// How long the core may take to end a transfer that is given up.
 const CANCEL_GRACE: Duration = Duration::from_secs(8);
-/// A transfer that is faster shows no progress.
-const PROGRESS_AFTER: Duration = Duration::from_millis(300);
-const PROGRESS_EVERY: Duration = Duration::from_millis(150);
-
 /// How it ended for us.
 struct Over {
     done: Result<TransferDone, String>,
@@ -84,31 +80,26 @@ async fn follow(
 ) -> Over {
     let mut bars = Bars::new(transfer.started.nodes.clone(), ui.style);
     let mut lines = TransferLines::new(request.json);
-    let mut ticks = interval_at(Instant::now() + PROGRESS_AFTER, PROGRESS_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let shows = ui.style.err_terminal && !request.quiet && request.json != Some(Json::Events);
-    let mut over = Over { done: Err("the transfer ended early".to_owned()), ended_by: None };
-    let mut give_up: Option<Instant> = None;
+    let mut course = Follow::new(signals, CANCEL_GRACE);
+    course.shows = ui.style.err_terminal && !request.quiet && request.json != Some(Json::Events);
+    let mut done = Err("the transfer ended early".to_owned());
     lines.start(&transfer.started);
     loop {
-        let event = tokio::select! {
-            event = transfer.next() => event,
-            signal = signals.next() => {
-                if over.ended_by.replace(signal.status()).is_some() {
-                    over.done = Err("no longer waiting for the transfer to end".to_owned());
+        let event = match course.next(transfer.next()).await {
+            Next::Event(event) => event,
+            Next::Signal(signal) => {
+                if !course.end(signal.status(), transfer.cancel()).await {
+                    done = Err("no longer waiting for the transfer to end".to_owned());
                     break;
                 }
-                give_up = Some(Instant::now() + CANCEL_GRACE);
-                // A core that does not answer is given up at the deadline.
-                let _ = timeout(CANCEL_GRACE, transfer.cancel()).await;
                 continue;
             }
-            _ = ticks.tick(), if shows => {
-                if ui.prompter.is_open() { bars.hide() } else { bars.draw() }
+            Next::Tick => {
+                bars.draw_unless(ui.prompter.is_open());
                 continue;
             }
-            () = tokio::time::sleep_until(give_up.unwrap_or_else(Instant::now)), if give_up.is_some() => {
-                over.done = Err("the core did not end the transfer".to_owned());
+            Next::Late => {
+                done = Err("the core did not end the transfer".to_owned());
                 break;
             }
         };
@@ -135,28 +126,27 @@ async fn follow(
                 let name = names.get(file.index as usize).map_or("?", String::as_str);
                 lines.file(&file, (names.len() > 1).then_some(name), ui.style.out_terminal);
             }
-            Some(TransferEvent::Done(done)) => {
-                over.done = Ok(done);
+            Some(TransferEvent::Done(all)) => {
+                done = Ok(all);
                 break;
             }
             Some(TransferEvent::Lost(how)) => {
-                over.done = Err(how);
+                done = Err(how);
                 break;
             }
             None => break,
         }
         if lines.is_full() && lines.flush() != exit::OK {
-            over.ended_by = Some(exit::OUTPUT_CLOSED);
-            let _ = timeout(CANCEL_GRACE, transfer.cancel()).await;
+            course.end(exit::OUTPUT_CLOSED, transfer.cancel()).await;
             break;
         }
     }
     bars.hide();
     let flushed = lines.flush();
     if flushed != exit::OK {
-        over.ended_by.get_or_insert(flushed);
+        course.ended_by.get_or_insert(flushed);
     }
-    over
+    Over { done, ended_by: course.ended_by }
 }
 
 /// The last words. The error is the status of a stdout that takes nothing.

@@ -60,8 +60,11 @@ impl Bars {
         }
     }
 
-    /// Draws over what was drawn before.
-    pub(crate) fn draw(&mut self) {
+    /// Draws over what was drawn before; hides while a question is open at the terminal.
+    pub(crate) fn draw_unless(&mut self, is_open: bool) {
+        if is_open {
+            return self.hide();
+        }
         self.ticks += 1;
         let width = bssh_term::size(rustix::stdio::stderr()).map_or(80, |s| s.cols as usize);
         let lines = self.lines(width.max(20));

@@ -195,7 +195,7 @@ impl Session<'_> {
             let event = tokio::select! {
                 event = transfer.next() => event,
                 _ = ticks.tick(), if self.progress => {
-                    if self.around.prompter.is_open() { bars.hide() } else { bars.draw() }
+                    bars.draw_unless(self.around.prompter.is_open());
                     continue;
                 }
             };

@@ -1,12 +1,14 @@
 //! ssh grammar: one destination, byte-exact, exit status the remote's, 255 for our own failures.
 //!
 //! `args` (what was typed) → `effective` (what the configuration makes of it) → `session`
-//! (forwards, terminal, command) with `keyboard`, `escape` and `acts` for a pty, `background` for `-f`,
-//! `control` for shared connections, `local_command` before it and `signals` meanwhile.
+//! (forwards, terminal, command) with `choice` of a core, `keyboard`, `escape` and `acts` for a
+//! pty, `background` for `-f`, `control` for shared connections, `local_command` before it and
+//! `signals` meanwhile.
 
 mod acts;
 mod args;
 mod background;
+mod choice;
 mod command_line;
 mod control;
 mod effective;

@@ -4,15 +4,15 @@
 //! as descriptors 4 and 5, and reads our stdin (3) unless a keyboard needs the escape filter.
 
 use super::args::{self, Mode, SshArgs};
+use super::choice::{start_core, wanted_core};
 use super::control;
 use super::effective::{Effective, LogLevel, Tty};
 use super::failed::failed;
 use super::keyboard::{Keyboard, Typed};
 use super::local_command::{Held, LocalCommand};
 use super::signals::{Caught, Signals, TERMINATED};
-use super::{acts, background, command_line, log_to, query, say};
-use crate::persist;
-use bssh_client::{Core, Persist, Prompter, Run, RunEvent, Start};
+use super::{acts, background, command_line, query, say};
+use bssh_client::{Core, Persist, Prompter, Run, RunEvent};
 use bssh_protocol::error::CallError;
 use bssh_protocol::exec::{Action, Ended, ExecParams, Exit, NodeState, PtyRequest, Targets};
 use bssh_protocol::forward::ForwardParams;
@@ -130,23 +130,7 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
         drop(core);
         return background::detach(&around.program, words).map_err(|e| e.to_string().into());
     }
-    let core = match (control::wanted(&explained.values), &around.persist) {
-        (Some(wanted @ Persist::For(_)), Ok(None))
-            if args.mode == Mode::Run && !core.is_shared() =>
-        {
-            drop(core);
-            start_core(args, around, Some(wanted)).await?
-        }
-        // Who names a ControlPath, or asks about it, looks for the master.
-        (Some(Persist::IfThere | Persist::For(_)), Ok(None)) if !core.is_shared() => {
-            Core::running(starting(args, around)).await.ok().flatten().unwrap_or(core)
-        }
-        (Some(Persist::Never), _) if core.is_shared() && args.mode == Mode::Run => {
-            drop(core);
-            start_core(args, around, Some(Persist::Never)).await?
-        }
-        _ => core,
-    };
+    let core = wanted_core(core, args, around, &explained).await?;
     let mut settings = args.settings.clone();
     // Decided with the command in view, which the plan of a connection does not have.
     settings.options.insert(0, format!("UpdateHostKeys={}", effective.update_host_keys));
@@ -190,32 +174,6 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
     // A core that has gone keeps nothing.
     let _ = control::leave_forwards(&core, &explained.values).await;
     Ok(code)
-}
-
-async fn start_core(
-    args: &SshArgs,
-    around: &Surroundings,
-    wanted: Option<Persist>,
-) -> Result<Core, String> {
-    if let Some(path) = &args.log_file {
-        log_to(path.as_ref())
-            .map_err(|e| format!("cannot open the log {}: {e}", path.to_string_lossy()))?;
-    }
-    let core = persist::core(|| starting(args, around), wanted, || args.settings.clone()).await;
-    core.map_err(|e| e.to_string())
-}
-
-fn starting(args: &SshArgs, around: &Surroundings) -> Start {
-    Start {
-        program: around.core.clone(),
-        log_level: Some(args.log_level().unwrap_or_else(|| "info".to_owned())),
-        log_file: args.log_file.as_ref().map(PathBuf::from),
-        lend_stdio: true,
-        // Else it was asked for by name.
-        control: around.persist == Ok(None),
-        prompter: around.prompter.clone(),
-        ..Start::default()
-    }
 }
 
 async fn resolve(core: &Core, args: &SshArgs) -> Result<Explained, String> {
