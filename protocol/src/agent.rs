@@ -63,6 +63,9 @@ pub struct AgentStatusParams {
     pub agent: Option<AgentSettings>,
     /// Whose `agent:` counts.
     pub settings: Settings,
+    /// A node: only what it has done, and the agent that it would get. None: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }
 
 /// The local agent, and what has been forwarded to it since the core started. Always

@@ -1,7 +1,8 @@
 //! One transfer seen from the side that asked for it, a frontend or a core that has a node pass files
 //! on: the events of its nodes in one queue, in order.
 //!
-//! Only the last progress of a node waits in the queue, so that a slow consumer holds little.
+//! Only the last progress of a node waits in the queue, so that a slow consumer holds little. A core
+//! that is not our own and says more of nodes than it may has lost the transfer.
 
 use crate::error::CallError;
 use crate::link::{Link, Notification};
@@ -13,7 +14,8 @@ use crate::transfer::{
     NodeProgress, TransferDone, TransferFile, TransferId, TransferNode, TransferProgress,
     TransferRef, TransferStarted,
 };
-use std::collections::{HashMap, VecDeque};
+use crate::waiting::Words;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -46,14 +48,48 @@ pub struct Transfer {
 /// The transfers of a link. Its service gives them their events, and says when the link is lost.
 #[derive(Debug, Default)]
 pub struct Transfers {
+    strict: bool,
     open: Mutex<HashMap<TransferId, Arc<Queue>>>,
 }
 
-#[derive(Debug, Default)]
+/// Whether an event was one of transfers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is of something else.
+    Another,
+    /// It waits for its transfer's follower, or is of no concern.
+    Yes,
+    /// The core says more than it may; the transfer is lost.
+    TooMuch,
+}
+
+#[derive(Debug)]
 struct Queue {
-    events: Mutex<VecDeque<TransferEvent>>,
+    nodes: usize,
+    events: Mutex<Waiting>,
     arrived: Notify,
 }
+
+/// What was not taken yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    queue: VecDeque<Queued>,
+    /// None: our own core's.
+    words: Option<Words>,
+    progress: BTreeMap<u32, NodeProgress>,
+}
+
+#[derive(Debug)]
+enum Queued {
+    /// With how many bytes were said.
+    Event(Box<TransferEvent>, usize),
+    /// All progress that waits.
+    Progress,
+}
+
+/// What may wait of what is said about a transfer besides that for each of its nodes, in bytes: a
+/// frame, which may be all faults of one.
+const SAID: usize = crate::frame::MAX_FRAME as usize;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -63,7 +99,7 @@ impl Transfer {
     /// The next event; waits for one. None after `Done` or `Lost`.
     pub async fn next(&mut self) -> Option<TransferEvent> {
         while !self.over {
-            let event = lock(&self.queue.events).pop_front();
+            let event = lock(&self.queue.events).pop();
             match event {
                 None => self.queue.arrived.notified().await,
                 Some(event) => {
@@ -102,79 +138,117 @@ impl Drop for Transfer {
 }
 
 impl Transfers {
+    /// Those of a core that is not our own: what it says of nodes is bounded.
+    pub fn strict() -> Transfers {
+        Transfers { strict: true, ..Transfers::default() }
+    }
+
     /// Makes a transfer known. Called by the reader, before it reads its first event.
     pub fn open(self: &Arc<Self>, link: &Link, started: TransferStarted) -> Transfer {
-        let queue = Arc::new(Queue::default());
+        let nodes = started.nodes.len();
+        let words = self.strict.then(|| Words::new(SAID, nodes));
+        let events = Mutex::new(Waiting { words, ..Waiting::default() });
+        let queue = Arc::new(Queue { nodes, events, arrived: Notify::new() });
         lock(&self.open).insert(started.transfer, queue.clone());
         Transfer { started, link: link.clone(), transfers: self.clone(), queue, over: false }
     }
 
-    /// Takes an event of transfers; false for another one. One that this side cannot read, or of a
-    /// transfer nobody follows, is dropped.
-    pub fn take(&self, notification: &Notification) -> bool {
-        match &*notification.method {
-            TransferNodeEvent::NAME => {
-                if let Ok(event) = notification.event::<TransferNodeEvent>() {
-                    self.push(event.transfer, TransferEvent::Node(event));
-                }
-            }
+    /// Takes an event of transfers. One that this side cannot read, or of a transfer nobody
+    /// follows, is dropped.
+    pub fn take(&self, notification: &Notification) -> Taken {
+        let said = notification.params.len();
+        let fits = match &*notification.method {
+            TransferNodeEvent::NAME => match notification.event::<TransferNodeEvent>() {
+                Ok(event) => self.node(event, said),
+                Err(_) => true,
+            },
             TransferProgressEvent::NAME => {
                 if let Ok(event) = notification.event::<TransferProgressEvent>() {
                     self.progress(event);
                 }
+                true
             }
             TransferFileEvent::NAME => {
-                if let Ok(event) = notification.event::<TransferFileEvent>() {
-                    self.push(event.transfer, TransferEvent::File(event));
+                if let Ok(event) = notification.event::<TransferFileEvent>()
+                    && let Some(queue) = lock(&self.open).get(&event.transfer)
+                {
+                    queue.push(TransferEvent::File(event), 0);
                 }
+                true
             }
             TransferDoneEvent::NAME => {
                 if let Ok(event) = notification.event::<TransferDoneEvent>() {
                     self.done(event);
                 }
+                true
             }
-            _ => return false,
+            _ => return Taken::Another,
+        };
+        if fits { Taken::Yes } else { Taken::TooMuch }
+    }
+
+    /// False: it is more than may wait.
+    fn node(&self, event: TransferNode, said: usize) -> bool {
+        let mut open = lock(&self.open);
+        let id = event.transfer;
+        let Some(queue) = open.get(&id) else { return true };
+        let fits = lock(&queue.events).words.as_mut().is_none_or(|words| words.add(said));
+        if fits {
+            queue.push(TransferEvent::Node(event), said);
+        } else if let Some(queue) = open.remove(&id) {
+            let how = "more was said of its nodes than may be".to_owned();
+            queue.push(TransferEvent::Lost(how), 0);
         }
-        true
+        fits
     }
 
     fn progress(&self, progress: TransferProgress) {
         let Some(queue) = lock(&self.open).get(&progress.transfer).cloned() else { return };
-        let mut nodes = progress.nodes;
-        let mut events = lock(&queue.events);
-        if let Some(TransferEvent::Progress(waiting)) = events.back_mut() {
-            waiting.retain(|old| nodes.iter().all(|new| new.index != old.index));
-            waiting.append(&mut nodes);
-            return;
+        let mut waiting = lock(&queue.events);
+        let waits = !waiting.progress.is_empty();
+        let known = progress.nodes.into_iter().filter(|node| (node.index as usize) < queue.nodes);
+        waiting.progress.extend(known.map(|node| (node.index, node)));
+        if !waits && !waiting.progress.is_empty() {
+            waiting.queue.push_back(Queued::Progress);
+            queue.arrived.notify_one();
         }
-        events.push_back(TransferEvent::Progress(nodes));
-        queue.arrived.notify_one();
     }
 
     fn done(&self, done: TransferDone) {
         let queue = lock(&self.open).remove(&done.transfer);
         if let Some(queue) = queue {
-            queue.push(TransferEvent::Done(done));
+            queue.push(TransferEvent::Done(done), 0);
         }
     }
 
     /// The core is gone: so are its transfers.
     pub fn lost(&self, how: &str) {
         for (_, queue) in lock(&self.open).drain() {
-            queue.push(TransferEvent::Lost(how.to_owned()));
+            queue.push(TransferEvent::Lost(how.to_owned()), 0);
         }
     }
+}
 
-    fn push(&self, id: TransferId, event: TransferEvent) {
-        if let Some(queue) = lock(&self.open).get(&id) {
-            queue.push(event);
+impl Waiting {
+    fn pop(&mut self) -> Option<TransferEvent> {
+        match self.queue.pop_front()? {
+            Queued::Event(event, said) => {
+                if let Some(words) = &mut self.words {
+                    words.taken(said);
+                }
+                Some(*event)
+            }
+            Queued::Progress => {
+                let nodes = std::mem::take(&mut self.progress).into_values().collect();
+                Some(TransferEvent::Progress(nodes))
+            }
         }
     }
 }
 
 impl Queue {
-    fn push(&self, event: TransferEvent) {
-        lock(&self.events).push_back(event);
+    fn push(&self, event: TransferEvent, said: usize) {
+        lock(&self.events).queue.push_back(Queued::Event(Box::new(event), said));
         self.arrived.notify_one();
     }
 }

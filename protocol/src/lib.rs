@@ -36,3 +36,4 @@ pub mod place;
 pub mod registry;
 pub mod run;
 pub mod schema;
+mod waiting;

@@ -1,9 +1,10 @@
 //! One run seen from the side that asked for it, a frontend or a core that runs through gateways:
 //! the events of its nodes and the bytes of its streams in one queue, in the order they arrived.
 //!
-//! The queue is bounded by credit: the core may send one window per stream, and gets more as
-//! [`Run::next`] hands bytes out. So a slow consumer slows the nodes down, and a thousand nodes
-//! need no task each. Events are few per node and are never dropped.
+//! The queue is bounded. For bytes there is credit: the core may send one window per stream, and
+//! gets more as [`Run::next`] hands bytes out; many small pieces become few. So a slow consumer
+//! slows the nodes down, and a thousand nodes need no task each. What is said of nodes is little
+//! and never dropped; a core that is not our own and says more than it may has lost the run.
 
 use crate::error::CallError;
 use crate::exec::{
@@ -13,6 +14,7 @@ use crate::exec::{
 use crate::link::{Link, StreamItem, StreamSender, StreamTarget};
 use crate::methods::{ExecCancel, ExecResize, ExecSignal};
 use crate::stream::{Base64Bytes, StreamId};
+use crate::waiting::{Pieces, Words};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,6 +69,7 @@ pub struct Run {
 /// The runs of a link. Its service gives them their events, and says when the link is lost.
 #[derive(Debug, Default)]
 pub struct Runs {
+    strict: bool,
     open: Mutex<HashMap<RunId, Arc<Queue>>>,
     /// Output that has a name, newest last. Twice as much as can be named.
     named: Mutex<VecDeque<(Base64Bytes, [Bytes; 2])>>,
@@ -74,20 +77,46 @@ pub struct Runs {
 
 struct Queue {
     window: u64,
-    events: Mutex<VecDeque<Queued>>,
+    nodes: usize,
+    events: Mutex<Waiting>,
     arrived: Notify,
     /// What nodes under way have said, where output may be named.
     said: Mutex<Option<HashMap<u32, [Vec<u8>; 2]>>>,
 }
 
-enum Queued {
-    Event(RunEvent),
-    Bytes(StreamId, RunEvent, usize),
+/// What was not taken yet.
+#[derive(Default)]
+struct Waiting {
+    queue: VecDeque<Queued>,
+    /// None: our own core's.
+    words: Option<Words>,
+    /// How many were taken.
+    taken: u64,
+    /// Where each stream's last bytes are, counted from the first event.
+    last: HashMap<StreamId, u64>,
+    /// The streams of each node: it has them once.
+    streams: HashMap<u32, [Option<StreamId>; 2]>,
 }
+
+enum Queued {
+    /// With how many bytes were said.
+    Event(Box<RunEvent>, usize),
+    Bytes {
+        stream: StreamId,
+        index: u32,
+        channel: Channel,
+        pieces: Pieces,
+    },
+}
+
+/// With so many events waiting, bytes are put together with those of their stream before them.
+const FEW: usize = 1024;
+/// What may wait of what is said about a run, and for each of its nodes, in bytes.
+const SAID: usize = 256 << 10;
 
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Queue({} events)", lock(&self.events).len())
+        write!(f, "Queue({} events)", lock(&self.events).queue.len())
     }
 }
 
@@ -100,16 +129,17 @@ impl Run {
     /// credit for as many bytes.
     pub async fn next(&mut self) -> Option<RunEvent> {
         while !self.over {
-            let queued = lock(&self.queue.events).pop_front();
+            let queued = lock(&self.queue.events).pop();
             match queued {
                 None => self.queue.arrived.notified().await,
-                Some(Queued::Bytes(stream, event, n)) => {
-                    self.link.consumed(stream, n);
-                    return Some(event);
+                Some(Queued::Bytes { stream, index, channel, pieces }) => {
+                    let bytes = pieces.whole();
+                    self.link.consumed(stream, bytes.len());
+                    return Some(RunEvent::Data { index, channel, bytes });
                 }
-                Some(Queued::Event(event)) => {
-                    self.over = matches!(event, RunEvent::Done(_) | RunEvent::Lost(_));
-                    return Some(event);
+                Some(Queued::Event(event, _)) => {
+                    self.over = matches!(*event, RunEvent::Done(_) | RunEvent::Lost(_));
+                    return Some(*event);
                 }
             }
         }
@@ -176,11 +206,20 @@ impl Drop for Run {
 }
 
 impl Runs {
+    /// Those of a core that is not our own: what it says of nodes is bounded.
+    pub fn strict() -> Runs {
+        Runs { strict: true, ..Runs::default() }
+    }
+
     /// Makes a run known. Called by the reader, before it reads the run's first event.
     pub fn open(self: &Arc<Self>, link: &Link, started: ExecStarted, windows: Windows) -> Run {
         let queue = Arc::new(Queue {
             window: windows.output,
-            events: Mutex::default(),
+            nodes: started.nodes.len(),
+            events: Mutex::new(Waiting {
+                words: self.strict.then(|| Words::new(SAID, started.nodes.len())),
+                ..Waiting::default()
+            }),
             arrived: Notify::new(),
             said: Mutex::default(),
         });
@@ -202,22 +241,33 @@ impl Runs {
         lock(&self.open).contains_key(&run)
     }
 
-    /// Takes an `exec/node` event; one of a run nobody follows is dropped.
-    pub fn node(&self, link: &Link, mut event: ExecNode) {
-        let Some(queue) = lock(&self.open).get(&event.run).cloned() else { return };
-        let index = event.index;
-        self.put_in_place(&queue, &mut event);
+    /// Takes an `exec/node` event of so many bytes; one of a run nobody follows is dropped. False:
+    /// the core says more than it may, and the run is lost.
+    pub fn node(&self, link: &Link, mut event: ExecNode, said: usize) -> bool {
+        let Some(queue) = lock(&self.open).get(&event.run).cloned() else { return true };
+        let (run, index) = (event.run, event.index);
         let streams = match &event.state {
             NodeState::Executing { stdout, stderr } => [*stdout, *stderr],
             _ => [None, None],
         };
-        queue.push(Queued::Event(RunEvent::Node(event)));
+        let news = match queue.allows(index, streams, said) {
+            Some(news) => news,
+            None => {
+                lock(&self.open).remove(&run);
+                let how = "more was said of its nodes than may be".to_owned();
+                queue.push(RunEvent::Lost(how), 0);
+                return false;
+            }
+        };
+        self.put_in_place(&queue, &mut event);
+        queue.push(RunEvent::Node(event), said);
         for (stream, channel) in streams.into_iter().zip([Channel::Stdout, Channel::Stderr]) {
-            if let Some(id) = stream {
+            if let Some(id) = stream.filter(|_| news) {
                 let target = Arc::new(Target { queue: queue.clone(), index, channel });
                 link.receive_into(id, queue.window, u64::from(id), target);
             }
         }
+        true
     }
 
     /// Keeps output that is named for the first time; gives a node the output that is named again.
@@ -246,14 +296,14 @@ impl Runs {
     /// Takes an `exec/done` event.
     pub fn done(&self, done: ExecDone) {
         if let Some(queue) = lock(&self.open).remove(&done.run) {
-            queue.push(Queued::Event(RunEvent::Done(done.summary)));
+            queue.push(RunEvent::Done(done.summary), 0);
         }
     }
 
     /// The core is gone: so are its runs.
     pub fn lost(&self, how: &str) {
         for (_, queue) in lock(&self.open).drain() {
-            queue.push(Queued::Event(RunEvent::Lost(how.to_owned())));
+            queue.push(RunEvent::Lost(how.to_owned()), 0);
         }
     }
 }
@@ -265,10 +315,53 @@ pub struct Windows {
     pub stdin: u64,
 }
 
+impl Waiting {
+    fn pop(&mut self) -> Option<Queued> {
+        let queued = self.queue.pop_front()?;
+        self.taken += 1;
+        if let (Queued::Event(_, said), Some(words)) = (&queued, &mut self.words) {
+            words.taken(*said);
+        }
+        Some(queued)
+    }
+
+    /// Queues bytes of a stream.
+    fn bytes(&mut self, stream: StreamId, (index, channel): (u32, Channel), bytes: Bytes) {
+        let next = self.taken + self.queue.len() as u64;
+        if self.queue.len() >= FEW
+            && let Some(at) = self.last.get(&stream).and_then(|at| at.checked_sub(self.taken))
+            && let Ok(at) = usize::try_from(at)
+            && let Some(Queued::Bytes { pieces, .. }) = self.queue.get_mut(at)
+            && pieces.join(&bytes)
+        {
+            return;
+        }
+        self.last.insert(stream, next);
+        self.queue.push_back(Queued::Bytes { stream, index, channel, pieces: Pieces::One(bytes) });
+    }
+}
+
 impl Queue {
-    fn push(&self, queued: Queued) {
-        lock(&self.events).push_back(queued);
+    /// Queues an event, with how many bytes were said.
+    fn push(&self, event: RunEvent, said: usize) {
+        lock(&self.events).queue.push_back(Queued::Event(Box::new(event), said));
         self.arrived.notify_one();
+    }
+
+    /// Whether so much may be said of a node, with these streams. Some(true): they are new.
+    fn allows(&self, index: u32, streams: [Option<StreamId>; 2], said: usize) -> Option<bool> {
+        let mut waiting = lock(&self.events);
+        let Some(words) = &mut waiting.words else { return Some(true) };
+        if index as usize >= self.nodes || !words.add(said) {
+            return None;
+        }
+        if streams == [None, None] {
+            return Some(false);
+        }
+        match waiting.streams.insert(index, streams) {
+            None => Some(true),
+            Some(before) => (before == streams).then_some(false),
+        }
     }
 
     /// Notes what a node says, if it may be named.
@@ -288,7 +381,7 @@ impl Queue {
         for (bytes, channel) in said.iter().zip([Channel::Stdout, Channel::Stderr]) {
             if !bytes.is_empty() {
                 let bytes = bytes.clone();
-                self.push(Queued::Event(RunEvent::Data { index, channel, bytes }));
+                self.push(RunEvent::Data { index, channel, bytes }, 0);
             }
         }
     }
@@ -304,16 +397,45 @@ struct Target {
 impl StreamTarget for Target {
     fn deliver(&self, tag: u64, item: StreamItem) {
         let (index, channel) = (self.index, self.channel);
-        let end = |error| Queued::Event(RunEvent::End { index, channel, error });
-        self.queue.push(match item {
+        let end = |error| RunEvent::End { index, channel, error };
+        match item {
             StreamItem::Data(bytes) => {
                 self.queue.note(index, channel, &bytes);
-                let n = bytes.len();
                 let stream = StreamId::try_from(tag).unwrap_or_default();
-                Queued::Bytes(stream, RunEvent::Data { index, channel, bytes }, n)
+                lock(&self.queue.events).bytes(stream, (index, channel), bytes);
+                self.queue.arrived.notify_one();
             }
-            StreamItem::End => end(None),
-            StreamItem::Reset(error) => end(Some(error)),
-        });
+            StreamItem::End => self.queue.push(end(None), 0),
+            StreamItem::Reset(error) => self.queue.push(end(Some(error)), 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_small_pieces_become_few_and_stay_whole() {
+        let mut waiting = Waiting::default();
+        for n in 0..200_000_u32 {
+            let (stream, channel) = match n % 2 {
+                0 => (4, Channel::Stdout),
+                _ => (5, Channel::Stderr),
+            };
+            waiting.bytes(stream, (0, channel), Bytes::copy_from_slice(&[(n / 2) as u8]));
+        }
+        assert!(waiting.queue.len() < FEW + 10, "{}", waiting.queue.len());
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        while let Some(Queued::Bytes { channel, pieces, .. }) = waiting.pop() {
+            let to = if channel == Channel::Stdout { &mut out } else { &mut err };
+            to.extend_from_slice(&pieces.whole());
+        }
+        let want: Vec<u8> = (0..100_000_u32).map(|n| n as u8).collect();
+        assert!(out == want && err == want, "{} {}", out.len(), err.len());
+        // Once few wait, they come as they were.
+        waiting.bytes(4, (0, Channel::Stdout), Bytes::from_static(b"a"));
+        waiting.bytes(4, (0, Channel::Stdout), Bytes::from_static(b"b"));
+        assert_eq!(waiting.queue.len(), 2);
     }
 }

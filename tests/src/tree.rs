@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Nothing that works takes this long, also on a machine that is busy.
 const DEADLINE: Duration = Duration::from_secs(180);
 
-/// `gw1` to `gw9` are one daemon at nine addresses, `leaf1` to `leaf9` the same one at others;
+/// `gw1` to `gw12` are one daemon at twelve addresses, `leaf1` to `leaf9` the same one at others;
 /// `demo1` and so on are embedded nodes, whose key is in an agent and nowhere else, so that who
 /// reaches them without it is noticed.
 pub struct Tree {
@@ -63,7 +63,7 @@ impl Tree {
             let (name, ip, port) = (at + 1, address.ip(), address.port());
             let _ = writeln!(text, "Host demo{name}\n  HostName {ip}\n  Port {port}\n");
         }
-        for n in 1..=9 {
+        for n in 1..=12 {
             let _ = writeln!(text, "Host gw{n}\n  HostName 127.0.9.{n}\n");
         }
         for n in 1..=9 {

@@ -279,6 +279,21 @@ fn explain_reports_refusals_and_dump_prints_them() {
     }
 }
 
+/// As `ssh -G` of OpenSSH 9.2 prints them.
+#[test]
+fn paths_of_forwards_may_have_an_address_in_them() {
+    let config = "LocalForward 7070 /run/%h/sock\nLocalForward /tmp/x-%h %h:80\n\
+                  RemoteForward /tmp/r-%h /tmp/[%h]";
+    let text = dump(&one(config, "fe80::1"));
+    for line in [
+        "\nlocalforward 7070 /run/fe80::1/sock\n",
+        "\nlocalforward /tmp/x-fe80::1 [%h]:80\n",
+        "\nremoteforward /tmp/r-fe80::1 /tmp/[fe80::1]\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
 /// A bound, not a measurement: unoptimised code on a busy machine.
 #[test]
 fn a_thousand_hosts_read_the_files_once() {

@@ -5,6 +5,7 @@
 //! its queue): read until the end, or make sure that the connection carries nothing else.
 
 use crate::error::{Error, ErrorKind, Phase};
+use crate::pipe::Pipe;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use russh::client::{ChannelOpenHandle, Msg};
@@ -14,6 +15,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
+use tokio::io::AsyncWrite;
 
 /// A terminal for a session, RFC 4254 section 6.2.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +58,9 @@ pub struct Channel {
 
 /// For a server to close a channel that both sides have ended.
 const LINGER: Duration = Duration::from_secs(2);
+/// For a server to close a channel that was cut short, and what it may still send meanwhile.
+const CUT: Duration = Duration::from_secs(5);
+const CUT_BYTES: usize = 8 << 20;
 
 /// States of [`Channel::agent`].
 const NOT_ASKED: u8 = 0;
@@ -290,6 +295,35 @@ impl Channel {
         let _ = tokio::time::timeout(LINGER, end).await;
     }
 
+    /// Gives the channel up in the middle: says that nothing more will come, drops what does, and
+    /// closes it only if the server has not after a while, or sends on and on. For forwards: a
+    /// command would go on meanwhile.
+    pub fn cut(mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if self.ended {
+            return;
+        }
+        runtime.spawn(async move {
+            let end = async {
+                self.writer.eof().await.ok()?;
+                let mut left = CUT_BYTES;
+                while let Some(event) = self.next().await {
+                    if let ChannelEvent::Out(bytes) | ChannelEvent::Err(bytes) = event {
+                        left = left.checked_sub(bytes.len())?;
+                    }
+                }
+                Some(())
+            };
+            // One that does not close is closed by dropping.
+            let _ = tokio::time::timeout(CUT, end).await;
+        });
+    }
+
+    /// As one stream of bytes.
+    pub fn into_pipe(self) -> Pipe {
+        Pipe::new(self)
+    }
+
     /// The sending side.
     pub fn writer(&self) -> ChannelWriter {
         self.writer.clone()
@@ -334,6 +368,11 @@ impl Drop for Channel {
 }
 
 impl ChannelWriter {
+    /// As a stream of bytes; its end is EOF.
+    pub(crate) fn bytes(&self) -> impl AsyncWrite + Send + 'static {
+        self.half.make_writer()
+    }
+
     /// Sends bytes; waits while the remote window is full.
     ///
     /// # Errors

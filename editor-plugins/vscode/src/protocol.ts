@@ -119,6 +119,8 @@ export type AgentStatusParams = {
   agent?: (AgentSettings | null);
   /** Whose `agent:` counts. */
   settings?: Settings;
+  /** A node: only what it has done, and the agent that it would get. None: all. */
+  target?: string | null;
 };
 
 /** What is known about a file. */

@@ -121,8 +121,11 @@ pub(crate) enum GateVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AgentVerb {
-    /// The local agent and its keys
-    Status,
+    /// The local agent and its keys, and what nodes have done with it
+    Status {
+        /// Only of this node, with the agent that it would get
+        node: Option<String>,
+    },
     /// Try agent forwarding to a node, step by step
     Doctor { node: Option<String> },
 }

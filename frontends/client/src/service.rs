@@ -5,7 +5,7 @@ use crate::pty::Ptys;
 use crate::sessions::{Queue, SessionEvent};
 use crate::sync::Syncs;
 use crate::tasks::Tasks;
-use bssh_protocol::carried::Transfers;
+use bssh_protocol::carried::{Taken, Transfers};
 use bssh_protocol::handshake::LogRecord;
 use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service};
 use bssh_protocol::methods::{
@@ -77,7 +77,8 @@ impl Service for Frontend {
         match &*notification.method {
             ExecNodeEvent::NAME => {
                 if let Ok(event) = notification.event::<ExecNodeEvent>() {
-                    self.runs.node(link, event);
+                    // All that our own core says is taken.
+                    let _ = self.runs.node(link, event, notification.params.len());
                 }
             }
             ExecDoneEvent::NAME => {
@@ -125,7 +126,9 @@ impl Service for Frontend {
                 let _ = self.events.try_send(notification);
             }
             _ => {
-                let _ = self.transfers.take(&notification) || self.syncs.take(&notification);
+                if self.transfers.take(&notification) == Taken::Another {
+                    self.syncs.take(&notification);
+                }
             }
         }
     }

@@ -191,7 +191,7 @@ impl Repl<'_> {
 
     async fn agent(&mut self) {
         let settings = self.targets.settings.clone();
-        let params = AgentStatusParams { agent: self.agent.1.clone(), settings };
+        let params = AgentStatusParams { agent: self.agent.1.clone(), settings, target: None };
         match self.core.call::<AgentStatus>(&params).await {
             Ok(status) => {
                 let socket = status.socket.as_deref().unwrap_or("no agent");

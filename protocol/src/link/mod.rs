@@ -80,7 +80,7 @@ pub struct Options {
     pub max_frame: u64,
     /// Largest data payload sent, in bytes.
     pub max_data: u64,
-    /// What may arrive on a stream before its receiver exists, in bytes.
+    /// What may arrive on a stream before its receiver exists, in bytes; 0: none is waited for.
     pub early_window: u64,
     /// Unanswered requests of the peer before `busy`.
     pub max_requests: usize,

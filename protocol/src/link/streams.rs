@@ -115,6 +115,10 @@ impl Streams {
 
     /// Bytes arrived. Err: the stream is to be refused with this.
     pub(super) fn data(&self, id: StreamId, offset: u64, bytes: Bytes) -> Result<(), CallError> {
+        // No bytes need no credit, and would be no news.
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let mut open = lock(&self.open);
         let open = &mut *open;
         let stream = open.incoming.entry(id).or_insert_with(|| Incoming::new(self.early_window));
@@ -139,9 +143,8 @@ impl Streams {
         if let Some(text) = wrong {
             let error = CallError::new(Kind::WindowViolation, text);
             stream.refuse(Some(error.clone()), &mut open.early);
-            if stream.received == 0 {
-                open.incoming.remove(&id);
-            }
+            // Whoever keeps to no credit may not end it either: nothing is kept of it.
+            open.incoming.remove(&id);
             return Err(error);
         }
         stream.received = end;
@@ -154,7 +157,12 @@ impl Streams {
         let mut open = lock(&self.open);
         let open = &mut *open;
         let stream = open.incoming.entry(id).or_insert_with(|| Incoming::new(self.early_window));
-        let keep = matches!(&stream.place, Place::Early(_)) && open.early < MAX_EARLY;
+        if stream.ended {
+            return;
+        }
+        let keep = matches!(&stream.place, Place::Early(_))
+            && self.early_window > 0
+            && open.early < MAX_EARLY;
         stream.deliver(item, &mut open.early);
         stream.ended = true;
         if !keep {

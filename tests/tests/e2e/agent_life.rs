@@ -41,6 +41,9 @@ fn status_and_doctor_go_by_the_configuration() {
     let other = ["--config", &config, "--agent-sock", "/nonexistent", "agent", "status"];
     let said = lab.run(&other).expect_status(1).text();
     assert!(said.starts_with("/nonexistent: "), "what is said counts first: {said}");
+    let words = ["-o", "ForwardAgent=/none/here", "agent", "status", "127.0.0.1"];
+    let said = lab.run(&words).expect_status(1).text();
+    assert!(said.starts_with("/none/here: "), "the agent that this node would get: {said}");
 }
 
 #[test]

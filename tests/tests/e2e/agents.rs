@@ -175,6 +175,64 @@ fn a_person_is_asked_and_heard() {
     }
 }
 
+/// Signs without a list before it, as no program of OpenSSH does.
+const SIGN: &str = r"
+import base64, os, socket, struct, sys
+def string(b): return struct.pack('>I', len(b)) + b
+data = b'SSHSIG' + string(b'git') + string(b'') + string(b'sha512') + string(b'x' * 64)
+ask = b'\x0d' + string(base64.b64decode(sys.argv[1])) + string(data) + bytes(4)
+agent = socket.socket(socket.AF_UNIX)
+agent.connect(os.environ['SSH_AUTH_SOCK'])
+agent.sendall(string(ask))
+sys.exit(agent.recv(4096)[4] != 14)
+";
+
+#[test]
+fn a_person_is_told_what_the_agent_calls_a_key() {
+    let mut desk = Desk::new(&["confirm"]);
+    let home = &desk.lab.home;
+    let key = home.path().join("mine").display().to_string();
+    let words =
+        ["-q", "-t", "ed25519", "-N", "", "-C", "my \u{1b}[2J\u{202e}\"laptop\"", "-f", &key];
+    assert!(home.command("ssh-keygen").args(words).status().unwrap().success());
+    desk.agent.add(home, &["-q", &key]);
+    let blob = std::fs::read_to_string(format!("{key}.pub")).unwrap();
+    let blob = blob.split(' ').nth(1).unwrap().to_owned();
+    let script = home.write("sign.py", SIGN).unwrap().display().to_string();
+    for before in ["", "ssh-add -l >/dev/null; "] {
+        let command = format!("{before}python3 {script} {blob}");
+        let params = desk.params(&command, &json!({"confirm": "always"}));
+        let run = desk.peer.call("exec/start", params)["run"].clone();
+        let question = desk.peer.wait_for("auth/confirm", |_| true);
+        let text = question["params"]["text"].as_str().unwrap();
+        assert!(text.ends_with(" (\"my [2J'laptop'\"). Allow it?"), "{before}: {text:?}");
+        desk.peer.reply(&question, json!({"outcome": "yes"}));
+        let ended = desk.peer.wait_for("exec/node", |p| p["run"] == run && p["state"] == "ended");
+        assert_eq!(ended["params"]["exit"]["status"], 0, "{ended}");
+    }
+}
+
+#[test]
+fn a_status_of_one_node_is_its_own() {
+    let mut desk = Desk::new(&[]);
+    assert_eq!(desk.run("ssh-add -l", &json!({})), 0);
+    let file = desk.lab.sshd.ssh_config();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let other = "Host other\n  ForwardAgent /nonexistent/agent\n\n";
+    let file = desk.lab.home.write("nodes", format!("{other}{text}")).unwrap();
+    let settings = json!({"sshConfig": file});
+    let mut of = |target: &str| {
+        desk.peer.try_call("agent/status", json!({"target": target, "settings": settings}))
+    };
+    let used = of("127.0.0.1").unwrap();
+    assert_eq!((&used["opened"], &used["bind"]), (&1.into(), &"yes".into()), "{used}");
+    let unused = of("other").unwrap();
+    assert_eq!((&unused["opened"], &unused["bind"]), (&0.into(), &"".into()), "{unused}");
+    assert_eq!(unused["socket"], "/nonexistent/agent", "{unused}");
+    assert_eq!(of("other,127.0.0.1").unwrap_err()["data"]["at"], "params.target");
+    assert_eq!(desk.status()["opened"], 1);
+}
+
 /// A key restricted to other destinations must not be seen on the node, as with `ssh -A`.
 #[test]
 fn a_restricted_key_stays_restricted() {

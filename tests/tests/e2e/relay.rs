@@ -249,6 +249,7 @@ fn hostile_seeds_are_named_and_their_nodes_served() {
         ("beyond", "it speaks of \"demo1\" as its 7"),
         ("others", "it started other nodes than it was given"),
         ("looking", "it says what it would send, and was told to send"),
+        ("flood", "more was said of its nodes than may be"),
         ("silent", "it says nothing any more"),
         ("nothing", ""),
         ("numbers", ""),
@@ -299,6 +300,10 @@ if 'CASE' == 'beyond': end(7, names[0])
 if 'CASE' == 'looking':
     say({'method': 'transfer/file', 'params': {'transfer': 7, 'index': 0, 'action': 'file',
          'path': 'file', 'bytes': 1}})
+if 'CASE' == 'flood':
+    for n in range(4000):
+        say({'method': 'transfer/node', 'params': {'transfer': 7, 'index': 0, 'node': names[0],
+             'state': 'connecting', 'attempt': 1}})
 if 'CASE' == 'numbers':
     most = (1 << 64) - 1
     say({'method': 'transfer/progress', 'params': {'transfer': 7, 'nodes': [

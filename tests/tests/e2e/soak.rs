@@ -74,6 +74,17 @@ impl Desk {
         let bound = opened["bound"].as_str().unwrap();
         bound.rsplit(':').next().unwrap().parse().unwrap()
     }
+
+    /// Starts a gate by way of the node; where it listens.
+    fn gate(&mut self, target: u16) -> String {
+        let entry =
+            json!({"alias": "t", "hostname": "127.0.0.1", "port": target, "via": "127.0.0.1"});
+        let gate = json!({"name": "g", "bannerCheck": false, "addressMode": "perUpstream",
+            "entries": [entry]});
+        let settings = json!({"sshConfig": self.lab.sshd.ssh_config()});
+        let started = self.peer.call("gate/start", json!({"inline": gate, "settings": settings}));
+        started["listeners"][0]["listen"].as_str().unwrap_or_else(|| panic!("{started}")).to_owned()
+    }
 }
 
 #[test]
@@ -107,6 +118,42 @@ fn connections_one_after_the_other_leave_nothing_behind() {
         eprintln!("{kind}: {many} connections in {took:.1?}: {warm:?} before, {after:?} after");
         // Less than two bytes for each connection of the whole form, whatever the allocator does.
         assert!(after.kb < warm.kb + 1024, "{kind}: {warm:?} before, {after:?} after");
+    }
+}
+
+/// Whoever resets a connection, or is thrown out of it, leaves as little.
+#[test]
+fn connections_that_are_cut_short_leave_nothing_behind() {
+    let mut desk = Desk::new();
+    let target = serve(echo);
+    let many = of(1000, 10_000);
+    let to = format!("127.0.0.1:{target}");
+    let local = desk.forward("local", &format!("0:{to}"));
+    let remote = desk.forward("remote", &format!("0:{to}"));
+    let dynamic = desk.forward("dynamic", "0");
+    let gate = desk.gate(target);
+    let [local, remote, dynamic] = [local, remote, dynamic].map(|n| format!("127.0.0.1:{n}"));
+    for (kind, address) in [("-L", local), ("-R", remote), ("-D", dynamic), ("gate", gate)] {
+        let one = |_| {
+            let mut client = TcpStream::connect(&address).unwrap();
+            client.set_read_timeout(Some(SOON)).unwrap();
+            if kind == "-D" {
+                assert_eq!(socks5(&mut client, target).unwrap(), 0);
+            }
+            client.write_all(&[7; 1000]).unwrap();
+            client.read_exact(&mut [0; 1000]).unwrap();
+            // Without this it would end with EOF.
+            let now = Some(Duration::ZERO);
+            rustix::net::sockopt::set_socket_linger(&client, now).unwrap();
+        };
+        (0..200).for_each(one);
+        let warm = has(&mut desk.peer);
+        let begun = Instant::now();
+        (0..many).for_each(one);
+        let took = begun.elapsed();
+        let after = settles(&mut desk.peer, warm);
+        eprintln!("{kind}: {many} cut short in {took:.1?}: {warm:?} before, {after:?} after");
+        assert!(after.kb < warm.kb + 1536, "{kind}: {warm:?} before, {after:?} after");
     }
 }
 

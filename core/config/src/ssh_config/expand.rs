@@ -153,10 +153,7 @@ impl Expansion<'_> {
         let spec = Spec::parse(&text, name == "dynamicforward", remote)
             .or_else(|| remote.then(|| Spec::parse(&text, true, true)).flatten());
         let spec = spec.ok_or_else(|| format!("bad forwarding specification \"{text}\""))?;
-        match text.contains('/') {
-            true => self.tokens.percent(&spec.spec(), USUAL, ""),
-            false => Ok(spec.spec()),
-        }
+        Ok(spec.with_paths(|path| self.tokens.percent(path, USUAL, ""))?.spec())
     }
 }
 

@@ -45,6 +45,19 @@ impl Spec {
         (listens && connects).then_some(spec)
     }
 
+    /// The same with other paths. What a path contains afterwards is part of it.
+    pub(super) fn with_paths(
+        mut self,
+        change: impl Fn(&str) -> Result<String, String>,
+    ) -> Result<Spec, String> {
+        for end in std::iter::once(&mut self.listen).chain(&mut self.connect) {
+            if let End::Path(path) = end {
+                *path = change(path)?;
+            }
+        }
+        Ok(self)
+    }
+
     /// As the arguments of its keyword.
     pub(super) fn arguments(&self) -> String {
         match &self.connect {
@@ -138,7 +151,7 @@ fn show(end: &End) -> String {
 
 fn flag(end: &End) -> String {
     match end {
-        End::Path(path) if path.contains([':', '\\']) => format!("[{path}]"),
+        End::Path(path) => path.replace('\\', r"\\").replace(':', r"\:").replace('[', r"\["),
         End::Port(Some(host), port) if !host.contains(':') => format!("{host}:{port}"),
         end => show(end),
     }
@@ -176,5 +189,11 @@ mod tests {
             assert_eq!(Spec::parse(text, false, false), None, "{text}");
         }
         assert!(Spec::parse("0:a:80", false, true).is_some());
+        for path in ["/x-fe80::1", r"/a\b", "/[x]", "/%h"] {
+            let spec = Spec::parse("/p:/q", false, false).unwrap();
+            let spec = spec.with_paths(|_| Ok(path.to_owned())).unwrap();
+            assert_eq!(spec.shown(false), format!("{path} {path}"));
+            assert_eq!(Spec::parse(&spec.spec(), false, false), Some(spec), "{path}");
+        }
     }
 }

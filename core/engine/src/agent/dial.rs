@@ -3,7 +3,7 @@
 
 use super::Rules;
 use super::message::{Inbox, SUCCESS, framed, session_bind};
-use super::status::Agents;
+use super::status::{Agents, Tally};
 use bssh_protocol::agent::Bind;
 use bssh_ssh::Binding;
 use bytes::Bytes;
@@ -29,11 +29,15 @@ pub(super) struct AgentLink {
 }
 
 impl AgentLink {
-    /// Connects. The path is looked at anew each time.
+    /// Connects, for a node whose tries are counted. The path is looked at anew each time.
     ///
     /// # Errors
     /// No agent within five seconds; at once for what waiting does not mend.
-    pub(super) async fn dial(rules: &Rules, agents: &Agents) -> io::Result<AgentLink> {
+    pub(super) async fn dial(
+        rules: &Rules,
+        agents: &Agents,
+        tally: &Tally,
+    ) -> io::Result<AgentLink> {
         let begun = Instant::now();
         let mut pause = PAUSE;
         loop {
@@ -51,7 +55,7 @@ impl AgentLink {
                 let text = format!("agent {}: {error}", path.display());
                 return Err(io::Error::new(error.kind(), text));
             }
-            agents.dial_retries.fetch_add(1, Relaxed);
+            tally.dial_retries.fetch_add(1, Relaxed);
             tokio::time::sleep(crate::pool::jittered(pause)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

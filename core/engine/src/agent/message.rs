@@ -157,10 +157,18 @@ fn namespace(data: &[u8]) -> Option<Purpose> {
     take_string(&mut rest).map(|name| Purpose::Namespace(printable(name)))
 }
 
-/// Text of a node, made harmless for a question.
+/// Text of others, made harmless for a question: nothing that moves the cursor, hides, turns the
+/// direction of text, or ends the quotation.
 pub(super) fn printable(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
+    let shown = text.chars().filter(|c| !c.is_control() && !is_format(*c));
+    shown.map(|c| if c == '"' { '\'' } else { c }).take(200).collect()
+}
+
+/// Characters that are not seen and change how others are.
+fn is_format(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -187,6 +195,14 @@ mod tests {
             inbox.push(&bad);
             assert!(inbox.next().is_err());
         }
+    }
+
+    #[test]
+    fn what_others_call_a_key_is_shown_harmless() {
+        let text = "work\u{1b}[2J \"laptop\"\r\n\u{202e}gpj\u{200b}".as_bytes();
+        assert_eq!(printable(text), "work[2J 'laptop'gpj");
+        assert_eq!(printable(b"\xffkey"), "\u{fffd}key");
+        assert_eq!(printable(&[b'x'; 5000]).len(), 200);
     }
 
     #[test]

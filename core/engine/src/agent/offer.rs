@@ -120,9 +120,11 @@ impl Engine {
             let shared = Shared {
                 node: node.clone(),
                 rules,
+                tally: self.agents.of(&node),
                 agents: self.agents.clone(),
                 questions: wish.questions.clone(),
                 allowed: Mutex::default(),
+                names: Mutex::default(),
             };
             AgentRelay::start(&wish.lease.connection, shared)
         });

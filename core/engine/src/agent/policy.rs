@@ -15,7 +15,7 @@ use std::collections::HashSet;
 pub(super) enum Verdict {
     Pass,
     Refuse(&'static str),
-    /// A person decides; `Some` may be remembered under this name.
+    /// A person decides about this; `Some` may be remembered under this name.
     Ask {
         text: String,
         remember: Option<String>,
@@ -64,7 +64,7 @@ fn sign(rules: &Rules, request: &[u8], allowed: &HashSet<String>, node: &str) ->
         Purpose::Namespace(name) => format!("sign something in the namespace {name}"),
         Purpose::Unknown => "sign unknown data".to_owned(),
     };
-    let text = format!("{node} wants to {what}, with your key {fingerprint}. Allow it?");
+    let text = format!("{node} wants to {what}, with your key {fingerprint}");
     Verdict::Ask { text, remember: known.then_some(fingerprint) }
 }
 

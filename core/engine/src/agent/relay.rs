@@ -6,25 +6,27 @@
 
 use super::dial::AgentLink;
 use super::message::{
-    FAILURE, Inbox, Malformed, REQUEST_IDENTITIES, SIGN_REQUEST, SIGN_RESPONSE, framed,
-    sign_request,
+    FAILURE, Inbox, Malformed, REQUEST_IDENTITIES, SIGN_REQUEST, SIGN_RESPONSE, framed, identities,
+    printable, sign_request,
 };
 use super::policy::{Verdict, judge, visible};
-use super::status::{Agents, Entry, Stage};
+use super::status::{Agents, Entry, Stage, Tally, list};
 use super::{PARTIAL, Rules};
 use crate::questions::Questions;
 use bssh_ssh::{Channel, ChannelEvent, Connection, Incoming, Refusal, key_fingerprint};
 use bytes::Bytes;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// After so long a person is told that it is the agent that is waited for.
 const LONG: Duration = Duration::from_secs(10);
+/// For what the agent calls a key: a question can do without.
+const NAMES: Duration = Duration::from_secs(3);
 
 /// A relay at work; dropping it ends it, with all its channels.
 pub(crate) struct AgentRelay {
@@ -38,9 +40,13 @@ pub(crate) struct Shared {
     pub node: String,
     pub rules: Rules,
     pub agents: Arc<Agents>,
+    /// What this node does is counted there.
+    pub tally: Arc<Tally>,
     pub questions: Arc<Questions>,
     /// Keys a person has agreed to.
     pub allowed: Mutex<HashSet<String>>,
+    /// What the agent calls its keys, by fingerprint, as it last listed them.
+    pub names: Mutex<HashMap<String, String>>,
 }
 
 impl AgentRelay {
@@ -57,9 +63,8 @@ impl AgentRelay {
                     channel = channels.accept() => {
                         let Some(channel) = channel else { return };
                         if tasks.len() >= limits.max_concurrent + limits.queue {
-                            shared.agents.reject("full");
-                            let number = shared.agents.enter(&shared.node).number;
-                            shared.tell(number, "rejected", |e| e.reason = Some("full".to_owned()));
+                            shared.tally.reject("full");
+                            shared.tell(shared.agents.number(), "rejected", |e| e.reason = Some("full".to_owned()));
                             channel.refuse(Refusal::Shortage).await;
                             continue;
                         }
@@ -71,6 +76,33 @@ impl AgentRelay {
             }
         }));
         AgentRelay { task: task.abort_handle(), verdict: watch::channel(None).0 }
+    }
+}
+
+impl Shared {
+    fn names(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The agent has listed its keys.
+    fn are_called(&self, names: HashMap<String, String>) {
+        *self.names() = names;
+    }
+
+    /// What a person calls the key of a request; the agent is asked if it has not said so yet.
+    async fn name_of(&self, request: &[u8]) -> Option<String> {
+        let key = key_fingerprint(sign_request(request)?.0);
+        let known = self.names().get(&key).cloned();
+        let name = match known {
+            Some(name) => name,
+            None => {
+                let listed = tokio::time::timeout(NAMES, list(&self.rules, &self.agents)).await;
+                let keys = listed.ok()?.ok()?;
+                self.are_called(keys.into_iter().map(|k| (k.fingerprint, k.comment)).collect());
+                self.names().get(&key).cloned()?
+            }
+        };
+        Some(name).filter(|name| !name.is_empty())
     }
 }
 
@@ -87,13 +119,13 @@ async fn one(
     places: Arc<Semaphore>,
     binding: Option<bssh_ssh::Binding>,
 ) {
-    let agents = &shared.agents;
-    let place_in_list = agents.enter(&shared.node);
+    let tally = &shared.tally;
+    let place_in_list = tally.enter(shared.agents.number());
     let number = place_in_list.number;
     let refused = |reason: &'static str, why: &dyn std::fmt::Display| {
-        agents.reject(reason);
+        tally.reject(reason);
         tracing::warn!("{}: agent forwarding: {why}", shared.node);
-        agents.set_error(format!("{}: {why}", shared.node));
+        tally.set_error(format!("{}: {why}", shared.node));
         shared.tell(number, "rejected", |e| {
             e.reason = Some(reason.to_owned());
             e.error = Some(why.to_string());
@@ -121,7 +153,7 @@ async fn one(
     let carried = conversation.carry().await;
     if let Err(error) = &carried {
         tracing::warn!("{}: agent forwarding: {error}", shared.node);
-        agents.set_error(format!("{}: {error}", shared.node));
+        tally.set_error(format!("{}: {error}", shared.node));
     }
     shared.tell(number, "closed", |e| {
         e.ms = Some(crate::run::millis(begun.elapsed()));
@@ -141,11 +173,11 @@ async fn ready(
     binding: Option<&bssh_ssh::Binding>,
 ) -> Result<AgentLink, NotReady> {
     let because = |reason| move |error| NotReady { reason, error };
-    let dialed = AgentLink::dial(&shared.rules, &shared.agents).await;
+    let dialed = AgentLink::dial(&shared.rules, &shared.agents, &shared.tally).await;
     let mut agent = dialed.map_err(because("noAgent"))?;
     let bound = patiently(&shared.node, agent.bind(shared.rules.bind, binding)).await;
     let bound = bound.map_err(because("unbound"))?;
-    shared.agents.set_bound(bound);
+    shared.tally.set_bound(bound);
     Ok(agent)
 }
 
@@ -170,7 +202,7 @@ impl Conversation {
                     Ok(None) => break,
                     Err(Malformed) => return self.fail().await,
                 };
-                self.shared.agents.bytes.fetch_add(request.len() as u64, Relaxed);
+                self.shared.tally.bytes.fetch_add(request.len() as u64, Relaxed);
                 let answer = self.answer(&request, &mut inbox, &mut ended).await?;
                 let writer = self.channel.writer();
                 if writer.write(framed(&answer)).await.is_err() {
@@ -251,12 +283,12 @@ async fn decide(
     let refusal = Bytes::from_static(&[FAILURE]);
     let is_sign = request.first() == Some(&SIGN_REQUEST);
     let key = || sign_request(request).map(|(key, _)| key_fingerprint(key));
-    let agents = &shared.agents;
+    let tally = &shared.tally;
     if let Some(why) = objection(request, shared).await {
         tracing::warn!("{}: agent request refused: {why}", shared.node);
         let (count, state) = match is_sign {
-            true => (&agents.sign_denied, "denied"),
-            false => (&agents.refused, "refused"),
+            true => (&tally.sign_denied, "denied"),
+            false => (&tally.refused, "refused"),
         };
         count.fetch_add(1, Relaxed);
         shared.tell(channel, state, |e| (e.key, e.reason) = (key(), Some(why.to_owned())));
@@ -275,17 +307,22 @@ async fn decide(
         Ok(answer) => answer,
         Err(error) => {
             tracing::warn!("{}: the agent did not answer: {error}", shared.node);
-            agents.set_error(format!("{}: {error}", shared.node));
+            tally.set_error(format!("{}: {error}", shared.node));
             shared.tell(channel, "failed", |e| (e.key, e.error) = (key(), Some(error.to_string())));
             return Ok(refusal);
         }
     };
     if is_sign && answer.first() == Some(&SIGN_RESPONSE) {
         let took = begun.elapsed();
-        agents.signed(took);
+        tally.signed(took);
         shared.tell(channel, "signed", |e| {
             (e.key, e.ms) = (key(), Some(crate::run::millis(took)));
         });
+    }
+    if let Some(keys) = identities(&answer) {
+        let keys =
+            keys.into_iter().map(|(key, comment)| (key_fingerprint(key), printable(comment)));
+        shared.are_called(keys.collect());
     }
     Ok(visible(&shared.rules, &answer).map_or(answer, Bytes::from))
 }
@@ -314,6 +351,10 @@ async fn objection(request: &[u8], shared: &Shared) -> Option<&'static str> {
         Verdict::Pass => return None,
         Verdict::Refuse(why) => return Some(why),
         Verdict::Ask { text, remember } => (text, remember),
+    };
+    let text = match shared.name_of(request).await {
+        Some(name) => format!("{text} (\"{name}\"). Allow it?"),
+        None => format!("{text}. Allow it?"),
     };
     let asking = shared.questions.confirm(&shared.node, text);
     match tokio::time::timeout(shared.rules.limits.confirm_timeout, asking).await {

@@ -13,6 +13,7 @@ use bssh_protocol::agent::{
     CheckStep, SetSocket,
 };
 use bssh_protocol::error::CallError;
+use bssh_protocol::exec::Targets;
 use bssh_ssh::{ChannelEvent, Connection, key_fingerprint, key_type};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -20,31 +21,38 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Counters of all agent forwarding of a core.
+/// All agent forwarding of a link.
 #[derive(Debug, Default)]
 pub(crate) struct Agents {
-    opened: AtomicU64,
-    pub dial_retries: AtomicU64,
-    pub bytes: AtomicU64,
-    pub sign_ok: AtomicU64,
-    pub sign_denied: AtomicU64,
-    /// Other requests the policy has refused.
-    pub refused: AtomicU64,
     /// Events so far, and those that nobody took.
     pub events: AtomicU64,
     pub untold: AtomicU64,
+    /// Channels so far.
+    channels: AtomicU64,
+    socket: Mutex<Option<PathBuf>>,
+    /// For each node that was ever offered the agent.
+    nodes: Mutex<BTreeMap<String, Arc<Tally>>>,
+}
+
+/// Counters of what one node has done with the agent.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    opened: AtomicU64,
+    pub dial_retries: AtomicU64,
+    pub bytes: AtomicU64,
+    pub sign_denied: AtomicU64,
+    /// Other requests the policy has refused.
+    pub refused: AtomicU64,
+    sign_ok: AtomicU64,
     told: Mutex<Told>,
 }
 
 #[derive(Debug, Default)]
 struct Told {
-    socket: Option<PathBuf>,
     bound: Option<bool>,
-    error: Option<String>,
+    error: Option<(Instant, String)>,
     rejections: BTreeMap<&'static str, u64>,
     channels: BTreeMap<u64, Open>,
-    /// The next channel's number.
-    next: u64,
     /// How long the latest signatures took.
     signatures: VecDeque<Duration>,
 }
@@ -57,7 +65,6 @@ const CHECK: Duration = Duration::from_secs(30);
 /// A channel a node has opened.
 #[derive(Debug)]
 struct Open {
-    node: String,
     stage: Stage,
     since: Instant,
 }
@@ -88,16 +95,16 @@ impl Stage {
 
 /// A channel's place in the list; dropping it takes it out.
 pub(super) struct Entry {
-    agents: Arc<Agents>,
+    tally: Arc<Tally>,
     pub number: u64,
 }
 
 impl Entry {
     pub(super) fn is_now(&self, stage: Stage) {
         if stage == Stage::Open {
-            self.agents.opened.fetch_add(1, Relaxed);
+            self.tally.opened.fetch_add(1, Relaxed);
         }
-        if let Some(open) = self.agents.told().channels.get_mut(&self.number) {
+        if let Some(open) = self.tally.told().channels.get_mut(&self.number) {
             open.stage = stage;
         }
     }
@@ -105,34 +112,79 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.agents.told().channels.remove(&self.number);
+        self.tally.told().channels.remove(&self.number);
     }
 }
 
-impl Agents {
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
+impl Agents {
     /// The socket a frontend has set.
     pub(super) fn socket(&self) -> Option<PathBuf> {
-        self.told().socket.clone()
+        lock(&self.socket).clone()
     }
 
-    /// A node has opened a channel.
-    pub(super) fn enter(self: &Arc<Self>, node: &str) -> Entry {
-        let mut told = self.told();
-        told.next += 1;
-        let number = told.next;
-        let open = Open { node: node.to_owned(), stage: Stage::Queued, since: Instant::now() };
-        told.channels.insert(number, open);
-        Entry { agents: self.clone(), number }
+    /// What is counted for a node.
+    pub(super) fn of(&self, node: &str) -> Arc<Tally> {
+        lock(&self.nodes).entry(node.to_owned()).or_default().clone()
     }
 
-    /// Adds what was counted, and how long signatures took.
-    fn add_to(&self, status: &mut AgentStatus, times: &mut Vec<Duration>) {
+    /// The number of one more channel.
+    pub(super) fn number(&self) -> u64 {
+        self.channels.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Adds what was counted for a node, or for all.
+    fn add_to(&self, sum: &mut Sum, node: Option<&str>) {
+        for (name, tally) in &*lock(&self.nodes) {
+            if node.is_none_or(|node| node == name) {
+                tally.add_to(sum, name);
+            }
+        }
+    }
+}
+
+/// Tallies put together.
+struct Sum {
+    status: AgentStatus,
+    times: Vec<Duration>,
+    error: Option<(Instant, String)>,
+    bound: Option<bool>,
+}
+
+impl Sum {
+    fn whole(self) -> AgentStatus {
+        let Sum { mut status, mut times, error, bound } = self;
+        status.closed = status.opened.saturating_sub(status.live);
+        status.last_error = error.map(|(_, why)| why);
+        let bind = bound.map_or("", |bound| if bound { "yes" } else { "unsupported" });
+        bind.clone_into(&mut status.bind);
+        times.sort_unstable();
+        let at = |percent: usize| {
+            times.get(times.len().saturating_sub(1) * percent / 100).map(|t| t.as_secs_f64() * 1e3)
+        };
+        (status.sign_p50_ms, status.sign_p99_ms) = (at(50), at(99));
+        status
+    }
+}
+
+impl Tally {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        lock(&self.told)
+    }
+
+    /// The node has opened a channel, which has this number.
+    pub(super) fn enter(self: &Arc<Self>, number: u64) -> Entry {
+        let open = Open { stage: Stage::Queued, since: Instant::now() };
+        self.told().channels.insert(number, open);
+        Entry { tally: self.clone(), number }
+    }
+
+    fn add_to(&self, sum: &mut Sum, node: &str) {
         let count = |n: &AtomicU64| n.load(Relaxed);
-        let told = self.told();
+        let (told, status) = (self.told(), &mut sum.status);
         let live = told.channels.values().filter(|open| open.stage.is_live()).count();
         status.opened += count(&self.opened);
         status.live += live as u64;
@@ -141,22 +193,17 @@ impl Agents {
         for (reason, n) in &told.rejections {
             *status.rejections.entry((*reason).to_owned()).or_default() += n;
         }
-        status.channels.extend(told.channels.values().map(channel));
+        status.channels.extend(told.channels.values().map(|open| channel(node, open)));
         status.dial_retries += count(&self.dial_retries);
         status.bytes += count(&self.bytes);
         status.sign_ok += count(&self.sign_ok);
         status.sign_denied += count(&self.sign_denied);
         status.refused += count(&self.refused);
-        let bind = match told.bound {
-            Some(true) => "yes",
-            Some(false) => "unsupported",
-            None => "",
-        };
-        if !bind.is_empty() {
-            bind.clone_into(&mut status.bind);
+        if let Some(bound) = told.bound {
+            sum.bound = Some(bound && sum.bound.unwrap_or(true));
         }
-        status.last_error = told.error.clone().or(status.last_error.take());
-        times.extend(&told.signatures);
+        sum.error = sum.error.take().into_iter().chain(told.error.clone()).max();
+        sum.times.extend(&told.signatures);
     }
 
     pub(super) fn reject(&self, reason: &'static str) {
@@ -164,7 +211,7 @@ impl Agents {
     }
 
     pub(super) fn set_error(&self, why: String) {
-        self.told().error = Some(why);
+        self.told().error = Some((Instant::now(), why));
     }
 
     pub(super) fn set_bound(&self, bound: bool) {
@@ -185,20 +232,18 @@ impl Agents {
 const STATUS: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// `agent/status`: the agent here, and what this core has forwarded, for whichever link.
+    /// `agent/status`: the agent here, and what this core has forwarded, for whichever link; of one
+    /// node, with the agent that it would get, if one is named.
     ///
     /// # Errors
-    /// A bad file.
+    /// A bad file; what is named is not one node.
     pub async fn agent_status(&self, params: &AgentStatusParams) -> Result<AgentStatus, CallError> {
-        let planner = Planner::new(self.env(), &params.settings, true)?;
-        let usual = self.env().var("SSH_AUTH_SOCK").map(PathBuf::from);
-        let configured = planner.inventory().map(|i| i.config().agent.clone()).unwrap_or_default();
-        let rules = Rules::new(params.agent.as_ref(), &configured, None, usual);
+        let (rules, node) = self.agent_rules(params).await?;
         let agents = &self.agents;
         let asked = tokio::time::timeout(STATUS, list(&rules, agents)).await;
         let keys = asked.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
         let path = socket(&rules, agents).map(|path| path.display().to_string());
-        let mut status = AgentStatus {
+        let status = AgentStatus {
             socket: path,
             reachable: keys.is_ok(),
             error: keys.as_ref().err().map(ToString::to_string),
@@ -210,20 +255,32 @@ impl Engine {
         if !all.iter().any(|one| Arc::ptr_eq(one, agents)) {
             all.push(agents.clone());
         }
-        let mut times = Vec::new();
-        all.iter().for_each(|agents| agents.add_to(&mut status, &mut times));
-        status.closed = status.opened.saturating_sub(status.live);
-        times.sort_unstable();
-        let at = |percent: usize| {
-            times.get(times.len().saturating_sub(1) * percent / 100).map(|t| t.as_secs_f64() * 1e3)
-        };
-        (status.sign_p50_ms, status.sign_p99_ms) = (at(50), at(99));
-        Ok(status)
+        let mut sum = Sum { status, times: Vec::new(), error: None, bound: None };
+        all.iter().for_each(|agents| agents.add_to(&mut sum, node.as_deref()));
+        Ok(sum.whole())
+    }
+
+    /// Whose agent is asked about, and the node if it is one's.
+    async fn agent_rules(
+        &self,
+        params: &AgentStatusParams,
+    ) -> Result<(Rules, Option<String>), CallError> {
+        let settings = params.settings.clone();
+        if let Some(target) = &params.target {
+            let targets = Targets { nodes: target.clone(), settings, ..Targets::default() };
+            let one = self.one_route(&targets).await;
+            let (route, _) = one.map_err(|error| error.at("params.target"))?;
+            return Ok((rules_for(params.agent.as_ref(), &route), Some(route.plan.node.clone())));
+        }
+        let planner = Planner::new(self.env(), &settings, true)?;
+        let usual = self.env().var("SSH_AUTH_SOCK").map(PathBuf::from);
+        let configured = planner.inventory().map(|i| i.config().agent.clone()).unwrap_or_default();
+        Ok((Rules::new(params.agent.as_ref(), &configured, None, usual), None))
     }
 
     /// `agent/setSocket`: where the agent is from now on.
     pub fn agent_set_socket(&self, params: SetSocket) {
-        self.agents.told().socket = params.path.map(PathBuf::from);
+        *lock(&self.agents.socket) = params.path.map(PathBuf::from);
     }
 
     /// `agent/check`: the whole way of an agent request, step by step.
@@ -267,16 +324,18 @@ impl Engine {
     }
 }
 
-fn channel(open: &Open) -> AgentChannel {
+fn channel(node: &str, open: &Open) -> AgentChannel {
     AgentChannel {
-        node: open.node.clone(),
+        node: node.to_owned(),
         state: open.stage.word().to_owned(),
         age_ms: crate::run::millis(open.since.elapsed()),
     }
 }
 
-async fn list(rules: &Rules, agents: &Agents) -> std::io::Result<Vec<AgentKey>> {
-    let answer = AgentLink::dial(rules, agents).await?.request(&[REQUEST_IDENTITIES]).await?;
+/// The agent's keys, by a connection of its own.
+pub(super) async fn list(rules: &Rules, agents: &Agents) -> std::io::Result<Vec<AgentKey>> {
+    let mut agent = AgentLink::dial(rules, agents, &Tally::default()).await?;
+    let answer = agent.request(&[REQUEST_IDENTITIES]).await?;
     let keys = identities(&answer).ok_or_else(|| std::io::Error::other("no list of keys"))?;
     let key = |(key, comment): &(&[u8], &[u8])| AgentKey {
         fingerprint: key_fingerprint(key),
@@ -287,7 +346,8 @@ async fn list(rules: &Rules, agents: &Agents) -> std::io::Result<Vec<AgentKey>> 
 }
 
 async fn bind(rules: &Rules, agents: &Agents, to: &Connection) -> Result<String, String> {
-    let mut agent = AgentLink::dial(rules, agents).await.map_err(|e| e.to_string())?;
+    let dialed = AgentLink::dial(rules, agents, &Tally::default()).await;
+    let mut agent = dialed.map_err(|e| e.to_string())?;
     let binding = to.binding();
     match (rules.bind, agent.bind(rules.bind, binding.as_ref()).await) {
         (Bind::Off, _) => Ok("off".to_owned()),

@@ -6,7 +6,7 @@
 
 use super::held::{Full, Held};
 use super::lanes::Flow;
-use bssh_ssh::{BoxStream, Channel, ChannelEvent, ChannelStream, ChannelWriter};
+use bssh_ssh::{BoxStream, Channel, ChannelEvent, ChannelWriter, Pipe};
 use bytes::{Bytes, BytesMut};
 use std::io;
 use std::pin::{Pin, pin};
@@ -20,7 +20,7 @@ pub(crate) enum Far {
     Channel(Box<Channel>),
     Stream(BoxStream),
     /// A channel as a stream, on a connection that others share.
-    Shared(Box<ChannelStream>),
+    Shared(Box<Pipe>),
 }
 
 /// What one connection has carried.
@@ -89,7 +89,7 @@ pub(crate) async fn relay(
     carried: &Carried,
     limits: Limits,
 ) -> Reason {
-    // Dropping a channel closes it: it stays until both directions are over.
+    // Dropping a channel cuts it short: it stays until both directions are over.
     let (mut far_read, far_write) = far.split();
     let reason = {
         let (near_read, near_write) = tokio::io::split(near);
@@ -238,8 +238,19 @@ async fn company(flow: Option<&Flow>) {
 }
 
 enum FarRead {
-    Channel(Box<Channel>),
+    Channel(Given),
     Stream { stream: tokio::io::ReadHalf<BoxStream>, buffer: BytesMut, shared: bool },
+}
+
+/// A channel that is cut short where it is dropped before its end.
+struct Given(Option<Box<Channel>>);
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        if let Some(channel) = self.0.take() {
+            channel.cut();
+        }
+    }
 }
 
 enum FarWrite {
@@ -260,7 +271,7 @@ impl Far {
         match self {
             Far::Channel(channel) => {
                 let writer = channel.writer();
-                (FarRead::Channel(channel), FarWrite::Channel(writer))
+                (FarRead::Channel(Given(Some(channel))), FarWrite::Channel(writer))
             }
             Far::Stream(stream) => halves(stream, false),
             Far::Shared(channel) => halves(channel, true),
@@ -280,7 +291,7 @@ impl FarRead {
 
     /// Waits for the server to close a channel that both sides have ended.
     async fn closed(&mut self) {
-        if let FarRead::Channel(channel) = self {
+        if let FarRead::Channel(Given(Some(channel))) = self {
             channel.closed().await;
         }
     }
@@ -288,7 +299,8 @@ impl FarRead {
     /// Cancelling loses nothing.
     async fn next(&mut self) -> Got {
         match self {
-            FarRead::Channel(channel) => loop {
+            FarRead::Channel(Given(None)) => Got::Closed,
+            FarRead::Channel(Given(Some(channel))) => loop {
                 match channel.next().await {
                     Some(ChannelEvent::Out(bytes)) if bytes.is_empty() => {}
                     Some(ChannelEvent::Out(bytes)) => return Got::Bytes(bytes),

@@ -101,12 +101,16 @@ fn port_of(text: &str) -> Option<u16> {
     text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Splits at colons and blanks outside brackets, and takes the brackets off.
+/// Splits at colons and blanks outside brackets, and takes the brackets off. In the two-word form a
+/// path is a word, whatever is in it.
 fn fields(spec: &str) -> Option<Vec<String>> {
     let mut fields = vec![String::new()];
     let mut bracketed = false;
+    let words = spec.contains([' ', '\t']);
     for c in spec.chars() {
+        let in_path = words && !bracketed && fields.last()?.starts_with('/');
         match c {
+            ':' | '[' | ']' if in_path => fields.last_mut()?.push(c),
             '[' if !bracketed => bracketed = true,
             ']' if bracketed => bracketed = false,
             ':' | ' ' | '\t' if !bracketed => fields.push(String::new()),
@@ -142,6 +146,10 @@ mod tests {
             ("8080:/tmp/r", Some((tcp(None, 8080), Target::Unix("/tmp/r".into())))),
             ("/tmp/s:a:80", Some((Listen::Unix("/tmp/s".into()), to("a", 80)))),
             ("/tmp/s:/tmp/r", Some((Listen::Unix("/tmp/s".into()), Target::Unix("/tmp/r".into())))),
+            // As `ssh -G` shows paths with an IPv6 address in them.
+            ("8080 /tmp/r-fe80::1", Some((tcp(None, 8080), Target::Unix("/tmp/r-fe80::1".into())))),
+            ("/tmp/[::1] [a]:80", Some((Listen::Unix("/tmp/[::1]".into()), to("a", 80)))),
+            ("/tmp/s-::1 [socks]:0", Some((Listen::Unix("/tmp/s-::1".into()), Target::Socks))),
             ("1080", Some((tcp(None, 1080), Target::Socks))),
             ("[a]:1080 [socks]:0", Some((tcp(Some("a"), 1080), Target::Socks))),
             ("8080:a:0", None),

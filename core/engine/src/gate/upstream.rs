@@ -25,7 +25,7 @@ pub(super) struct Upstream {
 pub(super) enum Connected {
     Socket(BoxStream),
     /// A channel of the node it goes by way of, and what keeps the node's connection.
-    Channel(Box<bssh_ssh::ChannelStream>, Arc<crate::pool::Lease>, crate::pool::Resident),
+    Channel(Box<bssh_ssh::Pipe>, Arc<crate::pool::Lease>, crate::pool::Resident),
 }
 
 /// For a look-up when a gate starts.
@@ -133,9 +133,11 @@ async fn by_way_of(
     };
     let dial = |e: bssh_ssh::error::Error| Failed::Dial(format!("{via}: {e}"));
     let (lease, _) = engine.pool().lease(&route, &ask).await.map_err(dial)?;
-    let opened = lease.connection.open_tcp(&entry.hostname, entry.port, ("127.0.0.1", 0)).await;
+    let (host, origin) = (&entry.hostname, ("127.0.0.1", 0));
+    let opened = lease.connection.open_tcp_channel(host, entry.port, origin).await;
     let resident = lease.load.reside();
-    let stream = Connected::Channel(Box::new(opened.map_err(dial)?), lease, resident);
+    let pipe = opened.map_err(dial)?.into_pipe();
+    let stream = Connected::Channel(Box::new(pipe), lease, resident);
     Ok(Upstream { stream, named: format!("{}:{}", entry.hostname, entry.port) })
 }
 

@@ -12,11 +12,12 @@ use bssh_protocol::auth::{
     ConfirmAnswer, ConfirmQuestion, HostKeyAnswer, HostKeyQuestion, PromptAnswer, PromptKind,
     PromptQuestion, Secret, TrustScope,
 };
-use bssh_protocol::carried::Transfers;
+use bssh_protocol::carried::{Taken, Transfers};
 use bssh_protocol::exec::{Failure, Phase};
 use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service};
 use bssh_protocol::methods::{
     AuthConfirm, AuthHostKey, AuthPrompt, Event, ExecDoneEvent, ExecNodeEvent, Method,
+    TransferFileEvent,
 };
 use bssh_protocol::run::Runs;
 use bssh_ssh::ask::Ask;
@@ -25,6 +26,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, OnceCell};
+
+/// What is wrong with one that says more of its nodes than may wait here.
+const TOO_MUCH: &str = "it says more of its nodes than it may";
 
 /// sudo's password, asked for once in a run.
 pub(crate) type SudoSecret = Arc<OnceCell<Option<Secret>>>;
@@ -159,8 +163,9 @@ impl Service for ForGateway {
                     {
                         let node = one_line(&event.node);
                         self.given.lied(format!("it speaks of {node:?}, which it was not given"));
+                    } else if !self.runs.node(link, event, notification.params.len()) {
+                        self.given.lied(TOO_MUCH);
                     }
-                    self.runs.node(link, event);
                 }
             }
             ExecDoneEvent::NAME => {
@@ -168,8 +173,14 @@ impl Service for ForGateway {
                     self.runs.done(event);
                 }
             }
+            // Nobody asks it for a dry run.
+            TransferFileEvent::NAME => {
+                self.given.lied("it says what it would send, and was told to send");
+            }
             _ => {
-                self.transfers.take(&notification);
+                if self.transfers.take(&notification) == Taken::TooMuch {
+                    self.given.lied(TOO_MUCH);
+                }
             }
         }
     }

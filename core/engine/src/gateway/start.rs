@@ -55,8 +55,8 @@ pub(super) async fn start(wanted: &Wanted<'_>, route: &Arc<Route>) -> Result<Gat
     }
     let (ours, theirs) = tokio::io::duplex(wire::ROOM);
     let (reader, writer) = tokio::io::split(ours);
-    let (runs, given) = (Arc::<Runs>::default(), Arc::<Given>::default());
-    let transfers = Arc::<Transfers>::default();
+    let (runs, given) = (Arc::new(Runs::strict()), Arc::<Given>::default());
+    let transfers = Arc::new(Transfers::strict());
     let service = ForGateway {
         gateway: name.clone(),
         runs: runs.clone(),
@@ -64,7 +64,9 @@ pub(super) async fn start(wanted: &Wanted<'_>, route: &Arc<Route>) -> Result<Gat
         given: given.clone(),
         questions: questions.clone(),
     };
-    let (link, task) = Link::start(reader, writer, service, Options::frontend());
+    // A run's streams are known before their bytes come.
+    let options = Options { early_window: 0, ..Options::frontend() };
+    let (link, task) = Link::start(reader, writer, service, options);
     let heard = Arc::new(Mutex::new(Heard::default()));
     let (tell, gone) = watch::channel(None);
     let drive = Drive {

@@ -150,8 +150,8 @@ impl Engine {
         let tree = params.listed.take().map(Tree::from);
         let options = Options::new(params, nodes.len())?;
         if relay.is_some() && (source.is_some() || !options.can_relay()) {
-            let text =
-                "params.relay: only for an upload of what is here and the same for every node";
+            let text = "params.relay: only for an upload of what is here and the same for every \
+                        node, and without tell";
             return Err(CallError::new(Kind::InvalidParams, text).at("params.relay"));
         }
         let run = TransferRun::new(Parts {

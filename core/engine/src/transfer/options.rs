@@ -115,9 +115,9 @@ impl Options {
         self.literal || !self.from.iter().any(|path| has_node(path))
     }
 
-    /// One node can pass on what it gets.
+    /// One node can pass on what it gets; what it does then is not told file by file.
     pub(crate) fn can_relay(&self) -> bool {
-        self.direction == TransferDirection::Upload && self.is_shared()
+        self.direction == TransferDirection::Upload && self.is_shared() && !self.tell
     }
 
     /// A source may be a pattern.

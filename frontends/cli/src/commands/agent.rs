@@ -12,14 +12,15 @@ use bssh_protocol::methods::{AgentCheck, AgentStatus as Status};
 /// Shows the agent's keys, or every step of a forwarded request.
 pub(crate) async fn agent(core: &Core, args: &Args, verb: &AgentVerb) -> u8 {
     match verb {
-        AgentVerb::Status => status(core, args).await,
+        AgentVerb::Status { node } => status(core, args, node.as_deref()).await,
         AgentVerb::Doctor { node } => doctor(core, args, node.as_deref()).await,
     }
 }
 
-async fn status(core: &Core, args: &Args) -> u8 {
+async fn status(core: &Core, args: &Args, node: Option<&str>) -> u8 {
     let (agent, settings) = (args.connect.agent.settings(), request::settings(args));
-    let status = match core.call::<Status>(&AgentStatusParams { agent, settings }).await {
+    let target = node.map(str::to_owned);
+    let status = match core.call::<Status>(&AgentStatusParams { agent, settings, target }).await {
         Ok(status) => status,
         Err(error) => return failed(&error),
     };
