@@ -20,6 +20,7 @@
 //! - `repl`: the REPL on a real pseudo-terminal, as a person uses it.
 //! - `repl_acts`: what the REPL does besides lines: files, forwards, gates, settings, completion.
 //! - `repl_faults`: the REPL when daemons, nodes and connections go.
+//! - `repl_state`: how the nodes are, connecting again, beginning anew, syncs that go wrong.
 //! - `jump`: nodes behind a jump host.
 //! - `forwards`: -L, -R and -D, clients that do not read, lost connections.
 //! - `agents`: the local agent on a node.
@@ -87,6 +88,7 @@ mod release;
 mod repl;
 mod repl_acts;
 mod repl_faults;
+mod repl_state;
 mod session;
 mod session_more;
 mod sftp;
