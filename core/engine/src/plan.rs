@@ -9,6 +9,7 @@ use crate::gateway::Way;
 use crate::identity::identity;
 use crate::lines::{ASKED, default_lines, environment, override_lines};
 use crate::names::Names;
+use bssh_config::clusters::Pool;
 use bssh_config::clusters::agent::Agent;
 use bssh_config::ssh_config::{
     self, AddressFamily, Ask, ConfigFile, HostOptions, JumpHost, Request, SshConfig, StrictHostKeys,
@@ -42,6 +43,7 @@ pub(crate) struct Planner {
     /// What programs started for a connection are told.
     children: Option<Arc<Children>>,
     agent: Arc<Agent>,
+    pool: Pool,
 }
 
 /// One node of a request.
@@ -68,6 +70,8 @@ pub(crate) struct Route {
     pub options: Arc<HostOptions>,
     /// The configuration's `agent:`.
     pub agent: Arc<Agent>,
+    /// The configuration's `defaults.pool:`.
+    pub pool: Pool,
 }
 
 /// What a node may send ahead on a connection for files: a long way holds much.
@@ -113,9 +117,10 @@ impl Planner {
         };
         let options = settings.options.clone();
         let children = env.for_children().map(|(cwd, vars)| Arc::new(Children { cwd, vars }));
-        let agent = inventory.as_ref().map(|i| i.config().agent.clone()).unwrap_or_default();
+        let said = inventory.as_ref().map(|i| (i.config().agent.clone(), i.config().pool));
+        let (agent, pool) = said.unwrap_or_default();
         let (env, many) = (env.clone(), clusters);
-        Ok(Planner { env, options, ssh, inventory, many, defaults, children, agent })
+        Ok(Planner { env, options, ssh, inventory, many, defaults, children, agent, pool })
     }
 
     /// For nodes that another core has planned: no file of ours counts, and host keys are asked
@@ -324,6 +329,7 @@ impl Planner {
             plan: Arc::new(plan),
             options: Arc::new(options),
             agent: self.agent.clone(),
+            pool: self.pool,
         })
     }
 }
