@@ -15,6 +15,7 @@
 //! - `old_client`: a frontend of a frozen level at the core of today.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
 //! - `session`: shell state that outlives commands and connections, in every shell.
+//! - `session_limits`: output kept for a slow reader, connections to a node and commands on each.
 //! - `session_more`: terminals, stateless commands, what escapes, what is kept or run again, calls.
 //! - `named`: sessions that outlive the command, for programs and agents.
 //! - `repl`: the REPL on a real pseudo-terminal, as a person uses it.
@@ -90,6 +91,7 @@ mod repl_acts;
 mod repl_faults;
 mod repl_state;
 mod session;
+mod session_limits;
 mod session_more;
 mod sftp;
 mod shared;
