@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bssh_config::clusters::{InteractiveMode, Keepalive};
+use bssh_config::clusters::{InteractiveMode, Keepalive, Pool};
 use bssh_config::{Environment, Inventory, Node};
 use tempfile::TempDir;
 
@@ -57,7 +57,7 @@ clusters:
   both: { nodes: ["@production!web1.example.com", extra], user: other }
 default_cluster: production
 ssh_config: { connect_timeout: 10, command_timeout: 0, max_retries: 3 }
-defaults: { fanout: 32, keepalive: { interval: 5s, count: 2 }, port: 2022 }
+defaults: { fanout: 32, keepalive: { interval: 5s, count: 2 }, port: 2022, pool: { max_connections: 4, sessions_per_connection: 9, wait: 1m } }
 forwarding: { local: ["8080:localhost:80"], remote: [], dynamic: ["1080"], max_connections: 7, retry_attempts: 4, buffer_size: 8192 }
 interactive: { history_file: ~/h, node_switch_prefix: "!", show_timestamps: yes, colors: { prompt: cyan, error: "#ff0000" } }
 core: { persist: 10m }
@@ -75,6 +75,8 @@ fn every_key() {
     assert_eq!(c.connect_timeout, Some(Duration::from_secs(10)));
     assert_eq!((c.command_timeout, c.max_retries, c.fanout), (Duration::ZERO, 3, 32));
     assert_eq!(c.keepalive, Some(Keepalive { interval: Duration::from_secs(5), count: 2 }));
+    let wait = Duration::from_secs(60);
+    assert_eq!(c.pool, Pool { connections: 4, sessions: Some(9), wait });
     assert_eq!(c.forwarding.local, ["8080:localhost:80"]);
     assert_eq!(c.forwarding.dynamic, ["1080"]);
     assert_eq!((c.forwarding.max_connections, c.forwarding.retry_attempts), (7, Some(4)));

@@ -97,7 +97,7 @@ fn meaning(kind: &ErrorKind) -> Meaning {
         ErrorKind::AuthCancelled(_) => ("authDeclined", false, None),
         ErrorKind::ChannelRefused { reason, .. } => ("channelRefused", false, advice(*reason)),
         ErrorKind::TooManySessions => {
-            ("tooManySessions", true, Some("raise MaxSessions in the server's sshd_config".to_owned()))
+            ("tooManySessions", true, Some("raise MaxSessions in the server's sshd_config, or defaults.pool of the configuration".to_owned()))
         }
         ErrorKind::AgentRefused => {
             ("agentForwardRefused", false, Some("see AllowAgentForwarding in the server's sshd_config, and no-agent-forwarding of the key".to_owned()))

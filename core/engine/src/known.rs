@@ -4,6 +4,7 @@
 //! A way is known as long as a connection along it is in use or kept; nothing is kept here.
 
 use crate::plan::Route;
+use bssh_config::clusters::Pool;
 use bssh_config::clusters::agent::Agent;
 use bssh_config::ssh_config::FilesRead;
 use bssh_config::{Environment, Node};
@@ -24,6 +25,7 @@ pub(crate) struct Asked<'a> {
     pub defaults: Vec<String>,
     pub many: bool,
     pub agent: Arc<Agent>,
+    pub pool: Pool,
 }
 
 /// What tells environments apart: variables may be secrets, and outlive their frontend nowhere.
@@ -45,6 +47,7 @@ pub(crate) struct Page {
     defaults: Vec<String>,
     many: bool,
     agent: Arc<Agent>,
+    pool: Pool,
     ways: Mutex<HashMap<String, (Node, Weak<Route>)>>,
 }
 
@@ -68,14 +71,14 @@ impl Known {
 
 impl Page {
     fn new(asked: Asked<'_>, env: Digest) -> Page {
-        let Asked { files, env: _, options, defaults, many, agent } = asked;
-        Page { files, env, options, defaults, many, agent, ways: Mutex::default() }
+        let Asked { files, env: _, options, defaults, many, agent, pool } = asked;
+        Page { files, env, options, defaults, many, agent, pool, ways: Mutex::default() }
     }
 
     fn is_of(&self, asked: &Asked<'_>, env: Digest) -> bool {
         (&self.files, self.env, self.many) == (&asked.files, env, asked.many)
             && (&self.options, &self.defaults) == (&asked.options, &asked.defaults)
-            && self.agent == asked.agent
+            && (&self.agent, self.pool) == (&asked.agent, asked.pool)
     }
 
     fn ways(&self) -> MutexGuard<'_, HashMap<String, (Node, Weak<Route>)>> {

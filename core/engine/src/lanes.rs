@@ -1,5 +1,6 @@
 //! Connections for what stays on a node: ptys and sessions. Many channels share one connection,
-//! and a server that allows no more of them (MaxSessions) gets another one.
+//! and a server that allows no more of them (MaxSessions) gets another one. How many there are, and
+//! how long a channel waits for its turn, is the configuration's `defaults.pool`.
 //!
 //! They are kept apart from [`crate::pool`]: a guarded command has its connection for itself,
 //! because its guard ends everything that runs through it. A lane closes with its last seat.
@@ -11,13 +12,8 @@ use bssh_ssh::error::{Error, ErrorKind, Phase};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::Instant;
 use tokio::sync::{Mutex as Flight, Notify};
-
-/// Connections to one node; further channels wait for one that ends.
-const MOST_LANES: usize = 8;
-/// How long a channel waits for its turn.
-const WAIT: Duration = Duration::from_secs(30);
 
 /// Every lane of the core, by route.
 #[derive(Default)]
@@ -38,7 +34,7 @@ struct Lane {
     taken: AtomicUsize,
     /// Channels that were opened.
     opened: AtomicUsize,
-    /// What the server allows, once it has refused one more.
+    /// What the configuration allows, or the server, once it has refused one more.
     most: AtomicUsize,
 }
 
@@ -84,7 +80,7 @@ impl Lanes {
     /// A session channel to the end of a route, on a lane that is there or a new one.
     ///
     /// # Errors
-    /// No connection, or no room for another channel within half a minute.
+    /// No connection, or no room for another channel in time.
     pub(crate) async fn open(
         &self,
         pool: &Pool,
@@ -92,31 +88,33 @@ impl Lanes {
         ask: &AskFor,
     ) -> Result<(Seat, Channel), Error> {
         let group = self.group(&route.key);
-        let search = async {
-            loop {
-                let Some(mut seat) = seat(&group, pool, (route, wanted), ask).await? else {
-                    group.freed.notified().await;
-                    continue;
-                };
-                match seat.lane.lease.open_session().await {
-                    Ok(channel) => {
-                        seat.is_open = true;
-                        seat.lane.opened.fetch_add(1, Relaxed);
-                        return Ok((seat, channel));
-                    }
-                    Err(Error { kind: ErrorKind::TooManySessions, .. }) => {
-                        let opened = seat.lane.opened.load(Relaxed);
-                        if opened == 0 {
-                            return Err(Error::new(Phase::Channel, ErrorKind::TooManySessions));
-                        }
-                        seat.lane.most.store(opened, Relaxed);
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-        };
         let full = || Error::new(Phase::Channel, ErrorKind::TooManySessions);
-        tokio::time::timeout(WAIT + dialing(route), search).await.unwrap_or_else(|_| Err(full()))
+        // Logging in has limits of its own, and is not counted as waiting.
+        let mut left = route.pool.wait;
+        loop {
+            let Some(mut seat) = seat(&group, pool, (route, wanted), ask).await? else {
+                let begun = Instant::now();
+                let freed = tokio::time::timeout(left, group.freed.notified()).await;
+                freed.map_err(|_| full())?;
+                left = left.saturating_sub(begun.elapsed());
+                continue;
+            };
+            match seat.lane.lease.open_session().await {
+                Ok(channel) => {
+                    seat.is_open = true;
+                    seat.lane.opened.fetch_add(1, Relaxed);
+                    return Ok((seat, channel));
+                }
+                Err(Error { kind: ErrorKind::TooManySessions, .. }) => {
+                    let opened = seat.lane.opened.load(Relaxed);
+                    if opened == 0 {
+                        return Err(full());
+                    }
+                    seat.lane.most.store(opened, Relaxed);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn group(&self, key: &str) -> Arc<Group> {
@@ -124,11 +122,6 @@ impl Lanes {
         routes.retain(|_, group| Arc::strong_count(group) > 1);
         routes.entry(key.to_owned()).or_default().clone()
     }
-}
-
-/// Time for a new connection on the way, so that waiting is not counted against it.
-fn dialing(route: &Route) -> Duration {
-    route.plan.timeouts.dial.unwrap_or(Duration::from_secs(120))
 }
 
 /// A place on a lane with room, or on a new one. None: all are full.
@@ -147,13 +140,16 @@ async fn seat(
     };
     let lane = match roomy {
         Some(lane) => lane,
-        None if lanes.len() >= MOST_LANES => return Ok(None),
+        None if lanes.len() >= route.pool.connections => return Ok(None),
         None => {
             let lane = Arc::new(Lane {
                 lease: pool.lane(route, ask).await?,
                 taken: AtomicUsize::new(0),
                 opened: AtomicUsize::new(0),
-                most: AtomicUsize::new(if wanted == Wanted::Own { 1 } else { usize::MAX }),
+                most: AtomicUsize::new(match wanted {
+                    Wanted::Own => 1,
+                    Wanted::Any => route.pool.sessions.unwrap_or(usize::MAX),
+                }),
             });
             lanes.push(Arc::downgrade(&lane));
             lane

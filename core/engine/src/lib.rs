@@ -9,6 +9,7 @@
 mod agent;
 mod caches;
 mod commons;
+mod connect_plan;
 mod connections;
 mod descriptor;
 mod engine;

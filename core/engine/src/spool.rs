@@ -5,12 +5,17 @@ use crate::filed::Filed;
 use bssh_ssh::ChannelEvent;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 /// Kept in memory, in bytes.
 const IN_MEMORY: usize = 1 << 20;
+/// What an event takes beside its bytes, about.
+const EVENT: usize = 64;
+/// Bytes of the file that are read at once, at most.
+const PIECE: usize = 32 << 10;
 
 /// A queue with one writer and one reader, both in one task.
 pub(crate) struct Spool {
@@ -54,23 +59,17 @@ impl Spool {
     pub(crate) fn push(&self, event: ChannelEvent) -> Result<(), Full> {
         let mut queue = self.queue();
         let kept = match event {
-            ChannelEvent::Out(bytes) if queue.in_memory + bytes.len() > IN_MEMORY => {
-                queue.filed(&bytes, false)
-            }
-            ChannelEvent::Err(bytes) if queue.in_memory + bytes.len() > IN_MEMORY => {
-                queue.filed(&bytes, true)
-            }
+            ChannelEvent::Out(bytes) if queue.has_no_room(&bytes) => queue.file(&bytes, false),
+            ChannelEvent::Err(bytes) if queue.has_no_room(&bytes) => queue.file(&bytes, true),
             event => {
                 queue.in_memory += size(&event);
-                Some(Kept::Event(event))
+                queue.events.push_back(Kept::Event(event));
+                Ok(())
             }
         };
-        match kept {
-            Some(kept) => queue.events.push_back(kept),
-            None => {
-                self.full.store(true, Relaxed);
-                return Err(Full);
-            }
+        if kept.is_err() {
+            self.full.store(true, Relaxed);
+            return Err(Full);
         }
         self.arrived.notify_one();
         Ok(())
@@ -104,18 +103,30 @@ impl Spool {
 
 fn size(event: &ChannelEvent) -> usize {
     match event {
-        ChannelEvent::Out(bytes) | ChannelEvent::Err(bytes) => bytes.len(),
-        _ => 0,
+        ChannelEvent::Out(bytes) | ChannelEvent::Err(bytes) => bytes.len() + EVENT,
+        _ => EVENT,
     }
 }
 
 impl Queue {
-    fn filed(&mut self, bytes: &Bytes, stderr: bool) -> Option<Kept> {
-        if self.file.is_none() {
-            self.file = Filed::new().ok();
+    fn has_no_room(&self, bytes: &Bytes) -> bool {
+        self.in_memory + bytes.len() + EVENT > IN_MEMORY
+    }
+
+    /// Into the file; small pieces become one.
+    fn file(&mut self, bytes: &Bytes, stderr: bool) -> io::Result<()> {
+        let file = match self.file.take() {
+            Some(file) => self.file.insert(file),
+            None => self.file.insert(Filed::new()?),
+        };
+        let at = file.keep(bytes)?;
+        match self.events.back_mut() {
+            Some(Kept::Filed(_, length, to)) if *to == stderr && *length < PIECE => {
+                *length += bytes.len();
+            }
+            _ => self.events.push_back(Kept::Filed(at, bytes.len(), stderr)),
         }
-        let at = self.file.as_mut()?.keep(bytes).ok()?;
-        Some(Kept::Filed(at, bytes.len(), stderr))
+        Ok(())
     }
 
     fn pop(&mut self) -> Option<ChannelEvent> {

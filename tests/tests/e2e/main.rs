@@ -15,11 +15,13 @@
 //! - `old_client`: a frontend of a frozen level at the core of today.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
 //! - `session`: shell state that outlives commands and connections, in every shell.
+//! - `session_limits`: output kept for a slow reader, connections to a node and commands on each.
 //! - `session_more`: terminals, stateless commands, what escapes, what is kept or run again, calls.
 //! - `named`: sessions that outlive the command, for programs and agents.
 //! - `repl`: the REPL on a real pseudo-terminal, as a person uses it.
 //! - `repl_acts`: what the REPL does besides lines: files, forwards, gates, settings, completion.
 //! - `repl_faults`: the REPL when daemons, nodes and connections go.
+//! - `repl_state`: how the nodes are, connecting again, beginning anew, syncs that go wrong.
 //! - `jump`: nodes behind a jump host.
 //! - `forwards`: -L, -R and -D, clients that do not read, lost connections.
 //! - `agents`: the local agent on a node.
@@ -87,7 +89,9 @@ mod release;
 mod repl;
 mod repl_acts;
 mod repl_faults;
+mod repl_state;
 mod session;
+mod session_limits;
 mod session_more;
 mod sftp;
 mod shared;

@@ -315,7 +315,7 @@ fn a_session_runs_nothing_on_old_files() {
         pair.here("").display(),
         pair.there("").display()
     );
-    pair.lab.home.write(".config/bssh/config.yaml", yaml).unwrap();
+    let config = pair.lab.home.write(".config/bssh/config.yaml", yaml).unwrap();
     write(&pair.here("a"), "1");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -353,6 +353,16 @@ fn a_session_runs_nothing_on_old_files() {
         let done = run_in(&driver, session, &touch, SyncBarrier::Warn).await;
         assert!(mark.exists() && done.sync_failure.is_some(), "{}", exit(&done));
         let done = run_in(&driver, session, "true", SyncBarrier::Off).await;
+        assert_eq!((done.exit, done.sync_failure), (Some(Exit::Status(0)), None));
+        // `barrier: false`: only a sync sends it.
+        let config = std::fs::read_to_string(&config)
+            .unwrap()
+            .replace("target", "barrier: false\n    target");
+        pair.lab.home.write(".config/bssh/config.yaml", config).unwrap();
+        let session = driver.call::<SessionOpen>(&params).await.sessions[0].session;
+        write(&pair.here("b"), "new");
+        let absent = format!("test ! -e {}", pair.there("b").display());
+        let done = run_in(&driver, session, &absent, SyncBarrier::Require).await;
         assert_eq!((done.exit, done.sync_failure), (Some(Exit::Status(0)), None));
         driver.close().await;
     });

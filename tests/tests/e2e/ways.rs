@@ -178,3 +178,47 @@ fn holes_stay_holes_in_every_direction() {
         }
     }
 }
+
+/// As rsync --delete: whatever has no source goes, links themselves and never what they lead to.
+#[test]
+fn delete_removes_links_pipes_sockets_and_devices_too() {
+    let lab = Lab::start();
+    let home = lab.home.path();
+    lab.home.write("far/file", "stays").unwrap();
+    let surplus = |root: &str| {
+        let at = home.join(root);
+        lab.home.write(&format!("{root}/keep"), "old").unwrap();
+        lab.home.write(&format!("{root}/sub/file"), "x").unwrap();
+        for dir in [at.clone(), at.join("sub")] {
+            symlink("nowhere", dir.join("dead")).unwrap();
+            symlink(home.join("far"), dir.join("dir")).unwrap();
+            symlink(home.join("far/file"), dir.join("link")).unwrap();
+            drop(std::os::unix::net::UnixListener::bind(dir.join("socket")).unwrap());
+            let make = |words: &[&str]| {
+                std::process::Command::new(words[0]).args(&words[1..]).current_dir(&dir).status()
+            };
+            assert!(make(&["mkfifo", "pipe"]).unwrap().success());
+            // Only root may.
+            let _ = make(&["mknod", "device", "c", "1", "3"]);
+        }
+    };
+    lab.home.write("src/keep", "new").unwrap();
+    surplus("up/src");
+    surplus("down/src");
+    let at = |name: &str| format!("127.0.0.1:{}/{name}", home.display());
+    let deleting = ["--delete", "--symlinks", "preserve"];
+    let (to, from) = (at("up"), at("src"));
+    let up = [&["upload", "-r"][..], &deleting, &["src", &to]].concat();
+    let told = lab.run(&[&up[..1], &["--dry-run"], &up[1..]].concat()).expect_status(0).text();
+    assert!(told.contains("/up/src/dead\n") && told.contains("/up/src/pipe\n"), "{told}");
+    lab.run(&up).expect_status(0);
+    let down = [&["download", "-r"][..], &deleting, &[&from, "down"]].concat();
+    lab.run(&down).expect_status(0);
+    for root in ["up/src", "down/src"] {
+        let left: Vec<_> = looks(&home.join(root), false).into_keys().collect();
+        let want: [&[u8]; 2] = [b"", b"keep"];
+        assert_eq!(left, want, "{root}");
+        assert_eq!(fs::read(home.join(root).join("keep")).unwrap(), b"new");
+    }
+    assert_eq!(fs::read(home.join("far/file")).unwrap(), b"stays");
+}

@@ -56,6 +56,7 @@ pub struct Config {
     pub max_retries: u32,
     /// `None`: `ssh_config` decides, or 30 s and 3.
     pub keepalive: Option<Keepalive>,
+    pub pool: Pool,
     /// Bytes for bulk data.
     pub buffer_size: usize,
 
@@ -102,6 +103,17 @@ pub struct Keepalive {
     pub interval: Duration,
     /// Unanswered requests after which the connection is dead.
     pub count: u32,
+}
+
+/// `defaults.pool:` — connections to one node for its sessions and terminals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    /// At once.
+    pub connections: usize,
+    /// Channels on each; `None`: as many as the server takes.
+    pub sessions: Option<usize>,
+    /// How long a channel waits for another one to end.
+    pub wait: Duration,
 }
 
 /// `forwarding:` — forwards in the notation of ssh's `-L`, `-R` and `-D`, and their limits.
@@ -208,6 +220,7 @@ impl Default for Config {
             command_timeout: Duration::from_secs(300),
             max_retries: 0,
             keepalive: None,
+            pool: Pool::default(),
             buffer_size: 64 * 1024,
             forwarding: Forwarding::default(),
             agent: Arc::default(),
@@ -246,6 +259,12 @@ impl Default for Caching {
 impl Default for Keepalive {
     fn default() -> Keepalive {
         Keepalive { interval: Duration::from_secs(30), count: 3 }
+    }
+}
+
+impl Default for Pool {
+    fn default() -> Pool {
+        Pool { connections: 8, sessions: None, wait: Duration::from_secs(30) }
     }
 }
 

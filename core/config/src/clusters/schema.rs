@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::reader::{Field, Reader};
 use super::{
-    Cluster, ClusterNode, Config, Core, Forwarding, Interactive, InteractiveMode, Keepalive,
+    Cluster, ClusterNode, Config, Core, Forwarding, Interactive, InteractiveMode, Keepalive, Pool,
 };
 use crate::node::NodeOverrides;
 use crate::nodeset;
@@ -43,6 +43,7 @@ const SSH_CONFIG: &[Field<Config>] = &[
 const DEFAULTS: &[Field<Config>] = &[
     Field { name: "fanout", read: |c, v, r| put(&mut c.fanout, size(r, v, 1, MAX_FANOUT)) },
     Field { name: "keepalive", read: keepalive },
+    Field { name: "pool", read: |c, v, r| r.table(&mut c.pool, v, POOL) },
     Field { name: "user", read: |c, v, r| node_key(&mut c.node_defaults, "user", v, r) },
     Field { name: "port", read: |c, v, r| node_key(&mut c.node_defaults, "port", v, r) },
     Field { name: "ssh_key", read: |c, v, r| node_key(&mut c.node_defaults, "ssh_key", v, r) },
@@ -56,6 +57,15 @@ const DEFAULTS: &[Field<Config>] = &[
 const KEEPALIVE: &[Field<Keepalive>] = &[
     Field { name: "interval", read: |k, v, r| put(&mut k.interval, r.duration(v)) },
     Field { name: "count", read: |k, v, r| put(&mut k.count, small(r, v, 1, 1000)) },
+];
+
+const POOL: &[Field<Pool>] = &[
+    Field { name: "max_connections", read: |p, v, r| put(&mut p.connections, size(r, v, 1, 1000)) },
+    Field {
+        name: "sessions_per_connection",
+        read: |p, v, r| set(&mut p.sessions, size(r, v, 1, 100_000)),
+    },
+    Field { name: "wait", read: |p, v, r| put(&mut p.wait, r.duration(v)) },
 ];
 
 const CLUSTER: &[Field<Cluster>] = &[

@@ -29,6 +29,8 @@ pub struct Sync {
     pub min_interval: Duration,
     /// A node that is silent for so long is lost. Zero: it may be silent for ever.
     pub stall: Duration,
+    /// Sessions with this sync send what has changed here before each command.
+    pub barrier: bool,
 }
 
 /// Two roots.
@@ -80,6 +82,7 @@ impl Default for Sync {
             backup: Duration::from_secs(7 * 86_400),
             min_interval: Duration::from_secs(5),
             stall: Duration::from_secs(600),
+            barrier: true,
         }
     }
 }
@@ -107,6 +110,7 @@ const SYNC: &[Field<Sync>] = &[
     },
     Field { name: "min_interval", read: |s, v, r| put(&mut s.min_interval, r.duration(v)) },
     Field { name: "stall", read: |s, v, r| put(&mut s.stall, r.duration(v)) },
+    Field { name: "barrier", read: |s, v, r| put(&mut s.barrier, r.flag(v)) },
 ];
 
 const PAIR: &[Field<SyncPair>] = &[

@@ -8,6 +8,7 @@ use bssh_ssh::{Channel, ChannelEvent, ChannelWriter};
 use futures_util::future::{Either, select};
 use std::pin::pin;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// What is left behind may hold the output open; this long its silence is listened to.
 const DRAIN: Duration = Duration::from_millis(300);
@@ -25,16 +26,18 @@ pub(super) struct End {
 }
 
 /// Carries everything until the channel ends, or nothing more is worth waiting for. Others share
-/// the connection, so it is read at all times; what the frontend does not take yet is kept.
+/// the connection, so it is read at all times; what the frontend does not take yet is kept. Once
+/// that is `too_much`, it is said at once, and the channel is closed.
 pub(super) async fn carry(
     mut channel: Channel,
     (out, err): &mut (Output, Output),
     stdin: Option<StreamReceiver>,
-    writer: &ChannelWriter,
+    (writer, too_much): (&ChannelWriter, &Notify),
 ) -> End {
     let spool = Spool::new();
     let mut end = End::default();
-    let reading = async {
+    let ahead = &spool;
+    let reading = async move {
         let mut detached = false;
         let (mut exited, mut all) = (false, false);
         loop {
@@ -51,11 +54,12 @@ pub(super) async fn carry(
             let Some(event) = next else { break };
             exited |= matches!(event, ChannelEvent::Exit(_) | ChannelEvent::Signal { .. });
             all |= matches!(event, ChannelEvent::Eof);
-            if spool.push(event).is_err() {
+            if ahead.push(event).is_err() {
+                too_much.notify_one();
                 break;
             }
         }
-        spool.close();
+        ahead.close();
         detached
     };
     let taking = async {

@@ -6,7 +6,7 @@ use bssh_protocol::session::SessionExecParams;
 use bssh_ssh::ChannelWriter;
 use std::pin::pin;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// From TERM to KILL.
 const GRACE: Duration = Duration::from_secs(5);
@@ -16,7 +16,7 @@ const NOT_YET_TRIES: u32 = 40;
 /// Ctrl-C.
 const INTERRUPT: &[u8] = b"\x03";
 
-/// Ends a command on request or in time.
+/// Ends a command on request, in time, or when it says too much.
 #[derive(Default)]
 pub(super) struct Control {
     pub timed_out: bool,
@@ -29,7 +29,7 @@ impl Control {
         &mut self,
         (attached, number): (&Attached, u64),
         params: &SessionExecParams,
-        writer: &ChannelWriter,
+        (writer, too_much): (&ChannelWriter, &Notify),
         orders: &mut mpsc::Receiver<Order>,
     ) {
         let limit = params.timeout_ms.filter(|ms| *ms > 0).map(Duration::from_millis);
@@ -39,9 +39,10 @@ impl Control {
                 None => std::future::pending().await,
             }
         });
+        let mut open = true;
         self.timed_out = loop {
             tokio::select! {
-                order = orders.recv() => match order {
+                order = orders.recv(), if open => match order {
                     Some(Order::Signal(signal)) => {
                         self.interrupted = true;
                         if params.pty.is_some() && signal == "INT" {
@@ -58,9 +59,10 @@ impl Control {
                         self.interrupted = true;
                         break false;
                     }
-                    None => time_is_up.as_mut().await,
+                    None => open = false,
                 },
                 () = &mut time_is_up => break true,
+                () = too_much.notified() => break false,
             }
         };
         send(attached, "TERM", number).await;

@@ -292,8 +292,9 @@ impl Engine {
     pub fn session_reset(&self, params: &SessionRef) -> Result<(), CallError> {
         let (_, session) = self.session(params.session)?;
         match session.stage() {
-            Stage::Ready(..) => session.reset.notify_one(),
-            _ => {
+            // What comes back just now may have its state already.
+            Stage::Ready(..) | Stage::Connecting(_) => session.reset.notify_one(),
+            Stage::Lost(..) | Stage::Closed => {
                 session.forget();
                 session.kick.notify_one();
             }

@@ -24,7 +24,7 @@ use futures_util::future::{Either, select};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// The node's own watchdog comes this much later than our time limit.
 const WATCHDOG_AFTER: u64 = 30;
@@ -276,9 +276,11 @@ impl Job {
         let mut control = Control::default();
         let end = {
             let stdin = self.stdin.take();
-            let carrying = pin!(carry(channel, &mut self.outputs, stdin, &writer));
+            let too_much = Notify::new();
+            let on = (&writer, &too_much);
+            let carrying = pin!(carry(channel, &mut self.outputs, stdin, on));
             let of = (&*attached, number);
-            let steering = pin!(control.steer(of, &self.params, &writer, &mut self.orders));
+            let steering = pin!(control.steer(of, &self.params, on, &mut self.orders));
             match select(carrying, steering).await {
                 Either::Left((end, _)) => end,
                 Either::Right(((), carrying)) => carrying.await,
@@ -428,8 +430,9 @@ fn no_exit() -> Failure {
 }
 
 fn overflow() -> Failure {
+    let hint = "read it faster, show less of it (--max-output), or write it to a file on the node";
     let text = "more output than can be kept for a slow reader; it was ended";
-    plain(Phase::Exec, "outputOverflow", text)
+    Failure { hint: Some(hint.to_owned()), ..plain(Phase::Exec, "outputOverflow", text) }
 }
 
 fn no_directory(cwd: &str) -> Failure {

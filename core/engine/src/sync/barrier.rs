@@ -58,6 +58,9 @@ impl Engine {
                 let text = format!("params.sync: {id} is with {}, not with this", options.node);
                 return Err(CallError::new(Kind::InvalidParams, text).at("params.sync"));
             };
+            if !options.barrier {
+                continue;
+            }
             place.push(Arc::new(SyncRun {
                 id: self.new_id(),
                 options,

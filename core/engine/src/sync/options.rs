@@ -31,6 +31,8 @@ pub(crate) struct Options {
     pub interval: Duration,
     /// How long the node may be silent.
     pub stall: Option<Duration>,
+    /// It is pushed before each command of a session that names it.
+    pub barrier: bool,
     pub warnings: Vec<String>,
     /// Where syncs keep what they remember.
     pub state: PathBuf,
@@ -91,6 +93,7 @@ impl Options {
             backup: sync.backup,
             interval: sync.min_interval,
             stall: Some(sync.stall).filter(|limit| !limit.is_zero()),
+            barrier: sync.barrier,
             warnings: planner.warnings(),
             state: env.state().join("sync"),
         })
