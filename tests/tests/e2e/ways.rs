@@ -222,3 +222,26 @@ fn delete_removes_links_pipes_sockets_and_devices_too() {
     }
     assert_eq!(fs::read(home.join("far/file")).unwrap(), b"stays");
 }
+
+/// A link in the target could lead to what has no source: written through, it would be deleted.
+#[test]
+fn with_delete_links_give_way_to_what_is_sent() {
+    let lab = Lab::start();
+    let home = lab.home.path();
+    lab.home.write("src/file", "new").unwrap();
+    lab.home.write("src/dead", "new").unwrap();
+    lab.home.write("src/dir/inner", "new").unwrap();
+    lab.home.write("to/src/other/inner", "old").unwrap();
+    lab.home.write("to/src/else", "old").unwrap();
+    for (link, at) in [("else", "file"), ("nowhere", "dead"), ("other", "dir")] {
+        symlink(link, home.join("to/src").join(at)).unwrap();
+    }
+    let to = format!("127.0.0.1:{}/to", home.display());
+    lab.run(&["upload", "-r", "--delete", "src", &to]).expect_status(0);
+    assert_eq!(looks(&home.join("to/src"), false), looks(&home.join("src"), false));
+    // Without it they are followed, as by scp.
+    fs::remove_file(home.join("to/src/file")).unwrap();
+    symlink("else", home.join("to/src/file")).unwrap();
+    lab.run(&["upload", "-r", "src", &to]).expect_status(0);
+    assert_eq!(fs::read(home.join("to/src/else")).unwrap(), b"new");
+}

@@ -33,13 +33,19 @@ struct Opened {
 pub(crate) async fn send(job: &Job, item: &Item, target: &[u8], fresh: bool) -> Result<(), Fault> {
     let (target, old) = match fresh {
         true => (target.to_vec(), None),
-        false => there(job, target).await?,
+        false => there(job, item, target).await?,
     };
+    let replaces = old.is_some();
     match old.map(|o| o.kind()) {
-        None | Some(FileKind::File | FileKind::Unknown) => {}
+        None | Some(FileKind::File | FileKind::Unknown | FileKind::Link) => {}
         Some(FileKind::Dir) => return Err(Fault::new("isDirectory", "a directory is there")),
         Some(_) => return Err(Fault::new("special", "a device, pipe or socket is there")),
     }
+    if let (Overwrite::Fail, true) = (job.options.overwrite, replaces) {
+        return Err(Fault::new("exists", "it is there already"));
+    }
+    // A link that is replaced says nothing about the file.
+    let old = old.filter(|old| old.kind() != FileKind::Link);
     let same = |old: &Attrs| {
         old.size == Some(item.size) && old.times.is_some_and(|(_, change)| change == item.times.1)
     };
@@ -47,15 +53,10 @@ pub(crate) async fn send(job: &Job, item: &Item, target: &[u8], fresh: bool) -> 
         job.count.add(&job.count.skipped, 1);
         return Ok(());
     }
-    match (job.options.overwrite, &old) {
-        (Overwrite::Fail, Some(_)) => return Err(Fault::new("exists", "it is there already")),
-        (Overwrite::Newer, Some(old))
-            if old.times.is_some_and(|(_, change)| change >= item.times.1) =>
-        {
-            job.count.add(&job.count.skipped, 1);
-            return Ok(());
-        }
-        _ => {}
+    let is_newer = |old: &Attrs| old.times.is_some_and(|(_, change)| change >= item.times.1);
+    if job.options.overwrite == Overwrite::Newer && old.as_ref().is_some_and(is_newer) {
+        job.count.add(&job.count.skipped, 1);
+        return Ok(());
     }
     if let (true, Some(old)) = (job.options.append, &old) {
         return append(job, item, &target, old).await;
@@ -72,7 +73,7 @@ pub(crate) async fn send(job: &Job, item: &Item, target: &[u8], fresh: bool) -> 
     let part = opened.name.clone();
     drop(opened);
     let placed = match done {
-        Ok(()) => place(job, &part, &target, old.is_some()).await,
+        Ok(()) => place(job, &part, &target, replaces).await,
         Err(fault) => Err(fault),
     };
     if let Err(fault) = placed {
@@ -94,10 +95,12 @@ pub(crate) async fn send(job: &Job, item: &Item, target: &[u8], fresh: bool) -> 
     Ok(())
 }
 
-/// Where the file really is (a link is followed), and what is there.
-async fn there(job: &Job, target: &[u8]) -> Result<(Vec<u8>, Option<Attrs>), Fault> {
+/// Where the file really is, and what is there. A link is followed; but with `delete` one inside
+/// of the target gives way: it may lead to what has no source and is deleted.
+async fn there(job: &Job, item: &Item, target: &[u8]) -> Result<(Vec<u8>, Option<Attrs>), Fault> {
+    let follows = !job.options.delete || item.inner.is_empty();
     match remote::lstat(&job.sftp, target).await? {
-        Some(attrs) if attrs.kind() == FileKind::Link => {
+        Some(attrs) if follows && attrs.kind() == FileKind::Link => {
             let real = job.sftp.real_path(target).await?.to_vec();
             let attrs = remote::stat(&job.sftp, &real).await?;
             Ok((real, attrs))

@@ -145,14 +145,12 @@ impl Upload<'_> {
 
     /// Makes the directories, parents before children.
     async fn make_dirs(&mut self) -> Result<(), Fault> {
-        let dirs: Vec<(Vec<u8>, u32)> = self
-            .items(|what| *what == What::Dir)
-            .map(|item| (self.target(item), item.mode))
-            .collect();
+        let all = self.tree.items.iter().filter(|item| item.what == What::Dir);
+        let dirs: Vec<_> = all.map(|item| (self.target(item), item)).collect();
         let depth = |path: &[u8]| path.iter().filter(|b| **b == b'/').count();
         let mut levels = std::collections::BTreeMap::<usize, Vec<_>>::new();
-        for (path, mode) in dirs {
-            levels.entry(depth(&path)).or_default().push((path, mode));
+        for (path, item) in dirs {
+            levels.entry(depth(&path)).or_default().push((path, item));
         }
         for level in levels.into_values() {
             let level: Vec<_> = level.into_iter().filter(|(path, _)| !self.is_lost(path)).collect();
@@ -160,8 +158,8 @@ impl Upload<'_> {
             let (mut level, mut making) = (level.into_iter(), FuturesUnordered::new());
             loop {
                 while making.len() < AT_ONCE {
-                    let Some((path, mode)) = level.next() else { break };
-                    making.push(make_dir(job, path, mode));
+                    let Some((path, item)) = level.next() else { break };
+                    making.push(make_dir(job, path, item));
                 }
                 let Some((path, made)) = making.next().await else { break };
                 match made {
@@ -292,18 +290,26 @@ impl Upload<'_> {
 }
 
 /// The directory, and whether it is new.
-async fn make_dir(job: &Job, path: Vec<u8>, mode: u32) -> (Vec<u8>, Result<bool, Fault>) {
-    let made = made_dir(job, &path, mode).await;
+async fn make_dir(job: &Job, path: Vec<u8>, item: &Item) -> (Vec<u8>, Result<bool, Fault>) {
+    let made = made_dir(job, &path, item).await;
     (path, made)
 }
 
-async fn made_dir(job: &Job, path: &[u8], mode: u32) -> Result<bool, Fault> {
-    let made = job.sftp.make_dir(path, &Attrs::permissions(mode | 0o700)).await;
-    let error = match made {
+async fn made_dir(job: &Job, path: &[u8], item: &Item) -> Result<bool, Fault> {
+    let attrs = Attrs::permissions(item.mode | 0o700);
+    let error = match job.sftp.make_dir(path, &attrs).await {
         Ok(()) => return Ok(true),
         Err(error) if error.is_fatal() => return Err(error.into()),
         Err(error) => error,
     };
+    let is_link = |attrs: Option<Attrs>| attrs.is_some_and(|a| a.kind() == FileKind::Link);
+    // As in `send`: what such a link leads to may be deleted.
+    let gives_way = job.options.delete && !item.inner.is_empty();
+    if gives_way && is_link(remote::lstat(&job.sftp, path).await?) {
+        job.sftp.remove(path).await?;
+        job.sftp.make_dir(path, &attrs).await?;
+        return Ok(true);
+    }
     match remote::stat(&job.sftp, path).await?.map(|attrs| attrs.kind()) {
         Some(FileKind::Dir) => Ok(false),
         Some(_) => Err(Fault::new("notDirectory", "is no directory")),
