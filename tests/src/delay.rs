@@ -3,16 +3,19 @@
 //! Bytes are read at once and sent on when their time has come, so that the way is long and not
 //! narrow.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A port that is far from the other one. Its threads end with their connections and the test.
 pub struct Delay {
     port: u16,
-    near: Arc<Mutex<Vec<TcpStream>>>,
+    /// Connections of clients that are open.
+    near: Arc<Mutex<BTreeMap<u64, TcpStream>>>,
 }
 
 impl Delay {
@@ -20,16 +23,24 @@ impl Delay {
     pub fn start(to: u16, one_way: Duration) -> Delay {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let all: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let all: Arc<Mutex<BTreeMap<u64, TcpStream>>> = Arc::default();
         let open = Arc::clone(&all);
         std::thread::spawn(move || {
-            for near in listener.incoming().flatten() {
-                open.lock().expect("no panic").push(near.try_clone().expect("a clone"));
-                let Ok(far) = TcpStream::connect(("127.0.0.1", to)) else { continue };
-                for (from, to) in [(&near, &far), (&far, &near)] {
-                    let (from, to) = (from.try_clone(), to.try_clone());
-                    carry(from.expect("a clone"), to.expect("a clone"), one_way);
-                }
+            for (near, n) in listener.incoming().flatten().zip(0..) {
+                open.lock().expect("no panic").insert(n, near.try_clone().expect("a clone"));
+                let far = TcpStream::connect(("127.0.0.1", to));
+                let ways = far.map(|far| {
+                    [(&near, &far), (&far, &near)].map(|(from, to)| {
+                        let (from, to) = (from.try_clone(), to.try_clone());
+                        carry(from.expect("a clone"), to.expect("a clone"), one_way)
+                    })
+                });
+                let open = Arc::clone(&open);
+                std::thread::spawn(move || {
+                    // A way that has panicked is over, too.
+                    ways.into_iter().flatten().for_each(|way| drop(way.join()));
+                    open.lock().expect("no panic").remove(&n);
+                });
             }
         });
         Delay { port, near: all }
@@ -37,7 +48,7 @@ impl Delay {
 
     /// Ends every connection of clients with RST.
     pub fn reset(&self) {
-        for near in self.near.lock().expect("no panic").drain(..) {
+        for near in std::mem::take(&mut *self.near.lock().expect("no panic")).into_values() {
             // One that has ended is nothing to end.
             let _ = rustix::net::connect_unspec(&near);
         }
@@ -48,10 +59,11 @@ impl Delay {
     }
 }
 
-fn carry(mut from: TcpStream, to: TcpStream, one_way: Duration) {
+/// Ends with the last byte that is delivered.
+fn carry(mut from: TcpStream, to: TcpStream, one_way: Duration) -> JoinHandle<()> {
     let (send, later) = channel();
     to.set_nodelay(true).expect("a socket");
-    std::thread::spawn(move || deliver(&later, to));
+    let delivery = std::thread::spawn(move || deliver(&later, to));
     std::thread::spawn(move || {
         let mut block = vec![0; 256 * 1024];
         while let Ok(n) = from.read(&mut block) {
@@ -61,6 +73,7 @@ fn carry(mut from: TcpStream, to: TcpStream, one_way: Duration) {
             }
         }
     });
+    delivery
 }
 
 fn deliver(later: &Receiver<(Instant, Vec<u8>)>, mut to: TcpStream) {

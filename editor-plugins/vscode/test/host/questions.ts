@@ -86,7 +86,7 @@ export function questionsSuite(): void {
       const said: string[] = [];
       const person = (answer: string): Partial<Person> => ({ choose: async (message, _detail, choices) => (said.push(message), choices.includes(answer) ? answer : assert.fail(choices.join())) });
       assert.equal(await answering(person('Yes'), (app) => codeOf(app, 'lends', sign)), 0);
-      assert.match(said.join(), /^lends wants to sign something in the namespace git, with your key SHA256:\S+\. Allow it\?$/);
+      assert.match(said.join(), /^lends wants to sign something in the namespace git, with your key SHA256:\S+ \("user_key"\)\. Allow it\?$/);
       assert.notEqual(await answering(person('No'), (app) => codeOf(app, 'lends', sign)), 0);
       assert.equal(said.length, 2);
     });
