@@ -299,7 +299,9 @@ def pty(b):
             with contextlib.suppress(OSError):
                 pss += int(re.search(r"^Pss:\s+(\d+)", open(f"/proc/{x}/smaps_rollup").read(), re.M)[1])
         b.note("pty_hold", {"peer": peer, "sessions": b.a.hold, "processes": len(ps), "pss_kb": pss, "up": "up" in b.text("out")})
-        os.killpg(p.pid, signal.SIGTERM)
+        # It may have ended by itself.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(p.pid, signal.SIGTERM)
         p.stop()
         g.kill()
         g.remove()
