@@ -14,7 +14,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as Flight, Notify};
 
@@ -172,10 +172,17 @@ pub(crate) type Ahead = BoxFuture<'static, Result<Channel, Error>>;
 /// Asks for a session channel and does not wait for the answer: a command that comes while the
 /// connection is kept then starts a way there and back earlier.
 fn open_ahead(connection: Connection) -> Option<Ahead> {
-    let mut ahead: Ahead = Box::pin(async move { connection.open_session().await });
-    // Only asks; whoever wants the channel waits for it.
-    let asked = ahead.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-    asked.is_pending().then_some(ahead)
+    driven(Box::pin(async move { connection.open_session().await }))
+}
+
+/// Goes on with it as far as that takes no waiting: it asks, or takes an answer that has come, and
+/// then no longer counts as a channel that is being opened. None: there will be no channel.
+fn driven(mut ahead: Ahead) -> Option<Ahead> {
+    match ahead.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Pending => Some(ahead),
+        Poll::Ready(Ok(channel)) => Some(Box::pin(async move { Ok(channel) })),
+        Poll::Ready(Err(_)) => None,
+    }
 }
 
 /// How often [`Lease::let_go`] looks.
@@ -299,6 +306,7 @@ impl Pool {
 
     fn new_lease(&self, route: &Arc<Route>, warm: Warm) -> Arc<Lease> {
         let Warm { connection, hop, ahead } = warm;
+        let ahead = ahead.and_then(driven);
         let lease = Arc::new(Lease {
             connection,
             ahead: Mutex::new(ahead),
