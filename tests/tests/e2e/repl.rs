@@ -32,6 +32,14 @@ pub(crate) fn repl(lab: &Lab, words: &[&str]) -> Screen {
     Screen::start(&command)
 }
 
+/// The daemon of [`NODES`] stops, and each of them is told to be lost.
+pub(crate) fn lose_all(lab: &mut Lab, t: &mut Screen) {
+    lab.sshd.stop();
+    for _ in 0..3 {
+        t.see("✗ 127.0.0.");
+    }
+}
+
 impl Screen {
     pub(crate) fn keys(&mut self, keys: &str) {
         self.terminal.write(keys);

@@ -1,7 +1,7 @@
 //! The REPL when things go wrong: the daemon restarted, a node that says nothing more, another
 //! size in the middle of output, connections lost again and again.
 
-use crate::repl::{DEADLINE, NODES, Screen, repl};
+use crate::repl::{DEADLINE, NODES, Screen, lose_all, repl};
 use bssh_fixtures::processes;
 use bssh_tests::{Lab, Tmux, until};
 use rustix::process::{Pid, Signal, kill_process};
@@ -39,10 +39,7 @@ fn a_daemon_that_is_restarted_is_found_again() {
     t.see("(3/3) ~> ");
     t.line("cd /tmp");
     t.see("(3/3) /tmp> ");
-    lab.sshd.stop();
-    for _ in 0..3 {
-        t.see("✗ 127.0.0.");
-    }
+    lose_all(&mut lab, &mut t);
     // What is tried meanwhile is refused and told, and the prompt is back.
     t.line("echo nobody-hears");
     let shown = t.see("(0/3) /tmp> ");

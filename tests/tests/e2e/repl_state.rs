@@ -1,7 +1,7 @@
 //! The REPL's lines about the nodes and their state: how they are, connecting again, beginning
 //! anew, and syncs that go wrong.
 
-use crate::repl::{NODES, repl};
+use crate::repl::{NODES, lose_all, repl};
 use bssh_tests::Lab;
 
 #[test]
@@ -19,10 +19,7 @@ fn lost_nodes_are_told_with_their_cause_and_connected_again_at_once() {
     t.see("(3/3) ~> ");
     t.line("cd /tmp; export KEPT=yes");
     t.see("(3/3) /tmp> ");
-    lab.sshd.stop();
-    for _ in 0..3 {
-        t.see("✗ 127.0.0.");
-    }
+    lose_all(&mut lab, &mut t);
     t.line("!127.0.0.[1-2]");
     t.see("+1] (0/2) /tmp> ");
     // Each with its cause, also those that are not active.
@@ -77,10 +74,7 @@ fn a_reset_forgets_the_state_of_the_active_nodes_and_no_other() {
     // What is lost meanwhile has no state when it comes back, and the prompt does not wait for it.
     t.line(state);
     t.see("(3/3) /tmp> ");
-    lab.sshd.stop();
-    for _ in 0..3 {
-        t.see("✗ 127.0.0.");
-    }
+    lose_all(&mut lab, &mut t);
     t.line(":reset");
     t.see("(0/3) ");
     lab.sshd.restart().unwrap();

@@ -75,6 +75,13 @@ impl Desk {
         bound.rsplit(':').next().unwrap().parse().unwrap()
     }
 
+    /// One forward of each kind to a port, and SOCKS: where they listen.
+    fn forwards(&mut self, target: u16) -> [u16; 3] {
+        let to = format!("0:127.0.0.1:{target}");
+        [("local", &*to), ("remote", &*to), ("dynamic", "0")]
+            .map(|(kind, spec)| self.forward(kind, spec))
+    }
+
     /// Starts a gate by way of the node; where it listens.
     fn gate(&mut self, target: u16) -> String {
         let entry =
@@ -92,10 +99,7 @@ fn connections_one_after_the_other_leave_nothing_behind() {
     let mut desk = Desk::new();
     let target = serve(echo);
     let many = of(500, 10_000);
-    let to = format!("127.0.0.1:{target}");
-    let local = desk.forward("local", &format!("0:{to}"));
-    let remote = desk.forward("remote", &format!("0:{to}"));
-    let dynamic = desk.forward("dynamic", "0");
+    let [local, remote, dynamic] = desk.forwards(target);
     for (kind, port) in [("-L", local), ("-R", remote), ("-D", dynamic)] {
         let one = |n: usize| {
             let mut client = connect(port);
@@ -127,10 +131,7 @@ fn connections_that_are_cut_short_leave_nothing_behind() {
     let mut desk = Desk::new();
     let target = serve(echo);
     let many = of(1000, 10_000);
-    let to = format!("127.0.0.1:{target}");
-    let local = desk.forward("local", &format!("0:{to}"));
-    let remote = desk.forward("remote", &format!("0:{to}"));
-    let dynamic = desk.forward("dynamic", "0");
+    let [local, remote, dynamic] = desk.forwards(target);
     let gate = desk.gate(target);
     let [local, remote, dynamic] = [local, remote, dynamic].map(|n| format!("127.0.0.1:{n}"));
     for (kind, address) in [("-L", local), ("-R", remote), ("-D", dynamic), ("gate", gate)] {
