@@ -33,6 +33,16 @@ const UNKNOWN: &str = "cancelled while the command was being started; it may run
 /// How long output may still come once its command was killed.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// One node's part of a run, along its route.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    run: &'a Run,
+    engine: &'a Engine,
+    index: u32,
+    node: &'a NodePlan,
+    route: &'a Arc<Route>,
+}
+
 /// Runs the action on one node, telling the frontend on the way.
 pub(crate) async fn run_on_node(run: &Run, engine: &Engine, index: u32, node: &NodePlan) -> Ended {
     let begun = Instant::now();
@@ -41,7 +51,7 @@ pub(crate) async fn run_on_node(run: &Run, engine: &Engine, index: u32, node: &N
         Ok(route) => {
             let whole = async {
                 match &node.way {
-                    None => on_route(run, engine, index, node, route).await,
+                    None => Part { run, engine, index, node, route }.carried_out().await,
                     Some(way) => {
                         Box::pin(through(Trip { run, engine, index, node, route, way })).await
                     }
@@ -72,71 +82,155 @@ fn failed(failure: Failure) -> Ended {
     Ended { failure: Some(failure), ..Ended::default() }
 }
 
-async fn on_route(
-    run: &Run,
-    engine: &Engine,
-    index: u32,
-    node: &NodePlan,
-    route: &Arc<Route>,
-) -> Ended {
-    let (lease, reused) = match lease(run, engine, index, node, route).await {
-        Ok(lease) => lease,
-        Err(error) => return failed(failure(&error)),
-    };
-    run.tell(index, node, NodeState::Connected(connected(&lease, route, reused))).await;
-    match &run.params.action {
-        Action::Connect => Ended::default(),
-        Action::Hold => {
-            run.set_executing(index);
-            tokio::select! {
-                error = lease.connection.closed() => failed(failure(&error)),
-                () = run.stopped(index) => failed(plain(Phase::Exec, "cancelled", "cancelled")),
-                // `ssh -O stop`: nothing is left to hold it for.
-                () = lease.let_go() => Ended::default(),
-            }
-        }
-        _ => {
-            // Whoever gave us the node must know, whatever becomes of us, that it may run now.
-            if !run.params.planned.is_empty() {
-                run.flushed().await;
-            }
-            let ended = start(run, engine, index, node, (route, &lease)).await;
-            ended.unwrap_or_else(|error| failed(failure(&error)))
-        }
-    }
-}
-
-/// A connection, retried as the user wants it.
-async fn lease(
-    run: &Run,
-    engine: &Engine,
-    index: u32,
-    node: &NodePlan,
-    route: &Arc<Route>,
-) -> Result<(Arc<Lease>, bool), Error> {
-    let mut pause = RETRY_PAUSE;
-    for attempt in 1.. {
-        run.tell(index, node, NodeState::Connecting { attempt }).await;
-        let ask = engine.ask_for(&run.questions);
-        // What is guarded has its connection for itself; where connections are kept that is
-        // cheap, and no other link's commands can be on it.
-        let leased = match run.guard && engine.pool().lingers() {
-            true => engine.pool().own(route, &ask).await,
-            false => engine.pool().lease(route, &ask).await,
+impl Part<'_> {
+    async fn carried_out(self) -> Ended {
+        let Part { run, index, node, route, .. } = self;
+        let (lease, reused) = match self.lease().await {
+            Ok(lease) => lease,
+            Err(error) => return failed(failure(&error)),
         };
-        match leased {
-            Err(error) if attempt <= run.retries && failure(&error).retryable => {
-                tracing::info!("{}: {error}; trying again", node.name);
-                tokio::time::sleep(pause).await;
-                pause *= 2;
+        run.tell(index, node, NodeState::Connected(connected(&lease, route, reused))).await;
+        match &run.params.action {
+            Action::Connect => Ended::default(),
+            Action::Hold => {
+                run.set_executing(index);
+                tokio::select! {
+                    error = lease.connection.closed() => failed(failure(&error)),
+                    () = run.stopped(index) => {
+                        failed(plain(Phase::Exec, "cancelled", "cancelled"))
+                    }
+                    // `ssh -O stop`: nothing is left to hold it for.
+                    () = lease.let_go() => Ended::default(),
+                }
             }
-            done => return done,
+            _ => {
+                // Whoever gave us the node must know, whatever becomes of us, that it may run now.
+                if !run.params.planned.is_empty() {
+                    run.flushed().await;
+                }
+                let ended = self.start(&lease, reused).await;
+                ended.unwrap_or_else(|error| failed(failure(&error)))
+            }
         }
     }
-    Err(Error::new(
-        bssh_ssh::error::Phase::Dial,
-        ErrorKind::Unsupported("too many attempts".to_owned()),
-    ))
+
+    /// A connection, retried as the user wants it.
+    async fn lease(self) -> Result<(Arc<Lease>, bool), Error> {
+        let Part { run, engine, index, node, route } = self;
+        let mut pause = RETRY_PAUSE;
+        for attempt in 1.. {
+            run.tell(index, node, NodeState::Connecting { attempt }).await;
+            let ask = engine.ask_for(&run.questions);
+            // What is guarded has its connection for itself; where connections are kept that is
+            // cheap, and no other link's commands can be on it.
+            let leased = match run.guard && engine.pool().lingers() {
+                true => engine.pool().own(route, &ask).await,
+                false => engine.pool().lease(route, &ask).await,
+            };
+            match leased {
+                Err(error) if attempt <= run.retries && failure(&error).retryable => {
+                    tracing::info!("{}: {error}; trying again", node.name);
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                done => return done,
+            }
+        }
+        Err(Error::new(
+            bssh_ssh::error::Phase::Dial,
+            ErrorKind::Unsupported("too many attempts".to_owned()),
+        ))
+    }
+
+    /// Starts the action on a channel of its own and sees it through.
+    async fn start(self, lease: &Arc<Lease>, reused: bool) -> Result<Ended, Error> {
+        let Part { run, index, node, .. } = self;
+        if let Action::Dial { host, port } = &run.params.action {
+            let stream = lease.connection.open_tcp(host, *port, ("127.0.0.1", 0)).await?;
+            let _resident = lease.load.reside();
+            run.set_executing(index);
+            let (stdout, _) = run.sinks.node(&run.to, index);
+            let executing = NodeState::Executing { stdout: stdout.id(), stderr: None };
+            run.tell(index, node, executing).await;
+            return Ok(pump::dial(stream, run.stdin.open().await, stdout).await);
+        }
+        let (lease, mut channel) = self.session(lease, reused).await?;
+        let _resident = lease.load.reside();
+        let offer = self.prepare(&mut channel, &lease).await?;
+        let sudo = run.params.sudo.then(crate::sudo::Sudo::new);
+        // It may run before we hear so: from here on it is ended, not only left.
+        run.set_executing(index);
+        if !taken(run, index, &mut channel, sudo.as_ref()).await? {
+            return Ok(failed(plain(Phase::Exec, "cancelled", UNKNOWN)));
+        }
+        if let Some(offer) = offer {
+            offer.settle(&channel).await;
+        }
+        let (stdout, stderr) = run.sinks.node(&run.to, index);
+        let executing = NodeState::Executing {
+            stdout: stdout.id(),
+            stderr: stderr.as_ref().and_then(crate::sink::Out::id),
+        };
+        run.tell(index, node, executing).await;
+        let spool = !lease.is_exclusive() && run.nodes.len() > 1;
+        let stdin = match gets_stdin(run) {
+            true => Some(run.stdin.open().await),
+            false => None,
+        };
+        let pump = Pump { channel, stdin, stdout, stderr, sudo, run, node: &node.name, spool };
+        let ended = attend(run, index, &lease, pump).await;
+        lease.give_back();
+        Ok(ended)
+    }
+
+    /// A session channel. A guarded command gets a connection without another one on it; a server
+    /// that allows no more sessions gets another connection, and so does one whose connection
+    /// was kept and is found to be lost: nothing was asked of it yet.
+    async fn session(
+        self,
+        lease: &Arc<Lease>,
+        reused: bool,
+    ) -> Result<(Arc<Lease>, Channel), Error> {
+        let Part { run, engine, node, route, .. } = self;
+        if !run.guard || lease.take() {
+            let error = match lease.open_session().await {
+                Ok(channel) => return Ok((lease.clone(), channel)),
+                Err(error) => error,
+            };
+            match error.kind {
+                ErrorKind::TooManySessions if Arc::strong_count(lease) > 1 => lease.give_back(),
+                ErrorKind::Lost(_) | ErrorKind::KeepaliveTimeout { .. } if reused => {
+                    tracing::info!("{}: {error}; it was kept, and is made anew", node.name);
+                }
+                _ => return Err(error),
+            }
+        }
+        let ask = engine.ask_for(&run.questions);
+        let lane = engine.pool().lane(route, &ask).await?;
+        lane.take();
+        let channel = lane.open_session().await?;
+        Ok((lane, channel))
+    }
+
+    /// What goes ahead of the command: agent, environment, terminal.
+    async fn prepare(
+        self,
+        channel: &mut Channel,
+        lease: &Arc<Lease>,
+    ) -> Result<Option<Offer>, Error> {
+        let Part { run, engine, route, .. } = self;
+        let (forward, settings) = (run.params.forward_agent, run.params.agent.as_ref());
+        let wish = Wish { lease, route, forward, settings, questions: &run.questions };
+        let offer = engine.offer_agent(&wish, channel).await?;
+        if let Some(pty) = &run.params.pty {
+            channel.request_pty(&terminal(pty)).await?;
+        }
+        let asked = run.params.env.iter();
+        for (name, value) in route.env.iter().map(|(n, v)| (n, v)).chain(asked) {
+            channel.env(name, value).await?;
+        }
+        Ok(offer)
+    }
 }
 
 pub(crate) fn connected(lease: &Lease, route: &Route, reused: bool) -> Connected {
@@ -150,96 +244,6 @@ pub(crate) fn connected(lease: &Lease, route: &Route, reused: bool) -> Connected
         connect_ms: millis(facts.connect),
         gateway: String::new(),
     }
-}
-
-/// Starts the action on a channel of its own and sees it through.
-async fn start(
-    run: &Run,
-    engine: &Engine,
-    index: u32,
-    node: &NodePlan,
-    (route, lease): (&Arc<Route>, &Arc<Lease>),
-) -> Result<Ended, Error> {
-    if let Action::Dial { host, port } = &run.params.action {
-        let stream = lease.connection.open_tcp(host, *port, ("127.0.0.1", 0)).await?;
-        let _resident = lease.load.reside();
-        run.set_executing(index);
-        let (stdout, _) = run.sinks.node(&run.to, index);
-        let executing = NodeState::Executing { stdout: stdout.id(), stderr: None };
-        run.tell(index, node, executing).await;
-        return Ok(pump::dial(stream, run.stdin.open().await, stdout).await);
-    }
-    let (lease, mut channel) = session(run, engine, route, lease).await?;
-    let _resident = lease.load.reside();
-    let offer = prepare(run, engine, &mut channel, route, &lease).await?;
-    let sudo = run.params.sudo.then(crate::sudo::Sudo::new);
-    // It may run before we hear so: from here on it is ended, not only left.
-    run.set_executing(index);
-    if !taken(run, index, &mut channel, sudo.as_ref()).await? {
-        return Ok(failed(plain(Phase::Exec, "cancelled", UNKNOWN)));
-    }
-    if let Some(offer) = offer {
-        offer.settle(&channel).await;
-    }
-    let (stdout, stderr) = run.sinks.node(&run.to, index);
-    let executing = NodeState::Executing {
-        stdout: stdout.id(),
-        stderr: stderr.as_ref().and_then(crate::sink::Out::id),
-    };
-    run.tell(index, node, executing).await;
-    let spool = !lease.is_exclusive() && run.nodes.len() > 1;
-    let stdin = match gets_stdin(run) {
-        true => Some(run.stdin.open().await),
-        false => None,
-    };
-    let pump = Pump { channel, stdin, stdout, stderr, sudo, run, node: &node.name, spool };
-    let ended = attend(run, index, &lease, pump).await;
-    lease.give_back();
-    Ok(ended)
-}
-
-/// A session channel. A guarded command gets a connection without another one on it; a server
-/// that allows no more sessions gets another connection.
-async fn session(
-    run: &Run,
-    engine: &Engine,
-    route: &Arc<Route>,
-    lease: &Arc<Lease>,
-) -> Result<(Arc<Lease>, Channel), Error> {
-    let ask = engine.ask_for(&run.questions);
-    if !run.guard || lease.take() {
-        match lease.open_session().await {
-            Err(Error { kind: ErrorKind::TooManySessions, .. }) if Arc::strong_count(lease) > 1 => {
-                lease.give_back();
-            }
-            opened => return Ok((lease.clone(), opened?)),
-        }
-    }
-    let lane = engine.pool().lane(route, &ask).await?;
-    lane.take();
-    let channel = lane.open_session().await?;
-    Ok((lane, channel))
-}
-
-/// What goes ahead of the command: agent, environment, terminal.
-async fn prepare(
-    run: &Run,
-    engine: &Engine,
-    channel: &mut Channel,
-    route: &Route,
-    lease: &Arc<Lease>,
-) -> Result<Option<Offer>, Error> {
-    let (forward, settings) = (run.params.forward_agent, run.params.agent.as_ref());
-    let wish = Wish { lease, route, forward, settings, questions: &run.questions };
-    let offer = engine.offer_agent(&wish, channel).await?;
-    if let Some(pty) = &run.params.pty {
-        channel.request_pty(&terminal(pty)).await?;
-    }
-    let asked = run.params.env.iter();
-    for (name, value) in route.env.iter().map(|(n, v)| (n, v)).chain(asked) {
-        channel.env(name, value).await?;
-    }
-    Ok(offer)
 }
 
 /// A terminal, as it is asked for.

@@ -344,8 +344,8 @@ impl Channel {
                 }
                 None | Some(ChannelMsg::Close) => {
                     self.ended = true;
-                    let lost = "the channel was closed before the command started".to_owned();
-                    return Err(Error::new(Phase::Exec, ErrorKind::Lost(lost)));
+                    let lost = "closed before the server said whether the command has started";
+                    return Err(Error::new(Phase::Exec, ErrorKind::Lost(lost.to_owned())));
                 }
                 Some(message) => self.early.extend(event(message)),
             }

@@ -1,8 +1,9 @@
 //! Everything that can be wrong on the way to a node, and with the streams: each has its cause
 //! in `--json`, and a message that says what to do.
 
-use bssh_fixtures::{Behaviour, EmbeddedNodes, SshdOptions, UserKey, processes};
-use bssh_tests::{Ending, Lab, Run, Transcript, until};
+use bssh_fixtures::{Behaviour, EmbeddedNodes, Home, SshdOptions, UserKey, processes};
+use bssh_tests::{Ending, Lab, Peer, Run, Transcript, until};
+use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -138,6 +139,27 @@ fn one_session_per_connection_is_enough() {
     let lab = Lab::with(&SshdOptions { max_sessions: 1, ..SshdOptions::default() });
     let done = lab.run(&["-H", "127.0.0.[1-3]", "--json", "sleep 1; echo ok"]).expect_status(0);
     assert!(done.endings().values().all(|n| n.stdout == b"ok\n"));
+}
+
+#[test]
+fn a_connection_that_is_shared_and_found_to_be_lost_is_made_anew() {
+    let nodes =
+        EmbeddedNodes::with(vec![Behaviour { close_at_session: 1, ..Behaviour::default() }])
+            .unwrap();
+    let home = Home::new().unwrap();
+    nodes.write_client_files(home.path()).unwrap();
+    let mut peer = Peer::start(&home, &[], &[]);
+    let settings = json!({"sshConfig": home.path().join("ssh_config")});
+    let mut reaches = |action: Value, state: &str| {
+        let params = json!({"nodes": "demo1", "settings": settings, "action": action,
+            "stdout": {"file": "/dev/null"}, "stderr": {"file": "/dev/null"}});
+        let run = peer.call("exec/start", params)["run"].clone();
+        peer.wait_for("exec/node", |p| p["run"] == run && p["state"] == state)
+    };
+    reaches(json!("hold"), "connected");
+    let ended = reaches(json!({"command": "exit 3"}), "ended");
+    assert_eq!(ended["params"]["exit"]["status"], 3, "{ended}");
+    assert_eq!(nodes.connections(), [2]);
 }
 
 #[test]

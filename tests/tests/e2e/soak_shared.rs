@@ -1,7 +1,7 @@
 //! Days of a shared core in minutes: commands of every kind in an order nobody chose, connections
 //! that are cut, agents that are started again, frontends that are killed, a machine that sleeps.
 //! What is counted is what stays behind. The short form is always run, the whole one with the
-//! other soaks.
+//! other soaks: twenty minutes, or as many as `BSSH_SOAK` says.
 
 #![allow(clippy::print_stderr, reason = "figures for people, shown with --nocapture")]
 
@@ -48,6 +48,13 @@ const STEPS: [Step; 10] = [
     ("agent and machine away", Day::away),
 ];
 
+/// How long the whole form takes: as many minutes as `BSSH_SOAK` says, if it says more than yes.
+#[allow(clippy::disallowed_methods, reason = "tests are told by their environment")]
+fn minutes() -> usize {
+    let told = std::env::var("BSSH_SOAK").ok().and_then(|told| told.parse().ok());
+    told.filter(|minutes| *minutes > 1).unwrap_or(20)
+}
+
 #[test]
 fn a_day_of_a_shared_core_leaves_nothing_behind() {
     let mut day = Day::begin();
@@ -55,7 +62,7 @@ fn a_day_of_a_shared_core_leaves_nothing_behind() {
         STEPS.iter().for_each(|step| day.take(*step));
     }
     let warm = day.settled(None);
-    let (least, length) = (of(20, 100), Duration::from_secs(of(0, 1200) as u64));
+    let (least, length) = (of(20, 100), Duration::from_secs(60 * of(0, minutes()) as u64));
     let (begun, mut taken) = (Instant::now(), 0);
     while taken < least || begun.elapsed() < length {
         let step = STEPS[day.roll(STEPS.len())];
@@ -207,7 +214,13 @@ impl Day {
         let all = processes::descendants(daemon);
         let servers: Vec<i32> = all.iter().filter(|p| p.parent == daemon).map(|p| p.pid).collect();
         if !servers.is_empty() {
-            processes::kill(servers[self.roll(servers.len())]);
+            let server = servers[self.roll(servers.len())];
+            let whole = processes::descendants(server);
+            processes::kill(server);
+            // What sshd leaves behind takes commands for a moment, and loses them.
+            let is_left = |pid| whole.iter().any(|process| process.pid == pid);
+            let ended = || !processes::all().iter().any(|process| is_left(process.pid));
+            assert!(until(SOON, ended), "{whole:?}");
         }
         if let Some(run) = run {
             run.finish(SOON);
