@@ -26,8 +26,8 @@
 //! Rules: requests reach the [`Service`] in arrival order and never block the reader; responses
 //! and cancellations are handled by the reader itself; everything a side queues leaves in one
 //! order, so a response precedes what [`Reply::then`] sends, and a notification sent after
-//! [`StreamSender::finish`] follows the stream's end. Bounds: 1024 unanswered requests, then
-//! `busy`; 256 KiB of stream bytes and 1 MiB of notifications queued, then senders wait in turn.
+//! [`StreamSender::finish`] follows the stream's end. Bounds: 1024 unanswered requests, or
+//! 64 MiB of them, then `busy`; 256 KiB of stream bytes and 1 MiB of notifications queued, then senders wait in turn.
 //! Neighbours: [`crate::frame`] below, [`crate::registry`] for the core's methods above.
 
 mod message;
@@ -84,6 +84,8 @@ pub struct Options {
     pub early_window: u64,
     /// Unanswered requests of the peer before `busy`.
     pub max_requests: usize,
+    /// Bytes of parameters that may be unanswered besides the last request, before `busy`.
+    pub max_request_bytes: usize,
     /// How long running handlers may take once the peer has stopped sending.
     pub grace: Duration,
 }
@@ -97,6 +99,7 @@ impl Options {
             max_data: frame::MAX_DATA,
             early_window: crate::stream::WINDOW,
             max_requests: 1024,
+            max_request_bytes: 4 * frame::MAX_FRAME as usize,
             grace: Duration::from_secs(2),
         }
     }

@@ -26,6 +26,8 @@ use tokio::sync::watch;
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// How long one that is given up may take to end what runs.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// What it asks and was not answered yet may be so long, in bytes.
+const QUESTIONS: usize = 1 << 20;
 
 /// A new core at the end of a route.
 ///
@@ -64,8 +66,8 @@ pub(super) async fn start(wanted: &Wanted<'_>, route: &Arc<Route>) -> Result<Gat
         given: given.clone(),
         questions: questions.clone(),
     };
-    // A run's streams are known before their bytes come.
-    let options = Options { early_window: 0, ..Options::frontend() };
+    // A run's streams are known before their bytes come, and questions are short.
+    let options = Options { early_window: 0, max_request_bytes: QUESTIONS, ..Options::frontend() };
     let (link, task) = Link::start(reader, writer, service, options);
     let heard = Arc::new(Mutex::new(Heard::default()));
     let (tell, gone) = watch::channel(None);
