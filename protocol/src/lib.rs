@@ -9,6 +9,7 @@ pub mod methods;
 
 pub mod agent;
 pub mod auth;
+pub mod backlog;
 pub mod cache;
 pub mod connection;
 pub mod error;

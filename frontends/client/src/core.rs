@@ -11,6 +11,7 @@ use crate::sessions::{Queue, SessionEvent, Sessions};
 use crate::shared;
 use crate::sync::Syncs;
 use crate::tasks::Tasks;
+use bssh_protocol::backlog::Backlog;
 use bssh_protocol::carried::{Transfer, Transfers};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{ExecParams, ExecStarted};
@@ -215,7 +216,12 @@ impl Core {
         start: Start,
     ) -> Result<Core, Error> {
         let shared = matches!(carrier, Carrier::Shared);
-        let handles = Handles::default();
+        let backlog = Arc::new(Backlog::default());
+        let handles = Handles {
+            transfers: Arc::new(Transfers::of(backlog.clone())),
+            syncs: Arc::new(Syncs::of(backlog.clone())),
+            ..Handles::default()
+        };
         let params = InitializeParams {
             protocol: Offer { majors: vec![MAJOR], level: LEVEL },
             client: start.client,
@@ -239,6 +245,7 @@ impl Core {
             transfers: handles.transfers.clone(),
             syncs: handles.syncs.clone(),
             tasks: handles.tasks.clone(),
+            backlog,
             events: sender,
             log_file: start.log_file,
         };

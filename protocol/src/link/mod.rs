@@ -61,6 +61,10 @@ pub trait Service: Send + Sync + 'static {
     fn request(&self, link: &Link, request: Request) -> Answering;
     /// A notification, in arrival order. Called by the reader: it must not block.
     fn notification(&self, link: &Link, notification: Notification);
+    /// Resolves once more may be read. While it waits, nothing of the link is.
+    fn ready(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Which side of the conversation we are.

@@ -136,7 +136,7 @@ async fn converse(
         tokio::select! {
             Some(done) = work.running.next() => work.finish(link, done),
             () = link.shared.closing.notified() => return LinkEnd::Closed,
-            read = read(link, &mut reader, &mut decoder) => match read {
+            read = read(link, service, &mut reader, &mut decoder) => match read {
                 Ok(0) => break LinkEnd::Eof,
                 Ok(_) => {
                     let mut next = decoder.next_frame();
@@ -166,10 +166,12 @@ async fn converse(
 
 async fn read(
     link: &Link,
+    service: &impl Service,
     reader: &mut (impl AsyncRead + Unpin),
     decoder: &mut Decoder,
 ) -> std::io::Result<usize> {
     link.shared.outbox.flowing().await;
+    service.ready().await;
     reader.read_buf(decoder.buffer()).await
 }
 
