@@ -51,11 +51,6 @@ impl Call {
         self.gate.open.store(true, Relaxed);
         self.gate.strict.store(strict, Relaxed);
     }
-
-    /// `initialize` was served on this link already.
-    pub fn is_greeted(&self) -> bool {
-        self.gate.open.load(Relaxed)
-    }
 }
 
 #[derive(Default)]
