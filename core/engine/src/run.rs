@@ -272,12 +272,11 @@ impl Run {
 
 /// A node that was never started.
 fn cancelled() -> Ended {
-    let failure = Failure {
+    exec::failed(Failure {
         code: "cancelled".to_owned(),
         message: "not started".to_owned(),
         ..Failure::default()
-    };
-    Ended { failure: Some(failure), ..Ended::default() }
+    })
 }
 
 /// Counts, and the fail-fast decision.

@@ -10,6 +10,7 @@ use super::service::Aim;
 use super::way::{Post, Way};
 use super::{Gateway, Gone, Wanted, lock};
 use crate::engine::Engine;
+use crate::exec::failed;
 use crate::failure::{one_line, plain};
 use crate::plan::{NodePlan, Route};
 use crate::run::{Order, Run, has_streams, millis};
@@ -113,10 +114,6 @@ pub(crate) async fn through(trip: Trip<'_>) -> Ended {
         failure.hint = Some("--via none goes to the nodes directly".to_owned());
     }
     ended
-}
-
-fn failed(failure: Failure) -> Ended {
-    Ended { failure: Some(failure), ..Ended::default() }
 }
 
 impl Trip<'_> {
