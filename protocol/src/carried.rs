@@ -8,6 +8,7 @@
 use crate::backlog::{Backlog, Share};
 use crate::error::CallError;
 use crate::link::{Link, Notification};
+use crate::lock;
 use crate::methods::{
     Event, TransferCancel, TransferDoneEvent, TransferFileEvent, TransferNodeEvent,
     TransferProgressEvent,
@@ -18,7 +19,7 @@ use crate::transfer::{
 };
 use crate::waiting::Words;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 /// What happened in a transfer, in order.
@@ -97,10 +98,6 @@ enum Queued {
 /// What may wait of what is said about a transfer besides that for each of its nodes, in bytes: a
 /// frame, which may be all faults of one.
 const SAID: usize = crate::frame::MAX_FRAME as usize;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Transfer {
     /// The next event; waits for one. None after `Done` or `Lost`.

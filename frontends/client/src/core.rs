@@ -20,6 +20,7 @@ use bssh_protocol::handshake::{
 };
 use bssh_protocol::job::JobAttach;
 use bssh_protocol::link::{Link, LinkTask, Notification, Options};
+use bssh_protocol::lock;
 use bssh_protocol::methods::{ExecStart, Initialize, JobAttachTo, Method, TransferStart};
 use bssh_protocol::pty::PtyOpenParams;
 use bssh_protocol::run::{Run, Runs, Windows, window_for};
@@ -28,7 +29,7 @@ use bssh_protocol::transfer::TransferParams;
 use bssh_protocol::via;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::Child;
@@ -300,7 +301,7 @@ impl Core {
 
     /// The `event/…` notifications, for the first who asks.
     pub fn events(&self) -> Option<mpsc::Receiver<Notification>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.events).take()
     }
 
     /// Starts a run. A window that is not set is chosen by the fanout.

@@ -7,6 +7,7 @@ use crate::core::Core;
 use bssh_protocol::backlog::{Backlog, Share};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::link::{Link, Notification};
+use bssh_protocol::lock;
 use bssh_protocol::methods::{
     Event, SyncCancel, SyncConflictEvent, SyncDoneEvent, SyncProgressEvent, SyncRoundEvent,
     SyncStart, SyncStateEvent, SyncStepEvent,
@@ -16,7 +17,7 @@ use bssh_protocol::sync::{
     SyncStep, Synced,
 };
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 /// What happened in a sync, in order.
@@ -68,10 +69,6 @@ struct Waiting {
     /// With how many bytes were said of a path.
     queue: VecDeque<(SyncEvent, Option<usize>)>,
     paths: Share,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Core {

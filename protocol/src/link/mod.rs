@@ -42,13 +42,14 @@ pub use task::{LinkEnd, LinkTask};
 use crate::error::{CallError, Kind};
 use crate::frame::{self, Limits};
 use crate::handshake::CancelParams;
+use crate::lock;
 use crate::methods::{CancelEvent, Event, LinkErrorEvent, Method};
 use crate::stream::StreamId;
 use bytes::Bytes;
 use outbox::Outbox;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streams::Streams;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -144,12 +145,6 @@ struct Shared {
     binary: AtomicBool,
     max_data: AtomicU64,
     ended: AtomicBool,
-}
-
-/// A mutex whose holder panicked still holds good data here: every critical section is a few
-/// moves.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Link {

@@ -2,10 +2,11 @@
 //! future, so dropping that future ends everything that belongs to the link.
 
 use super::message::{self, Answering, Incoming, Reply};
-use super::{Link, Role, Service, StreamItem, lock};
+use super::{Link, Role, Service, StreamItem};
 use crate::error::{CallError, Kind};
 use crate::frame::{Bad, Decoder, Frame, Limits, Why};
 use crate::handshake::CancelParams;
+use crate::lock;
 use crate::methods::{
     CancelEvent, Event, LinkErrorEvent, StreamDataEvent, StreamEndEvent, StreamGrantEvent,
     StreamResetEvent,

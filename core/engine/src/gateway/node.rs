@@ -8,7 +8,7 @@
 
 use super::service::Aim;
 use super::way::{Post, Way};
-use super::{Gateway, Gone, Wanted, lock};
+use super::{Gateway, Gone, Wanted};
 use crate::engine::Engine;
 use crate::exec::failed;
 use crate::failure::{one_line, plain};
@@ -22,6 +22,7 @@ use bssh_protocol::exec::{
     CancelRun, Connected, Ended, ExecNode, ExecParams, Failure, Killed, NodeState, Phase, SignalRun,
 };
 use bssh_protocol::link::StreamSender;
+use bssh_protocol::lock;
 use bssh_protocol::methods::{ExecCancel, ExecSignal, ExecStart};
 use bssh_protocol::run::{Channel, Run as Remote, RunEvent, Windows};
 use bssh_protocol::stream::{Sink, Source, WINDOW};

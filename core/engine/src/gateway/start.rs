@@ -2,7 +2,7 @@
 
 use super::service::{ForGateway, Given};
 use super::wire::{self, Heard};
-use super::{Gateway, Gone, Wanted, lock, push};
+use super::{Gateway, Gone, Wanted, push};
 use crate::agent::Wish;
 use crate::failure::{failure, one_line, plain};
 use crate::plan::Route;
@@ -14,6 +14,7 @@ use bssh_protocol::handshake::{
     ClientCapabilities, ClientInfo, InitializeParams, InitializeResult, LEVEL, MAJOR, Offer,
 };
 use bssh_protocol::link::{Link, LinkTask, Options};
+use bssh_protocol::lock;
 use bssh_protocol::methods::{CorePing, Initialize};
 use bssh_protocol::run::Runs;
 use bssh_protocol::transfer::RELAYS;
