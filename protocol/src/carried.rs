@@ -1,11 +1,14 @@
 //! One transfer seen from the side that asked for it, a frontend or a core that has a node pass files
 //! on: the events of its nodes in one queue, in order.
 //!
-//! Only the last progress of a node waits in the queue, so that a slow consumer holds little. A core
-//! that is not our own and says more of nodes than it may has lost the transfer.
+//! Only the last progress of a node waits in the queue, and what is said of files is part of the
+//! link's [`Backlog`], so that a slow consumer holds little. A core that is not our own and says
+//! more of nodes than it may has lost the transfer.
 
+use crate::backlog::{Backlog, Share};
 use crate::error::CallError;
 use crate::link::{Link, Notification};
+use crate::lock;
 use crate::methods::{
     Event, TransferCancel, TransferDoneEvent, TransferFileEvent, TransferNodeEvent,
     TransferProgressEvent,
@@ -16,7 +19,7 @@ use crate::transfer::{
 };
 use crate::waiting::Words;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 /// What happened in a transfer, in order.
@@ -49,6 +52,7 @@ pub struct Transfer {
 #[derive(Debug, Default)]
 pub struct Transfers {
     strict: bool,
+    backlog: Arc<Backlog>,
     open: Mutex<HashMap<TransferId, Arc<Queue>>>,
 }
 
@@ -71,11 +75,13 @@ struct Queue {
 }
 
 /// What was not taken yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
     queue: VecDeque<Queued>,
     /// None: our own core's.
     words: Option<Words>,
+    /// What is said of files.
+    files: Share,
     progress: BTreeMap<u32, NodeProgress>,
 }
 
@@ -83,6 +89,8 @@ struct Waiting {
 enum Queued {
     /// With how many bytes were said.
     Event(Box<TransferEvent>, usize),
+    /// The same.
+    File(TransferFile, usize),
     /// All progress that waits.
     Progress,
 }
@@ -90,10 +98,6 @@ enum Queued {
 /// What may wait of what is said about a transfer besides that for each of its nodes, in bytes: a
 /// frame, which may be all faults of one.
 const SAID: usize = crate::frame::MAX_FRAME as usize;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Transfer {
     /// The next event; waits for one. None after `Done` or `Lost`.
@@ -117,11 +121,12 @@ impl Transfer {
         self.started.transfer
     }
 
-    /// Gives up what is under way; `Done` still comes.
+    /// Gives up what is under way; `Done` still comes, but nothing more is said of files.
     ///
     /// # Errors
     /// The core's answer, e.g. `handle.unknown` for a transfer that is over.
     pub async fn cancel(&self) -> Result<(), CallError> {
+        lock(&self.queue.events).forget_files();
         let params = TransferRef { transfer: self.started.transfer };
         self.link.call::<TransferCancel>(&params).await.map(drop)
     }
@@ -143,11 +148,21 @@ impl Transfers {
         Transfers { strict: true, ..Transfers::default() }
     }
 
+    /// Those of a link with this backlog.
+    pub fn of(backlog: Arc<Backlog>) -> Transfers {
+        Transfers { backlog, ..Transfers::default() }
+    }
+
     /// Makes a transfer known. Called by the reader, before it reads its first event.
     pub fn open(self: &Arc<Self>, link: &Link, started: TransferStarted) -> Transfer {
         let nodes = started.nodes.len();
         let words = self.strict.then(|| Words::new(SAID, nodes));
-        let events = Mutex::new(Waiting { words, ..Waiting::default() });
+        let events = Mutex::new(Waiting {
+            queue: VecDeque::new(),
+            words,
+            files: self.backlog.share(),
+            progress: BTreeMap::new(),
+        });
         let queue = Arc::new(Queue { nodes, events, arrived: Notify::new() });
         lock(&self.open).insert(started.transfer, queue.clone());
         Transfer { started, link: link.clone(), transfers: self.clone(), queue, over: false }
@@ -172,7 +187,7 @@ impl Transfers {
                 if let Ok(event) = notification.event::<TransferFileEvent>()
                     && let Some(queue) = lock(&self.open).get(&event.transfer)
                 {
-                    queue.push(TransferEvent::File(event), 0);
+                    queue.file(event, said);
                 }
                 true
             }
@@ -230,6 +245,11 @@ impl Transfers {
 }
 
 impl Waiting {
+    fn forget_files(&mut self) {
+        self.files.close();
+        self.queue.retain(|queued| !matches!(queued, Queued::File(..)));
+    }
+
     fn pop(&mut self) -> Option<TransferEvent> {
         match self.queue.pop_front()? {
             Queued::Event(event, said) => {
@@ -237,6 +257,10 @@ impl Waiting {
                     words.taken(said);
                 }
                 Some(*event)
+            }
+            Queued::File(file, said) => {
+                self.files.taken(said);
+                Some(TransferEvent::File(file))
             }
             Queued::Progress => {
                 let nodes = std::mem::take(&mut self.progress).into_values().collect();
@@ -247,6 +271,14 @@ impl Waiting {
 }
 
 impl Queue {
+    fn file(&self, file: TransferFile, said: usize) {
+        let mut waiting = lock(&self.events);
+        if waiting.files.add(said) {
+            waiting.queue.push_back(Queued::File(file, said));
+            self.arrived.notify_one();
+        }
+    }
+
     fn push(&self, event: TransferEvent, said: usize) {
         lock(&self.events).queue.push_back(Queued::Event(Box::new(event), said));
         self.arrived.notify_one();

@@ -9,6 +9,7 @@ pub mod methods;
 
 pub mod agent;
 pub mod auth;
+pub mod backlog;
 pub mod cache;
 pub mod connection;
 pub mod error;
@@ -31,9 +32,12 @@ pub mod via;
 pub mod carried;
 pub mod frame;
 pub mod link;
+mod locking;
 pub mod params;
 pub mod place;
 pub mod registry;
 pub mod run;
 pub mod schema;
 mod waiting;
+
+pub use locking::lock;

@@ -17,6 +17,7 @@
 
 use crate::error::{CallError, Kind};
 use crate::link::{Answering, Link, Notification, Reply, Request, Service};
+use crate::lock;
 use crate::methods::{Initialize, Method};
 use crate::params;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -25,7 +26,7 @@ use jsonrpsee::{ConnectionId, Extensions, MethodCallback, Methods};
 use serde_json::value::RawValue;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// jsonrpsee's registry of methods, with the context its handlers share.
 pub type RpcModule<Context> = jsonrpsee::RpcModule<Context>;
@@ -43,18 +44,13 @@ impl Call {
     /// Runs `work` once the answer was queued (not after an error): what it sends follows the
     /// answer. It is dropped with the link.
     pub fn then(&self, work: impl Future<Output = ()> + Send + 'static) {
-        *self.then.lock().unwrap_or_else(PoisonError::into_inner) = Some(work.boxed());
+        *lock(&self.then) = Some(work.boxed());
     }
 
     /// For the handler of `initialize`: from now on every method is served.
     pub fn greeted(&self, strict: bool) {
         self.gate.open.store(true, Relaxed);
         self.gate.strict.store(strict, Relaxed);
-    }
-
-    /// `initialize` was served on this link already.
-    pub fn is_greeted(&self) -> bool {
-        self.gate.open.load(Relaxed)
     }
 }
 
@@ -131,7 +127,7 @@ impl Router {
             let (id, params) = (id.into_owned(), Params::new(Some(text)).into_owned());
             let response = callback(id, params, ConnectionId(0), usize::MAX, extensions).await;
             let served = response.is_success();
-            let then = call.then.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let then = lock(&call.then).take();
             let text: Box<RawValue> = response.into_json();
             Reply::response(text).then(then.filter(|_| served))
         }

@@ -12,12 +12,13 @@ use crate::exec::{
     RunId, SignalRun, Summary,
 };
 use crate::link::{Link, StreamItem, StreamSender, StreamTarget};
+use crate::lock;
 use crate::methods::{ExecCancel, ExecResize, ExecSignal};
 use crate::stream::{Base64Bytes, StreamId};
 use crate::waiting::{Pieces, Words};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 /// Bytes all streams of a run may have on the way or in the queue.
@@ -118,10 +119,6 @@ impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Queue({} events)", lock(&self.events).queue.len())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Run {

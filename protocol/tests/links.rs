@@ -298,6 +298,24 @@ async fn cancelled_and_surplus_requests_are_answered() {
 }
 
 #[tokio::test]
+async fn few_large_requests_are_as_many_as_may_be_unanswered() {
+    let (_link, _task, mut peer, _) = raw(Options { max_request_bytes: 1000, ..Options::core() });
+    let ask = |id: u32, n: usize| {
+        let pad = "x".repeat(n);
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"core/info","params":{{"x":"{pad}"}}}}"#)
+    };
+    for (id, n) in [(1, 500), (2, 5000), (3, 1)] {
+        send(&mut peer, &ask(id, n)).await;
+    }
+    assert!(receive(&mut peer).await.contains(r#""id":3,"error":{"code":1083"#));
+    send(&mut peer, r#"{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":2}}"#).await;
+    assert!(receive(&mut peer).await.contains(r#""id":2,"error":{"code":-32800"#));
+    send(&mut peer, &ask(3, 1)).await;
+    send(&mut peer, &ask(3, 1)).await;
+    assert!(receive(&mut peer).await.contains("a request with this id"), "there is room again");
+}
+
+#[tokio::test]
 async fn a_window_violation_resets_that_stream_only() {
     let (link, _task, mut peer, _) = raw(Options::core());
     let mut good = link.receiver(1, 100);

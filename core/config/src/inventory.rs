@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use crate::clusters::{Cluster, Config, Interactive, load, nearest};
+use crate::clusters::{Cluster, Config, Interactive, load};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::node::{Destination, Node};
@@ -70,11 +70,6 @@ impl Inventory {
     /// What is odd but not wrong, with its place.
     pub fn warnings(&self) -> &[Error] {
         &self.config.warnings
-    }
-
-    /// Is there a cluster of this name (`-C NAME`)?
-    pub fn has_cluster(&self, name: &str) -> bool {
-        self.config.clusters.contains_key(name)
     }
 
     /// `interactive:` for these targets: a cluster's own settings count if they name it and nothing
@@ -212,11 +207,6 @@ impl Inventory {
             names.difference(&Resolver::new(self).expand(expr)?);
         }
         Ok(names)
-    }
-
-    /// The nearest known cluster, for hints about `-C NAME`.
-    pub fn nearest_cluster(&self, name: &str) -> Option<&str> {
-        nearest(name, self.config.clusters.keys().map(String::as_str))
     }
 }
 

@@ -242,7 +242,8 @@ fn places() {
     let bai = inventory.resolve("", &[]).unwrap();
     assert_eq!((&*bai[1].name, bai[1].overrides.port, bai.len()), ("sub1", Some(2200), 2));
     assert_eq!(inventory.resolve("@backendai:", &[]).unwrap(), bai);
-    assert!(inventory.has_cluster("bai_auto") && inventory.has_cluster("b"));
+    let clusters = &inventory.config().clusters;
+    assert!(clusters.contains_key("bai_auto") && clusters.contains_key("b"));
     lab.env.vars.insert("BSSH_CONFIG".into(), explicit.to_str().unwrap().into());
     assert_eq!(nodes(&lab, "", None).unwrap(), "main1 sub1");
     lab.write("x.yaml", "clusters: {c: {nodes: [c1]}}\ndefault_cluster: c\n");

@@ -13,10 +13,11 @@ use crate::pool::Pool;
 use crate::whole::Outputs;
 use bssh_config::Environment;
 use bssh_protocol::handshake::{ClientInfo, LinkEntry, LinkList};
+use bssh_protocol::lock;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -79,7 +80,7 @@ impl Commons {
     }
 
     fn links(&self) -> MutexGuard<'_, BTreeMap<u64, Member>> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.links)
     }
 
     /// A link has come; it is there until [`Commons::leave`].

@@ -3,13 +3,14 @@
 //! They may be shared with other programs (a terminal, a pipe), so they must not be made
 //! non-blocking. One thread writes for all nodes of a run; one reads, and can be told to stop.
 
+use bssh_protocol::lock;
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot};
 
 /// Chunks on their way to a descriptor; then its nodes wait.
@@ -67,7 +68,7 @@ impl Writer {
 
     /// True if the chunk was small enough and the descriptor took it; else the thread runs.
     fn write_at_once(&self, bytes: &[u8]) -> Result<bool, Gone> {
-        let mut slot = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.idle);
         let Some(idle) = slot.take() else { return Ok(false) };
         if idle.prompt && bytes.len() <= AT_ONCE && is_writable(&idle.descriptor) {
             match rustix::io::write(&idle.descriptor, bytes) {
@@ -87,7 +88,7 @@ impl Writer {
 
     /// Waits until everything queued so far is written.
     pub(crate) async fn flush(&self) -> Result<(), Gone> {
-        if self.idle.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+        if lock(&self.idle).is_some() {
             return Ok(());
         }
         let (done, written) = oneshot::channel();

@@ -33,6 +33,7 @@ use bssh_protocol::exec::{
 use bssh_protocol::handshake::ClientEnvironment;
 use bssh_protocol::job::Lifetime;
 use bssh_protocol::link::Link;
+use bssh_protocol::lock;
 use bssh_protocol::stream::{Source, StreamId, WINDOW};
 use bssh_ssh::ask::Ask;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +41,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -413,7 +414,7 @@ impl Engine {
     }
 
     pub(crate) fn runs(&self) -> MutexGuard<'_, BTreeMap<RunId, Arc<Run>>> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.runs)
     }
 
     #[allow(clippy::type_complexity, reason = "three results of one decision")]

@@ -78,7 +78,8 @@ pub(crate) async fn run_on_node(run: &Run, engine: &Engine, index: u32, node: &N
     ended
 }
 
-fn failed(failure: Failure) -> Ended {
+/// What has no exit.
+pub(crate) fn failed(failure: Failure) -> Ended {
     Ended { failure: Some(failure), ..Ended::default() }
 }
 

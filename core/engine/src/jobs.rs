@@ -11,12 +11,13 @@ use bssh_protocol::exec::{Action, ExecDone, ExecNode, ExecStarted, NodeState, Su
 use bssh_protocol::handshake::LogRecord;
 use bssh_protocol::job::{JobAttach, JobEntry, JobHandle, JobId, JobList, JobNodes};
 use bssh_protocol::link::{Link, StreamSender};
+use bssh_protocol::lock;
 use bssh_protocol::methods::{ExecDoneEvent, ExecNodeEvent, LogRecordEvent};
 use bssh_protocol::node::NodeNames;
 use bssh_protocol::stream::WINDOW;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// How long what is over can be asked about.
@@ -56,7 +57,7 @@ struct Over {
 
 impl Jobs {
     fn over(&self) -> MutexGuard<'_, VecDeque<Over>> {
-        let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut over = lock(&self.over);
         while over.front().is_some_and(|job| job.ended.elapsed() > KEPT_FOR) {
             over.pop_front();
         }

@@ -11,11 +11,12 @@ use bssh_config::Environment;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::Summary;
 use bssh_protocol::handshake::{JournalLines, JournalParams};
+use bssh_protocol::lock;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 /// Beyond this size, in bytes, the journal is begun anew; so many older ones are kept.
@@ -101,7 +102,7 @@ impl Journal {
 
     fn write(&self, values: &[(&str, Value<'_>)]) {
         let Some(path) = &self.path else { return };
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.file);
         let line = line(values);
         let written = match file.as_mut() {
             Some(file) if file.metadata().is_ok_and(|meta| meta.len() < SIZE) => Ok(file),

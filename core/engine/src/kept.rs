@@ -2,8 +2,9 @@
 
 use crate::engine::Engine;
 use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::lock;
 use std::collections::BTreeSet;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 impl Engine {
     /// `link/close`: these jobs go on without their link.
@@ -46,14 +47,14 @@ impl Engine {
     }
 
     pub(crate) fn kept(&self) -> MutexGuard<'_, BTreeSet<u64>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 
     /// Returns when nothing that was kept goes on any more.
     pub async fn rested(&self) {
         loop {
             let changed = self.commons.changed();
-            self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|job| self.has(*job));
+            lock(&self.kept).retain(|job| self.has(*job));
             if self.kept().is_empty() {
                 return;
             }

@@ -8,9 +8,10 @@ use bssh_config::clusters::Pool;
 use bssh_config::clusters::agent::Agent;
 use bssh_config::ssh_config::FilesRead;
 use bssh_config::{Environment, Node};
+use bssh_protocol::lock;
 use std::collections::HashMap;
 use std::hash::RandomState;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 /// Requests that differ in more than their nodes: frontends with environments of their own.
 const MOST_PAGES: usize = 8;
@@ -56,7 +57,7 @@ impl Known {
     pub(crate) fn page(&self, asked: Asked<'_>) -> Arc<Page> {
         let [one, other] = &self.digests;
         let env = [asked.env.digest(one), asked.env.digest(other)];
-        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pages = lock(&self.pages);
         let page = match pages.iter().position(|page| page.is_of(&asked, env)) {
             Some(at) => pages.remove(at),
             None => Arc::new(Page::new(asked, env)),
@@ -82,7 +83,7 @@ impl Page {
     }
 
     fn ways(&self) -> MutexGuard<'_, HashMap<String, (Node, Weak<Route>)>> {
-        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.ways)
     }
 
     /// The way to a node, if it is known.

@@ -7,11 +7,12 @@
 
 use crate::plan::Route;
 use crate::pool::{AskFor, Lease, Pool};
+use bssh_protocol::lock;
 use bssh_ssh::Channel;
 use bssh_ssh::error::{Error, ErrorKind, Phase};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 use tokio::sync::{Mutex as Flight, Notify};
 
@@ -118,7 +119,7 @@ impl Lanes {
     }
 
     fn group(&self, key: &str) -> Arc<Group> {
-        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = lock(&self.routes);
         routes.retain(|_, group| Arc::strong_count(group) > 1);
         routes.entry(key.to_owned()).or_default().clone()
     }

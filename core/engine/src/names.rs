@@ -5,8 +5,9 @@
 //! else the core does, and the pass is made again. Answers are kept for one request.
 
 use bssh_config::ssh_config::{Answer, Found};
+use bssh_protocol::lock;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -73,7 +74,7 @@ impl Names {
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.notes)
     }
 
     /// Looks up what was asked for; false if that was nothing.

@@ -4,9 +4,10 @@
 //! known. A reader is slowed down by nobody and slows nobody down.
 
 use bssh_protocol::exec::{ExecNode, Summary};
+use bssh_protocol::lock;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// Output kept of one run, in bytes.
@@ -53,7 +54,7 @@ impl Record {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 
     /// An event of a node.

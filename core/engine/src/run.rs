@@ -17,12 +17,13 @@ use bssh_protocol::exec::{
     Threshold,
 };
 use bssh_protocol::link::Link;
+use bssh_protocol::lock;
 use bssh_protocol::methods::{ExecDoneEvent, ExecNodeEvent};
 use bssh_protocol::stream::Sink;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, watch};
 
@@ -165,16 +166,16 @@ impl Run {
 
     /// The node's command is asked for, and may run.
     pub(crate) fn set_executing(&self, index: u32) {
-        self.course.executing.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
+        lock(&self.course.executing).insert(index);
     }
 
     /// It has not, after all: whom it was given to is lost.
     pub(crate) fn set_waiting(&self, index: u32) {
-        self.course.executing.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
+        lock(&self.course.executing).remove(&index);
     }
 
     pub(crate) fn is_executing(&self, index: u32) -> bool {
-        self.course.executing.lock().unwrap_or_else(PoisonError::into_inner).contains(&index)
+        lock(&self.course.executing).contains(&index)
     }
 
     /// Tells the frontend about a node.
@@ -246,7 +247,7 @@ impl Run {
 
     /// How each node ended so far.
     pub(crate) fn ends(&self) -> MutexGuard<'_, Vec<Option<Class>>> {
-        self.course.ends.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.course.ends)
     }
 
     async fn pause(&self) {
@@ -272,12 +273,11 @@ impl Run {
 
 /// A node that was never started.
 fn cancelled() -> Ended {
-    let failure = Failure {
+    exec::failed(Failure {
         code: "cancelled".to_owned(),
         message: "not started".to_owned(),
         ..Failure::default()
-    };
-    Ended { failure: Some(failure), ..Ended::default() }
+    })
 }
 
 /// Counts, and the fail-fast decision.

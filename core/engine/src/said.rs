@@ -5,11 +5,12 @@
 //! many: such output is sent again.
 
 use bssh_protocol::exec::NAMES;
+use bssh_protocol::lock;
 use bssh_protocol::stream::Base64Bytes;
 use bytes::Bytes;
 use ring::digest::{Context, SHA256};
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// The names of one link.
 #[derive(Default)]
@@ -31,7 +32,7 @@ impl Said {
     }
 
     fn names(&self) -> MutexGuard<'_, VecDeque<Base64Bytes>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

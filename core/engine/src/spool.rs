@@ -2,12 +2,13 @@
 //! rest in a file, up to its limit; beyond it the node fails with `outputOverflow`.
 
 use crate::filed::Filed;
+use bssh_protocol::lock;
 use bssh_ssh::ChannelEvent;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// Kept in memory, in bytes.
@@ -52,7 +53,7 @@ impl Spool {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 
     /// Keeps an event. Never waits.

@@ -6,11 +6,12 @@
 
 use crate::descriptor::Reader;
 use bssh_protocol::link::StreamReceiver;
+use bssh_protocol::lock;
 use bytes::Bytes;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// Kept in memory before a file is used, in bytes.
@@ -109,7 +110,7 @@ impl Spool {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 
     fn keep(&self, bytes: &[u8]) -> std::io::Result<()> {

@@ -6,13 +6,14 @@
 //! when they all together would be larger than allowed.
 
 use bssh_config::Environment;
+use bssh_protocol::lock;
 use bssh_protocol::session::OutputFile;
 use rustix::fs::FlockOperation;
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tempfile::{Builder, TempDir, TempPath};
 
 /// Bytes of one session's files, unless it was told otherwise.
@@ -37,7 +38,7 @@ impl Outputs {
     }
 
     fn make(&self, name: &str) -> io::Result<(File, TempPath)> {
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = lock(&self.own);
         let own = match own.take().filter(|own| own.dir.path().is_dir()) {
             Some(there) => own.insert(there),
             None => own.insert(self.settle()?),
@@ -98,7 +99,7 @@ impl Wholes {
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 
     /// A file for a stream. None: there are to be none.

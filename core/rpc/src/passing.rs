@@ -3,13 +3,14 @@
 //! The reader of such a link takes them along with the bytes they came with. They belong to the
 //! link and are closed with it; whoever uses one gets a copy.
 
+use bssh_protocol::lock;
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::UnixStream;
@@ -27,7 +28,7 @@ pub(crate) struct Passed(Mutex<Vec<OwnedFd>>);
 
 impl Passed {
     fn all(&self) -> MutexGuard<'_, Vec<OwnedFd>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// A copy of one of them.

@@ -11,6 +11,7 @@ use crate::sessions::{Queue, SessionEvent, Sessions};
 use crate::shared;
 use crate::sync::Syncs;
 use crate::tasks::Tasks;
+use bssh_protocol::backlog::Backlog;
 use bssh_protocol::carried::{Transfer, Transfers};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{ExecParams, ExecStarted};
@@ -19,6 +20,7 @@ use bssh_protocol::handshake::{
 };
 use bssh_protocol::job::JobAttach;
 use bssh_protocol::link::{Link, LinkTask, Notification, Options};
+use bssh_protocol::lock;
 use bssh_protocol::methods::{ExecStart, Initialize, JobAttachTo, Method, TransferStart};
 use bssh_protocol::pty::PtyOpenParams;
 use bssh_protocol::run::{Run, Runs, Windows, window_for};
@@ -27,7 +29,7 @@ use bssh_protocol::transfer::TransferParams;
 use bssh_protocol::via;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::Child;
@@ -215,7 +217,12 @@ impl Core {
         start: Start,
     ) -> Result<Core, Error> {
         let shared = matches!(carrier, Carrier::Shared);
-        let handles = Handles::default();
+        let backlog = Arc::new(Backlog::default());
+        let handles = Handles {
+            transfers: Arc::new(Transfers::of(backlog.clone())),
+            syncs: Arc::new(Syncs::of(backlog.clone())),
+            ..Handles::default()
+        };
         let params = InitializeParams {
             protocol: Offer { majors: vec![MAJOR], level: LEVEL },
             client: start.client,
@@ -239,6 +246,7 @@ impl Core {
             transfers: handles.transfers.clone(),
             syncs: handles.syncs.clone(),
             tasks: handles.tasks.clone(),
+            backlog,
             events: sender,
             log_file: start.log_file,
         };
@@ -293,7 +301,7 @@ impl Core {
 
     /// The `event/…` notifications, for the first who asks.
     pub fn events(&self) -> Option<mpsc::Receiver<Notification>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.events).take()
     }
 
     /// Starts a run. A window that is not set is chosen by the fanout.

@@ -2,6 +2,7 @@
 
 use bssh_protocol::error::CallError;
 use bssh_protocol::link::{Link, StreamReceiver, StreamSender};
+use bssh_protocol::lock;
 use bssh_protocol::methods::{PtyAttachView, PtyClose, PtyDetach, PtyOpen, PtyResizeTo};
 use bssh_protocol::pty::{
     PTY_WINDOW, PtyAttach, PtyExited, PtyId, PtyOpenParams, PtyRef, PtyResize, PtyView,
@@ -10,7 +11,7 @@ use bssh_protocol::stream::StreamId;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 /// An open pty. Dropping it hangs up, unless it was somebody else's or is left to the core.
@@ -65,7 +66,7 @@ pub(crate) struct Ptys {
 
 impl Ptys {
     fn open(&self) -> MutexGuard<'_, HashMap<PtyId, oneshot::Sender<PtyExited>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 
     pub(crate) fn exited(&self, exited: PtyExited) {

@@ -5,6 +5,7 @@ use crate::pty::Ptys;
 use crate::sessions::{Queue, SessionEvent};
 use crate::sync::Syncs;
 use crate::tasks::Tasks;
+use bssh_protocol::backlog::Backlog;
 use bssh_protocol::carried::{Taken, Transfers};
 use bssh_protocol::handshake::LogRecord;
 use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service};
@@ -27,6 +28,8 @@ pub(crate) struct Frontend {
     pub(crate) transfers: Arc<Transfers>,
     pub(crate) syncs: Arc<Syncs>,
     pub(crate) tasks: Arc<Tasks>,
+    /// What is said of single files and was not taken.
+    pub(crate) backlog: Arc<Backlog>,
     /// Other events. When nobody takes them, further ones are left out.
     pub(crate) events: mpsc::Sender<Notification>,
     /// Where a shared core's remarks go instead of stderr.
@@ -51,6 +54,10 @@ impl Frontend {
 }
 
 impl Service for Frontend {
+    async fn ready(&self) {
+        self.backlog.room().await;
+    }
+
     fn request(&self, _: &Link, request: Request) -> Answering {
         let prompter = self.prompter.clone();
         Box::pin(async move {

@@ -9,6 +9,7 @@ use crate::Core;
 use bssh_protocol::error::CallError;
 use bssh_protocol::exec::Settings;
 use bssh_protocol::link::{Link, StreamItem, StreamSender, StreamTarget};
+use bssh_protocol::lock;
 use bssh_protocol::methods::{
     SessionDefined, SessionExec, SessionOpen, SessionResizeExec, SessionSignalExec,
 };
@@ -22,7 +23,7 @@ use bssh_protocol::session_state::{DefinedSession, SessionResize};
 use bssh_protocol::stream::StreamId;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// What happened in a session.
@@ -83,7 +84,7 @@ impl std::fmt::Debug for Queue {
 
 impl Queue {
     fn events(&self) -> MutexGuard<'_, VecDeque<Queued>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.events)
     }
 
     pub(crate) fn push(&self, event: SessionEvent, bytes: Option<(StreamId, usize)>) {

@@ -1,10 +1,13 @@
 //! One sync seen from a frontend: its events in one queue, in order.
 //!
-//! Only the last progress waits in the queue, so that a slow consumer holds little.
+//! Only the last progress waits in the queue, and the steps of a dry run and what both sides have
+//! changed are part of the link's [`Backlog`], so that a slow consumer holds little.
 
 use crate::core::Core;
+use bssh_protocol::backlog::{Backlog, Share};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::link::{Link, Notification};
+use bssh_protocol::lock;
 use bssh_protocol::methods::{
     Event, SyncCancel, SyncConflictEvent, SyncDoneEvent, SyncProgressEvent, SyncRoundEvent,
     SyncStart, SyncStateEvent, SyncStepEvent,
@@ -14,7 +17,7 @@ use bssh_protocol::sync::{
     SyncStep, Synced,
 };
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 /// What happened in a sync, in order.
@@ -50,17 +53,22 @@ pub struct Sync {
 /// The syncs of a link.
 #[derive(Debug, Default)]
 pub(crate) struct Syncs {
+    backlog: Arc<Backlog>,
     open: Mutex<HashMap<SyncId, Arc<Queue>>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
-    events: Mutex<VecDeque<SyncEvent>>,
+    events: Mutex<Waiting>,
     arrived: Notify,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// What was not taken yet.
+#[derive(Debug)]
+struct Waiting {
+    /// With how many bytes were said of a path.
+    queue: VecDeque<(SyncEvent, Option<usize>)>,
+    paths: Share,
 }
 
 impl Core {
@@ -85,7 +93,7 @@ impl Sync {
     /// The next event; waits for one. None after `Done` or `Lost`.
     pub async fn next(&mut self) -> Option<SyncEvent> {
         while !self.over {
-            let event = lock(&self.queue.events).pop_front();
+            let event = lock(&self.queue.events).pop();
             match event {
                 None => self.queue.arrived.notified().await,
                 Some(event) => {
@@ -97,11 +105,12 @@ impl Sync {
         None
     }
 
-    /// Ends it; `Done` still comes.
+    /// Ends it; `Done` still comes, but nothing more is said of single paths.
     ///
     /// # Errors
     /// The core's answer, e.g. `handle.unknown` for a sync that is over.
     pub async fn cancel(&self) -> Result<(), CallError> {
+        lock(&self.queue.events).forget_paths();
         self.link.call::<SyncCancel>(&SyncRef { sync: self.started.sync }).await.map(drop)
     }
 }
@@ -117,9 +126,15 @@ impl Drop for Sync {
 }
 
 impl Syncs {
+    /// Those of a link with this backlog.
+    pub(crate) fn of(backlog: Arc<Backlog>) -> Syncs {
+        Syncs { backlog, ..Syncs::default() }
+    }
+
     /// Makes a sync known. Called by the reader, before it reads its first event.
     pub(crate) fn open(self: &Arc<Self>, link: &Link, started: SyncStarted) -> Sync {
-        let queue = Arc::new(Queue::default());
+        let events = Waiting { queue: VecDeque::new(), paths: self.backlog.share() };
+        let queue = Arc::new(Queue { events: Mutex::new(events), arrived: Notify::new() });
         lock(&self.open).insert(started.sync, queue.clone());
         Sync { started, link: link.clone(), syncs: self.clone(), queue, over: false }
     }
@@ -127,35 +142,36 @@ impl Syncs {
     /// Takes an event of a sync; false if it is none. One that cannot be read comes from a newer
     /// core and is ignored.
     pub(crate) fn take(&self, notification: &Notification) -> bool {
+        let said = Some(notification.params.len());
         match &*notification.method {
             SyncStateEvent::NAME => {
                 if let Ok(event) = notification.event::<SyncStateEvent>() {
-                    self.push(event.sync, SyncEvent::State(event));
+                    self.push(event.sync, SyncEvent::State(event), None);
                 }
             }
             SyncStepEvent::NAME => {
                 if let Ok(event) = notification.event::<SyncStepEvent>() {
-                    self.push(event.sync, SyncEvent::Step(event));
+                    self.push(event.sync, SyncEvent::Step(event), said);
                 }
             }
             SyncProgressEvent::NAME => {
                 if let Ok(event) = notification.event::<SyncProgressEvent>() {
-                    self.push(event.sync, SyncEvent::Progress(event));
+                    self.push(event.sync, SyncEvent::Progress(event), None);
                 }
             }
             SyncConflictEvent::NAME => {
                 if let Ok(event) = notification.event::<SyncConflictEvent>() {
-                    self.push(event.sync, SyncEvent::Conflict(event.conflict));
+                    self.push(event.sync, SyncEvent::Conflict(event.conflict), said);
                 }
             }
             SyncRoundEvent::NAME => {
                 if let Ok(event) = notification.event::<SyncRoundEvent>() {
-                    self.push(event.sync, SyncEvent::Round(event.result));
+                    self.push(event.sync, SyncEvent::Round(event.result), None);
                 }
             }
             SyncDoneEvent::NAME => {
                 if let Ok(event) = notification.event::<SyncDoneEvent>() {
-                    self.push(event.sync, SyncEvent::Done(event.result));
+                    self.push(event.sync, SyncEvent::Done(event.result), None);
                     lock(&self.open).remove(&event.sync);
                 }
             }
@@ -167,26 +183,45 @@ impl Syncs {
     /// The core is gone: so are its syncs.
     pub(crate) fn lost(&self, how: &str) {
         for (_, queue) in lock(&self.open).drain() {
-            queue.push(SyncEvent::Lost(how.to_owned()));
+            queue.push(SyncEvent::Lost(how.to_owned()), None);
         }
     }
 
-    fn push(&self, id: SyncId, event: SyncEvent) {
+    fn push(&self, id: SyncId, event: SyncEvent, said: Option<usize>) {
         let queue = lock(&self.open).get(&id).cloned();
         if let Some(queue) = queue {
-            queue.push(event);
+            queue.push(event, said);
         }
     }
 }
 
-impl Queue {
-    fn push(&self, event: SyncEvent) {
-        let mut events = lock(&self.events);
-        if let (SyncEvent::Progress(_), Some(SyncEvent::Progress(_))) = (&event, events.back()) {
-            events.pop_back();
+impl Waiting {
+    fn forget_paths(&mut self) {
+        self.paths.close();
+        self.queue.retain(|(_, said)| said.is_none());
+    }
+
+    fn pop(&mut self) -> Option<SyncEvent> {
+        let (event, said) = self.queue.pop_front()?;
+        if let Some(said) = said {
+            self.paths.taken(said);
         }
-        events.push_back(event);
-        drop(events);
+        Some(event)
+    }
+}
+
+impl Queue {
+    fn push(&self, event: SyncEvent, said: Option<usize>) {
+        let mut waiting = lock(&self.events);
+        if said.is_some_and(|said| !waiting.paths.add(said)) {
+            return;
+        }
+        let last = waiting.queue.back().map(|(event, _)| event);
+        if let (SyncEvent::Progress(_), Some(SyncEvent::Progress(_))) = (&event, last) {
+            waiting.queue.pop_back();
+        }
+        waiting.queue.push_back((event, said));
+        drop(waiting);
         self.arrived.notify_one();
     }
 }

@@ -3,10 +3,11 @@
 use crate::core::Core;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::link::Link;
+use bssh_protocol::lock;
 use bssh_protocol::methods::{FsCopy, FsTaskCancel};
 use bssh_protocol::task::{FsCopyParams, FsTaskDone, FsTaskRef, TaskId};
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 /// The tasks of a link that somebody waits for.
@@ -65,7 +66,7 @@ impl Tasks {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, oneshot::Sender<Box<FsTaskDone>>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 

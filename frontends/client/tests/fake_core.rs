@@ -4,7 +4,10 @@
 // Helpers of tests may panic as tests do.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods)]
 
-use bssh_client::{Answer, Channel, Core, Error, Prompter, Run, RunEvent, Start, window_for};
+use bssh_client::{
+    Answer, Channel, Core, Error, Prompter, Run, RunEvent, Start, Transfer, TransferEvent,
+    window_for,
+};
 use bssh_protocol::auth::{
     ConfirmAnswer, ConfirmQuestion, HostKeyAnswer, HostKeyQuestion, PromptAnswer, PromptQuestion,
 };
@@ -18,9 +21,13 @@ use bssh_protocol::handshake::{
 use bssh_protocol::link::{Link, Options};
 use bssh_protocol::methods::{
     AuthConfirm, CorePing, ExecCancel, ExecDoneEvent, ExecNodeEvent, ExecStart, Initialize,
+    TransferCancel, TransferDoneEvent, TransferFileEvent, TransferStart,
 };
 use bssh_protocol::registry::{Call, Router, RpcModule, register};
 use bssh_protocol::stream::Source;
+use bssh_protocol::transfer::{
+    PathBytes, TransferDone, TransferFile, TransferParams, TransferStarted,
+};
 use bssh_protocol::via::Via;
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -107,6 +114,20 @@ fn start(seen: Arc<Seen>, call: &Call, params: &ExecParams) -> ExecStarted {
     ExecStarted { run: 1, nodes, stdin, warnings: Vec::new() }
 }
 
+const FILES: u64 = 20_000;
+
+/// Speaks of many files with long names.
+async fn tell_files(link: Link, seen: Arc<Seen>) {
+    for bytes in 0..FILES {
+        let (action, path) = ("file".to_owned(), PathBytes(vec![b'x'; 1000]));
+        let file = TransferFile { transfer: 1, index: 0, action, path, bytes };
+        link.notify::<TransferFileEvent>(&file).await.unwrap();
+        seen.sent.fetch_add(1000, SeqCst);
+    }
+    let done = TransferDone { transfer: 1, summary: Summary::default(), files: 0, bytes: 0 };
+    link.notify::<TransferDoneEvent>(&done).await.unwrap();
+}
+
 fn module(seen: Arc<Seen>) -> RpcModule<Arc<Seen>> {
     let mut module = RpcModule::new(seen);
     register::<Initialize, _, _, _>(&mut module, |_, call, params| async move {
@@ -124,6 +145,14 @@ fn module(seen: Arc<Seen>) -> RpcModule<Arc<Seen>> {
         seen.cancelled.fetch_add(1, SeqCst);
         Ok(Empty {})
     });
+    register::<TransferStart, _, _, _>(&mut module, |seen: Arc<Arc<Seen>>, call, _| async move {
+        let link = call.link.clone();
+        call.then(async move {
+            tokio::spawn(tell_files(link, Arc::clone(&seen)));
+        });
+        Ok(TransferStarted { transfer: 1, nodes: vec!["n0".into()], warnings: Vec::new() })
+    });
+    register::<TransferCancel, _, _, _>(&mut module, |_, _, _| async move { Ok(Empty {}) });
     register::<CorePing, _, _, _>(&mut module, |_, call, Empty {}| async move {
         // Asks a person first.
         let question = ConfirmQuestion { prompt: 1, node: "n".into(), text: "sure?".into() };
@@ -200,6 +229,45 @@ async fn a_consumer_that_takes_nothing_stops_the_nodes_at_their_windows() {
     }
     assert_eq!(before, 20 * 50_000);
     assert_eq!(collect(&mut run).await.1.ok, 20);
+}
+
+/// A transfer whose core has said as much as it may to somebody who does not listen.
+async fn told_much() -> (Core, Transfer, u64, JoinHandle<()>) {
+    let (core, seen, fake) = attach(Start::default()).await;
+    let transfer = core.transfer(&TransferParams::default()).await.unwrap();
+    let mut before = None;
+    while before != Some(seen.sent.load(SeqCst)) {
+        before = Some(seen.sent.load(SeqCst));
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+    }
+    (core, transfer, before.unwrap(), fake)
+}
+
+#[tokio::test]
+async fn what_is_said_of_files_waits_for_a_slow_consumer() {
+    let (_core, mut transfer, sent, _fake) = told_much().await;
+    assert!((1 << 20..8 << 20).contains(&sent), "{sent} of {}", FILES * 1000);
+    for n in 0..FILES {
+        match transfer.next().await {
+            Some(TransferEvent::File(file)) => assert_eq!(file.bytes, n),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(matches!(transfer.next().await, Some(TransferEvent::Done(_))));
+}
+
+#[tokio::test]
+async fn nobody_waits_for_what_is_said_of_a_cancelled_transfer() {
+    let (core, mut transfer, ..) = told_much().await;
+    transfer.cancel().await.unwrap();
+    assert!(matches!(transfer.next().await, Some(TransferEvent::Done(_))));
+    let (other, left, ..) = told_much().await;
+    drop(left);
+    for core in [core, other] {
+        core.call::<CorePing>(&Empty {}).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -3,10 +3,11 @@
 //! Names of nodes and of our commands are known here; commands and paths on the node are asked of
 //! the loop. Paths of this machine are looked up at once, for `:upload` and `:download`.
 
-use crate::input::{Ask, Asked, Typed, Typing, Words, lock};
+use crate::input::{Ask, Asked, Typed, Typing, Words};
 use crate::paint::Role;
 use crate::sync::VERBS;
 use crate::words;
+use bssh_protocol::lock;
 use rustyline::Context;
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};

@@ -6,11 +6,12 @@
 
 use crate::complete::Helper;
 use crate::paint::{Paint, Role};
+use bssh_protocol::lock;
 use bssh_term::{Edited, Lines};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::mpsc as blocking;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// What came of a prompt.
 pub(crate) type Typed = Edited<Ask>;
@@ -95,8 +96,4 @@ impl Input {
         // A screen that has gone cannot be told about.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
-}
-
-pub(crate) fn lock(typing: &Mutex<Typing>) -> MutexGuard<'_, Typing> {
-    typing.lock().unwrap_or_else(PoisonError::into_inner)
 }

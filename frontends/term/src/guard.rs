@@ -5,12 +5,13 @@
 //! program calls it last, because a thread blocked in a read never drops its guard. SIGTERM must
 //! therefore be turned into an ordinary return by the caller.
 
+use bssh_protocol::lock;
 use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
 };
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// A terminal whose settings are changed for as long as this value lives.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ impl Saved {
 }
 
 fn saved() -> MutexGuard<'static, Vec<Saved>> {
-    SAVED.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&SAVED)
 }
 
 fn change(terminal: impl AsFd, edit: impl FnOnce(&mut Termios)) -> io::Result<RawMode> {

@@ -26,8 +26,8 @@
 //! Rules: requests reach the [`Service`] in arrival order and never block the reader; responses
 //! and cancellations are handled by the reader itself; everything a side queues leaves in one
 //! order, so a response precedes what [`Reply::then`] sends, and a notification sent after
-//! [`StreamSender::finish`] follows the stream's end. Bounds: 1024 unanswered requests, then
-//! `busy`; 256 KiB of stream bytes and 1 MiB of notifications queued, then senders wait in turn.
+//! [`StreamSender::finish`] follows the stream's end. Bounds: 1024 unanswered requests, or
+//! 64 MiB of them, then `busy`; 256 KiB of stream bytes and 1 MiB of notifications queued, then senders wait in turn.
 //! Neighbours: [`crate::frame`] below, [`crate::registry`] for the core's methods above.
 
 mod message;
@@ -42,13 +42,14 @@ pub use task::{LinkEnd, LinkTask};
 use crate::error::{CallError, Kind};
 use crate::frame::{self, Limits};
 use crate::handshake::CancelParams;
+use crate::lock;
 use crate::methods::{CancelEvent, Event, LinkErrorEvent, Method};
 use crate::stream::StreamId;
 use bytes::Bytes;
 use outbox::Outbox;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streams::Streams;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -61,6 +62,10 @@ pub trait Service: Send + Sync + 'static {
     fn request(&self, link: &Link, request: Request) -> Answering;
     /// A notification, in arrival order. Called by the reader: it must not block.
     fn notification(&self, link: &Link, notification: Notification);
+    /// Resolves once more may be read. While it waits, nothing of the link is.
+    fn ready(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Which side of the conversation we are.
@@ -84,6 +89,8 @@ pub struct Options {
     pub early_window: u64,
     /// Unanswered requests of the peer before `busy`.
     pub max_requests: usize,
+    /// Bytes of parameters that may be unanswered besides the last request, before `busy`.
+    pub max_request_bytes: usize,
     /// How long running handlers may take once the peer has stopped sending.
     pub grace: Duration,
 }
@@ -97,6 +104,7 @@ impl Options {
             max_data: frame::MAX_DATA,
             early_window: crate::stream::WINDOW,
             max_requests: 1024,
+            max_request_bytes: 4 * frame::MAX_FRAME as usize,
             grace: Duration::from_secs(2),
         }
     }
@@ -137,12 +145,6 @@ struct Shared {
     binary: AtomicBool,
     max_data: AtomicU64,
     ended: AtomicBool,
-}
-
-/// A mutex whose holder panicked still holds good data here: every critical section is a few
-/// moves.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Link {

@@ -8,6 +8,7 @@
 
 use crate::error::{CallError, Kind};
 use crate::frame::{self, Mode};
+use crate::lock;
 use crate::stream::{Base64Bytes, StreamData, StreamId};
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -106,12 +107,12 @@ impl Outbox {
 
     /// How the peer wants frames told apart.
     pub(super) fn set_mode(&self, mode: Mode) {
-        super::lock(&self.queue).mode = mode;
+        lock(&self.queue).mode = mode;
     }
 
     /// Bytes queued.
     pub(super) fn queued(&self) -> usize {
-        let queue = super::lock(&self.queue);
+        let queue = lock(&self.queue);
         queue.bytes + queue.gathered.len()
     }
 
@@ -124,7 +125,7 @@ impl Outbox {
 
     /// Waits until what is queued now has been written.
     pub(super) async fn flushed(&self) -> Result<(), CallError> {
-        let wanted = super::lock(&self.queue).appended;
+        let wanted = lock(&self.queue).appended;
         let mut written = self.written.subscribe();
         // `end` says that all is written that ever will be.
         let seen = written.wait_for(|written| *written >= wanted).await;
@@ -141,7 +142,7 @@ impl Outbox {
 
     /// Nothing can be queued any more; those who wait for room are told.
     pub(super) fn end(&self) {
-        super::lock(&self.queue).ended = true;
+        lock(&self.queue).ended = true;
         self.data_room.close();
         self.control_room.close();
         self.written.send_replace(u64::MAX);
@@ -180,7 +181,7 @@ impl Outbox {
 
     /// What is queued, and how many frames were queued up to there.
     fn take(&self) -> (VecDeque<Bytes>, u64) {
-        let mut queue = super::lock(&self.queue);
+        let mut queue = lock(&self.queue);
         queue.gather();
         queue.bytes = 0;
         self.data_room.add_permits(std::mem::take(&mut queue.data_owed));
@@ -190,7 +191,7 @@ impl Outbox {
     }
 
     fn append(&self, add: impl FnOnce(&mut Queue)) -> Result<(), CallError> {
-        let mut queue = super::lock(&self.queue);
+        let mut queue = lock(&self.queue);
         if queue.ended {
             return Err(ended());
         }

@@ -5,8 +5,9 @@
 //! `stream/reset`, also after the peer has refused the stream; that is when the receiving side
 //! forgets it.
 
-use super::{Link, lock};
+use super::Link;
 use crate::error::{CallError, Kind};
+use crate::lock;
 use crate::methods::{StreamEndEvent, StreamResetEvent};
 use crate::stream::{StreamEnd, StreamId, StreamReset};
 use bytes::Bytes;

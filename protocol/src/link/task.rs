@@ -2,10 +2,11 @@
 //! future, so dropping that future ends everything that belongs to the link.
 
 use super::message::{self, Answering, Incoming, Reply};
-use super::{Link, Role, Service, StreamItem, lock};
+use super::{Link, Role, Service, StreamItem};
 use crate::error::{CallError, Kind};
 use crate::frame::{Bad, Decoder, Frame, Limits, Why};
 use crate::handshake::CancelParams;
+use crate::lock;
 use crate::methods::{
     CancelEvent, Event, LinkErrorEvent, StreamDataEvent, StreamEndEvent, StreamGrantEvent,
     StreamResetEvent,
@@ -114,7 +115,9 @@ async fn flush(
 /// The handlers at work, by request id.
 struct Work {
     running: FuturesUnordered<BoxFuture<'static, Done>>,
-    by_id: HashMap<Box<str>, AbortHandle>,
+    by_id: HashMap<Box<str>, (AbortHandle, usize)>,
+    /// Bytes of what they were asked with, which each may hold until its answer.
+    bytes: usize,
 }
 
 enum Done {
@@ -129,12 +132,12 @@ async fn converse(
     mut reader: impl AsyncRead + Unpin,
     mut decoder: Decoder,
 ) -> LinkEnd {
-    let mut work = Work { running: FuturesUnordered::new(), by_id: HashMap::new() };
+    let mut work = Work { running: FuturesUnordered::new(), by_id: HashMap::new(), bytes: 0 };
     let end = loop {
         tokio::select! {
             Some(done) = work.running.next() => work.finish(link, done),
             () = link.shared.closing.notified() => return LinkEnd::Closed,
-            read = read(link, &mut reader, &mut decoder) => match read {
+            read = read(link, service, &mut reader, &mut decoder) => match read {
                 Ok(0) => break LinkEnd::Eof,
                 Ok(_) => {
                     let mut next = decoder.next_frame();
@@ -164,10 +167,12 @@ async fn converse(
 
 async fn read(
     link: &Link,
+    service: &impl Service,
     reader: &mut (impl AsyncRead + Unpin),
     decoder: &mut Decoder,
 ) -> std::io::Result<usize> {
     link.shared.outbox.flowing().await;
+    service.ready().await;
     reader.read_buf(decoder.buffer()).await
 }
 
@@ -201,9 +206,10 @@ impl Work {
     }
 
     fn start(&mut self, link: &Link, service: &impl Service, request: super::Request) {
-        let max = link.shared.options.max_requests;
-        if self.by_id.len() >= max {
-            let text = format!("{max} requests are unanswered already");
+        let options = &link.shared.options;
+        if self.by_id.len() >= options.max_requests || self.bytes > options.max_request_bytes {
+            let (n, bytes) = (self.by_id.len(), self.bytes);
+            let text = format!("{n} requests of {bytes} bytes are unanswered already");
             return refuse(link, &request.id, &CallError::new(Kind::Busy, text));
         }
         let id = request.id.clone();
@@ -211,16 +217,18 @@ impl Work {
             let text = "a request with this id is unanswered";
             return refuse(link, &id, &CallError::new(Kind::InvalidRequest, text).at("id"));
         }
+        let bytes = request.params.len();
         let handler: Answering = service.request(link, request);
         let (abort, registration) = AbortHandle::new_pair();
-        self.by_id.insert(id.clone(), abort);
+        self.by_id.insert(id.clone(), (abort, bytes));
+        self.bytes += bytes;
         let handler = Abortable::new(handler, registration);
         self.running.push(Box::pin(async move { Done::Answered(id, handler.await.ok()) }));
     }
 
     fn finish(&mut self, link: &Link, done: Done) {
         let Done::Answered(id, reply) = done else { return };
-        self.by_id.remove(&id);
+        self.bytes -= self.by_id.remove(&id).map_or(0, |(_, bytes)| bytes);
         let cancelled = || CallError::new(Kind::CancelledByCaller, "cancelled by the caller");
         let (text, then) = reply.unwrap_or_else(|| Reply::new(Err::<(), _>(cancelled()))).text(&id);
         link.shared.outbox.post(&text);
@@ -243,7 +251,7 @@ impl Work {
         match &*notification.method {
             CancelEvent::NAME => {
                 let cancel: CancelParams = named(CancelEvent::NAME, body)?;
-                if let Some(handler) = self.by_id.get(&*cancel.id.to_string()) {
+                if let Some((handler, _)) = self.by_id.get(&*cancel.id.to_string()) {
                     handler.abort();
                 }
             }

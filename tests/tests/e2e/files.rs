@@ -267,6 +267,23 @@ fn what_is_asked_for_is_done_and_nothing_else() {
     lab.run(&["upload", "a", "b"]).expect_status(2);
 }
 
+#[test]
+fn a_pipe_among_the_sources_is_named_and_the_rest_is_deleted() {
+    let lab = Lab::start();
+    let home = lab.home.path().to_path_buf();
+    for name in ["src/keep", "dst/src/pipe", "dst/src/old"] {
+        lab.home.write(name, name).unwrap();
+    }
+    assert!(Command::new("mkfifo").arg(home.join("src/pipe")).status().unwrap().success());
+    let remote = format!("127.0.0.1:{}/dst", home.display());
+    let done = lab.run(&["upload", "-r", "--delete", "src", &remote]).expect_status(5);
+    assert!(done.stderr.contains("src/pipe: is no file, directory or link"), "{}", done.stderr);
+    assert!(!done.stderr.contains("nothing is deleted"), "{}", done.stderr);
+    let left: Vec<_> = looks(&home.join("dst/src"), false).into_keys().collect();
+    let want: [&[u8]; 3] = [b"", b"keep", b"pipe"];
+    assert_eq!(left, want, "what the pipe's name stands for there is left alone");
+}
+
 /// Runs a download from a lying node into a directory of its own, beside one that must not change.
 fn from_liar(lies: Lies, extra: &[&str]) -> (Transcript, PathBuf, Home) {
     let home = Home::new().unwrap();

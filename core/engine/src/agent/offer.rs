@@ -12,10 +12,11 @@ use crate::plan::Route;
 use crate::pool::Lease;
 use crate::questions::Questions;
 use bssh_protocol::agent::AgentSettings;
+use bssh_protocol::lock;
 use bssh_ssh::Channel;
 use bssh_ssh::error::{Error, ErrorKind as Cause, Phase};
 use std::io::ErrorKind;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
@@ -114,7 +115,7 @@ impl Engine {
         let rules = wish.rules();
         dial::socket(&rules, &self.agents)?;
         let node = wish.route.plan.node.clone();
-        let mut relay = wish.lease.agent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut relay = lock(&wish.lease.agent);
         let is_first = relay.is_none();
         let relay = relay.get_or_insert_with(|| {
             let shared = Shared {

@@ -13,12 +13,13 @@ use super::policy::{Verdict, judge, visible};
 use super::status::{Agents, Entry, Stage, Tally, list};
 use super::{PARTIAL, Rules};
 use crate::questions::Questions;
+use bssh_protocol::lock;
 use bssh_ssh::{Channel, ChannelEvent, Connection, Incoming, Refusal, key_fingerprint};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -81,7 +82,7 @@ impl AgentRelay {
 
 impl Shared {
     fn names(&self) -> MutexGuard<'_, HashMap<String, String>> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.names)
     }
 
     /// The agent has listed its keys.
@@ -344,7 +345,7 @@ async fn patiently<T>(node: &str, talk: impl Future<Output = T>) -> T {
 /// Why a request is not passed on.
 async fn objection(request: &[u8], shared: &Shared) -> Option<&'static str> {
     let verdict = {
-        let allowed = shared.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = lock(&shared.allowed);
         judge(&shared.rules, request, &allowed, &shared.node)
     };
     let (text, remember) = match verdict {
@@ -359,7 +360,7 @@ async fn objection(request: &[u8], shared: &Shared) -> Option<&'static str> {
     let asking = shared.questions.confirm(&shared.node, text);
     match tokio::time::timeout(shared.rules.limits.confirm_timeout, asking).await {
         Ok(Some(true)) => {
-            let mut allowed = shared.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut allowed = lock(&shared.allowed);
             allowed.extend(remember);
             None
         }

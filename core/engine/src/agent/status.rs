@@ -14,11 +14,12 @@ use bssh_protocol::agent::{
 };
 use bssh_protocol::error::CallError;
 use bssh_protocol::exec::Targets;
+use bssh_protocol::lock;
 use bssh_ssh::{ChannelEvent, Connection, key_fingerprint, key_type};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// All agent forwarding of a link.
@@ -114,10 +115,6 @@ impl Drop for Entry {
     fn drop(&mut self) {
         self.tally.told().channels.remove(&self.number);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Agents {

@@ -23,10 +23,11 @@ use bssh_protocol::fs::{
     FsRemoved, FsRenameParams, FsSpace,
 };
 use bssh_protocol::handshake::Empty;
+use bssh_protocol::lock;
 use bssh_protocol::transfer::PathBytes;
 use bssh_ssh::sftp::{Attrs, Entry, FileKind, Sftp, SftpError};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Entries of a page, if nothing else is said.
 const PAGE: u32 = 1000;
@@ -295,7 +296,7 @@ impl Engine {
 
 impl Listings {
     fn find(&self, cursor: &str) -> Result<(u64, usize, Arc<Vec<Entry>>), CallError> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = lock(&self.kept);
         let found = cursor.split_once(':').and_then(|(id, from)| {
             let (id, from) = (id.parse().ok()?, from.parse().ok()?);
             let (_, entries) = kept.iter().find(|(known, _)| *known == id)?;
@@ -306,7 +307,7 @@ impl Listings {
     }
 
     fn keep(&self, id: u64, entries: Option<Arc<Vec<Entry>>>) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.kept);
         kept.retain(|(known, _)| *known != id);
         kept.extend(entries.map(|entries| (id, entries)));
         while kept.len() > LISTINGS {

@@ -7,9 +7,10 @@ use crate::transfer::open;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Failure, Phase, Targets};
 use bssh_protocol::fs::{FsClose, FsClosed};
+use bssh_protocol::lock;
 use bssh_ssh::sftp::Sftp;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Mutex as Flight;
 
 /// Nodes whose connection is kept; with more, some are asked to log in again.
@@ -39,7 +40,7 @@ impl Reach {
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.slots)
     }
 
     /// Forgets a node's slot; true if there was a connection in it.

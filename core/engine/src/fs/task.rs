@@ -12,13 +12,14 @@ use crate::transfer::{CopyPlan, Fault, PreparedTransfer, join, remote, split};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Phase, Targets};
 use bssh_protocol::link::Link;
+use bssh_protocol::lock;
 use bssh_protocol::methods::FsTaskDoneEvent;
 use bssh_protocol::task::{
     FsCopyParams, FsTaskDone, FsTaskEntry, FsTaskList, FsTaskRef, Overwrite, TaskId,
 };
 use bssh_ssh::sftp::{Attrs, FileKind, Sftp, flags};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -67,7 +68,7 @@ impl Tasks {
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<TaskId, Entry>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 }
 

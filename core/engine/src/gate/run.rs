@@ -16,11 +16,12 @@ use bssh_protocol::gate::{
     GateStopped,
 };
 use bssh_protocol::link::Link;
+use bssh_protocol::lock;
 use bssh_protocol::methods::GateStateEvent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
@@ -76,7 +77,7 @@ impl Gates {
     }
 
     fn numbers(&self) -> std::sync::MutexGuard<'_, BTreeSet<GateId>> {
-        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.numbers)
     }
 }
 
@@ -102,17 +103,17 @@ impl Running {
             // Cancelled, which is what was wanted.
             let _ = task.await;
         }
-        self.gate.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.gate.listeners).clear();
     }
 
     /// What listens on an address.
     pub(super) fn listener(&self, address: &SocketAddr) -> Option<Arc<TcpListener>> {
-        let all = self.gate.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = lock(&self.gate.listeners);
         all.iter().find(|(at, _)| at == address).map(|(_, listener)| listener.clone())
     }
 
     fn connections(&self) -> std::sync::MutexGuard<'_, tokio::task::JoinSet<()>> {
-        self.gate.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.gate.connections)
     }
 
     fn started(&self) -> GateStarted {

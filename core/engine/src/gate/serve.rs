@@ -11,11 +11,12 @@ use crate::forward::traffic::Traffic;
 use crate::run::millis;
 use bssh_protocol::exec::Settings;
 use bssh_protocol::gate::{GateEntry, GateEvent, GateId, GateMode, Restart};
+use bssh_protocol::lock;
 use bssh_ssh::BoxStream;
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, split};
 use tokio::net::TcpListener;
@@ -65,7 +66,7 @@ impl Gate {
                 Ok((stream, peer, entry)) => {
                     pause = ACCEPT_AGAIN;
                     let gate = self.clone();
-                    let mut all = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut all = lock(&self.connections);
                     while all.try_join_next().is_some() {}
                     all.spawn(gate.one(stream, peer, entry));
                     continue;
@@ -117,14 +118,14 @@ impl Gate {
     /// Takes a listener out of those a new plan may take over.
     fn forget(&self, door: &Door) {
         let Some(listener) = door.listener() else { return };
-        let mut all = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.listeners);
         all.retain(|(_, one)| !Arc::ptr_eq(one, listener));
     }
 
     fn remember(&self, door: &Door) {
         let Some(listener) = door.listener() else { return };
         let Ok(address) = listener.local_addr() else { return };
-        let mut all = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.listeners);
         all.push((address, listener.clone()));
     }
 

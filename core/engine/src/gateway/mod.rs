@@ -31,10 +31,11 @@ use bssh_protocol::agent::AgentSettings;
 use bssh_protocol::carried::Transfers;
 use bssh_protocol::exec::Failure;
 use bssh_protocol::link::Link;
+use bssh_protocol::lock;
 use bssh_protocol::run::Runs;
 use service::Given;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as Flight, watch};
 use tokio::task::JoinSet;
@@ -87,10 +88,6 @@ pub(crate) struct Gone {
     pub why: String,
     /// All it ever said has arrived: only its core has ended, not the way to it.
     pub heard_out: bool,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Gateways {

@@ -8,8 +8,9 @@
 
 use super::service::Aim;
 use super::way::{Post, Way};
-use super::{Gateway, Gone, Wanted, lock};
+use super::{Gateway, Gone, Wanted};
 use crate::engine::Engine;
+use crate::exec::failed;
 use crate::failure::{one_line, plain};
 use crate::plan::{NodePlan, Route};
 use crate::run::{Order, Run, has_streams, millis};
@@ -21,6 +22,7 @@ use bssh_protocol::exec::{
     CancelRun, Connected, Ended, ExecNode, ExecParams, Failure, Killed, NodeState, Phase, SignalRun,
 };
 use bssh_protocol::link::StreamSender;
+use bssh_protocol::lock;
 use bssh_protocol::methods::{ExecCancel, ExecSignal, ExecStart};
 use bssh_protocol::run::{Channel, Run as Remote, RunEvent, Windows};
 use bssh_protocol::stream::{Sink, Source, WINDOW};
@@ -113,10 +115,6 @@ pub(crate) async fn through(trip: Trip<'_>) -> Ended {
         failure.hint = Some("--via none goes to the nodes directly".to_owned());
     }
     ended
-}
-
-fn failed(failure: Failure) -> Ended {
-    Ended { failure: Some(failure), ..Ended::default() }
 }
 
 impl Trip<'_> {

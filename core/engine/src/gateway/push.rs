@@ -2,11 +2,11 @@
 //! by its SHA-256, sent by SFTP where it is not there yet, and its SHA-256 read there before it is
 //! run.
 
-use super::lock;
 use crate::engine::Engine;
 use crate::failure::{failure, plain};
 use crate::pool::Lease;
 use bssh_protocol::exec::{Failure, Phase};
+use bssh_protocol::lock;
 use bssh_ssh::ChannelEvent;
 use bssh_ssh::sftp::{Attrs, Block, FileKind, Sftp, SftpError, flags};
 use bytes::Bytes;

@@ -3,11 +3,12 @@
 
 use super::node::{cut, lines, own_words, through_gateway};
 use super::service::Aim;
-use super::{Gateway, Wanted, lock};
+use super::{Gateway, Wanted};
 use crate::failure::plain;
 use crate::plan::Route;
 use bssh_protocol::carried::{Transfer, TransferEvent};
 use bssh_protocol::exec::{Failure, Phase};
+use bssh_protocol::lock;
 use bssh_protocol::methods::{TransferCancel, TransferStart};
 use bssh_protocol::transfer::{
     NodeProgress, TransferNode, TransferParams, TransferRef, TransferState, Transferred,

@@ -4,7 +4,6 @@
 //! ends it. Host keys are judged here, by the files and the policy of the node's own plan; a
 //! password goes to a gateway only for a node whose key was found good.
 
-use super::lock;
 use crate::failure::{failure, one_line, plain};
 use crate::plan::Route;
 use crate::questions::Questions;
@@ -15,6 +14,7 @@ use bssh_protocol::auth::{
 use bssh_protocol::carried::{Taken, Transfers};
 use bssh_protocol::exec::{Failure, Phase};
 use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service};
+use bssh_protocol::lock;
 use bssh_protocol::methods::{
     AuthConfirm, AuthHostKey, AuthPrompt, Event, ExecDoneEvent, ExecNodeEvent, Method,
     TransferFileEvent,

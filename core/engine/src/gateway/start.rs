@@ -2,7 +2,7 @@
 
 use super::service::{ForGateway, Given};
 use super::wire::{self, Heard};
-use super::{Gateway, Gone, Wanted, lock, push};
+use super::{Gateway, Gone, Wanted, push};
 use crate::agent::Wish;
 use crate::failure::{failure, one_line, plain};
 use crate::plan::Route;
@@ -14,6 +14,7 @@ use bssh_protocol::handshake::{
     ClientCapabilities, ClientInfo, InitializeParams, InitializeResult, LEVEL, MAJOR, Offer,
 };
 use bssh_protocol::link::{Link, LinkTask, Options};
+use bssh_protocol::lock;
 use bssh_protocol::methods::{CorePing, Initialize};
 use bssh_protocol::run::Runs;
 use bssh_protocol::transfer::RELAYS;
@@ -26,6 +27,8 @@ use tokio::sync::watch;
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// How long one that is given up may take to end what runs.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// What it asks and was not answered yet may be so long, in bytes.
+const QUESTIONS: usize = 1 << 20;
 
 /// A new core at the end of a route.
 ///
@@ -64,8 +67,8 @@ pub(super) async fn start(wanted: &Wanted<'_>, route: &Arc<Route>) -> Result<Gat
         given: given.clone(),
         questions: questions.clone(),
     };
-    // A run's streams are known before their bytes come.
-    let options = Options { early_window: 0, ..Options::frontend() };
+    // A run's streams are known before their bytes come, and questions are short.
+    let options = Options { early_window: 0, max_request_bytes: QUESTIONS, ..Options::frontend() };
     let (link, task) = Link::start(reader, writer, service, options);
     let heard = Arc::new(Mutex::new(Heard::default()));
     let (tell, gone) = watch::channel(None);

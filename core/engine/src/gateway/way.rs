@@ -3,11 +3,11 @@
 //! A tier is a set of gateways any of which will do; a way is the tiers between here and a node.
 //! Only the first tier is ours: the rest is told to whoever is next.
 
-use super::lock;
 use crate::plan::{NodePlan, Planner, Route, targets_error};
 use bssh_config::{Destination, Topology};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Action, ExecParams, Failure, Phase};
+use bssh_protocol::lock;
 use bssh_protocol::via::{Planned, Via};
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! A gateway's core on a session channel: its stdin and stdout as a stream of bytes for a link,
 //! and what it says besides.
 
-use super::lock;
 use crate::failure::one_line;
+use bssh_protocol::lock;
 use bssh_ssh::{Channel, ChannelEvent};
 use bytes::{Bytes, BytesMut};
 use std::sync::Mutex;

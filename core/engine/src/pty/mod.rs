@@ -17,6 +17,7 @@ use crate::plan::{Planner, Route};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Exit, Failure};
 use bssh_protocol::link::Link;
+use bssh_protocol::lock;
 use bssh_protocol::methods::{PtyInputOwnerEvent, PtyResizedEvent};
 use bssh_protocol::pty::{
     PTY_REPLAY, PTY_WINDOW, PtyAttach, PtyAttached, PtyEntry, PtyFrom, PtyId, PtyInput,
@@ -28,7 +29,7 @@ use bssh_ssh::error::Error;
 use bssh_ssh::{Channel, ChannelWriter, PtyRequest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 use tape::{Piece, Tape};
 use tokio::sync::Notify;
@@ -80,7 +81,7 @@ struct Desk {
 
 impl Ptys {
     fn open(&self) -> MutexGuard<'_, BTreeMap<PtyId, Arc<Pty>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 
     pub(crate) fn has(&self, id: PtyId) -> bool {
@@ -351,11 +352,11 @@ impl Engine {
 
 impl Pty {
     fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.desk)
     }
 
     fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tasks)
     }
 
     /// A view by its link's name for it.

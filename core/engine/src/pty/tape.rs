@@ -4,12 +4,13 @@
 //! seen it goes to an unlinked file, up to a limit; whoever asks for bytes that are gone is told
 //! how many.
 
+use bssh_protocol::lock;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
 /// Kept in the file for a slow owner, in bytes. More would only be stale once it is shown.
@@ -58,7 +59,7 @@ impl Tape {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 
     /// More output. Never waits.

@@ -31,6 +31,7 @@ use crate::whole::Wholes;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::Failure;
 use bssh_protocol::link::Link;
+use bssh_protocol::lock;
 use bssh_protocol::session::{
     ExecId, JobEntry, SessionEntry, SessionId, SessionNode, SessionOpenParams, SessionReady,
     SessionRef, SessionSignal, SessionsOpened,
@@ -42,7 +43,7 @@ use rules::Rules;
 pub use run::PreparedExec;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
@@ -144,7 +145,7 @@ struct Before {
 
 impl Sessions {
     fn open(&self) -> MutexGuard<'_, BTreeMap<SessionId, Arc<Session>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 
     pub(crate) fn has(&self, id: SessionId) -> bool {
@@ -341,7 +342,7 @@ fn nonce() -> String {
 
 impl Session {
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.memory)
     }
 
     fn stage(&self) -> Stage {
@@ -463,10 +464,10 @@ impl Session {
 
 impl Attached {
     fn set_state_file(&self, file: &str) {
-        file.clone_into(&mut self.state_file.lock().unwrap_or_else(PoisonError::into_inner));
+        file.clone_into(&mut lock(&self.state_file));
     }
 
     fn state_file(&self) -> String {
-        self.state_file.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.state_file).clone()
     }
 }

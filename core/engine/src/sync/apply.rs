@@ -16,12 +16,13 @@ use super::reconcile::{Action, Clash, Plan};
 use super::scan::{self, Local};
 use super::store::Store;
 use crate::transfer::{Fault, LocalDir, split};
+use bssh_protocol::lock;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -69,7 +70,7 @@ pub(crate) struct Work<'a> {
 
 impl Work<'_> {
     pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tally)
     }
 
     /// A file's fault is written down; a node's ends the run.
@@ -85,13 +86,13 @@ impl Work<'_> {
 
     /// It cannot be carried, and that has been complained about.
     fn is_lost(&self, path: &Rel) -> bool {
-        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = lock(&self.lost);
         lost.contains(path) || (!lost.is_empty() && parents(path).any(|dir| lost.contains(dir)))
     }
 
     /// Nothing at or below this path is carried any more.
     pub(crate) fn lose(&self, path: &Rel) {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
+        lock(&self.lost).insert(path.clone());
     }
 
     /// Tells the base.
@@ -112,10 +113,6 @@ impl Work<'_> {
             _ => None,
         }
     }
-}
-
-pub(crate) fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
-    store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Without its store a run cannot go on.

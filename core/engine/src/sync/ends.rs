@@ -5,11 +5,12 @@ use super::filter::Filter;
 use super::model::Rel;
 use crate::pool::Lease;
 use crate::transfer::{Disk, Fault, LocalDir, join};
+use bssh_protocol::lock;
 use bssh_ssh::sftp::Sftp;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
@@ -121,17 +122,17 @@ impl Ends {
 
     /// A temporary file on the node that is to go unless it gets its name.
     pub(crate) fn unnamed(&self, temp: &Rel) {
-        self.traffic.unnamed.lock().unwrap_or_else(PoisonError::into_inner).insert(temp.clone());
+        lock(&self.traffic.unnamed).insert(temp.clone());
     }
 
     /// It has its name, or is gone.
     pub(crate) fn named(&self, temp: &Rel) {
-        self.traffic.unnamed.lock().unwrap_or_else(PoisonError::into_inner).remove(temp);
+        lock(&self.traffic.unnamed).remove(temp);
     }
 
     /// Temporary files that have no name.
     pub(crate) fn left_over(&self) -> BTreeSet<Rel> {
-        self.traffic.unnamed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.traffic.unnamed).clone()
     }
 
     /// Removes what has no name, as far as the node lets us.

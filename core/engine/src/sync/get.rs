@@ -7,6 +7,7 @@ use super::journal::{Intent, Place};
 use super::model::{Entry, Hash, LocalStat, Rel, RemoteStat, Thing};
 use super::scan;
 use crate::transfer::{Fault, LocalDir, settle, split};
+use bssh_protocol::lock;
 use bssh_ssh::sftp::{Attrs, RemoteFile, flags};
 use bytes::Bytes;
 use futures_util::stream::{FuturesOrdered, StreamExt};
@@ -125,7 +126,7 @@ async fn receive(
         let n: usize = pieces.iter().map(Bytes::len).sum();
         ends.disk
             .run(move || {
-                let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut sink = lock(&sink);
                 for piece in pieces {
                     sink.hash.update(&piece);
                     sink.file.write_all(&piece)?;

@@ -42,12 +42,13 @@ pub(crate) use barrier::Barrier;
 
 use crate::engine::{Caller, Engine};
 use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::lock;
 use bssh_protocol::sync::{SyncAction, SyncEntry, SyncId, SyncList, SyncParams, SyncStarted};
 use options::Options;
 use round::Wanted;
 use run::{SyncRun, Told};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 /// The syncs of a core.
@@ -71,7 +72,7 @@ impl Syncs {
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<SyncId, Arc<SyncRun>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 }
 

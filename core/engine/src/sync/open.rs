@@ -1,7 +1,6 @@
 //! A pair of roots ready to be worked on: locks, store, both roots, lease, and what an earlier run
 //! left is dealt with.
 
-use super::apply::lock;
 use super::ends::{Count, Ends, Stop, TIDY, Traffic};
 use super::journal::Record;
 use super::lease::{self, Held, RENEW};
@@ -12,6 +11,7 @@ use super::store::{Identity, Store};
 use super::{backup, filter, recover};
 use crate::pool::Lease;
 use crate::transfer::{Disk, Fault, LocalDir, join, remote};
+use bssh_protocol::lock;
 use bssh_protocol::sync::SyncAction;
 use bssh_ssh::sftp::{Attrs, FileKind, Sftp};
 use ring::digest::{SHA256, digest};

@@ -8,6 +8,7 @@ use super::listing::described;
 use super::model::{Entry, LocalStat, Rel, RemoteStat, Thing};
 use super::scan;
 use crate::transfer::{Fault, LocalDir, remote};
+use bssh_protocol::lock;
 use bssh_ssh::sftp::{Attrs, Block, RemoteFile, flags};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ring::digest::{Context, SHA256};
@@ -227,7 +228,7 @@ async fn stream(
         });
         at += n as u64;
         let reading = source.clone();
-        let next = move || reading.lock().unwrap_or_else(PoisonError::into_inner).next(length);
+        let next = move || lock(&reading).next(length);
         block = meanwhile(ends.disk.run(next), &mut running).await??;
         while running.len() >= DEPTH
             && let Some(done) = running.next().await

@@ -3,7 +3,6 @@
 //! Doing nothing would be safe as well, because a name is taken at once or not at all and the
 //! next comparison sees what is there; this saves sending the file again.
 
-use super::apply::lock;
 use super::backup::{self, How};
 use super::ends::Ends;
 use super::journal::{Intent, Place, Record};
@@ -12,6 +11,7 @@ use super::model::{Entry, Hash, LocalStat, Rel, RemoteStat, Thing};
 use super::store::Store;
 use super::{filter, names, remote_hash, scan, sides};
 use crate::transfer::{Fault, LocalDir, remote, split};
+use bssh_protocol::lock;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 

@@ -1,6 +1,6 @@
 //! One round: look at both sides, decide, carry it out.
 
-use super::apply::{Tally, Work, apply, fatal, is_note, lock};
+use super::apply::{Tally, Work, apply, fatal, is_note};
 use super::journal::{Conflict, Record};
 use super::listing::{self, Remote};
 use super::model::{Base, Rel, Seen};
@@ -11,6 +11,7 @@ use super::run::Told;
 use super::scan::{self, Local};
 use super::sides;
 use crate::transfer::{Fault, split};
+use bssh_protocol::lock;
 use bssh_protocol::sync::SyncAction;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;

@@ -1,7 +1,7 @@
 //! A sync from `sync/start` to `sync/done`: its pairs one after the other, tried again when the
 //! connection is lost, with a word now and then about how far it has got.
 
-use super::apply::{Tally, lock};
+use super::apply::Tally;
 use super::ends::{Count, Stop};
 use super::journal::{LastRun, Record};
 use super::model::Rel;
@@ -16,6 +16,7 @@ use crate::run::millis;
 use crate::transfer::Fault;
 use bssh_protocol::exec::{Failure, Phase};
 use bssh_protocol::link::Link;
+use bssh_protocol::lock;
 use bssh_protocol::methods::{
     Event, SyncConflictEvent as ConflictEvent, SyncDoneEvent, SyncProgressEvent, SyncRoundEvent,
     SyncStateEvent, SyncStepEvent,
@@ -30,7 +31,7 @@ use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 
@@ -136,7 +137,7 @@ impl SyncRun {
 
     /// One pair, tried again as long as the connection is what failed.
     async fn pair(&self, engine: &Engine, pair: &Pair, result: &mut Synced) -> Result<(), Failure> {
-        self.left().clear();
+        lock(&self.left).clear();
         let mut tries = Tries { run: self, engine, pair, result, was_there: false };
         persist((&self.told, &self.stop, &CLOCK), &mut tries).await
     }
@@ -144,10 +145,6 @@ impl SyncRun {
     /// Waits before another try.
     pub(crate) async fn pause(&self, failure: &Failure, pause: Duration) {
         wait((&self.told, &self.stop, &CLOCK), failure, pause).await;
-    }
-
-    fn left(&self) -> MutexGuard<'_, BTreeSet<Rel>> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn attempt(
@@ -159,10 +156,10 @@ impl SyncRun {
         let opened = self.open(engine, pair).await?;
         *was_there = true;
         // What the try before could not remove goes with what this one leaves.
-        self.left().iter().for_each(|temp| opened.ends.unnamed(temp));
+        lock(&self.left).iter().for_each(|temp| opened.ends.unnamed(temp));
         let done = self.one_round(&opened, pair, self.wanted, result).await;
         opened.close().await;
-        *self.left() = opened.ends.left_over();
+        *lock(&self.left) = opened.ends.left_over();
         done
     }
 

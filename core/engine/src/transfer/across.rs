@@ -103,7 +103,7 @@ fn root(
         return Err(Fault::new("isDirectory", "is a directory; -r takes it with its contents"));
     }
     if attrs.kind() == FileKind::Special {
-        return Err(Fault::new("special", "is no file, directory or link"));
+        return Err(Fault::special());
     }
     let root = tree.roots.len();
     tree.roots.push(Root { name: last_name(&path), is_dir });
@@ -138,8 +138,8 @@ fn entry(
     }
     if kind == FileKind::Special {
         tree.skipped += 1;
-        let fault = Fault::new("special", "is no file, directory or link");
-        return note(tree, &path, fault).map(|()| None);
+        tree.special.push((dir.root, inner));
+        return note(tree, &path, Fault::special()).map(|()| None);
     }
     if kind == FileKind::Dir && dir.depth >= DEEPEST {
         let fault = Fault::new("loop", "directories are too deep");

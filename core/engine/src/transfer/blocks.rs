@@ -6,12 +6,13 @@
 
 use super::fault::Fault;
 use super::node::Job;
+use bssh_protocol::lock;
 use bssh_ssh::sftp::RemoteFile;
 use futures_util::future::{try_join, try_join_all};
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// Holes that are smaller are carried as zeros: a request costs more.
@@ -105,7 +106,7 @@ impl Blocks {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

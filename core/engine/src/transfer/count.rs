@@ -2,10 +2,11 @@
 //! to be removed again.
 
 use super::fault::Fault;
+use bssh_protocol::lock;
 use bssh_protocol::transfer::{FileFault, NodeProgress, Transferred};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 /// Faults that are kept; the others are counted.
 const MOST_FAULTS: usize = 1000;
@@ -44,7 +45,7 @@ impl Count {
     /// A file that is not transferred, and why.
     pub(crate) fn fault(&self, path: &[u8], fault: &Fault) {
         self.steps.fetch_add(1, Relaxed);
-        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut faults = lock(&self.faults);
         faults.n += 1;
         if faults.kept.len() < MOST_FAULTS {
             faults.kept.push(FileFault {
@@ -58,16 +59,16 @@ impl Count {
 
     /// A file on the node that has no business there if we end now.
     pub(crate) fn temporary(&self, path: &[u8]) {
-        self.temporary.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_vec());
+        lock(&self.temporary).insert(path.to_vec());
     }
 
     /// It has its final name, or is gone.
     pub(crate) fn settled(&self, path: &[u8]) {
-        self.temporary.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+        lock(&self.temporary).remove(path);
     }
 
     pub(crate) fn left_over(&self) -> BTreeSet<Vec<u8>> {
-        std::mem::take(&mut *self.temporary.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.temporary))
     }
 
     /// Where each source goes on the node.
@@ -98,7 +99,7 @@ impl Count {
     }
 
     pub(crate) fn transferred(&self) -> Transferred {
-        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut faults = lock(&self.faults);
         Transferred {
             failure: None,
             files: self.files.load(Relaxed),

@@ -128,8 +128,7 @@ async fn root(
         match attrs.kind() {
             _ if is_dir => works.push(Work::Dir(found)),
             FileKind::Special => {
-                job.count
-                    .fault(&found.path, &Fault::new("special", "is no file, directory or link"));
+                job.count.fault(&found.path, &Fault::special());
             }
             _ => works.push(Work::File(found)),
         }
@@ -322,7 +321,7 @@ async fn sort(
         }
         FileKind::Special => {
             job.count.add(&job.count.skipped, 1);
-            return Err(Fault::new("special", "is no file, directory or link"));
+            return Err(Fault::special());
         }
     }
     Ok(())

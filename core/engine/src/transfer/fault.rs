@@ -24,9 +24,19 @@ impl Fault {
         Fault { fatal: true, ..Fault::new(code, message) }
     }
 
+    /// What is neither file, directory nor link is not transferred.
+    pub(crate) fn special() -> Fault {
+        Fault::new("special", "is no file, directory or link")
+    }
+
     /// The same, with what was being done in front.
     pub(crate) fn while_doing(self, what: &str) -> Fault {
         Fault { message: format!("{what}: {}", self.message), ..self }
+    }
+
+    /// It is left out for what it is; nothing went wrong with reading it.
+    pub(crate) fn is_special(&self) -> bool {
+        self.code == "special"
     }
 
     /// There is no such file.

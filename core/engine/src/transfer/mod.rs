@@ -29,6 +29,7 @@ mod tree;
 mod upload;
 mod verify;
 
+use bssh_protocol::lock;
 pub(crate) use disk::{Disk, LocalDir, settle};
 pub(crate) use fault::Fault;
 pub(crate) use node::open;
@@ -53,7 +54,7 @@ use run::{Parts, TransferRun, Voice};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The transfers of a core.
 #[derive(Default)]
@@ -104,7 +105,7 @@ impl Transfers {
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<TransferId, Arc<TransferRun>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 }
 

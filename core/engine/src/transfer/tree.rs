@@ -24,6 +24,8 @@ pub(crate) struct Tree {
     pub skipped: u64,
     /// Links that are left out: their root and the path below it.
     pub left_out: Vec<(usize, Vec<u8>)>,
+    /// The same of pipes, sockets and devices, which are faults besides.
+    pub special: Vec<(usize, Vec<u8>)>,
 }
 
 /// One source.
@@ -157,8 +159,8 @@ impl Tree {
             },
             _ => {
                 self.skipped += 1;
-                return self
-                    .fault(&at.path, Fault::new("special", "is no file, directory or link"));
+                self.special.push((at.root, at.inner.clone()));
+                return self.fault(&at.path, Fault::special());
             }
         };
         let is_dir = what == What::Dir;
@@ -288,6 +290,24 @@ mod tests {
         assert_eq!((tree.roots.len(), tree.faults.len()), (1, 1), "g, and d which is a directory");
         assert_eq!(tree.bytes, 2);
         assert_eq!(Tree::read(&[join(&source, b"x*")], &reading).faults[0].1.code, "notFound");
+    }
+
+    #[test]
+    fn what_is_no_file_is_named_as_such() {
+        let home = tempfile::tempdir().unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(home.path().join("s")).unwrap();
+        let source = join(home.path().as_os_str().as_bytes(), b".");
+        let reading = Reading {
+            recursive: true,
+            symlinks: Symlinks::Follow,
+            skip: &Skip::default(),
+            expands: true,
+            exact_modes: false,
+        };
+        let tree = Tree::read(&[source], &reading);
+        assert_eq!((names(&tree), tree.skipped), (vec![String::new()], 1));
+        assert_eq!(tree.special, [(0, b"s".to_vec())]);
+        assert!(tree.faults.iter().all(|(_, fault)| fault.is_special()), "{:?}", tree.faults);
     }
 
     #[test]

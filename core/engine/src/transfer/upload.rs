@@ -54,8 +54,7 @@ pub(crate) async fn upload(job: &Job, run: &TransferRun) -> Result<(), Fault> {
         return upload.tell().await;
     }
     for (root, inner) in upload.tree.left_out.iter().filter(|_| job.options.tell) {
-        let place = upload.places.get(*root).map(Vec::as_slice).unwrap_or_default();
-        job.tell("skip", &join(place, inner), 0).await;
+        job.tell("skip", &upload.below(*root, inner), 0).await;
     }
     upload.make_dirs().await?;
     upload.send_files().await?;
@@ -105,9 +104,13 @@ fn only_dirs(tree: &Tree) -> bool {
 
 impl Upload<'_> {
     fn target(&self, item: &Item) -> Vec<u8> {
-        let place = self.places.get(item.root).map(Vec::as_slice).unwrap_or_default();
+        self.below(item.root, &item.inner)
+    }
+
+    fn below(&self, root: usize, inner: &[u8]) -> Vec<u8> {
+        let place = self.places.get(root).map(Vec::as_slice).unwrap_or_default();
         let place = place.strip_suffix(b"/").filter(|p| !p.is_empty()).unwrap_or(place);
-        join(place, &item.inner)
+        join(place, inner)
     }
 
     fn items<'a>(&'a self, fits: impl Fn(&What) -> bool + 'a) -> impl Iterator<Item = &'a Item> {
@@ -226,14 +229,17 @@ impl Upload<'_> {
     /// What is in the target directories and has no source. Nothing if a source could not be read:
     /// then what is missing here may be there.
     async fn surplus(&self) -> Result<Vec<(Vec<u8>, FileKind)>, Fault> {
-        if !self.tree.faults.is_empty() {
+        if !self.tree.faults.iter().all(|(_, fault)| fault.is_special()) {
             let text = "nothing is deleted because not every source could be read";
             let to = self.job.options.to_for(&self.job.name);
             self.job.count.fault(&to, &Fault::new("notDeleted", text));
             return Ok(Vec::new());
         }
-        let wanted: BTreeSet<Vec<u8>> =
-            self.tree.items.iter().map(|item| self.target(item)).collect();
+        // What is there and is not sent keeps its name there, too.
+        let not_sent = self.tree.left_out.iter().chain(&self.tree.special);
+        let not_sent = not_sent.map(|(root, inner)| self.below(*root, inner));
+        let sent = self.tree.items.iter().map(|item| self.target(item));
+        let wanted: BTreeSet<Vec<u8>> = sent.chain(not_sent).collect();
         let mut surplus = Vec::new();
         for item in self.items(|what| *what == What::Dir) {
             let dir = self.target(item);

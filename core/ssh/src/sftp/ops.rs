@@ -37,7 +37,6 @@ pub struct RemoteFile {
 pub mod flags {
     pub const READ: u32 = 1;
     pub const WRITE: u32 = 2;
-    pub const APPEND: u32 = 4;
     pub const CREATE: u32 = 8;
     pub const TRUNCATE: u32 = 16;
     pub const EXCLUSIVE: u32 = 32;

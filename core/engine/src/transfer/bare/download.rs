@@ -163,7 +163,7 @@ impl Source<'_> {
                 self.links.push((local, head.link.clone()));
                 Ok(0)
             }
-            _ => Err(none(Fault::new("special", "is no file, directory or link"))),
+            _ => Err(none(Fault::special())),
         }
     }
 
