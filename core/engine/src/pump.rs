@@ -12,7 +12,7 @@ use crate::stdin::Place;
 use crate::sudo::{self, Heard, Sudo};
 use bssh_protocol::auth::PromptKind;
 use bssh_protocol::exec::{Ended, Exit, Failure, Output, Phase};
-use bssh_ssh::{Channel, ChannelEvent, ChannelStream, ChannelWriter};
+use bssh_ssh::{Channel, ChannelEvent, ChannelWriter, Pipe};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{Either, select};
 use std::pin::pin;
@@ -237,7 +237,7 @@ impl Outputs<'_> {
 }
 
 /// A connection from the node to elsewhere (`ssh -W`), until both directions have ended.
-pub(crate) async fn dial(stream: ChannelStream, mut stdin: Place, mut stdout: Out) -> Ended {
+pub(crate) async fn dial(stream: Pipe, mut stdin: Place, mut stdout: Out) -> Ended {
     let (mut read, mut write) = tokio::io::split(stream);
     let mut total = 0;
     {

@@ -73,9 +73,6 @@ pub struct ChannelWriter {
     half: Arc<ChannelWriteHalf<Msg>>,
 }
 
-/// A channel as a stream of bytes (forwards, hops). Dropping it closes it.
-pub type ChannelStream = russh::ChannelStream<Msg>;
-
 /// A channel the node wants to open. It waits for an answer; dropping this refuses it.
 pub struct Incoming {
     channel: russh::Channel<Msg>,

@@ -3,11 +3,12 @@
 use crate::algorithms;
 use crate::ask::Ask;
 use crate::auth;
-use crate::channel::{Channel, ChannelStream, Incoming, refused};
+use crate::channel::{Channel, Incoming, refused};
 use crate::dial::dial;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::handler::{BACKLOG, Handler, Listening, Shared, handshake_error};
 use crate::host_key;
+use crate::pipe::Pipe;
 use crate::plan::ConnectPlan;
 use crate::proxy::Proxy;
 use crate::wire::{BoxStream, Carrier, KillSwitch, Wire};
@@ -262,30 +263,24 @@ impl Connection {
         }
     }
 
-    /// Connects from the node to a TCP address; `origin` is who asked.
+    /// As [`Connection::open_tcp_channel`], as one stream of bytes.
     ///
     /// # Errors
-    /// Phase channel: refused, unreachable from there, or the connection is lost.
+    /// As [`Connection::open_tcp_channel`].
     pub async fn open_tcp(
         &self,
         host: &str,
         port: u16,
         origin: (&str, u16),
-    ) -> Result<ChannelStream, Error> {
-        let (from, from_port) = origin;
-        let opening = self.inner.shared.opening();
-        let opened = self
-            .inner
-            .handle
-            .channel_open_direct_tcpip(host, port.into(), from, from_port.into())
-            .await;
-        opened.map(russh::Channel::into_stream).map_err(|e| self.explain(opening.refused(e)))
+    ) -> Result<Pipe, Error> {
+        self.open_tcp_channel(host, port, origin).await.map(Channel::into_pipe)
     }
 
-    /// As [`Connection::open_tcp`], as a channel whose packets are taken as they come.
+    /// Connects from the node to a TCP address; `origin` is who asked. Its packets are taken as
+    /// they come.
     ///
     /// # Errors
-    /// As [`Connection::open_tcp`].
+    /// Phase channel: refused, unreachable from there, or the connection is lost.
     pub async fn open_tcp_channel(
         &self,
         host: &str,
@@ -302,7 +297,7 @@ impl Connection {
     /// Connects from the node to a Unix socket there.
     ///
     /// # Errors
-    /// As [`Connection::open_tcp`].
+    /// As [`Connection::open_tcp_channel`].
     pub async fn open_unix_channel(&self, path: &str) -> Result<Channel, Error> {
         let opening = self.inner.shared.opening();
         let opened = self.inner.handle.channel_open_direct_streamlocal(path).await;

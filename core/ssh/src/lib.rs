@@ -26,9 +26,7 @@ mod proxy;
 pub mod sftp;
 mod wire;
 
-pub use channel::{
-    Channel, ChannelEvent, ChannelStream, ChannelWriter, Incoming, PtyRequest, Refusal,
-};
+pub use channel::{Channel, ChannelEvent, ChannelWriter, Incoming, PtyRequest, Refusal};
 pub use connect::{Binding, Connection, Facts, RemoteListener, Via, connect};
 pub use dial::{dial, dial_addresses};
 pub use handler::{key_fingerprint, key_type};

@@ -47,7 +47,12 @@ impl Drop for KillSwitch {
 /// First read buffer: a handshake and a short output fit.
 const SMALL: usize = 16 * 1024;
 /// Read buffer once a read has filled the small one: bulk data.
-const LARGE: usize = 128 * 1024;
+const LARGE: usize = 256 * 1024;
+/// So many reads in a row that the small one would have held give the large one back.
+const QUIET_READS: u8 = 16;
+/// Bytes read without a pause before whoever takes them has its turn: it writes them while they
+/// are in the processor's caches, and what it writes to is not kept waiting for a whole window.
+const TURN: usize = LARGE;
 /// Bytes written behind before they are sent without waiting for the next read.
 const BEHIND: usize = 64 * 1024;
 /// Reads after which the peer's delayed acknowledgements do not matter any more.
@@ -66,6 +71,9 @@ pub(crate) struct Wire {
     output: Vec<u8>,
     sent: usize,
     reads: u32,
+    quiet: u8,
+    /// Bytes read since somebody else had a turn.
+    since_turn: usize,
     /// What was read last has not been acknowledged by anything we sent: so often it is looked
     /// again whether there is an answer by now.
     owes_ack: u8,
@@ -83,6 +91,8 @@ impl Wire {
             output: Vec::new(),
             sent: 0,
             reads: 0,
+            quiet: 0,
+            since_turn: 0,
             owes_ack: 0,
         };
         (wire, KillSwitch(killed))
@@ -104,11 +114,20 @@ impl Wire {
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.filled == self.input.len() && self.input.len() < LARGE {
             self.input.resize(LARGE, 0);
+        } else if self.quiet == QUIET_READS && self.input.len() == LARGE {
+            self.input = vec![0; SMALL];
+        }
+        let since_turn = std::mem::take(&mut self.since_turn);
+        if since_turn >= TURN {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         let mut buffer = ReadBuf::new(&mut self.input);
         ready!(self.carrier.stream().poll_read(cx, &mut buffer))?;
         self.filled = buffer.filled().len();
         self.taken = 0;
+        self.since_turn = since_turn + self.filled;
+        self.quiet = if self.filled < SMALL { QUIET_READS.min(self.quiet + 1) } else { 0 };
         self.owes_ack = if self.reads < QUICK_READS { LOOKS } else { 0 };
         self.reads = self.reads.saturating_add(1);
         Poll::Ready(Ok(()))
@@ -193,5 +212,54 @@ impl AsyncWrite for Wire {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.send_behind(cx))?;
         self.carrier.stream().poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::task::noop_waker_ref;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// A wire with so many bytes at its other end.
+    async fn wire(bytes: usize) -> (Wire, tokio::io::DuplexStream, KillSwitch) {
+        let (near, mut far) = tokio::io::duplex(2 * LARGE + SMALL);
+        far.write_all(&vec![7; bytes]).await.unwrap();
+        let (wire, kill) = Wire::new(Carrier::Other(Box::new(near)));
+        (wire, far, kill)
+    }
+
+    /// Bytes read until it has none to give at once.
+    fn read(wire: &mut Wire) -> usize {
+        let (mut cx, mut piece, mut n) = (Context::from_waker(noop_waker_ref()), [0; 32768], 0);
+        loop {
+            let mut buffer = ReadBuf::new(&mut piece);
+            match Pin::new(&mut *wire).poll_read(&mut cx, &mut buffer) {
+                Poll::Ready(done) => done.unwrap(),
+                Poll::Pending => return n,
+            }
+            n += buffer.filled().len();
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_takes_the_bytes_has_a_turn_before_a_whole_window_is_read() {
+        let all = 2 * LARGE + SMALL;
+        let (mut wire, _far, _kill) = wire(all).await;
+        let first = read(&mut wire);
+        assert!((TURN..TURN + LARGE).contains(&first), "{first}");
+        assert_eq!(first + read(&mut wire), all);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_quiet_again_keeps_no_large_buffer() {
+        let (mut wire, mut far, _kill) = wire(LARGE).await;
+        assert_eq!(read(&mut wire) + read(&mut wire), LARGE);
+        assert_eq!(wire.input.len(), LARGE);
+        for _ in 0..=QUIET_READS {
+            far.write_all(b"quiet").await.unwrap();
+            wire.read_exact(&mut [0; 5]).await.unwrap();
+        }
+        assert_eq!(wire.input.len(), SMALL);
     }
 }

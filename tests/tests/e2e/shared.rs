@@ -1,7 +1,8 @@
 //! The shared core: one per user, in a place that is trusted, warm between commands, gone when it
 //! is idle; and frontends that do not mix.
 
-use bssh_tests::{Lab, Run, Shared, until};
+use bssh_fixtures::SshdOptions;
+use bssh_tests::{Lab, Run, Shared, net, until};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
@@ -31,6 +32,27 @@ fn the_second_command_uses_the_same_connection() {
     shared.lab.run(&["core", "stop"]).expect_status(0);
     assert!(shared.pid().is_none() && !shared.socket().exists());
     shared.lab.run(&["core", "status"]).expect_status(1);
+}
+
+/// On a connection that is kept a session channel waits, opened ahead: its answer is not taken for
+/// that of the connection which is refused.
+#[test]
+fn a_refusal_on_a_kept_connection_is_in_the_servers_words() {
+    let closed = net::free_port();
+    let extra = vec![format!("PermitOpen 127.0.0.1:{closed}")];
+    let shared = Shared::new(Lab::with(&SshdOptions { extra, ..SshdOptions::default() }));
+    let run = |words: &[&str]| {
+        let mut command = shared.lab.command(words);
+        command.env("BSSH_PERSIST", "1m");
+        Run::start(command).finish(SOON)
+    };
+    let place = |port: u16| format!("127.0.0.1:{port}");
+    for (port, words) in [(closed, "Connection refused"), (1, "forwarding is not allowed")] {
+        run(&["127.0.0.1", "true"]).expect_status(0);
+        let refused = run(&["-W", &place(port), "127.0.0.1"]).expect_status(255);
+        assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    }
+    assert_eq!(shared.logins(), 1);
 }
 
 #[test]

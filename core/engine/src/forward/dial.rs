@@ -15,7 +15,7 @@ use bssh_protocol::forward::{DialDone, DialParams, Dialed};
 use bssh_protocol::link::Link;
 use bssh_protocol::methods::DialDoneEvent;
 use bssh_protocol::stream::{Sink, WINDOW};
-use bssh_ssh::ChannelStream;
+use bssh_ssh::Pipe;
 use std::sync::Arc;
 
 /// A connection that is open: answer first, then [`Engine::forward_dial_launch`].
@@ -23,7 +23,7 @@ pub struct PreparedDial {
     pub dialed: Dialed,
     link: Link,
     lease: Arc<Lease>,
-    stream: ChannelStream,
+    stream: Pipe,
     stdin: Stdin,
     out: Out,
 }

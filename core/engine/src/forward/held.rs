@@ -2,9 +2,9 @@
 //! for each connection and one for all.
 
 use crate::filed;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Kept in memory, in bytes: less than a channel's window, so that one stall costs no file.
@@ -13,6 +13,10 @@ const IN_MEMORY: usize = 1 << 20;
 const IN_FILES: u64 = 1 << 30;
 /// Read back at once, in bytes.
 const PIECE: u64 = 256 << 10;
+
+/// What one write takes: bytes, and pieces.
+const BATCH: usize = 512 << 10;
+const PIECES: usize = 16;
 
 static FILED: AtomicU64 = AtomicU64::new(0);
 
@@ -67,8 +71,13 @@ impl Held {
         Ok(())
     }
 
-    /// The first bytes; empty if there are none.
-    pub(super) fn front(&mut self) -> io::Result<Bytes> {
+    /// Enough for one write.
+    pub(super) fn is_batch(&self) -> bool {
+        self.in_memory >= BATCH
+    }
+
+    /// The first pieces, in order, and how many there are.
+    pub(super) fn front(&mut self) -> io::Result<([IoSlice<'_>; PIECES], usize)> {
         if let (true, Some(filed)) = (self.queue.is_empty(), &mut self.file) {
             let length = (filed.file.written() - filed.read).min(PIECE);
             let piece = filed.file.read(filed.read, usize::try_from(length).unwrap_or_default())?;
@@ -79,17 +88,25 @@ impl Held {
             self.in_memory += piece.len();
             self.queue.push_back(piece);
         }
-        Ok(self.queue.front().cloned().unwrap_or_default())
+        let mut pieces = [IoSlice::new(&[]); PIECES];
+        let mut n = 0;
+        for (piece, bytes) in pieces.iter_mut().zip(&self.queue) {
+            *piece = IoSlice::new(bytes);
+            n += 1;
+        }
+        Ok((pieces, n))
     }
 
     /// The first `n` bytes are no longer needed.
-    pub(super) fn taken(&mut self, n: usize) {
-        let Some(first) = self.queue.front_mut() else { return };
-        let rest = first.split_off(n.min(first.len()));
-        self.in_memory -= first.len();
-        match rest.is_empty() {
-            true => drop(self.queue.pop_front()),
-            false => *first = rest,
+    pub(super) fn taken(&mut self, mut n: usize) {
+        self.in_memory -= n;
+        while let Some(first) = self.queue.front_mut() {
+            if n < first.len() {
+                first.advance(n);
+                return;
+            }
+            n -= first.len();
+            self.queue.pop_front();
         }
     }
 }
@@ -114,10 +131,11 @@ mod tests {
         assert!(!held.has_room() && FILED.load(Relaxed) > 0);
         let mut back = Vec::new();
         while !held.is_empty() {
-            let front = held.front().unwrap();
-            let n = front.len().min(70_001);
-            back.extend_from_slice(&front[..n]);
-            held.taken(n);
+            let (front, n) = held.front().unwrap();
+            let front = front[..n].iter().flat_map(|piece| piece.iter().copied());
+            let some: Vec<u8> = front.take(170_001).collect();
+            held.taken(some.len());
+            back.extend_from_slice(&some);
         }
         let want: Vec<u8> = (0..40).flat_map(|n| piece(n).to_vec()).collect();
         assert!(back == want, "{} bytes", back.len());

@@ -8,6 +8,7 @@ use super::held::{Full, Held};
 use super::lanes::Flow;
 use bssh_ssh::{BoxStream, Channel, ChannelEvent, ChannelWriter, Pipe};
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -196,10 +197,11 @@ async fn down(
             (false, false) => true,
         };
         let wait = end.is_none() && room;
-        let front = held.front().map_err(|e| Reason::Error(e.to_string()))?;
+        let (front, n) = held.front().map_err(|e| Reason::Error(e.to_string()))?;
+        let front = front.get(..n).unwrap_or_default();
         tokio::select! {
             biased;
-            written = near.write(&front), if !front.is_empty() => {
+            written = near.write_vectored(front), if !front.is_empty() => {
                 let n = written.map_err(|e| Reason::Error(e.to_string()))?;
                 held.taken(n);
                 carried.down.fetch_add(n as u64, Relaxed);
@@ -207,15 +209,18 @@ async fn down(
                     flow.stalled(false);
                 }
             }
-            got = far.next(), if wait => match got {
-                Got::Bytes(bytes) => {
+            got = far.next(), if wait => {
+                // What has come with it leaves with it: each write wakes the client.
+                let mut got = Some(got);
+                while let Some(Got::Bytes(bytes)) = got {
                     held.keep(bytes).map_err(|Full| Reason::SlowReader)?;
-                    if let Some(flow) = flow && !held.has_room() {
-                        flow.stalled(true);
-                    }
+                    got = if held.is_batch() { None } else { far.more() };
                 }
-                got => end = Some(got),
-            },
+                if let Some(flow) = flow && !held.has_room() {
+                    flow.stalled(true);
+                }
+                end = got;
+            }
             () = company(flow), if end.is_none() && !wait => {}
         }
     }
@@ -293,6 +298,14 @@ impl FarRead {
     async fn closed(&mut self) {
         if let FarRead::Channel(Given(Some(channel))) = self {
             channel.closed().await;
+        }
+    }
+
+    /// What has come already and can be had without a system call.
+    fn more(&mut self) -> Option<Got> {
+        match self {
+            FarRead::Channel(_) => self.next().now_or_never(),
+            FarRead::Stream { .. } => None,
         }
     }
 
