@@ -64,7 +64,7 @@ fn meaning(kind: &ErrorKind) -> Meaning {
             ("timeout", true, Some("the node is down or a firewall drops packets; ConnectTimeout sets the limit".to_owned()))
         }
         ErrorKind::Dial { .. } => ("unreachable", true, None),
-        ErrorKind::ProxyCommand(_) => ("proxyCommand", false, Some("run the ProxyCommand by hand to see why".to_owned())),
+        ErrorKind::ProxyCommand(_) => ("proxyCommand", true, Some("run the ProxyCommand by hand to see why".to_owned())),
         ErrorKind::Handshake(_) => ("handshake", false, Some("is this an SSH server? -vv shows the exchange".to_owned())),
         ErrorKind::ClosedEarly { .. } => {
             ("closedEarly", true, Some("the server is busy (MaxStartups) or refuses this address".to_owned()))

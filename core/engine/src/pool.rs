@@ -393,9 +393,10 @@ const DIAL_PAUSE: Duration = Duration::from_secs(1);
 /// Makes the one who is asked about a route's host key and passwords.
 pub(crate) type AskFor = dyn Fn(&Arc<Route>) -> Arc<dyn Ask> + Send + Sync;
 
-/// MaxStartups closes connections before or in the handshake; a full backlog resets them.
+/// MaxStartups closes connections before or in the handshake; a full backlog resets them. Of a
+/// proxy command's way (`ssh -W` to a jump host) only its end is seen.
 fn is_busy(error: &Error) -> bool {
-    matches!(error.kind, ErrorKind::ClosedEarly { .. })
+    matches!(error.kind, ErrorKind::ClosedEarly { .. } | ErrorKind::ProxyCommand(_))
 }
 
 /// Two thirds to four thirds of a pause, so that a thousand nodes do not come back together.

@@ -93,6 +93,7 @@ pub async fn connect(
     ask: Arc<dyn Ask>,
 ) -> Result<Connection, Error> {
     let begun = Instant::now();
+    let proxied = matches!(via, Via::Dial) && plan.proxy_command.is_some();
     let (carrier, peer, address) = carrier(&plan, via, &ask).await?;
     let (wire, kill) = Wire::new(carrier);
     let shared = Shared::new();
@@ -103,7 +104,14 @@ pub async fn connect(
         within(plan.timeouts.handshake, || shared.asking.load(Ordering::Relaxed), handshake)
             .await
             .ok_or_else(|| timed_out(&plan))?
-            .map_err(|e| handshake_error(e, &shared, &address))?;
+            .map_err(|e| match handshake_error(e, &shared, &address) {
+                // Nothing is known of a server there: the command has ended, or closed its stdout.
+                Error { kind: ErrorKind::ClosedEarly { .. }, .. } if proxied => {
+                    let said = "it ended before a server answered".to_owned();
+                    Error::new(Phase::Dial, ErrorKind::ProxyCommand(said))
+                }
+                error => error,
+            })?;
     let verdict = shared.state().verdict.take().unwrap_or_default();
     let done = auth::authenticate(&mut handle, &plan, &verdict, ask.as_ref()).await?;
     let facts = {

@@ -29,6 +29,7 @@ fn every_failure_has_its_cause() {
     let silent = TcpListener::bind("127.0.0.9:0").unwrap();
     let silent_port = silent.local_addr().unwrap().port();
     let known = |path: &std::path::Path| format!("UserKnownHostsFile={}", path.display());
+    let revoked = format!("RevokedHostKeys={}", lab.sshd.known_hosts().display());
     for (target, option, status, cause, said) in [
         (format!("127.0.0.9:{unused}"), String::new(), 3, "dial/refused", "sshd"),
         (
@@ -40,6 +41,16 @@ fn every_failure_has_its_cause() {
         ),
         ("127.0.0.1".to_owned(), known(&changed), 3, "host-key/hostKeyChanged", "ssh-keygen -R"),
         ("127.0.0.1".to_owned(), known(&empty), 3, "host-key/hostKeyUnknown", "fingerprint"),
+        ("127.0.0.1".to_owned(), known(lab.home.path()), 3, "host-key/hostKeyFile", "mend"),
+        ("127.0.0.1".to_owned(), revoked, 3, "host-key/hostKeyRevoked", "revoked"),
+        ("nowhere.invalid".to_owned(), String::new(), 3, "resolve/resolve", "HostName"),
+        (
+            "127.0.0.1".to_owned(),
+            "ProxyCommand=false".to_owned(),
+            3,
+            "dial/proxyCommand",
+            "by hand",
+        ),
         ("stranger@127.0.0.1".to_owned(), String::new(), 4, "auth/authFailed", "-v"),
         (
             "127.0.0.1".to_owned(),

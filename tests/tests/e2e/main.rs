@@ -2,6 +2,7 @@
 //! missing sshd fails the test and says what to install.
 //!
 //! - `main_job`: one command on many nodes, and every way to show its output.
+//! - `host_keys`: whom to trust: commands, certificates, keys that are learned and forgotten.
 //! - `faults`: everything that can be wrong on the way to a node, and with the streams.
 //! - `files`: transfers, and what hostile nodes and cuts make of them.
 //! - `bare`: files to and from a node that has no file server.
@@ -74,6 +75,7 @@ mod gate_faults;
 mod gates;
 mod gateways;
 mod gateways_more;
+mod host_keys;
 mod jobs;
 mod jump;
 mod kill;

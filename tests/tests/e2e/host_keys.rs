@@ -1,0 +1,120 @@
+//! Whom to trust: commands that know keys, certificates, keys that are learned and forgotten.
+
+use bssh_tests::{Lab, Run, Transcript};
+use std::time::Duration;
+
+const MINUTES: Duration = Duration::from_secs(120);
+
+/// `ssh-keygen`, in the lab's home.
+#[track_caller]
+fn keygen(lab: &Lab, words: &[&str]) {
+    let mut command = lab.home.command("ssh-keygen");
+    command.arg("-q").args(words);
+    Run::start(command).finish(MINUTES).expect_status(0);
+}
+
+/// Type and key of the daemon's key of this kind.
+fn key_of(lab: &Lab, kind: &str) -> String {
+    let line = std::fs::read_to_string(lab.sshd.file(&format!("host_{kind}.pub"))).unwrap();
+    line.trim_end().to_owned()
+}
+
+/// `echo in` with these options; `known` is all that is known from files.
+#[track_caller]
+fn run(lab: &Lab, known: &str, options: &[&str]) -> Transcript {
+    let file = lab.home.write("known", known).unwrap();
+    let known = format!("UserKnownHostsFile={}", file.display());
+    let options = options.iter().flat_map(|option| ["-o", *option]);
+    lab.run(&options.chain(["-o", &known, "127.0.0.1", "echo in"]).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_command_says_which_host_keys_are_known() {
+    let lab = Lab::start();
+    let other = std::fs::read_to_string(lab.sshd.file("user_key.pub")).unwrap();
+    for (command, status, said) in [
+        ("/bin/echo %H %t %K", 0, ""),
+        (&*format!("/bin/echo \"%H\" {}", key_of(&lab, "ed25519")), 0, ""),
+        ("/bin/echo nowhere %t %K", 255, "No ED25519 host key is known"),
+        ("/bin/echo @revoked %H %t %K", 255, "revoked (KnownHostsCommand:1)"),
+        (&*format!("/bin/echo %H {}", other.trim_end()), 255, "IDENTIFICATION HAS CHANGED"),
+        ("/bin/false", 255, "KnownHostsCommand /bin/false: exit status: 1"),
+        ("/nowhere/keys %H", 255, "KnownHostsCommand /nowhere/keys"),
+        ("/usr/bin/yes", 255, "more than 1 MiB"),
+    ] {
+        let command = format!("KnownHostsCommand={command}");
+        let done = run(&lab, "", &["HostKeyAlgorithms=ssh-ed25519", &command]);
+        let done = done.expect_status(status);
+        assert!(done.stderr.contains(said), "{command}: {}", done.stderr);
+        assert_eq!(done.stderr.is_empty(), said.is_empty(), "{command}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn a_host_certificate_counts_only_while_it_is_good_for_the_host() {
+    let mut lab = Lab::start();
+    let file = |lab: &Lab, name: &str| lab.home.path().join(name).display().to_string();
+    for authority in ["ca", "other"] {
+        keygen(&lab, &["-t", "ed25519", "-N", "", "-f", authority]);
+    }
+    let host = lab.sshd.file("host_ed25519.pub").display().to_string();
+    let config = lab.sshd.file("sshd_config");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let certificate = host.replace(".pub", "-cert.pub");
+    std::fs::write(&config, format!("HostCertificate {certificate}\n{text}")).unwrap();
+    let authority = std::fs::read_to_string(file(&lab, "ca.pub")).unwrap();
+    let trusted = format!("@cert-authority 127.0.0.* {authority}");
+    let elsewhere = format!("@cert-authority *.example {authority}");
+    let good = ["-h", "-n", "127.0.0.1"];
+    for (signer, words, known, status, said) in [
+        ("ca", &good[..], &trusted, 0, ""),
+        ("ca", &["-h"], &trusted, 0, ""),
+        ("ca", &["-h", "-n", "web1,web2"], &trusted, 255, "the name is not a listed principal"),
+        ("ca", &["-h", "-V", "19990101:20000101"], &trusted, 255, "it has expired"),
+        ("ca", &["-h", "-V", "20900101:20910101"], &trusted, 255, "it is not valid yet"),
+        ("other", &good, &trusted, 255, "No ED25519 host key is known"),
+        ("ca", &good, &elsewhere, 255, "No ED25519 host key is known"),
+    ] {
+        keygen(&lab, &[&["-s", signer, "-I", "id"], words, &[&host]].concat());
+        lab.sshd.stop();
+        lab.sshd.restart().unwrap();
+        let done = run(&lab, known, &[]).expect_status(status);
+        assert!(done.stderr.contains(said), "{signer} {words:?}: {}", done.stderr);
+        assert_eq!(done.stderr.is_empty(), said.is_empty(), "{words:?}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn further_keys_of_a_known_host_are_learned_and_old_ones_forgotten() {
+    let lab = Lab::start();
+    keygen(&lab, &["-t", "ecdsa", "-N", "", "-f", "old"]);
+    let name = format!("[127.0.0.1]:{}", lab.sshd.port());
+    let old = std::fs::read_to_string(lab.home.path().join("old.pub")).unwrap();
+    let old: Vec<&str> = old.split(' ').take(2).collect();
+    let other = format!("# by hand\nweb1 {}\n", old.join(" "));
+    let known = format!("{other}{name} {}\n{name} {}", key_of(&lab, "ed25519"), old.join(" "));
+    let file = lab.home.path().join("known");
+    // The command waits, as far as that is to be waited for, until its own node is known better.
+    let learned = format!(
+        "for n in $(seq 300); do grep -q ssh-rsa {} && break; sleep .1; done",
+        file.display()
+    );
+    let learn = |options: &[&str]| {
+        std::fs::write(&file, &known).unwrap();
+        let path = format!("UserKnownHostsFile={}", file.display());
+        let options = options.iter().flat_map(|option| ["-o", *option]);
+        let words: Vec<_> = options.chain(["-o", &path, "127.0.0.1", &learned]).collect();
+        lab.run(&words).expect_status(0);
+        std::fs::read_to_string(&file).unwrap()
+    };
+    let now = learn(&["UpdateHostKeys=yes"]);
+    assert!(now.starts_with(&other), "{now}");
+    let ours: Vec<_> = now.lines().filter(|line| line.starts_with(&name)).collect();
+    assert!(ours.iter().any(|line| line.ends_with(&key_of(&lab, "rsa"))), "{now}");
+    assert!(ours.iter().any(|line| line.ends_with(&key_of(&lab, "ed25519"))), "{now}");
+    assert!(!ours.iter().any(|line| line.ends_with(&old[1])), "{now}");
+    // Hashed, where names are.
+    let hashed = learn(&["UpdateHostKeys=yes", "HashKnownHosts=yes"]);
+    let rsa = hashed.lines().find(|line| line.ends_with(&key_of(&lab, "rsa")));
+    assert!(rsa.is_some_and(|line| line.starts_with("|1|")), "{hashed}");
+}
