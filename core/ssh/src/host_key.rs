@@ -135,8 +135,8 @@ pub async fn preferred_types(rules: &HostKeyRules) -> Vec<String> {
             file.collect(&name.to_ascii_lowercase(), "KnownHostsCommand", false, &mut known);
         }
     }
-    if known.is_empty() {
-        known = fallback_entries(rules, name).unwrap_or_default();
+    if known.iter().all(|e| e.marker == Marker::Revoked) {
+        known.extend(fallback_entries(rules, name).unwrap_or_default());
     }
     if known.iter().any(|e| e.marker == Marker::CertAuthority) {
         let certificates = ALGORITHMS.iter().map(|(name, _)| certificate_name(name));

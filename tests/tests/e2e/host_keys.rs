@@ -64,6 +64,9 @@ fn a_host_certificate_counts_only_while_it_is_good_for_the_host() {
     std::fs::write(&config, format!("HostCertificate {certificate}\n{text}")).unwrap();
     let authority = std::fs::read_to_string(file(&lab, "ca.pub")).unwrap();
     let trusted = format!("@cert-authority 127.0.0.* {authority}");
+    let revoked = format!("@revoked * {authority}{trusted}");
+    let other = std::fs::read_to_string(file(&lab, "other.pub")).unwrap();
+    let other_revoked = format!("@revoked * {other}{trusted}");
     let elsewhere = format!("@cert-authority *.example {authority}");
     let good = ["-h", "-n", "127.0.0.1"];
     for (signer, words, known, status, said) in [
@@ -74,6 +77,8 @@ fn a_host_certificate_counts_only_while_it_is_good_for_the_host() {
         ("ca", &["-h", "-V", "20900101:20910101"], &trusted, 255, "it is not valid yet"),
         ("other", &good, &trusted, 255, "No ED25519 host key is known"),
         ("ca", &good, &elsewhere, 255, "No ED25519 host key is known"),
+        ("ca", &good, &revoked, 255, "is revoked"),
+        ("ca", &good, &other_revoked, 0, ""),
     ] {
         keygen(&lab, &[&["-s", signer, "-I", "id"], words, &[&host]].concat());
         lab.sshd.stop();
