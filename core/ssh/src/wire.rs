@@ -57,8 +57,8 @@ const TURN: usize = LARGE;
 const BEHIND: usize = 64 * 1024;
 /// Reads after which the peer's delayed acknowledgements do not matter any more.
 const QUICK_READS: u32 = 64;
-/// The last look acknowledges. russh may look for input before it looks for what is to be sent,
-/// so one in between would not do.
+/// The last look for input sends, or acknowledges. russh may look for input before it looks for
+/// what is to be sent, so one in between would not do.
 const LOOKS: u8 = 3;
 
 /// The stream handed to russh.
@@ -71,12 +71,14 @@ pub(crate) struct Wire {
     output: Vec<u8>,
     sent: usize,
     reads: u32,
+    /// Reads in a row that the small buffer would have held.
     quiet: u8,
     /// Bytes read since somebody else had a turn.
     since_turn: usize,
-    /// What was read last has not been acknowledged by anything we sent: so often it is looked
-    /// again whether there is an answer by now.
-    owes_ack: u8,
+    /// What was read last has not been acknowledged by anything we sent.
+    owes_ack: bool,
+    /// Looks for input in vain, while there was something to send or to acknowledge.
+    looks: u8,
 }
 
 impl Wire {
@@ -93,7 +95,8 @@ impl Wire {
             reads: 0,
             quiet: 0,
             since_turn: 0,
-            owes_ack: 0,
+            owes_ack: false,
+            looks: 0,
         };
         (wire, KillSwitch(killed))
     }
@@ -128,28 +131,42 @@ impl Wire {
         self.taken = 0;
         self.since_turn = since_turn + self.filled;
         self.quiet = if self.filled < SMALL { QUIET_READS.min(self.quiet + 1) } else { 0 };
-        self.owes_ack = if self.reads < QUICK_READS { LOOKS } else { 0 };
+        self.owes_ack = self.reads < QUICK_READS;
         self.reads = self.reads.saturating_add(1);
         Poll::Ready(Ok(()))
     }
 
+    /// Nothing has come. What waits to be sent leaves now, but for whoever has just been given
+    /// what was read: they have their turn first, and what they have to say leaves with it.
+    ///
     /// An answer carries the acknowledgement of what it answers. Where there is none, a peer that
-    /// waits for it before it sends more small packets (RFC 896) must not wait for our timer. But
-    /// whoever was waiting for what was read has its turn first: it may have an answer.
-    fn acknowledge(&mut self, answers: bool, cx: &Context<'_>) {
-        let Carrier::Tcp(tcp) = &self.carrier else { return };
-        match self.owes_ack {
-            0 => {}
-            _ if answers => self.owes_ack = 0,
-            1 => {
-                self.owes_ack = 0;
-                // Only a matter of speed: Linux takes it, others need not.
-                let _ = set_tcp_quickack(tcp, true);
-            }
-            _ => {
-                self.owes_ack -= 1;
-                cx.waker().wake_by_ref();
-            }
+    /// waits for it before it sends more small packets (RFC 896) must not wait for our timer.
+    fn idle(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.output.is_empty() && !self.owes_ack {
+            return Ok(());
+        }
+        self.looks += 1;
+        if self.looks < LOOKS {
+            cx.waker().wake_by_ref();
+            return Ok(());
+        }
+        self.looks = 0;
+        let owes_ack = std::mem::take(&mut self.owes_ack);
+        if !self.output.is_empty() {
+            return self.send(cx);
+        }
+        if let (Carrier::Tcp(tcp), true) = (&self.carrier, owes_ack) {
+            // Only a matter of speed: Linux takes it, others need not.
+            let _ = set_tcp_quickack(tcp, true);
+        }
+        Ok(())
+    }
+
+    /// Sends what the peer takes at the moment: reading goes on while it does not take more.
+    fn send(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.send_behind(cx) {
+            Poll::Ready(done) => done,
+            Poll::Pending => Ok(()),
         }
     }
 }
@@ -175,13 +192,13 @@ impl AsyncRead for Wire {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         if wire.taken == wire.filled {
-            let answers = !wire.output.is_empty();
-            // Pending is fine: reading goes on while the peer does not take more.
-            if let Poll::Ready(Err(error)) = wire.send_behind(cx) {
-                return Poll::Ready(Err(error));
+            if wire.fill(cx)?.is_pending() {
+                wire.idle(cx)?;
+                return Poll::Pending;
             }
-            wire.acknowledge(answers, cx);
-            ready!(wire.fill(cx))?;
+            // russh may wait for whoever takes what was read: what it has said already must not.
+            wire.looks = 0;
+            wire.send(cx)?;
         }
         let ready = wire.input.get(wire.taken..wire.filled).unwrap_or_default();
         let n = ready.len().min(buf.remaining());
