@@ -7,7 +7,12 @@ P=$PPID
 K=
 { read -r K < /proc/$P/task/$P/children; } 2>/dev/null
 [ -n "$K" ] || K=$(ps -A -o pid= -o ppid= 2>/dev/null | while read -r a b; do [ "$b" = "$P" ] && echo "$a"; done)
+C=
+{ read -r C < /proc/$P/comm; } 2>/dev/null
+# These serve one connection with one process: all its children are ours, also one that has not
+# begun yet, and has no environment, or has made one of its own.
 same() {
+  case $C in sshd* | dropbear*) return 0 ;; esac
   [ -n "$SSH_CONNECTION" ] && [ -r /proc/$1/environ ] || return 0
   { while read -r e || [ -n "$e" ]; do
     case $e in *"SSH_CONNECTION=$SSH_CONNECTION"*) return 0 ;; esac
@@ -37,19 +42,22 @@ reused() {
   now=$(born "$n")
   [ "${b:-0}" != 0 ] && [ "$now" != 0 ] && [ "$now" != "$b" ]
 }
-send() { for g in $G; do reused "$g" || kill -s "$1" -- "-$g" 2>/dev/null; done; }
+# One that has not begun yet may not lead its group yet.
+hit() { kill -s "$1" -- "-$2" 2>/dev/null || kill -s "$1" "$2" 2>/dev/null; }
+send() { for g in $G; do reused "$g" || hit "$1" "$g"; done; }
 zombies() {
   for f in /proc/[0-9]*/stat; do
     { read -r l < "$f"; } 2>/dev/null || continue
     l=${l##*) }; set -- $l
-    [ "$3" = "$Z" ] && [ "$1" != Z ] && return 1
+    [ "$1" = Z ] && continue
+    case "$3 $f" in "$Z "* | *"/$Z/stat") return 1 ;; esac
   done
   [ -r /proc/self/stat ]
 }
 alive() {
   for g in $G; do
     reused "$g" && continue
-    kill -s 0 -- "-$g" 2>/dev/null || continue
+    hit 0 "$g" || continue
     Z=$g; zombies || return 0
   done
   return 1

@@ -100,8 +100,8 @@ fn a_hundred_agent_calls_leave_nothing_behind() {
 #[test]
 fn a_node_may_sign_and_no_more() {
     let mut desk = Desk::new(&[]);
-    let sign =
-        "echo x > f && ssh-add -L > k && ssh-keygen -q -Y sign -n test -f k f && rm f f.sig k";
+    let sign = "d=$(mktemp -d) && cd $d && echo x > f && ssh-add -L > k && \
+                ssh-keygen -q -Y sign -n test -f k f && rm -r $d";
     assert_eq!(desk.run(sign, &json!({})), 0);
     for (command, settings, works) in [
         ("ssh-add -D", json!({}), false),
@@ -145,8 +145,8 @@ fn a_node_may_sign_and_no_more() {
 #[test]
 fn a_person_is_asked_and_heard() {
     let mut desk = Desk::new(&["confirm"]);
-    let sign = "echo x > f; ssh-add -L > k; ssh-keygen -q -Y sign -n git -f k f; s=$?; \
-                rm -f f f.sig k; exit $s";
+    let sign = "d=$(mktemp -d); cd $d; echo x > f; ssh-add -L > k; \
+                ssh-keygen -q -Y sign -n git -f k f; s=$?; rm -r $d; exit $s";
     let config = desk.lab.home.write("bssh.yaml", "agent: { confirm_timeout: 1s }\n").unwrap();
     for (answer, want) in [("no", false), ("yes", true), ("", false)] {
         let mut params = desk.params(sign, &json!({"confirm": "always"}));

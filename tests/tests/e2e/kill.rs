@@ -64,6 +64,15 @@ fn a_timeout_ends_all_of_it_and_confirms_it() {
 }
 
 #[test]
+fn a_command_with_an_environment_of_its_own_is_ended_like_any_other() {
+    let stubborn = Stubborn::new("5050");
+    let words = ["-H", "127.0.0.1", "--json", "--timeout", "1", "exec env -i sleep 1000.5050"];
+    let done = stubborn.lab.run(&words).expect_status(5);
+    assert!(stubborn.sleeping().is_empty(), "{:?}", stubborn.sleeping());
+    assert_eq!(done.endings()["127.0.0.1"].event["killed"], "confirmed", "{}", done.text());
+}
+
+#[test]
 fn ctrl_c_once_tells_and_twice_ends() {
     let stubborn = Stubborn::new("2020");
     let mut run = stubborn.start(&[]);

@@ -96,6 +96,12 @@ fn connections_and_commands_on_each_are_as_many_as_the_configuration_says() {
             running.push(one);
         }
         assert_eq!(connections.len(), 3, "{connections:?}");
+        // A signal between a shell's fork and the exec of its command is lost to the command.
+        let sleeps = |n| {
+            let mut all = processes::with_text(&format!("1000.7{n}")).into_iter();
+            all.any(|process| process.command.starts_with("sleep "))
+        };
+        assert!(until(SOON, || (0..3).all(sleeps)), "a command has not begun");
         let done = shell.exec(read("echo no room")).await.done;
         let failure = done.failure.unwrap();
         assert_eq!(failure.code, "tooManySessions", "{failure:?}");
