@@ -44,6 +44,12 @@ pub(crate) fn plain(phase: Phase, code: &str, message: impl Into<String>) -> Fai
     }
 }
 
+/// A command said more than is kept for a slow reader, and what to do about that.
+pub(crate) fn overflow(hint: &str) -> Failure {
+    let text = "more output than can be kept for a slow reader; it was ended";
+    Failure { hint: Some(hint.to_owned()), ..plain(Phase::Exec, "outputOverflow", text) }
+}
+
 fn phase(at: At) -> Phase {
     match at {
         At::Resolve => Phase::Resolve,

@@ -1,7 +1,11 @@
 //! Nodes behind a jump host: one connection to it carries them all.
 
-use bssh_fixtures::{Behaviour, EmbeddedNodes, Home};
-use bssh_tests::{Lab, Run, bssh};
+use crate::session::with_core;
+use bssh_fixtures::{Behaviour, EmbeddedNodes, Home, processes};
+use bssh_protocol::exec::{Action, Ended, ExecNode, ExecParams, Exit, Killed, NodeState};
+use bssh_protocol::methods::{ExecNodeEvent, ExecStart};
+use bssh_protocol::stream::{StreamId, WINDOW};
+use bssh_tests::{Driver, Lab, Run, bssh, until};
 use std::time::Duration;
 
 #[test]
@@ -43,8 +47,63 @@ fn a_node_that_is_not_read_holds_up_no_other_behind_its_jump_host() {
     command.arg("-F").arg(home.path().join("ssh_config"));
     command.args(["-H", "demo[2-3]", "-J", "demo1", "-N", &script]).stdout(writer);
     let run = Run::start_as(command);
-    assert!(bssh_tests::until(Duration::from_secs(30), || done.exists()), "demo3 is held up");
+    assert!(until(Duration::from_secs(30), || done.exists()), "demo3 is held up");
     let drain = std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
     run.finish(Duration::from_secs(60)).expect_status(0);
     assert!(drain.join().unwrap().unwrap() >= 50_000_000, "nothing is lost");
+}
+
+/// What is kept for a slow reader has an end, and the command ends there, though it wants to go
+/// on: the others behind the jump host notice nothing, and what was kept is still to be had.
+#[test]
+fn a_command_that_says_more_than_is_kept_is_ended_and_holds_up_no_other() {
+    let lab = Lab::start();
+    let go = lab.home.path().join("go");
+    let command = format!(
+        "case $SSH_CONNECTION in *127.0.0.2*) trap '' TERM PIPE; yes 1000.68; sleep 1000.68;; esac; \
+         until [ -e {} ]; do sleep 0.1; done; head -c 3000000 /dev/zero",
+        go.display()
+    );
+    with_core(&lab, |driver| async move {
+        let mut targets = driver.targets("127.0.0.[2-3]");
+        targets.settings.options.push("ProxyJump=127.0.0.4".to_owned());
+        let action = Action::Command(command);
+        driver.call::<ExecStart>(&ExecParams { targets, action, ..ExecParams::default() }).await;
+        let (loud, quiet) = (stdout(&driver, 0).await, stdout(&driver, 1).await);
+        let noise = ["yes 1000.68", "sleep 1000.68"];
+        let noisy = || processes::all().iter().any(|p| noise.contains(&p.command.as_str()));
+        assert!(until(Duration::from_secs(20), noisy));
+        let is_over = until(Duration::from_secs(120), || !noisy());
+        assert!(is_over, "it is ended without being read");
+        std::fs::write(&go, "").unwrap();
+        assert_eq!(driver.rest(quiet, WINDOW).await.len(), 3_000_000, "it is held up");
+        assert_eq!(ended(&driver, 1).await.exit, Some(Exit::Status(0)));
+        let kept = driver.rest(loud, WINDOW).await;
+        let whole = kept.iter().zip(b"1000.68\n".iter().cycle()).all(|(a, b)| a == b);
+        assert!(whole && (256 << 20..260 << 20).contains(&kept.len()), "{whole} {}", kept.len());
+        let end = ended(&driver, 0).await;
+        let failure = end.failure.unwrap();
+        assert_eq!((failure.code.as_str(), end.exit), ("outputOverflow", None));
+        assert!(failure.hint.unwrap().contains("--output-dir"));
+        assert_eq!((end.killed, end.stdout_bytes), (Some(Killed::Confirmed), kept.len() as u64));
+        assert!(!noisy());
+        driver.close().await;
+    });
+}
+
+async fn stdout(driver: &Driver, index: u32) -> StreamId {
+    let is_executing =
+        |e: &ExecNode| e.index == index && matches!(e.state, NodeState::Executing { .. });
+    match driver.event::<ExecNodeEvent>(is_executing).await.state {
+        NodeState::Executing { stdout, .. } => stdout.unwrap(),
+        _ => unreachable!(),
+    }
+}
+
+async fn ended(driver: &Driver, index: u32) -> Ended {
+    let has_ended = |e: &ExecNode| e.index == index && matches!(e.state, NodeState::Ended(_));
+    match driver.event::<ExecNodeEvent>(has_ended).await.state {
+        NodeState::Ended(ended) => ended,
+        _ => unreachable!(),
+    }
 }
