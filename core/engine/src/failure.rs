@@ -128,7 +128,7 @@ fn advice(reason: Refusal) -> Option<String> {
         Refusal::ConnectFailed => {
             "host and port are looked up and dialed from the server, not from here"
         }
-        Refusal::Shortage | Refusal::Unknown => return None,
+        Refusal::Shortage | Refusal::Unknown | Refusal::Other(_) => return None,
     };
     Some(text.to_owned())
 }

@@ -1,6 +1,6 @@
 //! Why a connection or a channel could not be had: phase, kind, hop.
 
-use crate::channel::Refusal;
+use crate::refusal::Refusal;
 use std::io;
 
 /// A failed step, and where on the way it happened.

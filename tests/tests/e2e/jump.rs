@@ -30,6 +30,31 @@ fn a_failure_names_the_hop() {
     assert_eq!(nodes.connections()[1], 0);
 }
 
+/// The reason by the RFC's name, and the server's own words where they say more.
+#[test]
+fn a_jump_host_that_opens_no_channel_says_why() {
+    for (code, words, said) in [
+        (1, "open failed", "administratively prohibited"),
+        (1, "Administratively prohibited", "administratively prohibited"),
+        (1, "\x1b[31mnot\r\nto demo2", "administratively prohibited: [31mnotto demo2"),
+        (2, "Network is unreachable", "the server could not connect: Network is unreachable"),
+        (4, "", "resource shortage"),
+        (42, "full moon", "reason 42: full moon"),
+    ] {
+        let refuse_forwards = Some((code, words.to_owned()));
+        let picky = Behaviour { refuse_forwards, ..Behaviour::default() };
+        let nodes = EmbeddedNodes::with(vec![picky, Behaviour::default()]).unwrap();
+        let done = Lab::on_nodes(&nodes, &["-H", "demo2", "-J", "demo1", "--json", "true"]);
+        let node = &done.endings()["demo2"];
+        assert_eq!(node.cause(), "channel/channelRefused", "{}", done.text());
+        assert_eq!(node.event["failure"]["hop"], "demo1");
+        let message = node.event["failure"]["message"].as_str().unwrap();
+        assert!(message.ends_with(said), "{message:?} {said:?}");
+        let hint = node.event["failure"]["hint"].as_str().unwrap_or_default();
+        assert_eq!(hint.contains("AllowTcpForwarding"), code == 1, "{hint}");
+    }
+}
+
 /// stdout is not read until the quiet node is done; what the loud one sends must wait somewhere
 /// that holds up nobody.
 #[test]
