@@ -100,7 +100,6 @@ fn meaning(kind: &ErrorKind) -> Meaning {
             ("tooManyAuthFailures", false, Some("too many keys were offered; name one with -i and -o IdentitiesOnly=yes".to_owned()))
         }
         ErrorKind::AuthTimeout { .. } => ("timeout", true, None),
-        ErrorKind::AuthCancelled(_) => ("authDeclined", false, None),
         ErrorKind::ChannelRefused { reason, .. } => ("channelRefused", false, advice(*reason)),
         ErrorKind::TooManySessions => {
             ("tooManySessions", true, Some("raise MaxSessions in the server's sshd_config, or defaults.pool of the configuration".to_owned()))
@@ -111,7 +110,10 @@ fn meaning(kind: &ErrorKind) -> Meaning {
         ErrorKind::AgentUnavailable(_) => {
             ("agentUnavailable", false, Some("start an agent and set SSH_AUTH_SOCK, or name its socket; bssh agent status shows it".to_owned()))
         }
-        ErrorKind::RequestRefused { .. } => ("requestRefused", false, None),
+        ErrorKind::RequestRefused { what } => {
+            let hint = "see Subsystem in the server's sshd_config";
+            ("requestRefused", false, (what == "subsystem").then(|| hint.to_owned()))
+        }
         ErrorKind::Lost(_) | ErrorKind::KeepaliveTimeout { .. } => ("transportLost", true, None),
         ErrorKind::Unsupported(_) => ("unsupported", false, None),
     };
