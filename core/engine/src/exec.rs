@@ -1,11 +1,12 @@
 //! One node's part of a run, read from top to bottom: connect, start, carry bytes, end.
 //!
-//! Whatever goes wrong here is a [`Failure`] of this node. While a command runs, three things may
-//! end it: itself, its time limit, a cancel. The latter two kill its processes on the node.
+//! Whatever goes wrong here is a [`Failure`] of this node. While a command runs, four things may
+//! end it: itself, its time limit, a cancel, and more output than can be kept for a slow reader.
+//! All but the first kill its processes on the node.
 
 use crate::agent::{Offer, Wish};
 use crate::engine::Engine;
-use crate::failure::{failure, plain};
+use crate::failure::{failure, overflow, plain};
 use crate::gateway::{Trip, through};
 use crate::kill::{self, ARM_AFTER, Guard};
 use crate::plan::{NodePlan, Route};
@@ -178,7 +179,8 @@ impl Part<'_> {
             true => Some(run.stdin.open().await),
             false => None,
         };
-        let pump = Pump { channel, stdin, stdout, stderr, sudo, run, node: &node.name, spool };
+        let (node, too_much) = (&*node.name, &Notify::new());
+        let pump = Pump { channel, stdin, stdout, stderr, sudo, run, node, spool, too_much };
         let ended = attend(run, index, &lease, pump).await;
         lease.give_back();
         Ok(ended)
@@ -305,12 +307,14 @@ fn gets_stdin(run: &Run) -> bool {
 enum Stop {
     Cancelled,
     TimedOut(Duration),
+    /// It says more than can be kept for a slow reader.
+    TooMuch,
 }
 
 /// Carries a command's bytes to its end, or ends it.
 async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> Ended {
     let begun = Instant::now();
-    let writer = pump.channel.writer();
+    let (writer, too_much) = (pump.channel.writer(), pump.too_much);
     let mut orders = run.orders();
     let mut pump = pin!(maybe_done(pump.carry()));
     let mut guard: Option<Guard> = None;
@@ -323,6 +327,7 @@ async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> En
             biased;
             () = &mut pump => break None,
             why = &mut stop => break Some(why),
+            () = too_much.notified() => break Some(Stop::TooMuch),
             helper = &mut arm, if !armed => {
                 (guard, armed) = (helper, true);
                 continue;
@@ -368,10 +373,14 @@ async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> En
         (true, Some(guard)) => Some(beside(pump.as_mut(), Box::pin(guard.kill())).await),
         (true, None) => Some(beside(pump.as_mut(), Box::pin(kill::kill(&lease.connection))).await),
     };
+    if let Stop::TooMuch = why {
+        // What was kept is still shown, as long as it is wanted.
+        select(pump.as_mut(), stop).await;
+    }
     // Output that comes later is nobody's any more.
     if tokio::time::timeout(LAST_WORDS, pump.as_mut()).await.is_err() {
-        let _ = writer.close().await;
-        let _ = tokio::time::timeout(LAST_WORDS, pump.as_mut()).await;
+        let leave = async { tokio::join!(writer.close(), pump.as_mut()) };
+        let _ = tokio::time::timeout(LAST_WORDS, leave).await;
     }
     let end = pump.take_output().unwrap_or_default();
     stopped(&why, killed, end, begun)
@@ -454,6 +463,7 @@ fn stopped(why: &Stop, killed: Option<Killed>, end: End, begun: Instant) -> Ende
                 format!("the command ran longer than {} s", limit.as_secs_f64()),
             )
         },
+        Stop::TooMuch => overflow(pump::ELSEWHERE),
     };
     Ended {
         exit: None::<Exit>,

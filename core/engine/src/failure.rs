@@ -44,6 +44,12 @@ pub(crate) fn plain(phase: Phase, code: &str, message: impl Into<String>) -> Fai
     }
 }
 
+/// A command said more than is kept for a slow reader, and what to do about that.
+pub(crate) fn overflow(hint: &str) -> Failure {
+    let text = "more output than can be kept for a slow reader; it was ended";
+    Failure { hint: Some(hint.to_owned()), ..plain(Phase::Exec, "outputOverflow", text) }
+}
+
 fn phase(at: At) -> Phase {
     match at {
         At::Resolve => Phase::Resolve,
@@ -94,7 +100,6 @@ fn meaning(kind: &ErrorKind) -> Meaning {
             ("tooManyAuthFailures", false, Some("too many keys were offered; name one with -i and -o IdentitiesOnly=yes".to_owned()))
         }
         ErrorKind::AuthTimeout { .. } => ("timeout", true, None),
-        ErrorKind::AuthCancelled(_) => ("authDeclined", false, None),
         ErrorKind::ChannelRefused { reason, .. } => ("channelRefused", false, advice(*reason)),
         ErrorKind::TooManySessions => {
             ("tooManySessions", true, Some("raise MaxSessions in the server's sshd_config, or defaults.pool of the configuration".to_owned()))
@@ -105,7 +110,10 @@ fn meaning(kind: &ErrorKind) -> Meaning {
         ErrorKind::AgentUnavailable(_) => {
             ("agentUnavailable", false, Some("start an agent and set SSH_AUTH_SOCK, or name its socket; bssh agent status shows it".to_owned()))
         }
-        ErrorKind::RequestRefused { .. } => ("requestRefused", false, None),
+        ErrorKind::RequestRefused { what } => {
+            let hint = "see Subsystem in the server's sshd_config";
+            ("requestRefused", false, (what == "subsystem").then(|| hint.to_owned()))
+        }
         ErrorKind::Lost(_) | ErrorKind::KeepaliveTimeout { .. } => ("transportLost", true, None),
         ErrorKind::Unsupported(_) => ("unsupported", false, None),
     };
@@ -122,7 +130,7 @@ fn advice(reason: Refusal) -> Option<String> {
         Refusal::ConnectFailed => {
             "host and port are looked up and dialed from the server, not from here"
         }
-        Refusal::Shortage | Refusal::Unknown => return None,
+        Refusal::Shortage | Refusal::Unknown | Refusal::Other(_) => return None,
     };
     Some(text.to_owned())
 }

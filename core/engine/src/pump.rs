@@ -2,9 +2,10 @@
 //!
 //! A connection that carries only this command is simply not read while a sink is slow. One that
 //! others share must be read at all times: then output waits in memory and in an unlinked file.
+//! Whoever says more than that has room for is left at once, and ended by [`crate::exec`].
 
 use crate::descriptor::Gone;
-use crate::failure::plain;
+use crate::failure::{overflow, plain};
 use crate::run::Run;
 use crate::sink::Out;
 use crate::spool::Spool;
@@ -24,6 +25,10 @@ use tokio::sync::Notify;
 /// listen to its silence.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// What to do about output that is read too slowly.
+pub(crate) const ELSEWHERE: &str =
+    "read it faster, or write it to files, here (--output-dir) or on the node";
+
 /// A command under way.
 pub(crate) struct Pump<'a> {
     pub channel: Channel,
@@ -37,6 +42,8 @@ pub(crate) struct Pump<'a> {
     pub node: &'a str,
     /// Never stop reading, however slow the sinks are.
     pub spool: bool,
+    /// Told when more was said than can be kept: the command is to be ended.
+    pub too_much: &'a Notify,
 }
 
 /// How it ended.
@@ -57,11 +64,16 @@ impl Pump<'_> {
         if self.sudo.is_none() {
             go.notify_one();
         }
-        let Pump { mut channel, stdin, stdout, stderr, sudo, run, node, spool } = self;
+        let Pump { channel, stdin, stdout, stderr, sudo, run, node, spool, too_much } = self;
         let mut outputs = Outputs { stdout, stderr, end: End::default(), sudo, go: &go, run, node };
         let feed = pin!(feed(stdin, &writer, &go));
         {
-            let output = pin!(read(&mut channel, &mut outputs, &writer, spool));
+            let output = pin!(async {
+                match spool {
+                    true => read_ahead(channel, &mut outputs, &writer, too_much).await,
+                    false => read(channel, &mut outputs, &writer).await,
+                }
+            });
             // stdin may end long before or never: only the output decides.
             if let Either::Right(((), output)) = select(output, feed).await {
                 output.await;
@@ -84,20 +96,13 @@ async fn feed(stdin: Option<Place>, writer: &ChannelWriter, go: &Notify) {
     let _ = writer.eof().await;
 }
 
-/// Reads the channel to its end.
-async fn read(
-    channel: &mut Channel,
-    outputs: &mut Outputs<'_>,
-    writer: &ChannelWriter,
-    spool: bool,
-) {
-    if spool {
-        return read_ahead(channel, outputs, writer).await;
-    }
-    while let Some(event) = next(channel, outputs.end.exit.is_some() && outputs.run.guard).await {
+/// Reads the channel to its end, or until nobody takes the output: it is closed then.
+async fn read(mut channel: Channel, outputs: &mut Outputs<'_>, writer: &ChannelWriter) {
+    while let Some(event) =
+        next(&mut channel, outputs.end.exit.is_some() && outputs.run.guard).await
+    {
         if outputs.take(event, writer).await.is_err() {
-            outputs.sink_gone(writer).await;
-            return;
+            return outputs.sink_gone();
         }
     }
 }
@@ -110,33 +115,42 @@ async fn next(channel: &mut Channel, exited: bool) -> Option<ChannelEvent> {
     }
 }
 
-/// Reads without ever waiting for a sink.
-async fn read_ahead(channel: &mut Channel, outputs: &mut Outputs<'_>, writer: &ChannelWriter) {
+/// Reads without ever waiting for a sink. The channel goes with its reader, before what was kept
+/// has been taken: one that is held and not read stalls its connection.
+async fn read_ahead(
+    mut channel: Channel,
+    outputs: &mut Outputs<'_>,
+    writer: &ChannelWriter,
+    too_much: &Notify,
+) {
     let spool = Spool::new();
-    let guarded = outputs.run.guard;
-    let reader = async {
+    let (ahead, guarded) = (&spool, outputs.run.guard);
+    let reader = async move {
         let mut exited = false;
-        while let Some(event) = next(channel, exited && guarded).await {
+        while let Some(event) = next(&mut channel, exited && guarded).await {
             exited |= matches!(event, ChannelEvent::Exit(_) | ChannelEvent::Signal { .. });
-            if spool.push(event).is_err() {
+            if ahead.push(event).is_err() {
+                too_much.notify_one();
                 break;
             }
         }
-        spool.close();
+        ahead.close();
     };
     let taker = async {
         while let Some(event) = spool.next().await {
             if outputs.take(event, writer).await.is_err() {
-                outputs.sink_gone(writer).await;
-                break;
+                return outputs.sink_gone();
             }
         }
         if spool.is_full() {
-            let text = "more output than can be kept for a slow reader";
-            outputs.end.failure = Some(plain(Phase::Exec, "outputOverflow", text));
+            outputs.end.failure = Some(overflow(ELSEWHERE));
         }
     };
-    tokio::join!(reader, taker);
+    let (reader, taker) = (pin!(reader), pin!(taker));
+    // Once nobody takes the output, the reader goes too.
+    if let Either::Left(((), taker)) = select(reader, taker).await {
+        taker.await;
+    }
 }
 
 /// Where a command's events go.
@@ -221,10 +235,9 @@ impl Outputs<'_> {
     }
 
     /// Nobody takes the output: the command need not go on.
-    async fn sink_gone(&mut self, writer: &ChannelWriter) {
+    fn sink_gone(&mut self) {
         let text = "the output could not be written";
         self.end.failure.get_or_insert_with(|| plain(Phase::Exec, "sinkGone", text));
-        let _ = writer.close().await;
     }
 
     async fn finish(mut self) -> End {

@@ -6,10 +6,11 @@
 
 use crate::error::{Error, ErrorKind, Phase};
 use crate::pipe::Pipe;
+use crate::refusal::Refusal;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use russh::client::{ChannelOpenHandle, Msg};
-use russh::{ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Pty, Sig};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Pty, Sig};
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
@@ -79,30 +80,6 @@ pub struct Incoming {
     reply: ChannelOpenHandle,
 }
 
-/// Why a channel is refused, RFC 4254 section 5.1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// Not allowed.
-    Prohibited,
-    /// The target could not be reached.
-    ConnectFailed,
-    /// Too many at once.
-    Shortage,
-    /// Channels of this kind are unknown.
-    Unknown,
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Refusal::Prohibited => "refused by the server: forwarding is not allowed",
-            Refusal::ConnectFailed => "the server could not connect",
-            Refusal::Shortage => "refused by the server: it has no room for a channel",
-            Refusal::Unknown => "refused by the server: it knows no such channels",
-        })
-    }
-}
-
 impl Incoming {
     pub(crate) fn new(channel: russh::Channel<Msg>, reply: ChannelOpenHandle) -> Self {
         Incoming { channel, reply }
@@ -116,13 +93,7 @@ impl Incoming {
 
     /// Refuses it.
     pub async fn refuse(self, why: Refusal) {
-        let reason = match why {
-            Refusal::Prohibited => ChannelOpenFailure::AdministrativelyProhibited,
-            Refusal::ConnectFailed => ChannelOpenFailure::ConnectFailed,
-            Refusal::Shortage => ChannelOpenFailure::ResourceShortage,
-            Refusal::Unknown => ChannelOpenFailure::UnknownChannelType,
-        };
-        self.reply.reject(reason).await;
+        self.reply.reject(why.into()).await;
     }
 }
 
@@ -410,23 +381,6 @@ impl ChannelWriter {
     pub async fn close(&self) -> Result<(), Error> {
         self.half.close().await.map_err(gone)
     }
-}
-
-/// The server's refusal to open a channel, as an error, with what it has `said` about it.
-pub(crate) fn refused(error: russh::Error, said: String) -> Error {
-    let kind = match error {
-        russh::Error::ChannelOpenFailure(reason) => {
-            let reason = match reason {
-                ChannelOpenFailure::AdministrativelyProhibited => Refusal::Prohibited,
-                ChannelOpenFailure::ConnectFailed => Refusal::ConnectFailed,
-                ChannelOpenFailure::ResourceShortage => Refusal::Shortage,
-                _ => Refusal::Unknown,
-            };
-            ErrorKind::ChannelRefused { reason, said }
-        }
-        other => ErrorKind::Lost(other.to_string()),
-    };
-    Error::new(Phase::Channel, kind)
 }
 
 fn gone(error: russh::Error) -> Error {

@@ -3,7 +3,7 @@
 use crate::algorithms;
 use crate::ask::Ask;
 use crate::auth;
-use crate::channel::{Channel, Incoming, refused};
+use crate::channel::{Channel, Incoming};
 use crate::dial::dial;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::handler::{BACKLOG, Handler, Listening, Shared, handshake_error};
@@ -11,6 +11,7 @@ use crate::host_key;
 use crate::pipe::Pipe;
 use crate::plan::ConnectPlan;
 use crate::proxy::Proxy;
+use crate::refusal::refused;
 use crate::wire::{BoxStream, Carrier, KillSwitch, Wire};
 use russh::client::{Config, Handle};
 use russh::keys::PublicKey;

@@ -1,6 +1,6 @@
 //! Why a connection or a channel could not be had: phase, kind, hop.
 
-use crate::channel::Refusal;
+use crate::refusal::Refusal;
 use std::io;
 
 /// A failed step, and where on the way it happened.
@@ -80,9 +80,7 @@ pub enum ErrorKind {
     TooManyAuthFailures { tried: Vec<String> },
     #[error("no answer to authentication within {seconds:.1} s")]
     AuthTimeout { seconds: f64 },
-    #[error("{0}")]
-    AuthCancelled(String),
-    /// With what the server says about it, which may be nothing.
+    /// With what the server says about it beyond the reason, which may be nothing.
     #[error("{reason}{}{said}", if said.is_empty() { "" } else { ": " })]
     ChannelRefused { reason: Refusal, said: String },
     /// MaxSessions.

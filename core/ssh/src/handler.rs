@@ -4,10 +4,11 @@
 //! Channels that were not asked for are refused; asked-for ones go into a bounded queue.
 
 use crate::ask::{Ask, Note, NoteLevel};
-use crate::channel::{Incoming, refused};
+use crate::channel::Incoming;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::host_key::{self, Presented, Verdict};
 use crate::plan::ConnectPlan;
+use crate::refusal::refused;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Msg, Session};
 use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Names};
@@ -227,8 +228,6 @@ impl russh::client::Handler for Handler {
         _: &str,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        // OpenSSH's way of saying nothing.
-        let text = if text == "open failed" { "" } else { text };
         let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
         let mut state = self.shared.state();
         if state.said.len() < state.opening {

@@ -23,13 +23,15 @@ mod known_hosts;
 mod pipe;
 pub mod plan;
 mod proxy;
+mod refusal;
 pub mod sftp;
 mod wire;
 
-pub use channel::{Channel, ChannelEvent, ChannelWriter, Incoming, PtyRequest, Refusal};
+pub use channel::{Channel, ChannelEvent, ChannelWriter, Incoming, PtyRequest};
 pub use connect::{Binding, Connection, Facts, RemoteListener, Via, connect};
 pub use dial::{dial, dial_addresses};
 pub use handler::{key_fingerprint, key_type};
 pub use host_key_of::host_key_of;
 pub use pipe::Pipe;
+pub use refusal::Refusal;
 pub use wire::{BoxStream, Stream};

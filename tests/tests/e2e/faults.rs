@@ -73,6 +73,24 @@ fn every_failure_has_its_cause() {
     }
 }
 
+/// What the table above has no words for.
+#[test]
+fn a_refused_channel_and_a_refused_request_have_their_causes() {
+    let lab = Lab::start();
+    let closed = bssh_tests::net::free_port();
+    let mut peer = Peer::start(&lab.home, &[], &[]);
+    for (action, code, said) in [
+        (json!({"dial": {"host": "127.0.0.1", "port": closed}}), "channelRefused", "dialed from"),
+        (json!({"subsystem": "nosuch"}), "requestRefused", "Subsystem"),
+    ] {
+        let settings = json!({"sshConfig": lab.sshd.ssh_config()});
+        let ended =
+            peer.exec(json!({"nodes": "127.0.0.1", "settings": settings, "action": action}));
+        assert_eq!(ended["failure"]["code"], code, "{ended}");
+        assert!(ended["failure"]["hint"].as_str().unwrap().contains(said), "{ended}");
+    }
+}
+
 #[test]
 fn too_many_keys_are_told_apart_from_the_wrong_key() {
     let options =

@@ -406,7 +406,7 @@ fn troubles_name_their_node_and_the_way_out() {
     for (lab, name, port, code, parts) in [
         (&lab, "127.0.0.1", unused, 5, ["could not connect", "Connection refused"]),
         (&lab, "no.such.invalid", 80, 4, ["could not connect", "not known"]),
-        (&closed, "127.0.0.1", unused, 2, ["not allow", "AllowTcpForwarding"]),
+        (&closed, "127.0.0.1", unused, 2, ["administratively prohibited", "AllowTcpForwarding"]),
     ] {
         let opened = open(&mut peer, lab, "dynamic", "0").unwrap();
         let bound = opened["bound"].as_str().unwrap();

@@ -1,7 +1,11 @@
 //! Nodes behind a jump host: one connection to it carries them all.
 
-use bssh_fixtures::{Behaviour, EmbeddedNodes, Home};
-use bssh_tests::{Lab, Run, bssh};
+use crate::session::with_core;
+use bssh_fixtures::{Behaviour, EmbeddedNodes, Home, processes};
+use bssh_protocol::exec::{Action, Ended, ExecNode, ExecParams, Exit, Killed, NodeState};
+use bssh_protocol::methods::{ExecNodeEvent, ExecStart};
+use bssh_protocol::stream::{StreamId, WINDOW};
+use bssh_tests::{Driver, Lab, Run, bssh, until};
 use std::time::Duration;
 
 #[test]
@@ -26,6 +30,31 @@ fn a_failure_names_the_hop() {
     assert_eq!(nodes.connections()[1], 0);
 }
 
+/// The reason by the RFC's name, and the server's own words where they say more.
+#[test]
+fn a_jump_host_that_opens_no_channel_says_why() {
+    for (code, words, said) in [
+        (1, "open failed", "administratively prohibited"),
+        (1, "Administratively prohibited", "administratively prohibited"),
+        (1, "\x1b[31mnot\r\nto demo2", "administratively prohibited: [31mnotto demo2"),
+        (2, "Network is unreachable", "the server could not connect: Network is unreachable"),
+        (4, "", "resource shortage"),
+        (42, "full moon", "reason 42: full moon"),
+    ] {
+        let refuse_forwards = Some((code, words.to_owned()));
+        let picky = Behaviour { refuse_forwards, ..Behaviour::default() };
+        let nodes = EmbeddedNodes::with(vec![picky, Behaviour::default()]).unwrap();
+        let done = Lab::on_nodes(&nodes, &["-H", "demo2", "-J", "demo1", "--json", "true"]);
+        let node = &done.endings()["demo2"];
+        assert_eq!(node.cause(), "channel/channelRefused", "{}", done.text());
+        assert_eq!(node.event["failure"]["hop"], "demo1");
+        let message = node.event["failure"]["message"].as_str().unwrap();
+        assert!(message.ends_with(said), "{message:?} {said:?}");
+        let hint = node.event["failure"]["hint"].as_str().unwrap_or_default();
+        assert_eq!(hint.contains("AllowTcpForwarding"), code == 1, "{hint}");
+    }
+}
+
 /// stdout is not read until the quiet node is done; what the loud one sends must wait somewhere
 /// that holds up nobody.
 #[test]
@@ -43,8 +72,63 @@ fn a_node_that_is_not_read_holds_up_no_other_behind_its_jump_host() {
     command.arg("-F").arg(home.path().join("ssh_config"));
     command.args(["-H", "demo[2-3]", "-J", "demo1", "-N", &script]).stdout(writer);
     let run = Run::start_as(command);
-    assert!(bssh_tests::until(Duration::from_secs(30), || done.exists()), "demo3 is held up");
+    assert!(until(Duration::from_secs(30), || done.exists()), "demo3 is held up");
     let drain = std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
     run.finish(Duration::from_secs(60)).expect_status(0);
     assert!(drain.join().unwrap().unwrap() >= 50_000_000, "nothing is lost");
+}
+
+/// What is kept for a slow reader has an end, and the command ends there, though it wants to go
+/// on: the others behind the jump host notice nothing, and what was kept is still to be had.
+#[test]
+fn a_command_that_says_more_than_is_kept_is_ended_and_holds_up_no_other() {
+    let lab = Lab::start();
+    let go = lab.home.path().join("go");
+    let command = format!(
+        "case $SSH_CONNECTION in *127.0.0.2*) trap '' TERM PIPE; yes 1000.68; sleep 1000.68;; esac; \
+         until [ -e {} ]; do sleep 0.1; done; head -c 3000000 /dev/zero",
+        go.display()
+    );
+    with_core(&lab, |driver| async move {
+        let mut targets = driver.targets("127.0.0.[2-3]");
+        targets.settings.options.push("ProxyJump=127.0.0.4".to_owned());
+        let action = Action::Command(command);
+        driver.call::<ExecStart>(&ExecParams { targets, action, ..ExecParams::default() }).await;
+        let (loud, quiet) = (stdout(&driver, 0).await, stdout(&driver, 1).await);
+        let noise = ["yes 1000.68", "sleep 1000.68"];
+        let noisy = || processes::all().iter().any(|p| noise.contains(&p.command.as_str()));
+        assert!(until(Duration::from_secs(20), noisy));
+        let is_over = until(Duration::from_secs(120), || !noisy());
+        assert!(is_over, "it is ended without being read");
+        std::fs::write(&go, "").unwrap();
+        assert_eq!(driver.rest(quiet, WINDOW).await.len(), 3_000_000, "it is held up");
+        assert_eq!(ended(&driver, 1).await.exit, Some(Exit::Status(0)));
+        let kept = driver.rest(loud, WINDOW).await;
+        let whole = kept.iter().zip(b"1000.68\n".iter().cycle()).all(|(a, b)| a == b);
+        assert!(whole && (256 << 20..260 << 20).contains(&kept.len()), "{whole} {}", kept.len());
+        let end = ended(&driver, 0).await;
+        let failure = end.failure.unwrap();
+        assert_eq!((failure.code.as_str(), end.exit), ("outputOverflow", None));
+        assert!(failure.hint.unwrap().contains("--output-dir"));
+        assert_eq!((end.killed, end.stdout_bytes), (Some(Killed::Confirmed), kept.len() as u64));
+        assert!(!noisy());
+        driver.close().await;
+    });
+}
+
+async fn stdout(driver: &Driver, index: u32) -> StreamId {
+    let is_executing =
+        |e: &ExecNode| e.index == index && matches!(e.state, NodeState::Executing { .. });
+    match driver.event::<ExecNodeEvent>(is_executing).await.state {
+        NodeState::Executing { stdout, .. } => stdout.unwrap(),
+        _ => unreachable!(),
+    }
+}
+
+async fn ended(driver: &Driver, index: u32) -> Ended {
+    let has_ended = |e: &ExecNode| e.index == index && matches!(e.state, NodeState::Ended(_));
+    match driver.event::<ExecNodeEvent>(has_ended).await.state {
+        NodeState::Ended(ended) => ended,
+        _ => unreachable!(),
+    }
 }

@@ -3,6 +3,7 @@
 //!
 //! - `main_job`: one command on many nodes, and every way to show its output.
 //! - `host_keys`: whom to trust: commands, certificates, keys that are learned and forgotten.
+//! - `dialogue`: what a server asks a person, round by round.
 //! - `faults`: everything that can be wrong on the way to a node, and with the streams.
 //! - `files`: transfers, and what hostile nodes and cuts make of them.
 //! - `bare`: files to and from a node that has no file server.
@@ -66,6 +67,7 @@ mod bare;
 mod caches;
 mod cuts;
 mod demo;
+mod dialogue;
 mod escapes;
 mod faults;
 mod files;

@@ -47,7 +47,7 @@ fn a_refusal_on_a_kept_connection_is_in_the_servers_words() {
         Run::start(command).finish(SOON)
     };
     let place = |port: u16| format!("127.0.0.1:{port}");
-    for (port, words) in [(closed, "Connection refused"), (1, "forwarding is not allowed")] {
+    for (port, words) in [(closed, "Connection refused"), (1, "administratively prohibited")] {
         run(&["127.0.0.1", "true"]).expect_status(0);
         let refused = run(&["-W", &place(port), "127.0.0.1"]).expect_status(255);
         assert!(refused.stderr.contains(words), "{}", refused.stderr);

@@ -110,6 +110,6 @@ fn code(error: &Error) -> u8 {
             UNREACHABLE
         }
         Refusal::ConnectFailed => REFUSED,
-        Refusal::Shortage | Refusal::Unknown => FAILED,
+        Refusal::Shortage | Refusal::Unknown | Refusal::Other(_) => FAILED,
     }
 }

@@ -8,7 +8,7 @@ use super::payload::{self, LONGEST_LINE, Start};
 use super::remote::Left;
 use super::{Attached, Order, Running, Session, nonce};
 use crate::engine::{Caller, Engine};
-use crate::failure::{failure, plain};
+use crate::failure::{failure, overflow, plain};
 use crate::lanes::Wanted;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Failure, Phase};
@@ -32,6 +32,9 @@ const WATCHDOG_AFTER: u64 = 30;
 const MOST_ATTEMPTS: u32 = 5;
 /// The variable by which processes are found that have left their group; see `helper.sh`.
 const MARK: &str = "BSSH_EXEC";
+/// What to do about output that is read too slowly.
+const LESS: &str =
+    "read it faster, show less of it (--max-output), or write it to a file on the node";
 /// Signals on their way to one command.
 const ORDERS: usize = 8;
 
@@ -296,7 +299,7 @@ impl Job {
         if end.overflow {
             attached.helper.signal("TERM", number).await;
             see_it_gone(&attached, number, &self.params).await;
-            told.failure = Some(overflow());
+            told.failure = Some(overflow(LESS));
             return Ok((None, told));
         }
         if end.exit.is_none() {
@@ -427,12 +430,6 @@ type Gone = Option<(Arc<Attached>, u64, Left)>;
 
 fn no_exit() -> Failure {
     plain(Phase::Exec, "noExit", "the server closed the channel without an exit status")
-}
-
-fn overflow() -> Failure {
-    let hint = "read it faster, show less of it (--max-output), or write it to a file on the node";
-    let text = "more output than can be kept for a slow reader; it was ended";
-    Failure { hint: Some(hint.to_owned()), ..plain(Phase::Exec, "outputOverflow", text) }
 }
 
 fn no_directory(cwd: &str) -> Failure {
