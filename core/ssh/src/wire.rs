@@ -1,9 +1,10 @@
 //! The byte stream under russh: read buffer, write-behind, no delays, kill switch.
 //!
 //! russh reads a packet in two small reads and flushes after each packet it writes. Here reads
-//! come from a buffer, and what is written leaves when the session next waits for input: then
-//! it has nothing more to say. That halves the system calls of a connection. Dropping the
-//! [`KillSwitch`] ends the stream at once, even where russh would wait for ever.
+//! come from a buffer, and what is written leaves when the session waits for input and those it
+//! has given bytes to have had their turn: then nobody has more to say. That halves the system
+//! calls of a connection. Dropping the [`KillSwitch`] ends the stream at once, even where russh
+//! would wait for ever.
 
 use futures_util::task::AtomicWaker;
 use rustix::net::sockopt::set_tcp_quickack;
