@@ -236,6 +236,7 @@ impl AsyncWrite for Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use futures_util::task::noop_waker_ref;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -267,6 +268,26 @@ mod tests {
         let first = read(&mut wire);
         assert!((TURN..TURN + LARGE).contains(&first), "{first}");
         assert_eq!(first + read(&mut wire), all);
+    }
+
+    #[tokio::test]
+    async fn what_is_said_in_turn_leaves_together_and_never_waits_for_a_taker() {
+        let (mut wire, mut far, _kill) = wire(1).await;
+        let mut came = [0; 16];
+        assert_eq!(read(&mut wire), 1);
+        wire.write_all(b"an").await.unwrap();
+        read(&mut wire);
+        assert!(far.read(&mut came).now_or_never().is_none(), "others have their turn");
+        wire.write_all(b"swer").await.unwrap();
+        read(&mut wire);
+        assert_eq!(far.read(&mut came).now_or_never().unwrap().unwrap(), 6);
+        wire.write_all(b"more").await.unwrap();
+        far.write_all(b"input").await.unwrap();
+        let mut buffer = ReadBuf::new(&mut came);
+        let mut cx = Context::from_waker(noop_waker_ref());
+        assert!(Pin::new(&mut wire).poll_read(&mut cx, &mut buffer).is_ready());
+        let sent = far.read(&mut came).now_or_never();
+        assert_eq!(sent.unwrap().unwrap(), 4, "whoever takes the input may let it wait");
     }
 
     #[tokio::test]
