@@ -1,7 +1,8 @@
 //! One node's part of a run, read from top to bottom: connect, start, carry bytes, end.
 //!
-//! Whatever goes wrong here is a [`Failure`] of this node. While a command runs, four things may
-//! end it: itself, its time limit, a cancel, and more output than can be kept for a slow reader.
+//! Whatever goes wrong here is a [`Failure`] of this node. While a command runs, five things may
+//! end it: itself, its time limit, a cancel, more output than can be kept for a slow reader, and
+//! nobody who takes it.
 //! All but the first kill its processes on the node.
 
 use crate::agent::{Offer, Wish};
@@ -309,6 +310,8 @@ enum Stop {
     TimedOut(Duration),
     /// It says more than can be kept for a slow reader.
     TooMuch,
+    /// Nobody takes what it says any more.
+    Unheard(Failure),
 }
 
 /// Carries a command's bytes to its end, or ends it.
@@ -358,11 +361,16 @@ async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> En
             Err(broadcast::error::RecvError::Closed) => {}
         }
     };
-    let Some(why) = why else {
-        if let Some(guard) = guard {
-            guard.dismiss().await;
+    let unheard = pump.as_mut().output_mut().filter(|end| run.guard && end.unheard);
+    let why = match (why, unheard.and_then(|end| end.failure.take())) {
+        (Some(why), _) => why,
+        (None, Some(failure)) => Stop::Unheard(failure),
+        (None, None) => {
+            if let Some(guard) = guard {
+                guard.dismiss().await;
+            }
+            return ended(lease, pump.take_output().unwrap_or_default(), begun).await;
         }
-        return ended(lease, pump.take_output().unwrap_or_default(), begun).await;
     };
     // A helper that is on its way is waited for: two would take each other for the command's.
     if !armed && arming.load(Ordering::Relaxed) {
@@ -464,6 +472,7 @@ fn stopped(why: &Stop, killed: Option<Killed>, end: End, begun: Instant) -> Ende
             )
         },
         Stop::TooMuch => overflow(pump::ELSEWHERE),
+        Stop::Unheard(failure) => failure.clone(),
     };
     Ended {
         exit: None::<Exit>,

@@ -54,6 +54,8 @@ pub(crate) struct End {
     pub stdout_bytes: u64,
     pub stderr_bytes: u64,
     pub output: Option<Box<Output>>,
+    /// Nobody takes its output, and it may go on.
+    pub unheard: bool,
 }
 
 impl Pump<'_> {
@@ -238,6 +240,7 @@ impl Outputs<'_> {
     fn sink_gone(&mut self) {
         let text = "the output could not be written";
         self.end.failure.get_or_insert_with(|| plain(Phase::Exec, "sinkGone", text));
+        self.end.unheard = self.end.exit.is_none();
     }
 
     async fn finish(mut self) -> End {

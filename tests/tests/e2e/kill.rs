@@ -2,8 +2,9 @@
 //! frontend. The command ignores TERM and has a child in the background.
 
 use bssh_fixtures::processes::{self, Process};
-use bssh_tests::{Lab, Run, until};
+use bssh_tests::{Lab, Peer, Run, until};
 use rustix::process::Signal;
+use serde_json::json;
 use std::time::Duration;
 
 const START: Duration = Duration::from_secs(30);
@@ -70,6 +71,20 @@ fn a_command_with_an_environment_of_its_own_is_ended_like_any_other() {
     let done = stubborn.lab.run(&words).expect_status(5);
     assert!(stubborn.sleeping().is_empty(), "{:?}", stubborn.sleeping());
     assert_eq!(done.endings()["127.0.0.1"].event["killed"], "confirmed", "{}", done.text());
+}
+
+#[test]
+fn a_command_whose_output_nobody_takes_any_more_is_ended() {
+    let stubborn = Stubborn::new("6060");
+    let mut peer = Peer::start(&stubborn.lab.home, &[], &[]);
+    let params = json!({"nodes": "127.0.0.1", "action": {"command": "echo there; sleep 1000.6060"},
+        "settings": {"sshConfig": stubborn.lab.sshd.ssh_config()},
+        "stdout": {"file": "/dev/full"}, "stderr": {"file": "/dev/null"}});
+    let run = peer.call("exec/start", params)["run"].clone();
+    let ended = peer.wait_for("exec/node", |p| p["run"] == run && p["state"] == "ended");
+    assert_eq!(ended["params"]["failure"]["code"], "sinkGone", "{ended}");
+    assert_eq!(ended["params"]["killed"], "confirmed", "{ended}");
+    assert!(stubborn.sleeping().is_empty(), "{:?}", stubborn.sleeping());
 }
 
 #[test]
