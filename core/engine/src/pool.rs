@@ -7,6 +7,7 @@
 use crate::agent::{AgentRelay, StableLink};
 use crate::plan::Route;
 use crate::stock::{Stock, Warm};
+use bssh_protocol::lock;
 use bssh_ssh::ask::Ask;
 use bssh_ssh::error::{Error, ErrorKind, Phase};
 use bssh_ssh::{Channel, Connection, Via, connect};
@@ -125,7 +126,7 @@ impl Lease {
     /// As [`Connection::open_session`].
     pub(crate) async fn open_session(&self) -> Result<Channel, Error> {
         self.runs_commands.store(true, Ordering::Relaxed);
-        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ahead = lock(&self.ahead).take();
         if let Some(ahead) = ahead
             && let Ok(mut channel) = ahead.await
             // The server may have closed it meanwhile.
@@ -223,7 +224,7 @@ impl Pool {
         ask: &AskFor,
     ) -> Result<(Arc<Lease>, bool), Error> {
         let flight = {
-            let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut routes = lock(&self.routes);
             routes.entry(route.key.clone()).or_default().clone()
         };
         let mut slot = flight.lock().await;
@@ -340,7 +341,7 @@ impl Pool {
 
     /// Connections that are open: in use, and waiting for somebody.
     pub(crate) fn open(&self) -> (usize, usize) {
-        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let routes = lock(&self.routes);
         let used = routes.values().filter(|f| f.try_lock().is_ok_and(|w| w.strong_count() > 0));
         (used.count(), self.stock.len())
     }
@@ -353,7 +354,7 @@ impl Pool {
 
     /// Nobody new gets a connection along this route that is there now; gives those in use.
     pub(crate) fn retire(&self, key: &str) -> Vec<Connection> {
-        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = lock(&self.routes);
         routes.remove(key);
         drop(routes);
         let leases = self.stock.retire(key);
@@ -378,7 +379,7 @@ impl Pool {
 
     /// Forgets a route that nobody holds any more.
     pub(crate) fn forget(&self, route: &Route) {
-        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = lock(&self.routes);
         let unused =
             |f: &Arc<Flight<Weak<Lease>>>| f.try_lock().is_ok_and(|w| w.strong_count() == 0);
         if routes.get(&route.key).is_some_and(unused) {

@@ -6,11 +6,12 @@
 
 use crate::plan::Route;
 use crate::pool::{Ahead, Hop, Lease};
+use bssh_protocol::lock;
 use bssh_ssh::Connection;
 use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 /// Idle for longer, a connection is tried before it is used: the machine may have slept, or have
@@ -87,11 +88,11 @@ impl Stock {
     }
 
     fn idle(&self) -> MutexGuard<'_, HashMap<String, Vec<Idle>>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.idle)
     }
 
     fn used(&self) -> MutexGuard<'_, HashMap<String, Vec<Weak<Lease>>>> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.used)
     }
 
     /// A connection is in use.

@@ -37,6 +37,7 @@ use bssh_protocol::forward::{
     ForwardListParams, ForwardOpened, ForwardParams, KickParams,
 };
 use bssh_protocol::link::Link;
+use bssh_protocol::lock;
 use bssh_protocol::methods::ForwardStateEvent;
 use bssh_ssh::RemoteListener;
 use bssh_ssh::error::ErrorKind as Cause;
@@ -47,7 +48,7 @@ use spec::{ForwardSpec, Listen, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use traffic::Traffic;
@@ -91,7 +92,7 @@ impl Forward {
 
 impl Forwards {
     fn open(&self) -> MutexGuard<'_, BTreeMap<ForwardId, Forward>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 
     pub(crate) fn has(&self, id: ForwardId) -> bool {
@@ -241,7 +242,7 @@ impl Engine {
         let entry = |(id, f): (&ForwardId, &Forward)| {
             let traffic = &f.work.traffic;
             let (bytes_in, bytes_out) = traffic.bytes();
-            let error = f.work.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let error = lock(&f.work.trouble).clone();
             let state = if error.is_some() { "reconnecting" } else { "open" };
             ForwardEntry {
                 forward: *id,

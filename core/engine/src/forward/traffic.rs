@@ -5,9 +5,10 @@
 
 use super::relay::Carried;
 use bssh_protocol::forward::{ConnectionEntry, Connections};
+use bssh_protocol::lock;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::mpsc;
 
 /// Events on their way to the link.
@@ -123,7 +124,7 @@ impl<E> Traffic<E> {
     }
 
     fn live(&self) -> MutexGuard<'_, BTreeMap<u64, Live>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.live)
     }
 }
 

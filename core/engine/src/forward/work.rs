@@ -13,13 +13,14 @@ use crate::plan::Route;
 use crate::pool::Lease;
 use crate::questions::Questions;
 use bssh_protocol::forward::{ForwardEvent, ForwardId};
+use bssh_protocol::lock;
 use bssh_ssh::BoxStream;
 use bssh_ssh::RemoteListener;
 use bssh_ssh::error::Error;
 use bytes::Bytes;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
@@ -191,7 +192,7 @@ impl Work {
     }
 
     fn set_trouble(&self, why: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        *lock(&self.trouble) = why;
     }
 
     /// The connection's lanes; waits a little while they are coming back.
