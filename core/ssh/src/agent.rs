@@ -155,7 +155,8 @@ pub(crate) fn put_string(to: &mut Vec<u8>, bytes: &[u8]) {
     to.extend_from_slice(bytes);
 }
 
-fn take_string<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
+/// Takes an SSH string off the front.
+pub(crate) fn take_string<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, rest) = from.split_first_chunk::<4>()?;
     let (string, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
     *from = rest;

@@ -114,7 +114,8 @@ pub async fn connect(
                 error => error,
             })?;
     let verdict = shared.state().verdict.take().unwrap_or_default();
-    let done = auth::authenticate(&mut handle, &plan, &verdict, ask.as_ref()).await?;
+    let done =
+        auth::authenticate(&mut handle, (&plan, kill.software()), &verdict, ask.as_ref()).await?;
     let facts = {
         let state = shared.state();
         Facts {

@@ -10,8 +10,8 @@ use futures_util::task::AtomicWaker;
 use rustix::net::sockopt::set_tcp_quickack;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -30,12 +30,23 @@ pub(crate) enum Carrier {
 }
 
 /// Ends its stream when dropped.
-pub(crate) struct KillSwitch(Arc<Killed>);
+pub(crate) struct KillSwitch(Arc<Control>);
 
+/// What the stream and its switch both see.
 #[derive(Default)]
-struct Killed {
+struct Control {
     dead: AtomicBool,
     reader: AtomicWaker,
+    /// The software the server names in its version line.
+    software: OnceLock<String>,
+}
+
+impl KillSwitch {
+    /// The software the server names in its version line (RFC 4253 section 4.2), e.g.
+    /// `OpenSSH_9.2p1`; empty if the line did not come in one piece.
+    pub(crate) fn software(&self) -> &str {
+        self.0.software.get().map_or("", String::as_str)
+    }
 }
 
 impl Drop for KillSwitch {
@@ -65,7 +76,7 @@ const LOOKS: u8 = 3;
 /// The stream handed to russh.
 pub(crate) struct Wire {
     carrier: Carrier,
-    killed: Arc<Killed>,
+    control: Arc<Control>,
     input: Vec<u8>,
     taken: usize,
     filled: usize,
@@ -84,10 +95,10 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn new(carrier: Carrier) -> (Self, KillSwitch) {
-        let killed = Arc::<Killed>::default();
+        let control = Arc::<Control>::default();
         let wire = Wire {
             carrier,
-            killed: killed.clone(),
+            control: control.clone(),
             input: vec![0; SMALL],
             taken: 0,
             filled: 0,
@@ -99,7 +110,7 @@ impl Wire {
             owes_ack: false,
             looks: 0,
         };
-        (wire, KillSwitch(killed))
+        (wire, KillSwitch(control))
     }
 
     fn send_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -128,6 +139,9 @@ impl Wire {
         }
         let mut buffer = ReadBuf::new(&mut self.input);
         ready!(self.carrier.stream().poll_read(cx, &mut buffer))?;
+        if self.reads == 0 {
+            let _ = self.control.software.set(software(buffer.filled()));
+        }
         self.filled = buffer.filled().len();
         self.taken = 0;
         self.since_turn = since_turn + self.filled;
@@ -172,6 +186,14 @@ impl Wire {
     }
 }
 
+/// The software a version line names; lines of greeting may come before it.
+fn software(bytes: &[u8]) -> String {
+    let line = bytes.split_inclusive(|b| *b == b'\n').find_map(|l| l.strip_prefix(b"SSH-2.0-"));
+    let name =
+        line.filter(|l| l.ends_with(b"\n")).and_then(|l| l.split(u8::is_ascii_whitespace).next());
+    String::from_utf8_lossy(name.unwrap_or_default()).into_owned()
+}
+
 impl Carrier {
     fn stream(&mut self) -> Pin<&mut dyn Stream> {
         match self {
@@ -188,8 +210,8 @@ impl AsyncRead for Wire {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let wire = &mut *self;
-        wire.killed.reader.register(cx.waker());
-        if wire.killed.dead.load(Ordering::Acquire) {
+        wire.control.reader.register(cx.waker());
+        if wire.control.dead.load(Ordering::Acquire) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         if wire.taken == wire.filled {
@@ -246,6 +268,15 @@ mod tests {
         far.write_all(&vec![7; bytes]).await.unwrap();
         let (wire, kill) = Wire::new(Carrier::Other(Box::new(near)));
         (wire, far, kill)
+    }
+
+    #[test]
+    fn a_version_line_names_the_software() {
+        assert_eq!(software(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\0\0"), "OpenSSH_9.2p1");
+        assert_eq!(software(b"hello\r\nSSH-2.0-dropbear\r\n"), "dropbear");
+        for odd in [b"SSH-2.0-OpenSSH_9.2".as_slice(), b"SSH-1.99-old\n", b"\xff\n", b""] {
+            assert_eq!(software(odd), "");
+        }
     }
 
     /// Bytes read until it has none to give at once.

@@ -149,7 +149,8 @@ fn a_password_login_binds_the_agent() {
     desk.same(&options);
 }
 
-/// T3-1, T3-5: git on the node uses the forwarded key that may go there, and no other gets in.
+/// T3-1, T3-5: git on the node, over `ssh` and `bssh` there, uses the forwarded key that may go on
+/// to where it goes, and no other gets in.
 #[test]
 fn git_on_the_node_goes_where_the_key_may() {
     let lab = Lab::with(&SshdOptions::default());
@@ -180,10 +181,13 @@ fn git_on_the_node_goes_where_the_key_may() {
         (&desk.a, "over_a", false),
     ] {
         let file = config(to, name);
-        let git = format!("GIT_SSH_COMMAND='ssh -F {file}' git ls-remote ssh://b{repository}");
-        for program in [Path::new("ssh"), &bssh()] {
+        let programs = [Path::new("ssh"), &bssh()];
+        for (program, there) in programs.iter().flat_map(|here| programs.map(|there| (here, there)))
+        {
+            let ssh = format!("GIT_SSH_COMMAND='{} -F {file}'", there.display());
+            let git = format!("{ssh} git ls-remote ssh://b{repository}");
             let (status, text) = desk.on_a(program, &[], &git);
-            assert_eq!(status == Some(0), works, "{program:?} {name}: {status:?} {text}");
+            assert_eq!(status == Some(0), works, "{program:?} {there:?} {name}: {status:?} {text}");
         }
     }
 }

@@ -27,13 +27,13 @@ pub(crate) struct AuthDone {
     pub(crate) method: String,
 }
 
-/// Logs in with whatever the plan allows.
+/// Logs in to a server, which names its `software`, with whatever the plan allows.
 ///
 /// # Errors
 /// Phase auth: everything was refused, the server hung up, or it does not answer.
 pub(crate) async fn authenticate<H: Handler>(
     handle: &mut Handle<H>,
-    plan: &ConnectPlan,
+    (plan, software): (&ConnectPlan, &str),
     verdict: &Verdict,
     ask: &dyn Ask,
 ) -> Result<AuthDone, Error> {
@@ -46,6 +46,7 @@ pub(crate) async fn authenticate<H: Handler>(
         tried: Vec::new(),
         allowed: None,
         rsa: None,
+        hostbound: publickey::knows_hostbound(software),
     };
     let limit = plan.timeouts.auth;
     let busy = || ask.asked.load(Ordering::Relaxed) > 0;
@@ -104,6 +105,8 @@ struct Login<'a, H: Handler> {
     allowed: Option<MethodSet>,
     /// The hash for RSA signatures; the inner `None`: the server takes none we would make.
     rsa: Option<&'static [Option<russh::keys::HashAlg>]>,
+    /// The server takes [`publickey::HOSTBOUND`].
+    hostbound: bool,
 }
 
 /// The methods we can do.

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::handler::fingerprint;
 use crate::host_key::rsa_bits;
 use crate::identity::{self, Asking, Identity};
-use russh::client::Handler;
+use russh::client::{AuthResult, Handler};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::signature::Signer as _;
 use russh::keys::ssh_encoding::Encode;
@@ -181,22 +181,19 @@ impl<H: Handler> Login<'_, H> {
         };
         let what = format!("{} {shown}", candidate.label);
         self.say(format!("Offering public key: {what}{from}"));
-        let bind = self.handle.agent_session_binding().map(agent::session_bind);
+        let session = self.handle.agent_session_binding();
+        let bind = session.map(agent::session_bind);
+        let host_key = session.filter(|_| self.hostbound).map(|s| s.host_key().to_vec());
         let source = &candidate.source;
-        let mut signer = KeySigner { source, asking, ask: self.ask, what: &what, bind };
-        let user = &self.plan.user;
-        let answer = match public {
-            Public::Certificate(certificate) => {
-                let certificate = Certificate::clone(certificate);
-                self.handle
-                    .authenticate_certificate_with(user, certificate, hash, &mut signer)
-                    .await
-            }
-            Public::Key(key) => {
-                self.handle.authenticate_publickey_with(user, key.clone(), hash, &mut signer).await
-            }
-            Public::Hidden => return Ok(Step::Refused),
-        };
+        let mut signer =
+            KeySigner { source, asking, ask: self.ask, what: &what, bind, host_key, bound: false };
+        let mut answer = self.prove(public, hash, &mut signer).await;
+        if matches!(answer, Ok(AuthResult::Failure { partial_success: false, .. })) && signer.bound
+        {
+            // It took the key and not the signature: perhaps it is not what it calls itself.
+            (self.hostbound, signer.host_key) = (false, None);
+            answer = self.prove(public, hash, &mut signer).await;
+        }
         match answer {
             Ok(answer) => {
                 let step = self.judge(Ok(answer), || format!("publickey {what}")).await?;
@@ -207,6 +204,25 @@ impl<H: Handler> Login<'_, H> {
             }
             Err(SignError::Gone) => self.judge(Err(russh::Error::SendError), String::new).await,
             Err(SignError::Failed(why)) => Ok(self.skip(&what, &why)),
+        }
+    }
+
+    async fn prove(
+        &mut self,
+        public: &Public,
+        hash: Option<HashAlg>,
+        signer: &mut KeySigner<'_>,
+    ) -> Result<AuthResult, SignError> {
+        let user = &self.plan.user;
+        match public {
+            Public::Certificate(certificate) => {
+                let certificate = Certificate::clone(certificate);
+                self.handle.authenticate_certificate_with(user, certificate, hash, signer).await
+            }
+            Public::Key(key) => {
+                self.handle.authenticate_publickey_with(user, key.clone(), hash, signer).await
+            }
+            Public::Hidden => Err(SignError::Failed("its public half is not known".to_owned())),
         }
     }
 
@@ -315,6 +331,10 @@ struct KeySigner<'a> {
     what: &'a str,
     /// What an agent is told first.
     bind: Option<Vec<u8>>,
+    /// The server's key, if an agent's signature is to name it: [`hostbound`].
+    host_key: Option<Vec<u8>>,
+    /// A signature named it.
+    bound: bool,
 }
 
 enum SignError {
@@ -347,6 +367,9 @@ impl russh::Signer for KeySigner<'_> {
                     Some(_) => 4,
                     None => 0,
                 };
+                let named = self.host_key.as_ref().and_then(|key| hostbound(&data, key));
+                self.bound = named.is_some();
+                data = named.unwrap_or(data);
                 let signed = agent::sign(socket, self.bind.as_deref(), blob, &data, flags).await;
                 signed.map_err(|e| SignError::Failed(format!("agent: {e}")))?
             }
@@ -361,10 +384,67 @@ impl russh::Signer for KeySigner<'_> {
     }
 }
 
+/// `publickey` with the server's host key in what is signed (OpenSSH's PROTOCOL, section 3.1). An
+/// agent lets a key with destinations (`ssh-add -h`) sign on a forwarded connection only then.
+const HOSTBOUND: &[u8] = b"publickey-hostbound-v00@openssh.com";
+
+/// OpenSSH from 8.9 on. It says so in EXT_INFO as well, which russh keeps to itself.
+pub(super) fn knows_hostbound(software: &str) -> bool {
+    let version = software.strip_prefix("OpenSSH_").and_then(|v| v.split_once('.'));
+    let number = |digits: &str| {
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        digits.get(..end)?.parse::<u32>().ok()
+    };
+    version.is_some_and(|(major, minor)| (number(major), number(minor)) >= (Some(8), Some(9)))
+}
+
+/// The same request as [`HOSTBOUND`]; none if it is not one of `publickey`. russh sends whatever
+/// follows the session's id.
+fn hostbound(request: &[u8], host_key: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = request;
+    let session = agent::take_string(&mut rest)?;
+    let number = rest.split_off_first()?;
+    let (user, service) = (agent::take_string(&mut rest)?, agent::take_string(&mut rest)?);
+    if agent::take_string(&mut rest)? != b"publickey" {
+        return None;
+    }
+    let mut bound = Vec::with_capacity(request.len() + HOSTBOUND.len() + host_key.len());
+    agent::put_string(&mut bound, session);
+    bound.push(*number);
+    for part in [user, service, HOSTBOUND] {
+        agent::put_string(&mut bound, part);
+    }
+    bound.extend_from_slice(rest);
+    agent::put_string(&mut bound, host_key);
+    Some(bound)
+}
+
 fn sign(key: &KeypairData, hash: Option<HashAlg>, data: &[u8]) -> Option<Vec<u8>> {
     let signature: Signature = match key {
         KeypairData::Rsa(rsa) => (rsa, hash).try_sign(data).ok()?,
         other => other.try_sign(data).ok()?,
     };
     signature.encode_vec().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openssh_takes_hostbound_signatures_since_8_9() {
+        for (software, knows) in [
+            ("OpenSSH_9.2p1", true),
+            ("OpenSSH_8.9", true),
+            ("OpenSSH_10.0", true),
+            ("OpenSSH_8.8p1", false),
+            ("OpenSSH_7.10", false),
+            ("OpenSSH_for_Windows_9.5", false),
+            ("OpenSSH_", false),
+            ("dropbear_2022.83", false),
+            ("", false),
+        ] {
+            assert_eq!(knows_hostbound(software), knows, "{software}");
+        }
+    }
 }
