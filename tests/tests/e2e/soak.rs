@@ -234,20 +234,16 @@ fn streams_through_a_gate_to_a_far_host_arrive_whole() {
     );
     let at = started["listeners"][0]["listen"].as_str().unwrap().to_owned();
     let bytes = noise(2 << 20);
-    let (width, length) = (of(16, 64), Duration::from_secs(of(5, 600) as u64));
+    let width = of(16, 64);
     let stream = |n: usize| {
         let size = (n * 7_919_113) % bytes.len();
         echoes(TcpStream::connect(&at).unwrap(), &bytes[..size]).unwrap();
         size as u64
     };
-    (0..64).for_each(|n| {
-        stream(n);
-    });
-    let before = has(&mut desk.peer);
-    let begun = Instant::now();
-    let totals: Vec<(u64, u64)> = std::thread::scope(|scope| {
-        let all: Vec<_> = (0..width)
-            .map(|n| {
+    let streams = |length: usize| -> (u64, u64) {
+        let (begun, length) = (Instant::now(), Duration::from_secs(length as u64));
+        std::thread::scope(|scope| {
+            let all = (0..width).map(|n| {
                 let stream = &stream;
                 scope.spawn(move || {
                     let (mut sent, mut turn) = (0, 0);
@@ -257,16 +253,22 @@ fn streams_through_a_gate_to_a_far_host_arrive_whole() {
                     }
                     (sent, turn as u64)
                 })
-            })
-            .collect();
-        all.into_iter().map(|one| one.join().unwrap()).collect()
-    });
-    let sent: u64 = totals.iter().map(|(sent, _)| sent).sum();
-    let turns: u64 = totals.iter().map(|(_, turns)| turns).sum();
+            });
+            let all: Vec<_> = all.collect();
+            all.into_iter()
+                .map(|one| one.join().unwrap())
+                .fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+        })
+    };
+    let cold = has(&mut desk.peer);
+    // What the most streams at once take is taken once.
+    streams(of(1, 60));
+    let before = settles(&mut desk.peer, cold);
+    let (sent, turns) = streams(of(5, 600));
     let after = settles(&mut desk.peer, before);
-    eprintln!("gate: {turns} streams, {} MB each way: {before:?}, {after:?}", sent >> 20);
-    let most = before.kb + before.kb / 10 + 8 * 64 * width as u64 / 4;
-    assert!(after.kb <= most, "{before:?} before, {after:?} after");
+    let sent = sent >> 20;
+    eprintln!("gate: {turns} streams, {sent} MB each way: {cold:?}, {before:?}, {after:?}");
+    assert!(after.kb <= before.kb + before.kb / 10, "{before:?} before, {after:?} after");
 }
 
 /// T3-1: hundreds of agent calls over one connection, and an agent that is killed and started
@@ -369,4 +371,78 @@ fn days_of_rekeying_and_idling_in_minutes() {
     assert_eq!(log.matches("Accepted publickey").count(), 1, "one connection all the time");
     eprintln!("days: {turn} turns in {:?}: {warm:?}, {after:?}", begun.elapsed());
     assert!(after.kb < warm.kb + 1024 * of(4, 1) as u64, "{warm:?}, {after:?}");
+}
+
+/// As many minutes as `BSSH_NIGHT` says; none: the short form.
+#[allow(clippy::disallowed_methods, reason = "tests are told by their environment")]
+fn night() -> Option<Duration> {
+    let minutes: u64 = std::env::var("BSSH_NIGHT").ok()?.parse().expect("BSSH_NIGHT is minutes");
+    Some(Duration::from_secs(60 * minutes))
+}
+
+/// T3-8 in real time: a session that waits, new keys every hour, and every two minutes a fetch on
+/// the node from another server, which the forwarded agent is asked for.
+#[test]
+fn a_night_of_fetches_on_the_node_costs_no_memory() {
+    let (length, every, rekey) = match night() {
+        Some(length) => (length, Duration::from_secs(120), "1h"),
+        None => (Duration::from_secs(20), Duration::from_secs(1), "5"),
+    };
+    let (lab, other) = (Lab::start(), Lab::start());
+    let agent = Agent::start(&lab.home, "agent");
+    agent.add(&lab.home, &["-q", &other.sshd.user_key().display().to_string()]);
+    let git = |words: &[&str]| {
+        let mut git = lab.home.command("git");
+        git.args(["-C", &other.home.path().display().to_string(), "-c", "user.name=n"]);
+        let done = git.args(["-c", "user.email=n@n"]).args(words).output().unwrap();
+        assert!(done.status.success(), "{words:?}: {done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    git(&["init", "-q", "far"]);
+    let ssh = format!(
+        "GIT_SSH_COMMAND='ssh -F {} -o IdentitiesOnly=no -o IdentityAgent=SSH_AUTH_SOCK'",
+        other.sshd.ssh_config().display()
+    );
+    let far = other.home.path().join("far").display().to_string();
+    let here = lab.home.path().join("near").display().to_string();
+    let fetch = format!("{ssh} git -C {here} fetch -q ssh://127.0.0.1{far} HEAD");
+    let mut peer = Peer::start(&lab.home, &[], &[]);
+    let params = json!({"nodes": "127.0.0.1", "forwardAgent": true,
+        "agent": {"socket": agent.path()}, "settings": {"sshConfig": lab.sshd.ssh_config(),
+            "options": [format!("RekeyLimit=default {rekey}"), "ServerAliveInterval=15"]}});
+    let id = peer.call("session/open", params)["sessions"][0]["session"].clone();
+    peer.wait_for("session/state", |p| p["state"] == "ready");
+    let on_node = |peer: &mut Peer, command: &str| {
+        let params = json!({"session": id, "command": command,
+            "stdout": {"file": "/dev/null"}, "stderr": {"file": "/dev/null"}});
+        let exec = peer.call("session/exec", params)["exec"].clone();
+        let done = peer.wait_for("session/execDone", |p| p["exec"] == exec);
+        assert_eq!(done["params"]["exit"]["status"], 0, "{command}: {done}");
+    };
+    on_node(&mut peer, &format!("git init -q {here}"));
+    let (begun, mut turn, mut warm) = (Instant::now(), 0_u32, None);
+    while begun.elapsed() < length {
+        git(&["-C", "far", "commit", "-q", "--allow-empty", "-m", &format!("{turn}")]);
+        on_node(&mut peer, &fetch);
+        let fetched = std::fs::read_to_string(format!("{here}/.git/FETCH_HEAD")).unwrap();
+        assert!(fetched.starts_with(git(&["-C", "far", "rev-parse", "HEAD"]).trim()), "{fetched}");
+        turn += 1;
+        if warm.is_none() && begun.elapsed() > length / 4 {
+            warm = Some((has(&mut peer), begun.elapsed()));
+        }
+        let next = every * turn;
+        while let Some(left) = next.checked_sub(begun.elapsed()).filter(|l| !l.is_zero()) {
+            std::thread::park_timeout(left);
+        }
+    }
+    let (warm, at) = warm.expect("it went on for a while");
+    let after = settles(&mut peer, warm);
+    let hours = (begun.elapsed() - at).as_secs_f64() / 3600.0;
+    eprintln!("night: {turn} fetches in {:?}: {warm:?}, {after:?}", begun.elapsed());
+    assert_eq!(lab.sshd.log().matches("Accepted publickey").count(), 1, "one connection");
+    let status = peer.call("agent/status", json!({}));
+    assert_eq!((&status["opened"], &status["live"]), (&turn.into(), &0.into()), "{status}");
+    // A mebibyte an hour; a short form is allowed what an hour is.
+    let most = warm.kb + (1024.0 * hours.max(1.0)) as u64;
+    assert!(after.kb < most, "{warm:?}, {after:?}");
 }
