@@ -4,9 +4,10 @@
 # that the other side is gone: kill. POSIX shell only; /proc is used where it is there.
 trap : HUP TERM INT PIPE
 P=$PPID
-K=
-{ read -r K < /proc/$P/task/$P/children; } 2>/dev/null
-[ -n "$K" ] || K=$(ps -A -o pid= -o ppid= 2>/dev/null | while read -r a b; do [ "$b" = "$P" ] && echo "$a"; done)
+K= k=
+# It is read in small pieces, and a child that ends meanwhile may hide another: two looks.
+for i in 1 2; do { read -r k < /proc/$P/task/$P/children; K="$K $k"; } 2>/dev/null; done
+[ -n "$k" ] || K=$(ps -A -o pid= -o ppid= 2>/dev/null | while read -r a b; do [ "$b" = "$P" ] && echo "$a"; done)
 C=
 { read -r C < /proc/$P/comm; } 2>/dev/null
 # These serve one connection with one process: all its children are ours, also one that has not
@@ -22,9 +23,12 @@ same() {
 born() { { read -r l < /proc/$1/stat; } 2>/dev/null || { echo 0; return; }; l=${l##*) }; set -- $l; echo "${20}"; }
 L= B=
 for k in $K; do
-  [ "$k" = $$ ] && continue
+  case " $$ $L " in *" $k "*) continue ;; esac
   same "$k" || continue
-  L="$L $k" B="$B $(born "$k")"
+  b=$(born "$k")
+  # Over already, and its number may be another's soon.
+  [ "$b" = 0 ] && [ -r /proc/$$/stat ] && continue
+  L="$L $k" B="$B $b"
 done
 echo "READY$L"
 groups() {
