@@ -153,7 +153,7 @@ impl Drop for Lease {
         // An agent that was forwarded was one link's: its connection serves nobody else.
         let armed = self.agent.get_mut().unwrap_or_else(PoisonError::into_inner).is_some();
         let over = armed || *self.retired.get_mut();
-        if !over && !self.connection.is_closed() {
+        if !over && !self.connection.is_closing() {
             let ahead = self.ahead.get_mut().unwrap_or_else(PoisonError::into_inner).take();
             let ahead = match *self.runs_commands.get_mut() && self.stock.lingers() {
                 true => ahead.or_else(|| open_ahead(self.connection.clone())),
@@ -228,7 +228,7 @@ impl Pool {
             routes.entry(route.key.clone()).or_default().clone()
         };
         let mut slot = flight.lock().await;
-        if let Some(lease) = slot.upgrade().filter(|l| !l.connection.is_closed()) {
+        if let Some(lease) = slot.upgrade().filter(|l| !l.connection.is_closing()) {
             return Ok((lease, true));
         }
         let (lease, reused) = self.own(route, ask).await?;

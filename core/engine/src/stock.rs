@@ -52,7 +52,7 @@ struct Idle {
 
 impl Idle {
     fn is_over(&self) -> bool {
-        self.warm.connection.is_closed()
+        self.warm.connection.is_closing()
     }
 
     fn answers(&self) -> impl Future<Output = bool> + Send + use<> {

@@ -68,7 +68,7 @@ struct Inner {
     handle: Handle<Handler>,
     shared: Arc<Shared>,
     facts: Facts,
-    _kill: KillSwitch,
+    kill: KillSwitch,
     /// What goes on beside the connection's users; ends with it.
     _tasks: JoinSet<()>,
 }
@@ -134,7 +134,7 @@ pub async fn connect(
             let announced = shared.announced.subscribe();
             tasks.spawn(learn_keys(inner.clone(), announced, plan, ask));
         }
-        Inner { handle, shared, facts, _kill: kill, _tasks: tasks }
+        Inner { handle, shared, facts, kill, _tasks: tasks }
     });
     Ok(Connection { inner })
 }
@@ -180,7 +180,7 @@ async fn carrier(
             limit_silence(&tcp, plan);
             let peer = tcp.peer_addr().ok();
             let named = peer.map_or(named, |p| format!("{} port {}", p.ip(), p.port()));
-            Ok((Carrier::Tcp(tcp), peer.map(|p| p.ip()), named))
+            Ok((tcp.into(), peer.map(|p| p.ip()), named))
         }
     }
 }
@@ -366,6 +366,12 @@ impl Connection {
     /// The connection has ended.
     pub fn is_closed(&self) -> bool {
         self.inner.handle.is_closed()
+    }
+
+    /// The connection has ended, or the server has closed it and that was not read yet: nothing new
+    /// is to begin here.
+    pub fn is_closing(&self) -> bool {
+        self.is_closed() || self.inner.kill.has_hung_up()
     }
 
     /// The node still answers, within this time.

@@ -7,14 +7,16 @@
 //! would wait for ever.
 
 use futures_util::task::AtomicWaker;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_tcp_quickack;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// Any stream that can carry an SSH connection.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -25,8 +27,15 @@ pub type BoxStream = Box<dyn Stream>;
 
 /// What carries the bytes.
 pub(crate) enum Carrier {
-    Tcp(TcpStream),
+    Tcp(OwnedReadHalf, Arc<Mutex<OwnedWriteHalf>>),
     Other(BoxStream),
+}
+
+impl From<TcpStream> for Carrier {
+    fn from(tcp: TcpStream) -> Self {
+        let (read, write) = tcp.into_split();
+        Carrier::Tcp(read, Arc::new(Mutex::new(write)))
+    }
 }
 
 /// Ends its stream when dropped.
@@ -39,6 +48,8 @@ struct Control {
     reader: AtomicWaker,
     /// The software the server names in its version line.
     software: OnceLock<String>,
+    /// The socket, if it is one and as long as it is open.
+    tcp: Weak<Mutex<OwnedWriteHalf>>,
 }
 
 impl KillSwitch {
@@ -46,6 +57,14 @@ impl KillSwitch {
     /// `OpenSSH_9.2p1`; empty if the line did not come in one piece.
     pub(crate) fn software(&self) -> &str {
         self.0.software.get().map_or("", String::as_str)
+    }
+
+    /// The other side has closed the stream, which russh may not have read yet.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        let Some(tcp) = self.0.tcp.upgrade() else { return false };
+        let tcp = lock(&tcp);
+        let mut looked = [PollFd::new(tcp.as_ref(), PollFlags::RDHUP)];
+        matches!(poll(&mut looked, Some(&Timespec::default())), Ok(1..))
     }
 }
 
@@ -95,7 +114,11 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn new(carrier: Carrier) -> (Self, KillSwitch) {
-        let control = Arc::<Control>::default();
+        let tcp = match &carrier {
+            Carrier::Tcp(_, write) => Arc::downgrade(write),
+            Carrier::Other(_) => Weak::new(),
+        };
+        let control = Arc::new(Control { tcp, ..Control::default() });
         let wire = Wire {
             carrier,
             control: control.clone(),
@@ -115,7 +138,7 @@ impl Wire {
 
     fn send_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.output.get(self.sent..).filter(|r| !r.is_empty()) {
-            let n = ready!(self.carrier.stream().poll_write(cx, rest))?;
+            let n = ready!(self.carrier.poll_write(cx, rest))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -123,7 +146,7 @@ impl Wire {
         }
         self.sent = 0;
         self.output.clear();
-        self.carrier.stream().poll_flush(cx)
+        self.carrier.poll_flush(cx)
     }
 
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -138,7 +161,7 @@ impl Wire {
             return Poll::Pending;
         }
         let mut buffer = ReadBuf::new(&mut self.input);
-        ready!(self.carrier.stream().poll_read(cx, &mut buffer))?;
+        ready!(self.carrier.poll_read(cx, &mut buffer))?;
         if self.reads == 0 {
             let _ = self.control.software.set(software(buffer.filled()));
         }
@@ -170,9 +193,9 @@ impl Wire {
         if !self.output.is_empty() {
             return self.send(cx);
         }
-        if let (Carrier::Tcp(tcp), true) = (&self.carrier, owes_ack) {
+        if let (Carrier::Tcp(read, _), true) = (&self.carrier, owes_ack) {
             // Only a matter of speed: Linux takes it, others need not.
-            let _ = set_tcp_quickack(tcp, true);
+            let _ = set_tcp_quickack(read.as_ref(), true);
         }
         Ok(())
     }
@@ -194,11 +217,36 @@ fn software(bytes: &[u8]) -> String {
     String::from_utf8_lossy(name.unwrap_or_default()).into_owned()
 }
 
+fn lock(write: &Mutex<OwnedWriteHalf>) -> MutexGuard<'_, OwnedWriteHalf> {
+    write.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Carrier {
-    fn stream(&mut self) -> Pin<&mut dyn Stream> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
-            Carrier::Tcp(tcp) => Pin::new(tcp),
-            Carrier::Other(stream) => Pin::new(stream.as_mut()),
+            Carrier::Tcp(read, _) => Pin::new(read).poll_read(cx, buf),
+            Carrier::Other(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Carrier::Tcp(_, write) => Pin::new(&mut *lock(write)).poll_write(cx, bytes),
+            Carrier::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Carrier::Tcp(..) => Poll::Ready(Ok(())),
+            Carrier::Other(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Carrier::Tcp(_, write) => Pin::new(&mut *lock(write)).poll_shutdown(cx),
+            Carrier::Other(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
@@ -251,7 +299,7 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.send_behind(cx))?;
-        self.carrier.stream().poll_shutdown(cx)
+        self.carrier.poll_shutdown(cx)
     }
 }
 
@@ -290,6 +338,25 @@ mod tests {
             }
             n += buffer.filled().len();
         }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_the_other_side_has_closed_is_known_before_it_is_read() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        let (wire, control) = Wire::new(near.into());
+        far.write_all(b"goodbye").await.unwrap();
+        assert!(!control.has_hung_up());
+        drop(far);
+        let closed = async {
+            while !control.has_hung_up() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), closed).await.unwrap();
+        drop(wire);
+        assert!(!control.has_hung_up(), "it is over");
     }
 
     #[tokio::test]

@@ -170,9 +170,10 @@ impl Day {
         let nodes = self.nodes();
         let words = ["--detach", "-H", &nodes, "echo later"];
         let job = self.shared.lab.run(&words).expect_status(0).text().trim().to_owned();
-        self.shared.lab.run_bare(&["job", "wait", &job]).expect_status(0);
-        let logs = self.shared.lab.run_bare(&["job", "logs", &job]).expect_status(0).text();
-        assert!(logs.contains("later"), "{logs}");
+        let waited = self.shared.lab.run_bare(&["job", "wait", &job]);
+        let logs = self.shared.lab.run_bare(&["job", "logs", &job]);
+        assert_eq!(waited.status, Some(0), "{}{}", logs.text(), logs.stderr);
+        assert!(logs.expect_status(0).text().contains("later"));
     }
 
     fn terminal(&mut self) {
