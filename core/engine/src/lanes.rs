@@ -133,7 +133,7 @@ async fn seat(
     ask: &AskFor,
 ) -> Result<Option<Seat>, Error> {
     let mut lanes = group.lanes.lock().await;
-    lanes.retain(|lane| lane.upgrade().is_some_and(|l| !l.lease.connection.is_closing()));
+    lanes.retain(|lane| lane.upgrade().is_some_and(|l| !l.lease.is_closing()));
     let mut roomy = lanes.iter().filter_map(Weak::upgrade);
     let roomy = match wanted {
         Wanted::Own => None,

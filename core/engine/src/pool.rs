@@ -93,6 +93,12 @@ impl Lease {
         self.hop.is_none() && Arc::strong_count(self) == 1
     }
 
+    /// Nothing new is to begin on it: it, or a hop on the way, has ended or is about to.
+    pub(crate) fn is_closing(&self) -> bool {
+        let hop = self.hop.as_ref();
+        self.connection.is_closing() || hop.is_some_and(|(hop, _)| hop.is_closing())
+    }
+
     /// It goes through no other connection.
     pub(crate) fn is_direct(&self) -> bool {
         self.hop.is_none()
@@ -153,7 +159,7 @@ impl Drop for Lease {
         // An agent that was forwarded was one link's: its connection serves nobody else.
         let armed = self.agent.get_mut().unwrap_or_else(PoisonError::into_inner).is_some();
         let over = armed || *self.retired.get_mut();
-        if !over && !self.connection.is_closing() {
+        if !over && !self.is_closing() {
             let ahead = self.ahead.get_mut().unwrap_or_else(PoisonError::into_inner).take();
             let ahead = match *self.runs_commands.get_mut() && self.stock.lingers() {
                 true => ahead.or_else(|| open_ahead(self.connection.clone())),
@@ -228,7 +234,7 @@ impl Pool {
             routes.entry(route.key.clone()).or_default().clone()
         };
         let mut slot = flight.lock().await;
-        if let Some(lease) = slot.upgrade().filter(|l| !l.connection.is_closing()) {
+        if let Some(lease) = slot.upgrade().filter(|l| !l.is_closing()) {
             return Ok((lease, true));
         }
         let (lease, reused) = self.own(route, ask).await?;

@@ -52,7 +52,8 @@ struct Idle {
 
 impl Idle {
     fn is_over(&self) -> bool {
-        self.warm.connection.is_closing()
+        let hop = self.warm.hop.as_ref();
+        self.warm.connection.is_closing() || hop.is_some_and(|(hop, _)| hop.is_closing())
     }
 
     fn answers(&self) -> impl Future<Output = bool> + Send + use<> {

@@ -57,7 +57,7 @@ impl Lanes {
             return Flow::on(&self.primary);
         }
         let mut extra = self.extra.lock().await;
-        extra.retain(|lane| !lane.lease.connection.is_closing());
+        extra.retain(|lane| !lane.lease.is_closing());
         if let Some(lane) = extra.iter_mut().find(|lane| is_free(&lane.lease)) {
             lane.idle = false;
             return Flow::on(&lane.lease);

@@ -83,7 +83,7 @@ impl Engine {
         let slot = self.reach.slot(&route.key);
         let mut kept = slot.lock().await;
         if let Some((lease, sftp)) = kept.as_ref()
-            && !lease.connection.is_closing()
+            && !lease.is_closing()
             && !sftp.has_ended()
         {
             return Ok(sftp.clone());
