@@ -4,7 +4,6 @@
 //! What is slow or rare (ClusterShell's files, ssh_config's host names, commands) is read when it
 //! is asked for first. How names of groups are looked up is in `resolver`.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -22,8 +21,6 @@ pub struct Inventory {
     pub(crate) env: Environment,
     pub(crate) config: Config,
     pub(crate) ssh_hosts: Box<dyn Fn() -> Vec<String> + Send + Sync>,
-    /// Groups by value, above all others.
-    pub(crate) values: HashMap<String, Vec<Node>>,
     clustershell: OnceLock<Result<clustershell::Sources, Error>>,
 }
 
@@ -48,7 +45,6 @@ impl Inventory {
             env: env.clone(),
             config: load(env, config)?,
             ssh_hosts: Box::new(Vec::new),
-            values: HashMap::new(),
             clustershell: OnceLock::new(),
         })
     }
@@ -56,11 +52,6 @@ impl Inventory {
     /// Where `@ssh:` takes its names from: `Host` names without patterns in `ssh_config`.
     pub fn set_ssh_hosts(&mut self, names: impl Fn() -> Vec<String> + Send + Sync + 'static) {
         self.ssh_hosts = Box::new(names);
-    }
-
-    /// Defines or replaces a group by value: `ok`, `failed`, `unreachable` after a run.
-    pub fn set_group(&mut self, name: &str, nodes: Vec<Node>) {
-        self.values.insert(name.to_owned(), nodes);
     }
 
     pub fn config(&self) -> &Config {

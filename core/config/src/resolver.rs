@@ -1,7 +1,7 @@
 //! How names of groups are looked up, for one resolved expression.
 //!
-//! Without a source, in this order: groups by value (`@failed`), clusters, the batch job (`@slurm`,
-//! `@pbs`), ClusterShell's default source. With one: `cluster`, `backendai`, `slurm`, `pbs`, `ssh`
+//! Without a source, in this order: clusters, the batch job (`@slurm`, `@pbs`), ClusterShell's
+//! default source. With one: `cluster`, `backendai`, `slurm`, `pbs`, `ssh`
 //! (names of `ssh_config`, patterns allowed), then ClusterShell's sources. Within a group of a
 //! ClusterShell source, `@name` is a group of that source. Every group is resolved once, and what
 //! groups say about reaching a node is noted by the node's name; the first mention wins.
@@ -15,13 +15,13 @@ use std::path::PathBuf;
 use crate::clusters::{Cluster, home};
 use crate::error::Error;
 use crate::inventory::Inventory;
-use crate::node::{Destination, Node, NodeOverrides};
+use crate::node::{Destination, NodeOverrides};
 use crate::nodeset::{Groups, NodeSet, expand, matches_glob};
 use crate::sources::{Member, backend_ai, batch, host_file};
 
 /// Groups within groups.
 const MAX_DEPTH: usize = 64;
-/// Groups by value that exist once a run has ended.
+/// Groups of a run that has ended: frontends, which know of runs, put its nodes in their place.
 const RUN_GROUPS: [&str; 3] = ["ok", "failed", "unreachable"];
 
 pub(crate) struct Resolver<'a> {
@@ -113,9 +113,6 @@ impl Groups for Context<'_> {
 impl Context<'_> {
     fn any(&self, name: &str) -> Result<Option<Vec<String>>, Error> {
         let inventory = self.resolver.inventory;
-        if let Some(nodes) = inventory.values.get(name) {
-            return Ok(Some(self.values(nodes)));
-        }
         if let Some(names) = self.clusters(name)? {
             return Ok(Some(names));
         }
@@ -153,13 +150,6 @@ impl Context<'_> {
             Some(members) => self.members(members, Some(source), None).map(Some),
             None => Ok(None),
         }
-    }
-
-    fn values(&self, nodes: &[Node]) -> Vec<String> {
-        for node in nodes {
-            self.resolver.note(&node.name, node.overrides.clone());
-        }
-        nodes.iter().map(|node| node.name.clone()).collect()
     }
 
     /// A cluster, or all of them; `None` if there is none.

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use bssh_config::{Destination, Environment, Inventory, Node, NodeOverrides};
+use bssh_config::{Environment, Inventory, Node};
 use tempfile::TempDir;
 
 struct Lab {
@@ -98,7 +98,7 @@ fn batch_systems() {
 }
 
 #[test]
-fn groups_by_value_and_ssh_hosts() {
+fn groups_of_runs_and_of_ssh_hosts() {
     let lab = Lab::new(&[]);
     let mut inventory = lab.inventory();
     let names = |inventory: &Inventory, expr: &str| {
@@ -109,15 +109,6 @@ fn groups_by_value_and_ssh_hosts() {
         names(&inventory, "@failed").unwrap_err(),
         "group \"@failed\": no run has ended yet"
     );
-    let node = Node {
-        name: "u@n1:22".into(),
-        destination: Destination { user: Some("u".into()), host: "n1".into(), port: Some(22) },
-        overrides: NodeOverrides { jump_host: Some("j".into()), ..NodeOverrides::default() },
-    };
-    inventory.set_group("failed", vec![node.clone()]);
-    inventory.set_group("ok", Vec::new());
-    assert_eq!(inventory.resolve("@failed", &[]).unwrap(), [node]);
-    assert_eq!(names(&inventory, "@ok").unwrap_err(), "no nodes are left to run on");
     assert_eq!(names(&inventory, "").unwrap_err(), "no targets");
     inventory.set_ssh_hosts(|| vec!["web1".into(), "web2".into(), "db".into()]);
     assert_eq!(names(&inventory, "@ssh:").unwrap(), "web1 web2 db");
