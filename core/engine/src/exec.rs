@@ -12,7 +12,7 @@ use crate::gateway::{Trip, through};
 use crate::kill::{self, ARM_AFTER, Guard};
 use crate::plan::{NodePlan, Route};
 use crate::pool::Lease;
-use crate::pump::{self, End, Pump};
+use crate::pump::{self, End, Pump, Signs};
 use crate::run::{Order, Run, millis};
 use crate::stdin::Stdin;
 use bssh_protocol::exec::{
@@ -180,8 +180,8 @@ impl Part<'_> {
             true => Some(run.stdin.open().await),
             false => None,
         };
-        let (node, too_much) = (&*node.name, &Notify::new());
-        let pump = Pump { channel, stdin, stdout, stderr, sudo, run, node, spool, too_much };
+        let (node, signs) = (&*node.name, &Signs::default());
+        let pump = Pump { channel, stdin, stdout, stderr, sudo, run, node, spool, signs };
         let ended = attend(run, index, &lease, pump).await;
         lease.give_back();
         Ok(ended)
@@ -317,7 +317,7 @@ enum Stop {
 /// Carries a command's bytes to its end, or ends it.
 async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> Ended {
     let begun = Instant::now();
-    let (writer, too_much) = (pump.channel.writer(), pump.too_much);
+    let (writer, signs) = (pump.channel.writer(), pump.signs);
     let mut orders = run.orders();
     let mut pump = pin!(maybe_done(pump.carry()));
     let mut guard: Option<Guard> = None;
@@ -330,7 +330,7 @@ async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> En
             biased;
             () = &mut pump => break None,
             why = &mut stop => break Some(why),
-            () = too_much.notified() => break Some(Stop::TooMuch),
+            () = signs.too_much.notified() => break Some(Stop::TooMuch),
             helper = &mut arm, if !armed => {
                 (guard, armed) = (helper, true);
                 continue;
@@ -372,6 +372,8 @@ async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> En
             return ended(lease, pump.take_output().unwrap_or_default(), begun).await;
         }
     };
+    // A slow sink must not keep the connection from saying how that goes.
+    signs.read_on.notify_one();
     // A helper that is on its way is waited for: two would take each other for the command's.
     if !armed && arming.load(Ordering::Relaxed) {
         guard = beside(pump.as_mut(), arm).await;

@@ -1,8 +1,8 @@
 //! The bytes of one command: stdin to the node, output to its sinks, until the channel closes.
 //!
 //! A connection that carries only this command is simply not read while a sink is slow. One that
-//! others share must be read at all times: then output waits in memory and in an unlinked file.
-//! Whoever says more than that has room for is left at once, and ended by [`crate::exec`].
+//! others share must be read at all times, and so must any once its command is to be ended: then
+//! output waits in memory and in an unlinked file. Whoever says more than that has room for is left at once, and ended by [`crate::exec`].
 
 use crate::descriptor::Gone;
 use crate::failure::{overflow, plain};
@@ -16,6 +16,7 @@ use bssh_protocol::exec::{Ended, Exit, Failure, Output, Phase};
 use bssh_ssh::{Channel, ChannelEvent, ChannelWriter, Pipe};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{Either, select};
+use std::future::pending;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,8 +43,16 @@ pub(crate) struct Pump<'a> {
     pub node: &'a str,
     /// Never stop reading, however slow the sinks are.
     pub spool: bool,
-    /// Told when more was said than can be kept: the command is to be ended.
-    pub too_much: &'a Notify,
+    pub signs: &'a Signs,
+}
+
+/// What a pump and whoever sees its command through tell each other.
+#[derive(Default)]
+pub(crate) struct Signs {
+    /// More was said than can be kept: the command is to be ended.
+    pub too_much: Notify,
+    /// The command is being ended, and its connection must be read, however slow the sinks are.
+    pub read_on: Notify,
 }
 
 /// How it ended.
@@ -66,16 +75,11 @@ impl Pump<'_> {
         if self.sudo.is_none() {
             go.notify_one();
         }
-        let Pump { channel, stdin, stdout, stderr, sudo, run, node, spool, too_much } = self;
+        let Pump { channel, stdin, stdout, stderr, sudo, run, node, spool, signs } = self;
         let mut outputs = Outputs { stdout, stderr, end: End::default(), sudo, go: &go, run, node };
         let feed = pin!(feed(stdin, &writer, &go));
         {
-            let output = pin!(async {
-                match spool {
-                    true => read_ahead(channel, &mut outputs, &writer, too_much).await,
-                    false => read(channel, &mut outputs, &writer).await,
-                }
-            });
+            let output = pin!(read(channel, &mut outputs, &writer, (spool, signs)));
             // stdin may end long before or never: only the output decides.
             if let Either::Right(((), output)) = select(output, feed).await {
                 output.await;
@@ -99,60 +103,68 @@ async fn feed(stdin: Option<Place>, writer: &ChannelWriter, go: &Notify) {
 }
 
 /// Reads the channel to its end, or until nobody takes the output: it is closed then.
-async fn read(mut channel: Channel, outputs: &mut Outputs<'_>, writer: &ChannelWriter) {
-    while let Some(event) =
-        next(&mut channel, outputs.end.exit.is_some() && outputs.run.guard).await
-    {
-        if outputs.take(event, writer).await.is_err() {
+///
+/// A sink may take its time. Where the channel must be read `ahead`, or once it must be, what comes
+/// meanwhile is kept. The channel goes with its last event, before what was kept has been taken:
+/// one that is held and not read stalls its connection.
+async fn read(
+    channel: Channel,
+    outputs: &mut Outputs<'_>,
+    writer: &ChannelWriter,
+    (mut ahead, signs): (bool, &Signs),
+) {
+    let (kept, guarded) = (Spool::new(), outputs.run.guard);
+    let (mut channel, mut exited) = (Some(channel), false);
+    loop {
+        let event = match kept.pop() {
+            Some(event) => Some(event),
+            None => next(&mut channel, &mut exited, guarded).await,
+        };
+        let Some(event) = event else { break };
+        let reading = async {
+            if !ahead {
+                signs.read_on.notified().await;
+                ahead = true;
+            }
+            while let Some(event) = next(&mut channel, &mut exited, guarded).await {
+                if kept.push(event).is_err() {
+                    signs.too_much.notify_one();
+                    channel = None;
+                }
+            }
+            pending::<()>().await;
+        };
+        let is_gone = {
+            let (taken, reading) = (pin!(outputs.take(event, writer)), pin!(reading));
+            matches!(select(taken, reading).await, Either::Left((Err(Gone), _)))
+        };
+        if is_gone {
             return outputs.sink_gone();
         }
     }
-}
-
-/// The next event; after the exit only as long as somebody still talks.
-async fn next(channel: &mut Channel, exited: bool) -> Option<ChannelEvent> {
-    match exited {
-        false => channel.next().await,
-        true => tokio::time::timeout(SILENCE, channel.next()).await.ok().flatten(),
+    if kept.is_full() {
+        outputs.end.failure = Some(overflow(ELSEWHERE));
     }
 }
 
-/// Reads without ever waiting for a sink. The channel goes with its reader, before what was kept
-/// has been taken: one that is held and not read stalls its connection.
-async fn read_ahead(
-    mut channel: Channel,
-    outputs: &mut Outputs<'_>,
-    writer: &ChannelWriter,
-    too_much: &Notify,
-) {
-    let spool = Spool::new();
-    let (ahead, guarded) = (&spool, outputs.run.guard);
-    let reader = async move {
-        let mut exited = false;
-        while let Some(event) = next(&mut channel, exited && guarded).await {
-            exited |= matches!(event, ChannelEvent::Exit(_) | ChannelEvent::Signal { .. });
-            if ahead.push(event).is_err() {
-                too_much.notify_one();
-                break;
-            }
-        }
-        ahead.close();
+/// The next event; after the exit of a command that is guarded only as long as somebody still
+/// talks. With the last one the channel goes.
+async fn next(
+    channel: &mut Option<Channel>,
+    exited: &mut bool,
+    guarded: bool,
+) -> Option<ChannelEvent> {
+    let events = channel.as_mut()?;
+    let event = match *exited && guarded {
+        false => events.next().await,
+        true => tokio::time::timeout(SILENCE, events.next()).await.ok().flatten(),
     };
-    let taker = async {
-        while let Some(event) = spool.next().await {
-            if outputs.take(event, writer).await.is_err() {
-                return outputs.sink_gone();
-            }
-        }
-        if spool.is_full() {
-            outputs.end.failure = Some(overflow(ELSEWHERE));
-        }
-    };
-    let (reader, taker) = (pin!(reader), pin!(taker));
-    // Once nobody takes the output, the reader goes too.
-    if let Either::Left(((), taker)) = select(reader, taker).await {
-        taker.await;
+    match &event {
+        Some(ChannelEvent::Exit(_) | ChannelEvent::Signal { .. }) => *exited = true,
+        Some(_) => {}
+        None => *channel = None,
     }
+    event
 }
 
 /// Where a command's events go.

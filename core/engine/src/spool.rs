@@ -87,10 +87,15 @@ impl Spool {
         self.full.load(Relaxed)
     }
 
+    /// The next event that is kept, in order.
+    pub(crate) fn pop(&self) -> Option<ChannelEvent> {
+        self.queue().pop()
+    }
+
     /// The next event, in order; none at the end.
     pub(crate) async fn next(&self) -> Option<ChannelEvent> {
         loop {
-            let event = self.queue().pop();
+            let event = self.pop();
             if event.is_some() {
                 return event;
             }

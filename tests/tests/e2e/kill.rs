@@ -5,6 +5,8 @@ use bssh_fixtures::processes::{self, Process};
 use bssh_tests::{Lab, Peer, Run, until};
 use rustix::process::Signal;
 use serde_json::json;
+use std::io::Read;
+use std::process::Stdio;
 use std::time::Duration;
 
 const START: Duration = Duration::from_secs(30);
@@ -85,6 +87,26 @@ fn a_command_whose_output_nobody_takes_any_more_is_ended() {
     assert_eq!(ended["params"]["failure"]["code"], "sinkGone", "{ended}");
     assert_eq!(ended["params"]["killed"], "confirmed", "{ended}");
     assert!(stubborn.sleeping().is_empty(), "{:?}", stubborn.sleeping());
+}
+
+/// The helper's words come over the connection that nobody reads on for the sink's sake.
+#[test]
+fn a_timeout_ends_a_command_whose_output_nobody_reads() {
+    let lab = Lab::start();
+    let flood = "trap '' TERM PIPE; while :; do echo 1016.1016 2>/dev/null; done";
+    let mut command = lab.command(&["-H", "127.0.0.1", "--timeout", "2", "--json", flood]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut run = command.spawn().unwrap();
+    // On the node, not in our own words.
+    let flooding =
+        || processes::with_text("echo 1016.1016").iter().any(|p| !p.command.contains("--timeout"));
+    assert!(until(START, flooding), "it has begun");
+    assert!(until(GONE, || !flooding()), "it goes on, though its time is over");
+    let mut text = String::new();
+    run.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    let ended = text.lines().find(|line| line.contains("\"state\":\"ended\"")).unwrap_or_default();
+    assert!(ended.contains("\"killed\":\"confirmed\""), "{ended}");
+    assert_eq!(run.wait().unwrap().code(), Some(5));
 }
 
 #[test]
