@@ -23,8 +23,9 @@
 //! ```
 //!
 //! Reading order: `core` (start, call, end), `child` (the process), `obtain` and `shared` (the
-//! core others use, too), `sessions` (shell states), `pty` (a terminal),
-//! `transfer` and `tasks` (files), `sync` (trees kept the same), `prompter` (questions to a person).
+//! core others use, too), `service` (what the core says), `sessions` (shell states), `pty` (a
+//! terminal), `tasks` (copies), `sync` (trees kept the same), `prompter` (questions to a person).
+//! Runs and transfers are followed by the protocol's own `run` and `carried`.
 
 mod child;
 mod core;
@@ -45,4 +46,4 @@ pub use prompter::{Answer, NoPrompter, Prompter};
 pub use pty::{Pty, PtyHandle};
 pub use sessions::{SessionEvent, Sessions};
 pub use shared::Persist;
-pub use sync::{Sync, SyncEvent};
+pub use sync::{Sync, SyncEvent, Syncing};
