@@ -5,7 +5,7 @@ use super::paths::{self, Match};
 use super::remote::{join, reason, shown};
 use super::session::{Session, note, print};
 use super::{Trouble, failed, local};
-use crate::output::{Bars, Style, rate};
+use crate::output::{Bars, Style};
 use bssh_client::TransferEvent;
 use bssh_protocol::methods::FsStat;
 use bssh_protocol::task::{FsCopyParams, FsPlace};
@@ -13,8 +13,8 @@ use bssh_protocol::transfer::{
     FileFault, PathBytes, Symlinks, TransferDirection, TransferFile, TransferParams, TransferState,
     Transferred,
 };
-use bssh_term::bytes_text;
 use bssh_term::{ColorChoice, Look, Terminal};
+use bssh_term::{bytes_text, rate};
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;

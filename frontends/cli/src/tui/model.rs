@@ -8,7 +8,7 @@ use crate::exit;
 use crate::output::{Nodes, Step, diff};
 use bssh_client::RunEvent;
 use bssh_protocol::exec::{Action, NodeState};
-use bssh_term::Look;
+use bssh_term::{Look, bare};
 use crossterm::event::Event;
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -96,7 +96,7 @@ pub(super) fn title(action: &Action) -> String {
         Action::CommandBytes(bytes) => String::from_utf8_lossy(&bytes.0).into_owned(),
         _ => "ping".to_owned(),
     };
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    bare(&text)
 }
 
 impl Model {
