@@ -3,7 +3,6 @@
 use crate::args::{Args, ColorWhen, ConfigVerb, Sub};
 use crate::commands::{self, Ui};
 use crate::last::LastRun;
-use crate::output::Style;
 use crate::request::{self, Mode, Terminals};
 use crate::shared_verbs::SharedVerb;
 use crate::verbs::ForwardVerb;
@@ -14,7 +13,7 @@ use crate::{
 use bssh_client::{Core, Persist, ReplPlan, Start};
 use bssh_protocol::methods::GroupList;
 use bssh_protocol::node::GroupListParams;
-use bssh_term::{ColorChoice, Look, Terminal};
+use bssh_term::ColorChoice;
 use clap::error::ErrorKind;
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -70,7 +69,7 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
                 single: (*single_node || *multiplex).then_some(*single_node),
                 agent: (args.connect.agent.forwards(), args.connect.agent.settings()),
             };
-            let look = look(&args, around, std::io::stdout().is_terminal());
+            let look = around.look(color(&args), std::io::stdout().is_terminal());
             return (around.repl)(plan, look).await;
         }
         None if args.words.is_empty() && args.connect.tty == 0 => {
@@ -91,8 +90,7 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
         Ok(()) => dispatch(&args, &core, &ui, &around.environment.term).await,
         Err(status) => status,
     };
-    // The status is known; a core that hangs must not hold it back.
-    let _ = tokio::time::timeout(LEAVE, core.close()).await;
+    core.leave(LEAVE).await;
     status
 }
 
@@ -170,8 +168,7 @@ async fn in_session(args: &Args, around: &Around, run: Option<&named::RunIn>) ->
         }
         _ => exit::GENERAL,
     };
-    // The status is known; a core that hangs must not hold it back.
-    let _ = tokio::time::timeout(LEAVE, core.close()).await;
+    core.leave(LEAVE).await;
     status
 }
 
@@ -300,27 +297,15 @@ fn wanted(args: &Args, around: &Around) -> Result<Option<Persist>, u8> {
 }
 
 fn ui(args: &Args, around: &Around, last: Option<LastRun>) -> Ui {
-    let (out_terminal, err_terminal) =
-        (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
-    let (out, err) = (look(args, around, out_terminal), look(args, around, err_terminal));
-    let style = Style { out, err, out_terminal, err_terminal };
-    Ui { style, prompter: around.prompter.clone(), last }
+    Ui { style: around.style(color(args)), prompter: around.prompter.clone(), last }
 }
 
-fn look(args: &Args, around: &Around, is_terminal: bool) -> Look {
-    let environment = &around.environment;
-    Look::new(Terminal {
-        is_terminal,
-        choice: match args.output.color {
-            ColorWhen::Auto => ColorChoice::Auto,
-            ColorWhen::Always => ColorChoice::Always,
-            ColorWhen::Never => ColorChoice::Never,
-        },
-        no_color: environment.no_color,
-        force_color: environment.force_color,
-        term: &environment.term,
-        locale: &environment.locale,
-    })
+fn color(args: &Args) -> ColorChoice {
+    match args.output.color {
+        ColorWhen::Auto => ColorChoice::Auto,
+        ColorWhen::Always => ColorChoice::Always,
+        ColorWhen::Never => ColorChoice::Never,
+    }
 }
 
 fn man(page: Option<&str>, directory: Option<&Path>) -> u8 {

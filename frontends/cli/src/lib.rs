@@ -36,13 +36,14 @@ mod via_args;
 
 use bssh_client::{Persist, ReplPlan, Start};
 use bssh_protocol::handshake::ClientInfo;
-use bssh_term::Look;
 pub(crate) use bssh_term::say;
+use bssh_term::{ColorChoice, Look, Terminal};
 use environment::Environment;
 use grammar::Grammar;
+use output::Style;
 use prompt::TerminalPrompter;
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -129,6 +130,20 @@ impl Around {
             text => persist::parse(text).map(Some).map_err(|e| format!("BSSH_PERSIST: {e}")),
         };
         Around { environment, prompter, persist, repl }
+    }
+
+    /// How to draw on an output.
+    fn look(&self, choice: ColorChoice, is_terminal: bool) -> Look {
+        let Environment { no_color, force_color, term, locale, .. } = &self.environment;
+        let (no_color, force_color) = (*no_color, *force_color);
+        Look::new(Terminal { is_terminal, choice, no_color, force_color, term, locale })
+    }
+
+    fn style(&self, choice: ColorChoice) -> Style {
+        let (out_terminal, err_terminal) =
+            (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
+        let (out, err) = (self.look(choice, out_terminal), self.look(choice, err_terminal));
+        Style { out, err, out_terminal, err_terminal }
     }
 
     /// How a command of this kind starts a core.

@@ -177,6 +177,11 @@ pub(crate) fn settings(args: &Args) -> Settings {
     }
 }
 
+/// A line of ssh_config whose value may have blanks.
+pub(crate) fn quoted(key: &str, value: &str) -> String {
+    format!("{key}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
 /// The words joined by blanks, as ssh sends them.
 pub(crate) fn action(words: &[OsString]) -> Result<Action, String> {
     let words: Vec<&[u8]> = words.iter().map(|w| w.as_bytes()).collect();

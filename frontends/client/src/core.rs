@@ -410,6 +410,11 @@ impl Core {
         self.lost().await
     }
 
+    /// The same when all is said: a core that hangs must not hold us back for longer than this.
+    pub async fn leave(self, limit: Duration) {
+        let _ = tokio::time::timeout(limit, self.close()).await;
+    }
+
     pub(crate) async fn explain(&self) -> CallError {
         CallError::new(Kind::Disconnected, self.lost().await.to_string())
     }

@@ -72,8 +72,7 @@ pub async fn run(mut plan: ReplPlan, look: Look) -> u8 {
             2
         }
     };
-    // The status is known; a core that hangs must not hold it back.
-    let _ = tokio::time::timeout(LEAVE, core.close()).await;
+    core.leave(LEAVE).await;
     status
 }
 

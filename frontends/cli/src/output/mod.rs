@@ -135,7 +135,7 @@ pub(crate) fn view(plan: &ViewPlan, style: Style, nodes: &Nodes) -> Box<dyn View
 }
 
 /// Shows nothing; the report still names what failed.
-struct Silent;
+pub(crate) struct Silent;
 
 impl View for Silent {
     fn data(&mut self, _: Piece<'_>, _: &Nodes, _: &mut Screen) {}

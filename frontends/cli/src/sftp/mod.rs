@@ -79,8 +79,7 @@ pub(crate) async fn run(words: &[OsString], around: &Around) -> u8 {
         }
     };
     let status = talk(&core, &args, lines, around).await;
-    // The status is known; a core that hangs must not hold it back.
-    let _ = tokio::time::timeout(LEAVE, core.close()).await;
+    core.leave(LEAVE).await;
     status
 }
 

@@ -121,7 +121,7 @@ fn lost(error: &CallError) -> bool {
 }
 
 fn gone(error: &CallError) -> Trouble {
-    say(&format!("bssh: {}", error.message));
+    say(&format!("bssh: {}", error.advised()));
     say("Connection closed");
     Trouble::Lost
 }

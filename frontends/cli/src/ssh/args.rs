@@ -7,6 +7,7 @@
 
 use super::control::Control;
 use super::effective::LogLevel;
+use crate::request::quoted;
 use bssh_protocol::exec::Settings;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -287,11 +288,6 @@ impl SshArgs {
         }
         Ok(())
     }
-}
-
-/// A line whose value may have blanks.
-fn quoted(key: &str, value: &str) -> String {
-    format!("{key}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// Host and port of `-W host:port`; an IPv6 address stands in brackets.

@@ -6,8 +6,7 @@
 use super::prefix::{HELP, SHORT, Wish};
 use super::tape::Tape;
 use crate::commands::{Folder, Ui};
-use crate::output::{Nodes, Report, Screen, cause, view};
-use crate::request::{Mode, ViewPlan};
+use crate::output::{Nodes, Report, Screen, Silent, cause};
 use bssh_client::{Core, PtyHandle};
 use bssh_protocol::exec::{Ended, Failure, NodeState, Phase};
 use bssh_protocol::link::StreamSender;
@@ -343,16 +342,7 @@ impl Board {
                 nodes.note(n, &NodeState::Ended(ended));
             }
         }
-        let plan = ViewPlan {
-            mode: Mode::Silent,
-            prefix: false,
-            output_dir: None,
-            max_output: None,
-            summary: false,
-            quiet: false,
-            verbose: false,
-        };
-        let report = Report::new(&nodes, &*view(&plan, ui.style, &nodes), false);
+        let report = Report::new(&nodes, &Silent, false);
         let names = Folder::default().fold(&report.sets(), &nodes, core).await;
         let mut screen = Screen::default();
         report.show(&names, ui.style, &mut screen);

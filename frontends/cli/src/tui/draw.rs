@@ -136,7 +136,7 @@ fn summary(model: &mut Model, body: Rect, buffer: &mut Buffer) {
     let widest = widest.map(|n| model.nodes.name(*n).chars().count()).max().unwrap_or(0).min(NAME);
     for (at, node) in shown.iter().enumerate().skip(first).take(height) {
         let y = body.y + u16::try_from(at - first).unwrap_or(0);
-        let step = model.step(*node);
+        let step = model.nodes.step(*node);
         let mark = if model.marks.contains(node) { "*" } else { " " };
         let x = put(buffer, (0, y), &format!("{mark}{} ", glyph(model, step)), color(step));
         let name = cut(model.nodes.name(*node), NAME);
@@ -177,7 +177,7 @@ fn detail(model: &mut Model, body: Rect, buffer: &mut Buffer) {
 }
 
 fn pane_title(model: &Model, node: usize) -> (String, Style) {
-    let step = model.step(node);
+    let step = model.nodes.step(node);
     let name = model.nodes.name(node);
     let ended = model.nodes.ended.get(node).and_then(Option::as_ref);
     let why = ended.and_then(|ended| cause(name, ended)).map(|why| format!("  {}", bare(&why)));

@@ -13,7 +13,7 @@ mod keys;
 mod model;
 
 use crate::commands::{Folder, Ui, failed, job, listening, warn};
-use crate::output::{Report, Screen, summary_line, view};
+use crate::output::{Report, Screen, Silent, summary_line};
 use crate::request::Request;
 use crate::{exit, say};
 use ansi::Ansi;
@@ -280,8 +280,7 @@ async fn report(
     (core, ui): (&Core, &Ui),
 ) {
     let mut screen = Screen::default();
-    let view = view(plan, ui.style, &model.nodes);
-    let report = Report::new(&model.nodes, &*view, false);
+    let report = Report::new(&model.nodes, &Silent, false);
     let names = Folder::default().fold(&report.sets(), &model.nodes, core).await;
     report.show(&names, ui.style, &mut screen);
     match &over.result {
