@@ -128,6 +128,14 @@ impl CallError {
         self
     }
 
+    /// For people, with what to do about it.
+    pub fn advised(&self) -> String {
+        match self.data.as_ref().and_then(|data| data.hint.as_ref()) {
+            Some(hint) => format!("{}\nhint: {hint}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// The stable key, empty when the peer sent none.
     pub fn kind(&self) -> &str {
         self.data.as_ref().map_or("", |d| d.kind.as_str())

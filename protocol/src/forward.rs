@@ -53,6 +53,17 @@ pub enum ForwardKind {
     Dynamic,
 }
 
+impl ForwardKind {
+    /// ssh's option for it.
+    pub fn flag(self) -> &'static str {
+        match self {
+            ForwardKind::Local => "-L",
+            ForwardKind::Remote => "-R",
+            ForwardKind::Dynamic => "-D",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ForwardOpened {
     pub forward: ForwardId,

@@ -2,8 +2,9 @@
 //!
 //! Both sides link this crate and nothing else of each other's. It knows no SSH, no terminal and
 //! no files. Reading order: `methods` (the one table), the types it names, `frame` (bytes on the
-//! wire), `link` (one peer of the conversation), `run` and
-//! `carried` (a run and a transfer as their asker sees them), `schema` (the document generated from the table).
+//! wire), `link` (one peer of the conversation), `run` and `carried` (a run and a transfer as their
+//! asker sees them; `followed` is what a transfer and a sync have in common), `schema` (the
+//! document generated from the table).
 
 pub mod methods;
 
@@ -30,6 +31,7 @@ pub mod transfer;
 pub mod via;
 
 pub mod carried;
+pub mod followed;
 pub mod frame;
 pub mod link;
 mod locking;

@@ -5,7 +5,7 @@
 //! dropped for the view that owns it while the node can be made to wait, or up to the size of a
 //! file; other views that are too slow lose the oldest bytes and are told with `stream/gap`.
 
-use crate::exec::{Exit, Failure, Targets};
+use crate::exec::{Exit, Failure, PtyRequest, Targets};
 use crate::stream::{Base64Bytes, StreamId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,14 @@ pub struct PtyOpenParams {
     /// First credit of the output stream, in bytes. None: 256 KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<u64>,
+}
+
+impl From<PtyRequest> for PtyOpenParams {
+    /// A terminal like this, of nobody yet.
+    fn from(like: PtyRequest) -> Self {
+        let PtyRequest { term, cols, rows, px_width, px_height, modes } = like;
+        PtyOpenParams { term, cols, rows, px_width, px_height, modes, ..Self::default() }
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

@@ -3,7 +3,6 @@
 use bssh_rpc::Environment;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::process::ExitCode;
 
 /// What stays in the heap for the next packets, in bytes: more than a channel's window.
@@ -19,7 +18,7 @@ fn main() -> ExitCode {
             bssh_rpc::main(words.get(2..).unwrap_or_default(), environment())
         }
         Some("demo") => bssh_fixtures::demo(words.get(2..).unwrap_or_default()),
-        _ => bssh_cli::main(&words, repl),
+        _ => bssh_cli::main(&words, |plan, look| Box::pin(bssh_repl::run(plan, look))),
     };
     ExitCode::from(status)
 }
@@ -35,23 +34,6 @@ fn keep_freed_memory() {
 fn asks_shared(words: &[OsString]) -> bool {
     let verb = words.get(2).and_then(|w| w.to_str());
     verb.is_some_and(|verb| ["status", "stop", "metrics"].contains(&verb))
-}
-
-/// The REPL, as the line CLI has read it.
-fn repl(wanted: bssh_cli::Interactive) -> Pin<Box<dyn Future<Output = u8>>> {
-    Box::pin(bssh_repl::run(bssh_repl::Plan {
-        targets: wanted.targets,
-        start: wanted.start,
-        persist: wanted.persist,
-        look: wanted.look,
-        term: wanted.term,
-        history: wanted.history,
-        fanout: wanted.fanout,
-        session: wanted.session,
-        single: wanted.single,
-        forward_agent: wanted.forward_agent,
-        agent: wanted.agent,
-    }))
 }
 
 /// The process environment as the core's value: below this line nobody asks for it.

@@ -277,7 +277,7 @@ pub(crate) enum Sub {
     #[command(alias = "interactive")]
     Repl {
         /// A plain shell on the one node instead
-        #[arg(long)]
+        #[arg(long, conflicts_with = "session")]
         single_node: bool,
         /// All nodes at once, whatever the configuration says
         #[arg(long, conflicts_with = "single_node")]

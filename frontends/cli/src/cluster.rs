@@ -3,19 +3,17 @@
 use crate::args::{Args, ColorWhen, ConfigVerb, Sub};
 use crate::commands::{self, Ui};
 use crate::last::LastRun;
-use crate::output::Style;
 use crate::request::{self, Mode, Terminals};
 use crate::shared_verbs::SharedVerb;
-use crate::verbs::{ForwardVerb, GateVerb};
+use crate::verbs::ForwardVerb;
 use crate::{
-    Around, Interactive, completion, exit, files, help, last, named, persist, print, say,
-    terminals, tui, via_args,
+    Around, completion, exit, files, help, last, named, persist, print, refused, say, terminals,
+    tui, via_args,
 };
-use bssh_client::{Core, Persist, Start};
-use bssh_protocol::handshake::ClientInfo;
+use bssh_client::{Core, Persist, ReplPlan, Start};
 use bssh_protocol::methods::GroupList;
 use bssh_protocol::node::GroupListParams;
-use bssh_term::{ColorChoice, Look, Terminal};
+use bssh_term::ColorChoice;
 use clap::error::ErrorKind;
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -39,11 +37,8 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
     for expr in args.exprs_mut() {
         *expr = last.as_ref().map_or_else(|| expr.clone(), |last| last.expand(expr));
     }
-    if args.connect.shared.detach && !can_go_on_alone(&args) {
-        say("bssh: --detach is for commands, pings, transfers and forwards");
-        return exit::USAGE;
-    }
-    if let Some(why) = via_args::refused(&args) {
+    let here = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if let Some(why) = via_args::refused(&args).or_else(|| refused::refused(&args, here)) {
         return wrong(&why);
     }
     match &args.subcommand {
@@ -58,13 +53,24 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
         Some(Sub::Shared(verb)) => return shared(verb, &args, around).await,
         Some(Sub::Repl { single_node, multiplex, session }) => {
             drop(core);
-            let single = (*single_node || *multiplex).then_some(*single_node);
             let persist = match wanted(&args, around) {
                 Ok(wanted) => wanted.unwrap_or_default(),
                 Err(status) => return status,
             };
-            let plan = interactive(&args, (single, persist), around);
-            return (around.repl)(Interactive { session: session.clone(), ..plan }).await;
+            let environment = &around.environment;
+            let plan = ReplPlan {
+                targets: request::targets(&args),
+                start: around.starting("cli"),
+                persist,
+                term: environment.term.clone(),
+                history: environment.state.as_ref().map(|dir| dir.join("bssh/history")),
+                fanout: args.run.fanout,
+                session: session.clone(),
+                single: (*single_node || *multiplex).then_some(*single_node),
+                agent: (args.connect.agent.forwards(), args.connect.agent.settings()),
+            };
+            let look = around.look(color(&args), std::io::stdout().is_terminal());
+            return (around.repl)(plan, look).await;
         }
         None if args.words.is_empty() && args.connect.tty == 0 => {
             say("bssh: no command given\nhint: bssh -H NODES COMMAND…, bssh HOST, or bssh --help");
@@ -84,24 +90,8 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
         Ok(()) => dispatch(&args, &core, &ui, &around.environment.term).await,
         Err(status) => status,
     };
-    // The status is known; a core that hangs must not hold it back.
-    let _ = tokio::time::timeout(LEAVE, core.close()).await;
+    core.leave(LEAVE).await;
     status
-}
-
-/// A shared core can finish it without us.
-fn can_go_on_alone(args: &Args) -> bool {
-    matches!(
-        &args.subcommand,
-        None | Some(
-            Sub::Exec { .. }
-                | Sub::Ping
-                | Sub::Upload(_)
-                | Sub::Download(_)
-                | Sub::Forward { verb: ForwardVerb::Add { .. } }
-                | Sub::Gate { verb: GateVerb::Start { .. } }
-        )
-    )
 }
 
 /// It is about what a core holds.
@@ -116,7 +106,9 @@ fn looks_at_core(args: &Args) -> bool {
 async fn shared(verb: &SharedVerb, args: &Args, around: &Around) -> u8 {
     let json = args.output.json.is_some();
     match verb {
-        SharedVerb::Core { verb } => commands::shared::core(verb, json, starting(around)).await,
+        SharedVerb::Core { verb } => {
+            commands::shared::core(verb, json, around.starting("cli")).await
+        }
         SharedVerb::CacheStats { detailed, clear, maintain } => {
             let wish = match (clear, maintain) {
                 (true, _) => commands::cache::Wish::Clear,
@@ -133,7 +125,7 @@ async fn shared(verb: &SharedVerb, args: &Args, around: &Around) -> u8 {
             Err(status) => status,
         },
         SharedVerb::Job { verb } => {
-            let core = match commands::shared::running(starting(around)).await {
+            let core = match commands::shared::running(around.starting("cli")).await {
                 Ok(core) => core,
                 Err(status) => return status,
             };
@@ -156,9 +148,9 @@ async fn job_sets(args: &mut Args, core: &Core, around: &Around) -> Result<(), u
 /// What needs the shared core: a command in a session (started if need be), or a look at them.
 async fn in_session(args: &Args, around: &Around, run: Option<&named::RunIn>) -> u8 {
     let core = match run {
-        None => commands::shared::running(starting(around)).await,
+        None => commands::shared::running(around.starting("cli")).await,
         Some(_) => match wanted(args, around) {
-            Ok(wanted) => named::shared_core(starting(around), wanted).await,
+            Ok(wanted) => named::shared_core(around.starting("cli"), wanted).await,
             Err(status) => Err(status),
         },
     };
@@ -176,31 +168,8 @@ async fn in_session(args: &Args, around: &Around, run: Option<&named::RunIn>) ->
         }
         _ => exit::GENERAL,
     };
-    // The status is known; a core that hangs must not hold it back.
-    let _ = tokio::time::timeout(LEAVE, core.close()).await;
+    core.leave(LEAVE).await;
     status
-}
-
-/// What a REPL needs; it starts a core of its own.
-fn interactive(
-    args: &Args,
-    (single, persist): (Option<bool>, Persist),
-    around: &Around,
-) -> Interactive {
-    let environment = &around.environment;
-    Interactive {
-        targets: request::targets(args),
-        start: starting(around),
-        persist,
-        look: look(args, around, std::io::stdout().is_terminal()),
-        term: environment.term.clone(),
-        history: environment.state.as_ref().map(|dir| dir.join("bssh/history")),
-        fanout: args.run.fanout,
-        session: None,
-        single,
-        forward_agent: args.connect.agent.forwards(),
-        agent: args.connect.agent.settings(),
-    }
 }
 
 /// A core, if the configuration knows a cluster of this name.
@@ -208,14 +177,17 @@ pub(crate) async fn known(words: &[OsString], name: &str, around: &Around) -> Op
     let args = Args::read(words).ok()?;
     let core = start(&args, around).await.ok()?;
     let params = GroupListParams { settings: request::settings(&args) };
-    let groups = core.call::<GroupList>(&params).await.ok()?.groups;
+    let groups = match core.call::<GroupList>(&params).await {
+        Ok(list) => list.groups,
+        Err(error) => {
+            say(&format!("bssh: warning: -C is taken as ssh's: {}", error.advised()));
+            return None;
+        }
+    };
     groups.iter().any(|g| g.source == "cluster" && g.name == name).then_some(core)
 }
 
 async fn dispatch(args: &Args, core: &Core, ui: &Ui, term: &str) -> u8 {
-    if args.connect.tty > 0 && !matches!(args.subcommand, None | Some(Sub::Exec { .. })) {
-        return wrong("-t is for commands and shells");
-    }
     let words = match &args.subcommand {
         None => Some(&args.words),
         Some(Sub::Exec { words }) => Some(words),
@@ -246,7 +218,8 @@ async fn dispatch(args: &Args, core: &Core, ui: &Ui, term: &str) -> u8 {
             return exit::GENERAL;
         }
     };
-    match terminals::is_wanted(args) {
+    let stdin = std::io::stdin().is_terminal();
+    match terminals::is_wanted(args, stdin && ui.style.out_terminal) {
         Ok(false) => {}
         Ok(true) => {
             let action = words.filter(|words| !words.is_empty()).map(|w| request::action(w));
@@ -257,8 +230,7 @@ async fn dispatch(args: &Args, core: &Core, ui: &Ui, term: &str) -> u8 {
         }
         Err(why) => return wrong(&why),
     }
-    let terminals =
-        Terminals { stdin: std::io::stdin().is_terminal(), stdout: ui.style.out_terminal };
+    let terminals = Terminals { stdin, stdout: ui.style.out_terminal };
     match request::request(args, words.map(Vec::as_slice), terminals, term) {
         Ok(request) if args.connect.shared.detach => commands::job::detach(core, request).await,
         Ok(request) if request.view.mode == Mode::Tui => tui::tui(core, request, ui).await,
@@ -294,7 +266,7 @@ fn subcommand(words: &[OsString]) -> Option<Sub> {
 }
 
 async fn start(args: &Args, around: &Around) -> Result<Core, u8> {
-    let start = || Start { lend_stdio: true, ..starting(around) };
+    let start = || Start { lend_stdio: true, ..around.starting("cli") };
     // What looks at the user's core means the one that runs, ssh's control master too.
     let wanted = match looks_at_core(args) {
         true => Some(wanted(args, around)?.unwrap_or_default()),
@@ -324,41 +296,16 @@ fn wanted(args: &Args, around: &Around) -> Result<Option<Persist>, u8> {
     }
 }
 
-fn starting(around: &Around) -> Start {
-    Start {
-        program: around.environment.core.clone(),
-        prompter: around.prompter.clone(),
-        client: ClientInfo {
-            name: "bssh".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            kind: "cli".to_owned(),
-        },
-        ..Start::default()
-    }
-}
-
 fn ui(args: &Args, around: &Around, last: Option<LastRun>) -> Ui {
-    let (out_terminal, err_terminal) =
-        (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
-    let (out, err) = (look(args, around, out_terminal), look(args, around, err_terminal));
-    let style = Style { out, err, out_terminal, err_terminal };
-    Ui { style, prompter: around.prompter.clone(), last }
+    Ui { style: around.style(color(args)), prompter: around.prompter.clone(), last }
 }
 
-fn look(args: &Args, around: &Around, is_terminal: bool) -> Look {
-    let environment = &around.environment;
-    Look::new(Terminal {
-        is_terminal,
-        choice: match args.output.color {
-            ColorWhen::Auto => ColorChoice::Auto,
-            ColorWhen::Always => ColorChoice::Always,
-            ColorWhen::Never => ColorChoice::Never,
-        },
-        no_color: environment.no_color,
-        force_color: environment.force_color,
-        term: &environment.term,
-        locale: &environment.locale,
-    })
+fn color(args: &Args) -> ColorChoice {
+    match args.output.color {
+        ColorWhen::Auto => ColorChoice::Auto,
+        ColorWhen::Always => ColorChoice::Always,
+        ColorWhen::Never => ColorChoice::Never,
+    }
 }
 
 fn man(page: Option<&str>, directory: Option<&Path>) -> u8 {

@@ -19,8 +19,6 @@ pub(crate) const HUNG_UP: u8 = 129;
 pub(crate) const INTERRUPTED: u8 = 130;
 /// Whoever reads stdout has gone (128 + SIGPIPE).
 pub(crate) const OUTPUT_CLOSED: u8 = 141;
-/// 128 + SIGTERM.
-pub(crate) const TERMINATED: u8 = 143;
 /// ssh's status for what is not the remote command's doing.
 const TRANSPORT: u8 = 255;
 

@@ -1,8 +1,7 @@
 //! `upload` and `download`: what was typed, and what was meant by it.
 //!
 //! Nodes come from the targets flags, or from scp's `host:path`; not from both. An upload's
-//! sources may lie on another node, as scp spells it: `upload a:path b:path`. Flags of a run that
-//! say nothing about files are refused.
+//! sources may lie on another node, as scp spells it: `upload a:path b:path`.
 
 use crate::args::{Args, Json, duration};
 use crate::request;
@@ -78,7 +77,6 @@ pub(crate) struct FileRequest {
 /// # Errors
 /// One line for people.
 pub(crate) fn request(args: &Args, files: &FileArgs, up: bool) -> Result<FileRequest, String> {
-    refuse(args)?;
     let mut targets = request::targets(args);
     let mut paths: Vec<&[u8]> = files.paths.iter().map(|p| p.as_bytes()).collect();
     let mut to = paths.pop().unwrap_or_default();
@@ -177,31 +175,6 @@ fn one_host(paths: &mut [&[u8]]) -> Result<Option<String>, String> {
     Ok(Some(host))
 }
 
-/// Flags that mean something for commands only.
-pub(crate) fn refuse(args: &Args) -> Result<(), String> {
-    let (run, o) = (&args.run, &args.output);
-    let given = [
-        (run.timeout.is_some(), "-u/--timeout (see --stall)"),
-        (!run.batch.is_empty(), "--batch"),
-        (run.sudo, "--sudo"),
-        (run.exit_code.is_some(), "--exit-code"),
-        (run.greatest, "-S"),
-        (args.connect.agent.forwards(), "-A/--agent-*"),
-        (o.gather || o.gather_all, "-b/-B"),
-        (o.diff, "--diff"),
-        (o.live, "--live"),
-        (o.stream, "--stream"),
-        (o.no_prefix, "-N"),
-        (o.output_dir.is_some(), "--output-dir"),
-        (o.max_output.is_some(), "--max-output"),
-        (o.tui, "--tui"),
-    ];
-    match given.iter().find(|(given, _)| *given) {
-        Some((_, flag)) => Err(format!("{flag} is for commands, not for files")),
-        None => Ok(()),
-    }
-}
-
 /// scp's `host:path`, `user@host:path`, `[v6]:path`. A slash before the colon makes it a path.
 pub(crate) fn host_and_path(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = text.iter().position(|b| *b == b'@').map_or(0, |at| at + 1);
@@ -261,8 +234,6 @@ mod tests {
             "download a:x b:y",
             "upload -H a x",
             "upload --delete -H a x y",
-            "-H a -b upload x y",
-            "-H a --timeout 3 upload x y",
             "upload --relay a:x b:y",
             "download --relay a:x .",
             "--via-push upload a b:c",

@@ -137,9 +137,6 @@ const LONG_VALUES: &[&str] = &[
     "skip",
     "symlinks",
     "stall",
-    "agent-keys",
-    "agent-confirm",
-    "agent-sock",
 ];
 
 /// What skimming found before the first word of a command or subcommand.

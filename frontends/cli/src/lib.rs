@@ -23,6 +23,7 @@ mod named;
 mod output;
 mod persist;
 mod prompt;
+mod refused;
 mod request;
 mod sftp;
 mod shared_verbs;
@@ -33,42 +34,21 @@ mod tui;
 mod verbs;
 mod via_args;
 
-use bssh_client::{Persist, Start};
-use bssh_protocol::agent::AgentSettings;
-use bssh_protocol::exec::Targets;
-use bssh_term::Look;
+use bssh_client::{Persist, ReplPlan, Start};
+use bssh_protocol::handshake::ClientInfo;
+pub(crate) use bssh_term::say;
+use bssh_term::{ColorChoice, Look, Terminal};
 use environment::Environment;
 use grammar::Grammar;
+use output::Style;
 use prompt::TerminalPrompter;
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{IsTerminal, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// A REPL as the command line asks for it; another frontend runs it.
-pub struct Interactive {
-    pub targets: Targets,
-    pub start: Start,
-    /// Which core it wants.
-    pub persist: Persist,
-    pub look: Look,
-    /// `TERM`
-    pub term: String,
-    /// Where the history goes, if there is a home.
-    pub history: Option<PathBuf>,
-    pub fanout: Option<u32>,
-    /// The configuration's session it begins as.
-    pub session: Option<String>,
-    /// `--single-node` or `--multiplex`; none: what the configuration says.
-    pub single: Option<bool>,
-    /// Forward the local agent, and how.
-    pub forward_agent: bool,
-    pub agent: Option<AgentSettings>,
-}
-
 /// Runs a REPL and gives its exit status.
-pub type Repl = fn(Interactive) -> Pin<Box<dyn Future<Output = u8>>>;
+pub type Repl = fn(ReplPlan, Look) -> Pin<Box<dyn Future<Output = u8>>>;
 
 /// Runs the line CLI with the words of its command line, the program's name first, and returns
 /// the exit status. What went wrong has been said on stderr. `repl` runs `bssh repl`.
@@ -129,16 +109,7 @@ async fn ssh_grammar(words: &[OsString], around: &Around) -> u8 {
         Some((first, rest)) if first == "ssh" => rest,
         _ => words,
     };
-    let surroundings = ssh::Surroundings {
-        program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("bssh")),
-        core: around.environment.core.clone(),
-        persist: around.persist.clone(),
-        term: around.environment.term.clone(),
-        shell: around.environment.shell.clone(),
-        in_background: around.environment.in_background,
-        prompter: around.prompter.clone(),
-    };
-    ssh::run(words, &surroundings).await
+    ssh::run(words, around).await
 }
 
 /// What every command is handed: the environment, read once, and who answers questions.
@@ -160,22 +131,50 @@ impl Around {
         };
         Around { environment, prompter, persist, repl }
     }
-}
 
-/// A line for people on stderr, outside of a run. A stderr that is gone cannot be told about.
-pub(crate) fn say(line: &str) {
-    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+    /// How to draw on an output.
+    fn look(&self, choice: ColorChoice, is_terminal: bool) -> Look {
+        let Environment { no_color, force_color, term, locale, .. } = &self.environment;
+        let (no_color, force_color) = (*no_color, *force_color);
+        Look::new(Terminal { is_terminal, choice, no_color, force_color, term, locale })
+    }
+
+    fn style(&self, choice: ColorChoice) -> Style {
+        let (out_terminal, err_terminal) =
+            (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
+        let (out, err) = (self.look(choice, out_terminal), self.look(choice, err_terminal));
+        Style { out, err, out_terminal, err_terminal }
+    }
+
+    /// How a command of this kind starts a core.
+    fn starting(&self, kind: &str) -> Start {
+        let usual = Start::default();
+        Start {
+            program: self.environment.core.clone(),
+            prompter: self.prompter.clone(),
+            client: ClientInfo { kind: kind.to_owned(), ..usual.client },
+            ..usual
+        }
+    }
 }
 
 /// Payload on stdout, outside of a run. The exit status says whether it was taken.
 pub(crate) fn print(text: &str) -> u8 {
+    print_bytes(text.as_bytes())
+}
+
+/// The same, as it is.
+pub(crate) fn print_bytes(bytes: &[u8]) -> u8 {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => exit::OK,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => exit::OUTPUT_CLOSED,
-        Err(error) => {
-            say(&format!("bssh: stdout: {error}"));
-            exit::GENERAL
-        }
+    out.write_all(bytes).and_then(|()| out.flush()).map_or_else(cannot_print, |()| exit::OK)
+}
+
+/// The status for a stdout that cannot be written to. Its reader has gone: no words needed.
+pub(crate) fn cannot_print(error: impl Into<std::io::Error>) -> u8 {
+    let error = error.into();
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return exit::OUTPUT_CLOSED;
     }
+    say(&format!("bssh: stdout: {error}"));
+    exit::GENERAL
 }

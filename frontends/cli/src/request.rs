@@ -1,4 +1,5 @@
-//! What was meant: the only place where [`Args`] become protocol parameters.
+//! What was meant: where [`Args`] become the parameters of a run. (`files`, `sync` and `named` do it
+//! for what is theirs, with the targets and settings of this file.)
 //!
 //! After this file no option means "decide later", except what only the core can know (the
 //! nodes behind an expression, the configuration's defaults).
@@ -113,7 +114,7 @@ pub(crate) fn how(args: &Args, terminals: Terminals) -> (ViewPlan, ExitRule) {
     (view(args, true, terminals), rule(args))
 }
 
-fn rule(args: &Args) -> ExitRule {
+pub(crate) fn rule(args: &Args) -> ExitRule {
     match args.run.greatest {
         true => ExitRule::Max,
         false => args.run.exit_code.unwrap_or(ExitRule::Default),
@@ -174,6 +175,11 @@ pub(crate) fn settings(args: &Args) -> Settings {
         options,
         ..Settings::default()
     }
+}
+
+/// A line of ssh_config whose value may have blanks.
+pub(crate) fn quoted(key: &str, value: &str) -> String {
+    format!("{key}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// The words joined by blanks, as ssh sends them.

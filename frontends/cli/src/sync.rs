@@ -125,7 +125,6 @@ pub(crate) enum SyncRequest {
 /// # Errors
 /// One line for people.
 pub(crate) fn request(args: &Args, verb: &SyncVerb) -> Result<SyncRequest, String> {
-    crate::files::refuse(args)?;
     let started = |action, sync: &SyncArgs, (dry_run, force_delete)| {
         let what = what(args, sync)?;
         Ok(SyncRequest::Start(SyncParams { what, action, dry_run, force_delete }))
@@ -244,7 +243,6 @@ mod tests {
             "sync run h:a h:b",
             "sync run a h:b c",
             "-H a sync run work",
-            "-b sync run work",
             "sync watch --dry-run work",
             "sync plan --force-delete work",
             "sync resolve work",

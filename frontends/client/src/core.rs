@@ -5,7 +5,7 @@
 
 use crate::child::{self, Lent, Lost};
 use crate::prompter::{NoPrompter, Prompter};
-use crate::pty::{Pty, Ptys};
+use crate::pty::Ptys;
 use crate::service::Frontend;
 use crate::sessions::{Queue, SessionEvent, Sessions};
 use crate::shared;
@@ -22,7 +22,6 @@ use bssh_protocol::job::JobAttach;
 use bssh_protocol::link::{Link, LinkTask, Notification, Options};
 use bssh_protocol::lock;
 use bssh_protocol::methods::{ExecStart, Initialize, JobAttachTo, Method, TransferStart};
-use bssh_protocol::pty::PtyOpenParams;
 use bssh_protocol::run::{Run, Runs, Windows, window_for};
 use bssh_protocol::stream::{Sink, Source};
 use bssh_protocol::transfer::TransferParams;
@@ -148,17 +147,28 @@ pub struct Core {
 }
 
 /// What a link owns.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Handles {
-    runs: Arc<Runs>,
-    ptys: Arc<Ptys>,
-    sessions: Arc<Queue>,
-    transfers: Arc<Transfers>,
+    pub(crate) runs: Arc<Runs>,
+    pub(crate) ptys: Arc<Ptys>,
+    pub(crate) sessions: Arc<Queue>,
+    pub(crate) transfers: Arc<Transfers>,
     pub(crate) syncs: Arc<Syncs>,
     pub(crate) tasks: Arc<Tasks>,
 }
 
 impl Handles {
+    fn of(backlog: &Arc<Backlog>) -> Handles {
+        Handles {
+            runs: Arc::default(),
+            ptys: Arc::default(),
+            sessions: Arc::default(),
+            transfers: Arc::new(Transfers::of(backlog.clone())),
+            syncs: Arc::new(Syncs::of(backlog.clone())),
+            tasks: Arc::default(),
+        }
+    }
+
     /// The core is gone: so are they.
     fn lost(&self, how: &str) {
         self.runs.lost(how);
@@ -218,11 +228,7 @@ impl Core {
     ) -> Result<Core, Error> {
         let shared = matches!(carrier, Carrier::Shared);
         let backlog = Arc::new(Backlog::default());
-        let handles = Handles {
-            transfers: Arc::new(Transfers::of(backlog.clone())),
-            syncs: Arc::new(Syncs::of(backlog.clone())),
-            ..Handles::default()
-        };
+        let handles = Handles::of(&backlog);
         let params = InitializeParams {
             protocol: Offer { majors: vec![MAJOR], level: LEVEL },
             client: start.client,
@@ -240,12 +246,7 @@ impl Core {
         let (sender, events) = mpsc::channel(EVENTS);
         let service = Frontend {
             prompter: start.prompter,
-            runs: handles.runs.clone(),
-            ptys: handles.ptys.clone(),
-            sessions: handles.sessions.clone(),
-            transfers: handles.transfers.clone(),
-            syncs: handles.syncs.clone(),
-            tasks: handles.tasks.clone(),
+            handles: handles.clone(),
             backlog,
             events: sender,
             log_file: start.log_file,
@@ -292,11 +293,7 @@ impl Core {
     /// # Errors
     /// The core's error; `disconnected`, saying how it ended, when the core is gone.
     pub async fn call<M: Method>(&self, params: &M::Params) -> Result<M::Result, CallError> {
-        let result = self.link.call::<M>(params).await;
-        match result {
-            Err(error) if self.is_gone(&error) => Err(self.explain().await),
-            result => result,
-        }
+        self.explained(self.link.call::<M>(params).await).await
     }
 
     /// The `event/…` notifications, for the first who asks.
@@ -316,14 +313,7 @@ impl Core {
         self.lend(&mut params);
         let windows = Windows { output, stdin: self.hello.limits.window };
         let (link, runs) = (self.link.clone(), self.handles.runs.clone());
-        let opened = self
-            .link
-            .call_then::<ExecStart, _>(&params, move |started| runs.open(&link, started, windows))
-            .await;
-        match opened {
-            Err(error) if self.is_gone(&error) => Err(self.explain().await),
-            opened => opened,
-        }
+        self.begin::<ExecStart, _>(&params, move |started| runs.open(&link, started, windows)).await
     }
 
     /// Starts a run without following it; for one that outlives this link.
@@ -345,31 +335,12 @@ impl Core {
         let windows = Windows { output, stdin: self.hello.limits.window };
         let (link, runs) = (self.link.clone(), self.handles.runs.clone());
         let seen = move |started| runs.open(&link, started, windows).watched();
-        self.link.call_then::<JobAttachTo, _>(&params, seen).await
+        self.begin::<JobAttachTo, _>(&params, seen).await
     }
 
     /// The sessions of this link. One consumer at a time takes their events.
     pub fn sessions(&self) -> Sessions {
         Sessions::new(self.link.clone(), self.handles.sessions.clone())
-    }
-
-    /// Opens a pty.
-    ///
-    /// # Errors
-    /// Why there is none: what is wrong with the request, or the node's failure.
-    pub async fn pty(&self, params: &PtyOpenParams) -> Result<Pty, CallError> {
-        let window = self.hello.limits.window;
-        Pty::open(&self.link, self.handles.ptys.clone(), params, window).await
-    }
-
-    /// A view of a pty that is there, on this node by its number; what is kept of its output comes
-    /// first.
-    ///
-    /// # Errors
-    /// `handle.unknown`: it is over.
-    pub async fn attach_pty(&self, pty: (u64, &str)) -> Result<Pty, CallError> {
-        let window = self.hello.limits.window;
-        Pty::attach(&self.link, self.handles.ptys.clone(), pty, window).await
     }
 
     /// Starts a transfer.
@@ -378,13 +349,25 @@ impl Core {
     /// As [`Core::exec`].
     pub async fn transfer(&self, params: &TransferParams) -> Result<Transfer, CallError> {
         let (link, transfers) = (self.link.clone(), self.handles.transfers.clone());
-        let opened = self
-            .link
-            .call_then::<TransferStart, _>(params, move |started| transfers.open(&link, started))
-            .await;
-        match opened {
-            Err(error) if self.is_gone(&error) => Err(self.explain().await),
-            opened => opened,
+        self.begin::<TransferStart, _>(params, move |started| transfers.open(&link, started)).await
+    }
+
+    /// Starts what is followed: `known` makes it known before its first event is read.
+    pub(crate) async fn begin<M: Method, T: Send + 'static>(
+        &self,
+        params: &M::Params,
+        known: impl FnOnce(M::Result) -> T + Send + 'static,
+    ) -> Result<T, CallError> {
+        self.explained(self.link.call_then::<M, _>(params, known).await).await
+    }
+
+    /// An answer, or how the core ended, if it is the core that has gone and no node.
+    async fn explained<T>(&self, answer: Result<T, CallError>) -> Result<T, CallError> {
+        match answer {
+            Err(error) if error.code == Kind::Disconnected.code() && self.link.has_ended() => {
+                Err(self.explain().await)
+            }
+            answer => answer,
         }
     }
 
@@ -425,6 +408,11 @@ impl Core {
     pub async fn close(self) -> Lost {
         self.link.close();
         self.lost().await
+    }
+
+    /// The same when all is said: a core that hangs must not hold us back for longer than this.
+    pub async fn leave(self, limit: Duration) {
+        let _ = tokio::time::timeout(limit, self.close()).await;
     }
 
     pub(crate) async fn explain(&self) -> CallError {

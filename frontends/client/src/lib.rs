@@ -23,14 +23,17 @@
 //! ```
 //!
 //! Reading order: `core` (start, call, end), `child` (the process), `obtain` and `shared` (the
-//! core others use, too), `sessions` (shell states), `pty` (a terminal),
-//! `transfer` and `tasks` (files), `sync` (trees kept the same), `prompter` (questions to a person).
+//! core others use, too), `service` (what the core says), `sessions` (shell states), `pty` (a
+//! terminal), `tasks` (copies), `sync` (trees kept the same), `prompter` (questions to a person),
+//! `repl` (what a command line says to a REPL).
+//! Runs and transfers are followed by the protocol's own `run` and `carried`.
 
 mod child;
 mod core;
 mod obtain;
 mod prompter;
 mod pty;
+mod repl;
 mod service;
 mod sessions;
 mod shared;
@@ -43,6 +46,7 @@ pub use bssh_protocol::run::{Channel, Run, RunEvent, window_for};
 pub use child::Lost;
 pub use prompter::{Answer, NoPrompter, Prompter};
 pub use pty::{Pty, PtyHandle};
+pub use repl::ReplPlan;
 pub use sessions::{SessionEvent, Sessions};
 pub use shared::Persist;
-pub use sync::{Sync, SyncEvent};
+pub use sync::{Sync, SyncEvent, Syncing};

@@ -1,11 +1,13 @@
 //! A pty seen from a frontend: its bytes, its keys, its size and its end.
 
+use crate::core::Core;
 use bssh_protocol::error::CallError;
 use bssh_protocol::link::{Link, StreamReceiver, StreamSender};
 use bssh_protocol::lock;
 use bssh_protocol::methods::{PtyAttachView, PtyClose, PtyDetach, PtyOpen, PtyResizeTo};
 use bssh_protocol::pty::{
-    PTY_WINDOW, PtyAttach, PtyExited, PtyId, PtyOpenParams, PtyRef, PtyResize, PtyView,
+    PTY_WINDOW, PtyAttach, PtyAttached, PtyExited, PtyId, PtyOpenParams, PtyOpened, PtyRef,
+    PtyResize, PtyView,
 };
 use bssh_protocol::stream::StreamId;
 use bytes::Bytes;
@@ -82,61 +84,73 @@ impl Ptys {
     }
 }
 
-impl Pty {
-    pub(crate) async fn open(
-        link: &Link,
-        ptys: Arc<Ptys>,
-        params: &PtyOpenParams,
-        input_window: u64,
-    ) -> Result<Pty, CallError> {
-        let window = params.window.unwrap_or(PTY_WINDOW);
-        let here = link.clone();
-        link.call_then::<PtyOpen, _>(params, move |opened| {
-            let (tell, exited) = oneshot::channel();
-            ptys.open().insert(opened.pty, tell);
-            Pty {
+/// What the core has said of a pty.
+struct Opened {
+    id: PtyId,
+    node: String,
+    /// Somebody else has opened it, and this is our view.
+    is_view: bool,
+    output: (StreamId, u64),
+    input: Option<StreamId>,
+}
+
+impl Core {
+    /// Opens a pty.
+    ///
+    /// # Errors
+    /// Why there is none: what is wrong with the request, or the node's failure.
+    pub async fn pty(&self, params: &PtyOpenParams) -> Result<Pty, CallError> {
+        let (known, window) = (self.known_pty(), params.window.unwrap_or(PTY_WINDOW));
+        let opened = move |opened: PtyOpened| {
+            known(Opened {
                 id: opened.pty,
-                view: None,
-                stays: Arc::default(),
                 node: opened.node,
-                output: here.receiver(opened.output, window),
-                keys: Some(here.sender(opened.input, input_window)),
-                link: here,
-                exited,
-                over: false,
-            }
-        })
-        .await
+                is_view: false,
+                output: (opened.output, window),
+                input: Some(opened.input),
+            })
+        };
+        self.begin::<PtyOpen, _>(params, opened).await
     }
 
-    /// A view of one that is there already, with what is kept of its output; it takes the input.
-    pub(crate) async fn attach(
-        link: &Link,
-        ptys: Arc<Ptys>,
-        (id, node): (PtyId, &str),
-        input_window: u64,
-    ) -> Result<Pty, CallError> {
-        let here = link.clone();
+    /// A view of a pty that is there, on this node by its number, which takes the input; what is
+    /// kept of its output comes first.
+    ///
+    /// # Errors
+    /// `handle.unknown`: it is over.
+    pub async fn attach_pty(&self, (id, node): (PtyId, &str)) -> Result<Pty, CallError> {
+        let (known, node) = (self.known_pty(), node.to_owned());
         let params = PtyAttach { pty: id, ..PtyAttach::default() };
-        let node = node.to_owned();
-        link.call_then::<PtyAttachView, _>(&params, move |attached| {
+        let attached = move |attached: PtyAttached| {
+            let output = (attached.output, PTY_WINDOW);
+            known(Opened { id, node, is_view: true, output, input: attached.input })
+        };
+        self.begin::<PtyAttachView, _>(&params, attached).await
+    }
+
+    /// Makes a pty known before its first event is read.
+    fn known_pty(&self) -> impl FnOnce(Opened) -> Pty + Send + 'static {
+        let (link, ptys) = (self.link().clone(), self.handles.ptys.clone());
+        let window = self.hello().limits.window;
+        move |Opened { id, node, is_view, output: (output, credit), input }| {
             let (tell, exited) = oneshot::channel();
             ptys.open().insert(id, tell);
             Pty {
                 id,
-                view: Some(attached.output),
+                view: is_view.then_some(output),
                 stays: Arc::default(),
                 node,
-                output: here.receiver(attached.output, PTY_WINDOW),
-                keys: attached.input.map(|input| here.sender(input, input_window)),
-                link: here,
+                output: link.receiver(output, credit),
+                keys: input.map(|input| link.sender(input, window)),
+                link,
                 exited,
                 over: false,
             }
-        })
-        .await
+        }
     }
+}
 
+impl Pty {
     /// The next bytes; none at the end.
     pub async fn next(&mut self) -> Option<Bytes> {
         self.output.next().await.and_then(Result::ok)

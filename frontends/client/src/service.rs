@@ -1,12 +1,10 @@
 //! What the core may ask of a frontend: answers to its questions, and a place for its events.
 
+use crate::core::Handles;
 use crate::prompter::Prompter;
-use crate::pty::Ptys;
-use crate::sessions::{Queue, SessionEvent};
-use crate::sync::Syncs;
-use crate::tasks::Tasks;
+use crate::sessions::SessionEvent;
 use bssh_protocol::backlog::Backlog;
-use bssh_protocol::carried::{Taken, Transfers};
+use bssh_protocol::followed::Taken;
 use bssh_protocol::handshake::LogRecord;
 use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service};
 use bssh_protocol::methods::{
@@ -14,7 +12,6 @@ use bssh_protocol::methods::{
     LogRecordEvent, Method, PromptDoneEvent, PtyExitedEvent, SessionExecDoneEvent,
     SessionExecRetryEvent, SessionStateEvent,
 };
-use bssh_protocol::run::Runs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,12 +19,7 @@ use tokio::sync::mpsc;
 
 pub(crate) struct Frontend {
     pub(crate) prompter: Arc<dyn Prompter>,
-    pub(crate) runs: Arc<Runs>,
-    pub(crate) ptys: Arc<Ptys>,
-    pub(crate) sessions: Arc<Queue>,
-    pub(crate) transfers: Arc<Transfers>,
-    pub(crate) syncs: Arc<Syncs>,
-    pub(crate) tasks: Arc<Tasks>,
+    pub(crate) handles: Handles,
     /// What is said of single files and was not taken.
     pub(crate) backlog: Arc<Backlog>,
     /// Other events. When nobody takes them, further ones are left out.
@@ -80,42 +72,43 @@ impl Service for Frontend {
     }
 
     fn notification(&self, link: &Link, notification: Notification) {
+        let handles = &self.handles;
         // An event this side cannot read comes from a newer core: ignored, as unknown ones are.
         match &*notification.method {
             ExecNodeEvent::NAME => {
                 if let Ok(event) = notification.event::<ExecNodeEvent>() {
                     // All that our own core says is taken.
-                    let _ = self.runs.node(link, event, notification.params.len());
+                    let _ = handles.runs.node(link, event, notification.params.len());
                 }
             }
             ExecDoneEvent::NAME => {
                 if let Ok(event) = notification.event::<ExecDoneEvent>() {
-                    self.runs.done(event);
+                    handles.runs.done(event);
                 }
             }
             SessionStateEvent::NAME => {
                 if let Ok(event) = notification.event::<SessionStateEvent>() {
-                    self.sessions.push(SessionEvent::State(event), None);
+                    handles.sessions.push(SessionEvent::State(event), None);
                 }
             }
             SessionExecRetryEvent::NAME => {
                 if let Ok(event) = notification.event::<SessionExecRetryEvent>() {
-                    self.sessions.push(SessionEvent::Retry(event), None);
+                    handles.sessions.push(SessionEvent::Retry(event), None);
                 }
             }
             SessionExecDoneEvent::NAME => {
                 if let Ok(event) = notification.event::<SessionExecDoneEvent>() {
-                    self.sessions.push(SessionEvent::Done(Box::new(event)), None);
+                    handles.sessions.push(SessionEvent::Done(Box::new(event)), None);
                 }
             }
             PtyExitedEvent::NAME => {
                 if let Ok(event) = notification.event::<PtyExitedEvent>() {
-                    self.ptys.exited(event);
+                    handles.ptys.exited(event);
                 }
             }
             FsTaskDoneEvent::NAME => {
                 if let Ok(event) = notification.event::<FsTaskDoneEvent>() {
-                    self.tasks.done(event);
+                    handles.tasks.done(event);
                 }
             }
             PromptDoneEvent::NAME => {
@@ -133,8 +126,8 @@ impl Service for Frontend {
                 let _ = self.events.try_send(notification);
             }
             _ => {
-                if self.transfers.take(&notification) == Taken::Another {
-                    self.syncs.take(&notification);
+                if handles.transfers.take(&notification) == Taken::Another {
+                    handles.syncs.take(&notification);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Tasks on files seen from a frontend: a copy is awaited to its `fs/taskDone`.
 
 use crate::core::Core;
-use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::error::CallError;
 use bssh_protocol::link::Link;
 use bssh_protocol::lock;
 use bssh_protocol::methods::{FsCopy, FsTaskCancel};
@@ -17,11 +17,6 @@ pub(crate) struct Tasks {
 }
 
 impl Core {
-    /// The core itself is gone, not a node.
-    pub(crate) fn is_gone(&self, error: &CallError) -> bool {
-        error.code == Kind::Disconnected.code() && self.link().has_ended()
-    }
-
     /// Copies files between here and a node, or between two, and waits for the end. Dropping the
     /// future gives the copy up.
     ///
@@ -29,17 +24,10 @@ impl Core {
     /// As [`Core::exec`]; what goes wrong on the way is in the answer.
     pub async fn copy(&self, params: &FsCopyParams) -> Result<FsTaskDone, CallError> {
         let (link, tasks) = (self.link().clone(), self.handles.tasks.clone());
-        let opened = self
-            .link()
-            .call_then::<FsCopy, _>(params, move |started| tasks.open(&link, started.task))
-            .await;
-        match opened {
-            Ok(waiting) => match waiting.end().await {
-                Some(done) => Ok(*done),
-                None => Err(self.explain().await),
-            },
-            Err(error) if self.is_gone(&error) => Err(self.explain().await),
-            Err(error) => Err(error),
+        let known = move |started: FsTaskRef| tasks.open(&link, started.task);
+        match self.begin::<FsCopy, _>(params, known).await?.end().await {
+            Some(done) => Ok(*done),
+            None => Err(self.explain().await),
         }
     }
 }

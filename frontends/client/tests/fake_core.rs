@@ -5,8 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods)]
 
 use bssh_client::{
-    Answer, Channel, Core, Error, Prompter, Run, RunEvent, Start, Transfer, TransferEvent,
-    window_for,
+    Answer, Channel, Core, Error, Prompter, Run, RunEvent, Start, SyncEvent, Transfer,
+    TransferEvent, window_for,
 };
 use bssh_protocol::auth::{
     ConfirmAnswer, ConfirmQuestion, HostKeyAnswer, HostKeyQuestion, PromptAnswer, PromptQuestion,
@@ -21,10 +21,12 @@ use bssh_protocol::handshake::{
 use bssh_protocol::link::{Link, Options};
 use bssh_protocol::methods::{
     AuthConfirm, CorePing, ExecCancel, ExecDoneEvent, ExecNodeEvent, ExecStart, Initialize,
-    TransferCancel, TransferDoneEvent, TransferFileEvent, TransferStart,
+    SyncDoneEvent, SyncProgressEvent, SyncStart, TransferCancel, TransferDoneEvent,
+    TransferFileEvent, TransferStart,
 };
 use bssh_protocol::registry::{Call, Router, RpcModule, register};
 use bssh_protocol::stream::Source;
+use bssh_protocol::sync::{SyncDone, SyncParams, SyncProgress, SyncStarted, SyncWhat};
 use bssh_protocol::transfer::{
     PathBytes, TransferDone, TransferFile, TransferParams, TransferStarted,
 };
@@ -153,6 +155,22 @@ fn module(seen: Arc<Seen>) -> RpcModule<Arc<Seen>> {
         Ok(TransferStarted { transfer: 1, nodes: vec!["n0".into()], warnings: Vec::new() })
     });
     register::<TransferCancel, _, _, _>(&mut module, |_, _, _| async move { Ok(Empty {}) });
+    register::<SyncStart, _, _, _>(&mut module, |seen: Arc<Arc<Seen>>, call, params| async move {
+        if params.what.id.as_deref() == Some("unreachable") {
+            return Err(CallError::new(Kind::Disconnected, "n0: the connection was lost"));
+        }
+        let link = call.link.clone();
+        call.then(async move {
+            for files in 1..=3 {
+                let progress = SyncProgress { sync: 1, files, ..SyncProgress::default() };
+                link.notify::<SyncProgressEvent>(&progress).await.unwrap();
+            }
+            let done = SyncDone { sync: 1, ..SyncDone::default() };
+            link.notify::<SyncDoneEvent>(&done).await.unwrap();
+            seen.sent.store(1, SeqCst);
+        });
+        Ok(SyncStarted { sync: 1, node: "n0".into(), warnings: Vec::new() })
+    });
     register::<CorePing, _, _, _>(&mut module, |_, call, Empty {}| async move {
         // Asks a person first.
         let question = ConfirmQuestion { prompt: 1, node: "n".into(), text: "sure?".into() };
@@ -268,6 +286,38 @@ async fn nobody_waits_for_what_is_said_of_a_cancelled_transfer() {
     for core in [core, other] {
         core.call::<CorePing>(&Empty {}).await.unwrap();
     }
+}
+
+/// A sync of the configuration.
+fn named(id: &str) -> SyncParams {
+    let what = SyncWhat { id: Some(id.into()), ..SyncWhat::default() };
+    SyncParams { what, ..SyncParams::default() }
+}
+
+#[tokio::test]
+async fn only_the_last_progress_of_a_sync_waits() {
+    let (core, seen, fake) = attach(Start::default()).await;
+    let mut sync = core.sync(&named("work")).await.unwrap();
+    while seen.sent.load(SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // What was said before its answer has been read.
+    core.call::<CorePing>(&Empty {}).await.unwrap();
+    let Some(SyncEvent::Progress(last)) = sync.next().await else { panic!() };
+    assert_eq!(last.files, 3);
+    assert!(matches!(sync.next().await, Some(SyncEvent::Done(_))));
+    assert!(sync.next().await.is_none());
+    core.close().await;
+    fake.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_node_is_not_taken_for_a_lost_core() {
+    let (core, _, fake) = attach(Start::default()).await;
+    let why = core.sync(&named("unreachable")).await.unwrap_err();
+    assert_eq!(why.message, "n0: the connection was lost");
+    core.close().await;
+    fake.await.unwrap();
 }
 
 #[tokio::test]

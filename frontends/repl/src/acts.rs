@@ -2,7 +2,6 @@
 //! the life of this REPL. It owns its core, so what was opened here can be listed and closed here.
 
 use crate::session::Repl;
-use crate::show::harmless;
 use bssh_protocol::agent::{AgentCheckParams, AgentStatusParams, CheckStep};
 use bssh_protocol::exec::Targets;
 use bssh_protocol::forward::{ForwardEvent, ForwardKind, ForwardParams, ForwardRef};
@@ -12,6 +11,7 @@ use bssh_protocol::methods::{
     AgentCheck, AgentStatus, Event, ForwardClose, ForwardList, ForwardOpen, ForwardStateEvent,
     GateCheck, GatePrepare, GateStart, GateStateEvent, GateStatus, GateStop as StopGate,
 };
+use bssh_term::bare;
 
 /// What follows `:forward`, `:gate` or `:agent`.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Repl<'_> {
             Act::CloseForward(forward) => {
                 let closed = self.core.call::<ForwardClose>(&ForwardRef { forward }).await;
                 if let Err(error) = closed {
-                    self.wrong(&error.message);
+                    self.refused(&error);
                 }
             }
             Act::Gates => self.gates().await,
@@ -98,19 +98,23 @@ impl Repl<'_> {
             Ok(list) if list.forwards.is_empty() => self.screen.line("no forwards; :help"),
             Ok(list) => {
                 for f in list.forwards {
-                    let kind = letter(f.kind);
+                    let kind = f.kind.flag();
                     self.screen.line(&format!(
                         "[{}] {}  {kind} {}  on {}  {}  {} open",
                         f.forward, f.node, f.spec, f.bound, f.state, f.connections
                     ));
                 }
             }
-            Err(error) => self.wrong(&error.message),
+            Err(error) => self.refused(&error),
         }
     }
 
     async fn open_forward(&mut self, kind: ForwardKind, spec: &str) {
-        for n in self.nodes.active() {
+        let nodes = match self.active() {
+            Ok(nodes) => nodes,
+            Err(why) => return self.wrong(&why),
+        };
+        for n in nodes {
             let Some(name) = self.nodes.all.get(n).map(|n| n.name.clone()) else { continue };
             let params = ForwardParams {
                 targets: self.only(&name),
@@ -124,7 +128,7 @@ impl Repl<'_> {
                     let text = format!("[{}] {name}  on {}", opened.forward, opened.bound);
                     self.screen.line(&text);
                 }
-                Err(error) => self.wrong(&format!("{name}: {}", error.message)),
+                Err(error) => self.wrong(&format!("{name}: {}", error.advised())),
             }
         }
     }
@@ -139,7 +143,7 @@ impl Repl<'_> {
                     self.listeners(&gate.listeners);
                 }
             }
-            Err(error) => self.wrong(&error.message),
+            Err(error) => self.refused(&error),
         }
     }
 
@@ -174,14 +178,13 @@ impl Repl<'_> {
             }),
         };
         if let Err(error) = done {
-            self.wrong(&error.message);
+            self.refused(&error);
         }
     }
 
     fn steps(&mut self, of: &str, steps: &[CheckStep]) {
         for step in steps {
-            let text = format!("{of}: {}: {}", step.step, step.detail);
-            let text = String::from_utf8_lossy(&harmless(text.as_bytes())).into_owned();
+            let text = bare(&format!("{of}: {}: {}", step.step, step.detail));
             match step.ok {
                 true => self.screen.line(&text),
                 false => self.wrong(&text),
@@ -201,35 +204,22 @@ impl Repl<'_> {
                 }
                 for key in &status.keys {
                     let text = format!("{}  {}  {}", key.fingerprint, key.kind, key.comment);
-                    let text = String::from_utf8_lossy(&harmless(text.as_bytes())).into_owned();
-                    self.screen.line(&text);
+                    self.screen.line(&bare(&text));
                 }
             }
-            Err(error) => self.wrong(&error.message),
+            Err(error) => self.refused(&error),
         }
     }
 
     async fn doctor(&mut self, node: Option<String>) {
-        let found = match node {
-            Some(expr) => self.find(&expr).await,
-            None => Some(self.nodes.active()),
-        };
-        let Some(found) = found else { return };
+        let Some(found) = self.meant_by(node).await else { return };
         let name = found.first().and_then(|n| self.nodes.all.get(*n)).map(|n| n.name.clone());
-        let Some(name) = name else { return self.wrong("no node is active") };
+        let Some(name) = name else { return };
         let params = AgentCheckParams { targets: self.only(&name), agent: self.agent.1.clone() };
         match self.core.call::<AgentCheck>(&params).await {
             Ok(checked) => self.steps(&checked.node, &checked.steps),
-            Err(error) => self.wrong(&error.message),
+            Err(error) => self.refused(&error),
         }
-    }
-}
-
-fn letter(kind: ForwardKind) -> &'static str {
-    match kind {
-        ForwardKind::Local => "-L",
-        ForwardKind::Remote => "-R",
-        ForwardKind::Dynamic => "-D",
     }
 }
 
@@ -253,7 +243,7 @@ pub(crate) fn news(event: &Notification) -> Option<String> {
         }
         _ => return None,
     };
-    Some(String::from_utf8_lossy(&harmless(text.trim_end().as_bytes())).into_owned())
+    Some(bare(text.trim_end()))
 }
 
 #[cfg(test)]

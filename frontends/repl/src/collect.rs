@@ -3,7 +3,6 @@
 //! One node is shown as it speaks. Several are gathered, equal outputs once; a node that says
 //! more than fits is shown line by line from there on, so that nothing is lost and nothing grows.
 
-use bssh_client::Channel;
 use bssh_protocol::session::{ExecId, SessionExecDone};
 use std::collections::HashMap;
 
@@ -71,7 +70,7 @@ impl Collect {
         self.by_exec.get(&exec).and_then(|n| self.parts.get_mut(*n))
     }
 
-    pub(crate) fn data(&mut self, exec: ExecId, _: Channel, bytes: &[u8]) -> Show {
+    pub(crate) fn data(&mut self, exec: ExecId, bytes: &[u8]) -> Show {
         if let Some(part) = self.part(exec) {
             part.got += bytes.len() as u64;
         }
@@ -153,7 +152,7 @@ mod tests {
     fn equal_outputs_are_gathered() {
         let mut all = three(false);
         for (exec, text) in [(10, "a\n"), (11, "b"), (12, "a"), (12, "\n")] {
-            assert_eq!(all.data(exec, Channel::Stdout, text.as_bytes()), Show::Nothing);
+            assert_eq!(all.data(exec, text.as_bytes()), Show::Nothing);
         }
         assert_eq!(all.groups(), [(vec![0, 2], &b"a\n"[..]), (vec![1], b"b")]);
         assert!(!all.is_done());
@@ -162,14 +161,14 @@ mod tests {
     #[test]
     fn lines_come_whole_and_nothing_grows_without_end() {
         let mut all = three(true);
-        assert_eq!(all.data(10, Channel::Stdout, b"on"), Show::Nothing);
+        assert_eq!(all.data(10, b"on"), Show::Nothing);
         let lines = Show::Lines(0, b"one\n".to_vec());
-        assert_eq!(all.data(10, Channel::Stdout, b"e\ntwo"), lines);
+        assert_eq!(all.data(10, b"e\ntwo"), lines);
         let done = SessionExecDone { exec: 10, ..SessionExecDone::default() };
         assert_eq!(all.done(done), Show::Lines(0, b"two".to_vec()));
         let mut all = three(false);
         let line = vec![b'x'; MOST + 1];
-        assert_eq!(all.data(11, Channel::Stdout, &line), Show::Lines(1, line));
+        assert_eq!(all.data(11, &line), Show::Lines(1, line));
         assert_eq!(all.held, 0);
     }
 }

@@ -1,12 +1,11 @@
 //! Lines that are not for the nodes: `!` for which of them are meant, `:` for everything else.
 
+use crate::collect::Show;
 use crate::nodes::Place;
 use crate::session::Repl;
-use crate::shell;
-use crate::show::{fold, harmless};
+use crate::shell::{self, Left};
 use crate::words::{COMMANDS, Line, Output, Setting};
-use bssh_client::SessionEvent;
-use bssh_protocol::exec::Targets;
+use bssh_protocol::error::CallError;
 use bssh_protocol::methods::{
     GroupResolve, JobKillGroup, JobReadOutput, JobStartIn, SessionConnect, SessionReset,
 };
@@ -35,9 +34,15 @@ pub(crate) struct Job {
 impl Repl<'_> {
     /// Does what a line says.
     pub(crate) async fn obey(&mut self, line: Line) {
+        if line != Line::Nothing {
+            self.status = 0;
+        }
         match line {
             Line::Nothing | Line::Quit => {}
-            Line::Run(command) => self.run(&self.nodes.active(), &command).await,
+            Line::Run(command) => match self.active() {
+                Ok(nodes) => self.run(&nodes, &command).await,
+                Err(why) => self.wrong(&why),
+            },
             Line::Broadcast(command) => {
                 let all: Vec<usize> = (0..self.nodes.all.len()).collect();
                 self.run(&all, &command).await;
@@ -67,6 +72,30 @@ impl Repl<'_> {
     pub(crate) fn wrong(&mut self, why: &str) {
         self.status = 2;
         crate::say(why);
+    }
+
+    /// The same for what the core does not do.
+    pub(crate) fn refused(&mut self, error: &CallError) {
+        self.wrong(&error.advised());
+    }
+
+    /// The active nodes.
+    ///
+    /// # Errors
+    /// There are none.
+    pub(crate) fn active(&self) -> Result<Vec<usize>, String> {
+        match self.nodes.active() {
+            none if none.is_empty() => Err(format!("no node is active; {}all", self.switch)),
+            nodes => Ok(nodes),
+        }
+    }
+
+    /// Nodes by an expression, or the active ones. None: that has been told.
+    pub(crate) async fn meant_by(&mut self, expr: Option<String>) -> Option<Vec<usize>> {
+        match expr {
+            Some(expr) => self.find(&expr).await,
+            None => self.active().map_err(|why| self.wrong(&why)).ok(),
+        }
     }
 
     /// Nodes by an expression; one that begins a single node's name stands for that node.
@@ -105,7 +134,8 @@ impl Repl<'_> {
                 Some(meant)
             }
             Err(error) => {
-                self.wrong(&format!("{}; !list shows the nodes", error.message));
+                let switch = self.switch.clone();
+                self.wrong(&format!("{}; {switch}list shows the nodes", error.message));
                 None
             }
         }
@@ -175,12 +205,16 @@ impl Repl<'_> {
     async fn connect_now(&mut self, session: u64) {
         // What becomes of it is told as with every other connection.
         if let Err(error) = self.core.call::<SessionConnect>(&SessionRef { session }).await {
-            self.wrong(&error.message);
+            self.refused(&error);
         }
     }
 
     async fn reset(&mut self) {
-        for n in self.nodes.active() {
+        let nodes = match self.active() {
+            Ok(nodes) => nodes,
+            Err(why) => return self.wrong(&why),
+        };
+        for n in nodes {
             let Some(session) = self.nodes.all.get(n).map(|n| n.session) else { continue };
             match self.core.call::<SessionReset>(&SessionRef { session }).await {
                 Ok(_) => {
@@ -188,23 +222,10 @@ impl Repl<'_> {
                         node.place = Place::Connecting;
                     }
                 }
-                Err(error) => self.wrong(&error.message),
+                Err(error) => self.refused(&error),
             }
         }
-        while !self.nodes.settled() && self.over.is_none() {
-            match self.sessions.next().await {
-                SessionEvent::State(change) => {
-                    if let Some(news) = self.nodes.take(change, &self.screen.paint.look) {
-                        self.screen.line(&news);
-                    }
-                }
-                SessionEvent::Lost(how) => {
-                    self.over = Some(1);
-                    self.wrong(&how);
-                }
-                _ => {}
-            }
-        }
+        self.settle().await;
     }
 
     fn set(&mut self, setting: Option<&Setting>) {
@@ -230,29 +251,18 @@ impl Repl<'_> {
             _ => n.why(&self.screen.paint.look),
         };
         let lines: Vec<String> = self.nodes.all.iter().map(line).collect();
-        let text = harmless(lines.join("\n").as_bytes());
-        self.screen.line(&String::from_utf8_lossy(&text));
+        lines.iter().for_each(|line| self.screen.plain(line.as_bytes()));
     }
 
     async fn shell(&mut self, node: Option<String>) {
-        let found = match node {
-            Some(expr) => self.find(&expr).await,
-            None => Some(self.nodes.active()),
-        };
-        let Some(found) = found else { return };
+        let Some(found) = self.meant_by(node).await else { return };
         let [one] = found.as_slice() else {
             return self.wrong("a shell is on one node: :shell NODE");
         };
         let Some(name) = self.nodes.all.get(*one).map(|n| n.name.clone()) else { return };
-        let targets = Targets {
-            nodes: name.clone(),
-            exclude: Vec::new(),
-            destination: None,
-            settings: self.targets.settings.clone(),
-        };
-        match shell::shell(self.core, targets, &self.term, self.agent.clone()).await {
-            Ok(143) => self.over = Some(143),
-            Ok(status) => {
+        match shell::shell(self.core, self.only(&name), &self.term, self.agent.clone()).await {
+            Ok(Left::Signal(status)) => self.over = Some(status),
+            Ok(Left::Ended(status)) => {
                 self.status = status;
                 self.screen.line(&format!("back from {name}"));
             }
@@ -261,17 +271,21 @@ impl Repl<'_> {
     }
 
     async fn background(&mut self, command: &str) {
-        for n in self.nodes.active() {
-            let Some(session) = self.nodes.all.get(n).map(|n| n.session) else { continue };
+        let nodes = match self.active() {
+            Ok(nodes) => nodes,
+            Err(why) => return self.wrong(&why),
+        };
+        for n in nodes {
+            let Some(node) = self.nodes.all.get(n) else { continue };
+            let (session, name) = (node.session, node.name.clone());
             let params = JobStart { session, command: command.to_owned() };
             match self.core.call::<JobStartIn>(&params).await {
                 Ok(started) => {
                     let job = started.job;
                     self.jobs.push(Job { node: n, session, job, command: command.to_owned() });
-                    let names = fold(self.core, &self.nodes, &[n]).await;
-                    self.screen.line(&format!("[{}] {names}", self.jobs.len()));
+                    self.screen.line(&format!("[{}] {name}", self.jobs.len()));
                 }
-                Err(error) => self.wrong(&error.message),
+                Err(error) => self.refused(&error),
             }
         }
     }
@@ -298,28 +312,37 @@ impl Repl<'_> {
         lines.iter().for_each(|line| self.screen.line(line));
     }
 
+    /// A job by the number it is listed with: its session, and its number there.
+    fn job(&mut self, n: usize) -> Option<(u64, u64)> {
+        let job = n.checked_sub(1).and_then(|n| self.jobs.get(n)).map(|job| (job.session, job.job));
+        if job.is_none() {
+            self.wrong("no such job; :jobs lists them");
+        }
+        job
+    }
+
+    /// What a job has written; Ctrl-C shows no more of it.
     async fn read_job(&mut self, n: usize) {
-        let Some(job) = n.checked_sub(1).and_then(|n| self.jobs.get(n)) else {
-            return self.wrong("no such job; :jobs lists them");
-        };
-        let (session, job) = (job.session, job.job);
-        let mut status = None;
+        let Some((session, job)) = self.job(n) else { return };
+        let (core, mut status) = (self.core, None);
         for stderr in [false, true] {
             let mut offset = 0;
             loop {
                 let params = JobRead { session, job, stderr, offset };
-                match self.core.call::<JobReadOutput>(&params).await {
-                    Ok(output) => {
+                let read = tokio::select! {
+                    read = core.call::<JobReadOutput>(&params) => read,
+                    signal = self.signals.next() => return self.heard(signal),
+                };
+                match read {
+                    Ok(output) if output.data.0.is_empty() => {
                         status = output.status;
-                        offset += output.data.0.len() as u64;
-                        let last = output.data.0.is_empty();
-                        self.screen
-                            .show(crate::collect::Show::Bytes(output.data.0.to_vec()), &self.nodes);
-                        if last {
-                            break;
-                        }
+                        break;
                     }
-                    Err(error) => return self.wrong(&error.message),
+                    Ok(output) => {
+                        offset += output.data.0.len() as u64;
+                        self.screen.show(Show::Bytes(output.data.0.to_vec()), &self.nodes);
+                    }
+                    Err(error) => return self.refused(&error),
                 }
             }
         }
@@ -328,12 +351,10 @@ impl Repl<'_> {
     }
 
     async fn kill_job(&mut self, n: usize) {
-        let Some(job) = n.checked_sub(1).and_then(|n| self.jobs.get(n)) else {
-            return self.wrong("no such job; :jobs lists them");
-        };
-        let params = JobKill { session: job.session, job: job.job, signal: "TERM".to_owned() };
+        let Some((session, job)) = self.job(n) else { return };
+        let params = JobKill { session, job, signal: "TERM".to_owned() };
         if let Err(error) = self.core.call::<JobKillGroup>(&params).await {
-            self.wrong(&error.message);
+            self.refused(&error);
         }
     }
 }

@@ -4,14 +4,12 @@
 //! place; `~/x` begins at home.
 
 use crate::session::Repl;
-use crate::show::harmless;
 use bssh_client::{Transfer, TransferEvent};
-use bssh_protocol::exec::Targets;
 use bssh_protocol::transfer::{
     NodeProgress, PathBytes, TransferDirection, TransferDone, TransferParams, TransferState,
     Transferred,
 };
-use bssh_term::bytes_text;
+use bssh_term::{bytes_text, plain, transfer_failure, transfer_report, transfer_summary};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -80,14 +78,13 @@ enum Over {
 impl Repl<'_> {
     /// Carries files to or from the active nodes. Ctrl-C gives it up; finished files stay.
     pub(crate) async fn transfer(&mut self, files: Files) {
-        let nodes = self.nodes.active();
-        let params = match self.transfer_params(&files, &nodes) {
+        let params = match self.active().and_then(|nodes| self.transfer_params(&files, &nodes)) {
             Ok(params) => params,
             Err(why) => return self.wrong(&why),
         };
         let transfer = match self.core.transfer(&params).await {
             Ok(transfer) => transfer,
-            Err(error) => return self.wrong(&error.message),
+            Err(error) => return self.refused(&error),
         };
         for warning in &transfer.started.warnings {
             crate::say(&format!("bssh: warning: {warning}"));
@@ -100,25 +97,14 @@ impl Repl<'_> {
                 for (name, ended) in names.iter().zip(&ends) {
                     self.tell_faults(name, ended.as_ref());
                 }
-                let failed = done.summary.nodes - done.summary.ok;
-                let size = bytes_text(done.bytes);
-                let n = done.files;
-                let bad = match failed {
-                    0 => String::new(),
-                    bad => format!(", {bad} of {} nodes failed", done.summary.nodes),
-                };
-                let things = if n == 1 { "file" } else { "files" };
-                self.screen.line(&format!("{n} {things}, {size}{bad}"));
-                self.status = u8::from(failed > 0);
+                self.screen.line(&transfer_summary(&done));
+                self.status = u8::from(done.summary.ok < done.summary.nodes);
             }
         }
     }
 
     fn transfer_params(&self, files: &Files, nodes: &[usize]) -> Result<TransferParams, String> {
         let nodes: Vec<_> = nodes.iter().filter_map(|n| self.nodes.all.get(*n)).collect();
-        if nodes.is_empty() {
-            return Err("no node is active".to_owned());
-        }
         let cwd = nodes.first().map(|n| n.cwd.as_str()).unwrap_or_default();
         let same = nodes.iter().all(|n| n.cwd == cwd);
         let there = |path: &String| {
@@ -136,9 +122,8 @@ impl Repl<'_> {
             false => (files.from.iter().map(there).collect::<Result<_, String>>(), here(&files.to)),
         };
         let names: Vec<&str> = nodes.iter().map(|n| n.name.as_str()).collect();
-        let settings = self.targets.settings.clone();
         Ok(TransferParams {
-            targets: Targets { nodes: names.join(","), settings, ..Targets::default() },
+            targets: self.only(&names.join(",")),
             direction: match files.up {
                 true => TransferDirection::Upload,
                 false => TransferDirection::Download,
@@ -168,7 +153,8 @@ impl Repl<'_> {
                     self.idle(event, None);
                     continue;
                 }
-                _ = self.interrupted() => {
+                signal = self.signals.next() => {
+                    self.heard(signal);
                     // One that is over by now needs none.
                     let _ = transfer.cancel().await;
                     continue;
@@ -195,9 +181,9 @@ impl Repl<'_> {
                 }
                 Some(TransferEvent::File(file)) => {
                     let name = transfer.started.nodes.get(file.index as usize);
-                    let path = String::from_utf8_lossy(&harmless(&file.path.0)).into_owned();
                     let name = name.map_or("?", String::as_str);
-                    self.screen.line(&format!("{name}: {} {path}", file.action));
+                    let head = format!("{name}: {} ", file.action);
+                    self.screen.plain(&[head.as_bytes(), &file.path.0].concat());
                 }
                 Some(TransferEvent::Done(done)) => break Over::Done(done),
                 Some(TransferEvent::Lost(how)) => break Over::Lost(how),
@@ -214,18 +200,13 @@ impl Repl<'_> {
     }
 
     fn tell_faults(&mut self, name: &str, ended: Option<&Transferred>) {
-        let Some(failure) = ended.and_then(|e| e.failure.as_ref()) else { return };
-        let (faults, n) = ended.map(|e| (e.faults.as_slice(), e.n_faults)).unwrap_or_default();
-        for fault in faults.iter().take(MOST_FAULTS) {
-            let path = String::from_utf8_lossy(&harmless(&fault.path.0)).into_owned();
-            self.screen.error(&format!("{name}: {path}: {}", fault.message));
+        let Some(ended) = ended.filter(|ended| ended.failure.is_some()) else { return };
+        for line in transfer_report(name, ended, MOST_FAULTS) {
+            self.screen.error(&plain(&line));
         }
-        let untold = n.saturating_sub(faults.len().min(MOST_FAULTS) as u64);
-        if untold > 0 {
-            self.screen.error(&format!("{name}: {untold} more files failed"));
-        }
-        if failure.code != "filesFailed" {
-            self.screen.error(&format!("{name}: {}", failure.message));
+        if let Some(failure) = transfer_failure(ended) {
+            let hint = failure.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
+            self.screen.error(&format!("{name}: {}{hint}", failure.message));
         }
     }
 }

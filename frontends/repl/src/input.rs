@@ -7,8 +7,8 @@
 use crate::complete::Helper;
 use crate::paint::{Paint, Role};
 use bssh_protocol::lock;
-use bssh_term::{Edited, Lines};
-use std::io::{IsTerminal, Write};
+use bssh_term::{Edited, Lines, put};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::mpsc as blocking;
 use std::sync::{Arc, Mutex};
@@ -92,8 +92,6 @@ impl Input {
         let after = typing.line.get(typing.at..).map_or(0, |rest| rest.chars().count());
         let back = if after > 0 { format!("\x1b[{after}D") } else { String::new() };
         let text = format!("\r\x1b[J{line}\n{}{}{back}", typing.prompt, typing.line);
-        let mut out = std::io::stdout().lock();
-        // A screen that has gone cannot be told about.
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        put(text.as_bytes());
     }
 }

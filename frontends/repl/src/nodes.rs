@@ -1,7 +1,7 @@
 //! The nodes of a REPL: where each is, which are active, and the prompt that shows it.
 
 use bssh_protocol::session::{SessionId, SessionNode, SessionState, SessionStateChange};
-use bssh_term::Look;
+use bssh_term::{Look, bare};
 use std::collections::HashMap;
 
 /// One node.
@@ -161,7 +161,7 @@ pub(crate) fn formatted(format: &str, values: &[(&str, String)]) -> String {
         }
     }
     // The words of people and nodes must not drive the terminal.
-    (out + rest).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    bare(&(out + rest))
 }
 
 fn count(there: usize, all: usize) -> String {
@@ -197,7 +197,7 @@ impl Node {
             _ => self.cwd.clone(),
         };
         // A directory's name is the node's to choose; it must not drive the terminal.
-        short.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+        bare(&short)
     }
 }
 

@@ -7,22 +7,21 @@ use crate::complete::{MOST_PATHS, completing};
 use crate::input::{Ask, Input, Typed, Words};
 use crate::nodes::{Nodes, Place, formatted};
 use crate::paint::Paint;
-use crate::say;
 use crate::show::{Screen, fold};
 use crate::words::{self, Line, Output};
-use bssh_client::{Core, SessionEvent, Sessions};
+use bssh_client::{Core, ReplPlan, SessionEvent, Sessions};
 use bssh_protocol::agent::AgentSettings;
+use bssh_protocol::error::CallError;
 use bssh_protocol::exec::{Exit, Targets};
 use bssh_protocol::link::Notification;
 use bssh_protocol::methods::{GroupList, NodeResolve};
 use bssh_protocol::node::{ExplainParams, GroupListParams};
 use bssh_protocol::session::{ExecId, Interactive, SessionExecParams, SessionOpenParams, StateUse};
-use bssh_term::Look;
+use bssh_term::{Look, Signal, Signals, say};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -35,21 +34,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What begins a line about nodes unless the configuration says otherwise.
 const SWITCH: &str = "!";
 
-/// What the command line asked for.
+/// What a REPL begins with.
 pub(crate) struct Wishes {
-    pub targets: Targets,
+    pub plan: ReplPlan,
     pub look: Look,
-    pub term: String,
-    pub history: Option<PathBuf>,
-    pub fanout: Option<u32>,
-    /// The configuration's session it begins as, and its time limit.
-    pub session: Option<String>,
+    /// Of the configuration's session it begins as.
     pub timeout: Option<Duration>,
     /// Only the first node is active at first.
     pub one_at_a_time: bool,
     pub configured: Interactive,
-    /// Forward the local agent, and how.
-    pub agent: (bool, Option<AgentSettings>),
 }
 
 /// A REPL under way.
@@ -74,77 +67,38 @@ pub(crate) struct Repl<'a> {
     pub jobs: Vec<Job>,
     /// Of the last line, for whoever runs a script.
     pub status: u8,
-    signals: Signals,
+    pub signals: Signals,
     completing: HashMap<ExecId, (Vec<u8>, SyncSender<Vec<String>>)>,
     /// Why it cannot go on.
     pub over: Option<u8>,
 }
 
-struct Signals {
-    interrupt: Signal,
-    end: Ends,
-}
-
-/// Signals that end us.
-struct Ends {
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            end: Ends {
-                terminate: signal(SignalKind::terminate())?,
-                hangup: signal(SignalKind::hangup())?,
-            },
-        })
-    }
-}
-
-impl Ends {
-    /// The exit status of the signal that ends us.
-    async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.terminate.recv() => 143,
-            _ = self.hangup.recv() => 129,
-        }
-    }
-}
-
 /// Runs a REPL and gives its exit status.
-pub(crate) async fn session(core: &Core, wishes: Wishes) -> u8 {
+///
+/// # Errors
+/// What is wrong with the request.
+pub(crate) async fn session(core: &Core, wishes: Wishes) -> Result<u8, CallError> {
+    let Wishes { plan, configured, .. } = wishes;
     let sessions = core.sessions();
     let params = SessionOpenParams {
-        targets: wishes.targets.clone(),
-        fanout: wishes.fanout,
-        defined: wishes.session,
-        forward_agent: wishes.agent.0,
-        agent: wishes.agent.1.clone(),
+        targets: plan.targets.clone(),
+        fanout: plan.fanout,
+        defined: plan.session,
+        forward_agent: plan.agent.0,
+        agent: plan.agent.1.clone(),
         ..SessionOpenParams::default()
     };
-    let opened = match sessions.open(&params).await {
-        Ok(opened) => opened,
-        Err(error) => {
-            say(&format!("bssh: {}", error.message));
-            if let Some(hint) = error.data.as_ref().and_then(|d| d.hint.as_ref()) {
-                say(&format!("hint: {hint}"));
-            }
-            return 2;
-        }
-    };
+    let opened = sessions.open(&params).await?;
     for warning in &opened.warnings {
         say(&format!("bssh: warning: {warning}"));
     }
-    let signals = match Signals::new() {
+    let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
-            say(&format!("bssh: cannot watch for signals: {error}"));
-            return 1;
+            say(&format!("bssh: cannot listen for signals: {error}"));
+            return Ok(1);
         }
     };
-    let configured = wishes.configured;
     let paint = Paint::new(wishes.look, &configured);
     let mut screen = Screen::new(paint.clone());
     screen.timestamps = configured.show_timestamps.unwrap_or(false);
@@ -158,9 +112,9 @@ pub(crate) async fn session(core: &Core, wishes: Wishes) -> u8 {
         sessions,
         nodes,
         screen,
-        targets: wishes.targets,
-        term: wishes.term,
-        agent: wishes.agent,
+        targets: plan.targets,
+        term: plan.term,
+        agent: plan.agent,
         output: Output::default(),
         timeout: wishes.timeout,
         switch: switch.clone(),
@@ -174,29 +128,35 @@ pub(crate) async fn session(core: &Core, wishes: Wishes) -> u8 {
         over: None,
     };
     repl.connect().await;
-    let history = configured.history_file.map(PathBuf::from).or(wishes.history);
+    let history = configured.history_file.map(PathBuf::from).or(plan.history);
     let input = Input::start(history, Words { names: repl.names().await, switch, paint });
-    match input {
+    Ok(match input {
         Ok(mut input) => repl.read_lines(&mut input).await,
         Err(why) => {
             say(&format!("bssh: cannot read lines: {why}"));
             1
         }
-    }
+    })
 }
 
 impl Repl<'_> {
-    /// Waits until every node is there, or is not.
-    async fn connect(&mut self) {
-        let n = self.nodes.all.len();
+    /// Waits until every node is there, or is not; Ctrl-C waits no longer.
+    pub(crate) async fn settle(&mut self) {
         while !self.nodes.settled() && self.over.is_none() {
             let sessions = self.sessions.clone();
             tokio::select! {
                 event = sessions.next() => self.idle(event, None),
-                _ = self.signals.interrupt.recv() => break,
-                status = self.signals.end.next() => self.over = Some(status),
+                signal = self.signals.next() => {
+                    self.heard(signal);
+                    break;
+                }
             }
         }
+    }
+
+    async fn connect(&mut self) {
+        self.settle().await;
+        let n = self.nodes.all.len();
         for node in self.nodes.all.iter().filter(|node| node.place != Place::Ready) {
             say(&node.why(&self.screen.paint.look));
         }
@@ -264,9 +224,11 @@ impl Repl<'_> {
                         return Typed::End;
                     }
                 }
-                status = self.signals.end.next() => {
-                    self.over = Some(status);
-                    return Typed::End;
+                signal = self.signals.next() => {
+                    self.heard(signal);
+                    if self.over.is_some() {
+                        return Typed::End;
+                    }
                 }
             }
         }
@@ -311,11 +273,10 @@ impl Repl<'_> {
         Some(account)
     }
 
-    /// Waits for Ctrl-C; a signal that ends us is taken note of.
-    pub(crate) async fn interrupted(&mut self) {
-        tokio::select! {
-            _ = self.signals.interrupt.recv() => {}
-            status = self.signals.end.next() => self.over = Some(status),
+    /// A signal was heard: Ctrl-C is for what is under way, others end us.
+    pub(crate) fn heard(&mut self, signal: Signal) {
+        if signal != Signal::Interrupt {
+            self.over = Some(signal.status());
         }
     }
 
@@ -346,7 +307,7 @@ impl Repl<'_> {
         };
         match (news, input) {
             (Some(news), Some(input)) => input.say(&news),
-            (Some(news), None) if self.nodes.settled() => say(&news),
+            (Some(news), None) => say(&news),
             _ => {}
         }
     }
@@ -407,7 +368,11 @@ impl Repl<'_> {
                     let next = ENDS.get(pressed).unwrap_or(&"KILL");
                     self.screen.line(&format!("{n} still at it; Ctrl-C again sends {next}"));
                 }
-                _ = self.signals.interrupt.recv() => {
+                signal = self.signals.next() => {
+                    self.heard(signal);
+                    if self.over.is_some() {
+                        break;
+                    }
                     let name = ENDS.get(pressed).unwrap_or(&"KILL");
                     (pressed, hint) = (pressed + 1, Some(Instant::now() + PATIENCE));
                     for part in collect.parts.iter().filter(|p| p.done.is_none()) {
@@ -415,7 +380,6 @@ impl Repl<'_> {
                         let _ = sessions.signal(part.session, part.exec, name).await;
                     }
                 }
-                status = self.signals.end.next() => self.over = Some(status),
             }
         }
         self.screen.finish(&collect, &self.nodes, self.core).await;
@@ -428,8 +392,8 @@ impl Repl<'_> {
     /// Something happened while a line is at work.
     fn working(&mut self, event: SessionEvent, collect: &mut Collect) {
         match event {
-            SessionEvent::Data { exec, channel, bytes } if collect.has(exec) => {
-                let show = collect.data(exec, channel, &bytes);
+            SessionEvent::Data { exec, bytes, .. } if collect.has(exec) => {
+                let show = collect.data(exec, &bytes);
                 self.screen.show(show, &self.nodes);
             }
             SessionEvent::Done(done) if collect.has(done.exec) => {

@@ -6,12 +6,20 @@ use bssh_client::{Core, Pty};
 use bssh_protocol::agent::AgentSettings;
 use bssh_protocol::exec::{Exit, Targets};
 use bssh_protocol::pty::PtyOpenParams;
-use bssh_term::{RawMode, Stdin, Tilde};
-use std::io::{IsTerminal, Write};
+use bssh_term::{Escapes, RawMode, Signal, Signals, Stdin, UNDO, put};
+use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A shell on one node, until it ends or is hung up on; gives its exit status.
+/// How a shell was left.
+pub(crate) enum Left {
+    /// It has ended, or was hung up on; its exit status.
+    Ended(u8),
+    /// A signal ends all of us, or the terminal has gone; the status for that.
+    Signal(u8),
+}
+
+/// A shell on one node.
 ///
 /// # Errors
 /// Why there is none.
@@ -20,54 +28,47 @@ pub(crate) async fn shell(
     targets: Targets,
     term: &str,
     (forward_agent, agent): (bool, Option<AgentSettings>),
-) -> Result<u8, String> {
+) -> Result<Left, String> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         return Err("a shell needs a terminal".to_owned());
     }
-    let size = bssh_term::size(stdin.as_fd());
-    let params = PtyOpenParams {
-        targets,
-        forward_agent,
-        agent,
-        term: term.to_owned(),
-        cols: size.map_or(80, |s| s.cols),
-        rows: size.map_or(24, |s| s.rows),
-        px_width: size.map_or(0, |s| s.px_width),
-        px_height: size.map_or(0, |s| s.px_height),
-        modes: bssh_term::modes(stdin.as_fd()).unwrap_or_default(),
-        ..PtyOpenParams::default()
-    };
-    let mut pty = core.pty(&params).await.map_err(|e| e.to_string())?;
+    let like = bssh_term::terminal(term, (80, 24)).into();
+    let params = PtyOpenParams { targets, forward_agent, agent, ..like };
+    let mut pty = core.pty(&params).await.map_err(|e| e.advised())?;
     crate::say(&format!("on {}; ~. at the start of a line comes back", pty.node));
-    let status = {
-        let _raw = RawMode::raw(&stdin).map_err(|e| e.to_string())?;
-        carry(&mut pty).await?
+    let cannot = |error| format!("the terminal cannot be used: {error}");
+    let left = {
+        let _raw = RawMode::raw(&stdin).map_err(cannot)?;
+        carry(&mut pty).await.map_err(cannot)?
     };
-    // Modes a program may have left on: mouse, bracketed paste, alternate screen, no cursor.
-    let back = "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1049l\x1b[?25h\x1b[0m";
-    let _ = std::io::stdout().write_all(back.as_bytes());
-    Ok(status)
+    // Modes a program may have left on.
+    put(UNDO.as_bytes());
+    match left {
+        Some(left) => Ok(left),
+        None => ended(&mut pty).await.map(Left::Ended),
+    }
 }
 
-async fn carry(pty: &mut Pty) -> Result<u8, String> {
-    let mut keyboard = Stdin::open().map_err(|e| format!("cannot read the keyboard: {e}"))?;
+/// None: the node has said its last.
+async fn carry(pty: &mut Pty) -> std::io::Result<Option<Left>> {
+    let mut keyboard = Stdin::open()?;
     let mut keys = pty.keys();
-    let mut resized = signal(SignalKind::window_change()).map_err(|e| e.to_string())?;
-    let mut ended = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
-    let mut tilde = Tilde::new(b".");
+    let mut signals = Signals::listen()?;
+    let mut resized = signal(SignalKind::window_change())?;
+    let mut escapes = Escapes::new(Some(b'~'), b".");
     loop {
         tokio::select! {
             bytes = pty.next() => match bytes {
-                Some(bytes) => {
-                    let mut out = std::io::stdout().lock();
-                    // A screen that has gone cannot be told about.
-                    let _ = out.write_all(&bytes).and_then(|()| out.flush());
-                }
-                None => break,
+                Some(bytes) => put(&bytes),
+                None => return Ok(None),
             },
-            Some(typed) = keyboard.next() => {
-                let (bytes, hang_up) = tilde.pass(&typed);
+            typed = keyboard.next() => {
+                let Some(typed) = typed else {
+                    return Ok(Some(Left::Signal(Signal::HangUp.status())));
+                };
+                let mut bytes = Vec::with_capacity(typed.len());
+                let (hang_up, _) = escapes.filter(&typed, &mut bytes);
                 if let Some(keys) = &mut keys
                     && !bytes.is_empty()
                 {
@@ -75,17 +76,23 @@ async fn carry(pty: &mut Pty) -> Result<u8, String> {
                     let _ = keys.write(bytes.into()).await;
                 }
                 if hang_up.is_some() {
-                    return Ok(0);
+                    return Ok(Some(Left::Ended(0)));
                 }
             }
             _ = resized.recv() => {
                 if let Some(size) = bssh_term::size(std::io::stdin().as_fd()) {
+                    // One that has ended needs no size.
                     let _ = pty.resize(size.cols, size.rows).await;
                 }
             }
-            _ = ended.recv() => return Ok(143),
+            signal = signals.next() => return Ok(Some(Left::Signal(signal.status()))),
         }
     }
+}
+
+/// # Errors
+/// Why there is no exit status.
+async fn ended(pty: &mut Pty) -> Result<u8, String> {
     let exited = pty.exited().await.ok_or("the core is gone")?;
     match (exited.failure, exited.exit) {
         (Some(failure), _) => Err(format!("{}: {}", exited.node, failure.message)),

@@ -9,21 +9,21 @@ use bssh_protocol::exec::Exit;
 use bssh_protocol::methods::GroupFold;
 use bssh_protocol::node::FoldParams;
 use bssh_protocol::session::SessionExecDone;
-
-use std::io::{IsTerminal, Write};
+use bssh_term::{Flow, plain, put};
+use std::io::IsTerminal;
 use std::time::SystemTime;
 
 /// The screen.
 pub(crate) struct Screen {
     pub paint: Paint,
     pub timestamps: bool,
-    /// The last byte shown was no end of a line.
-    open_line: bool,
+    /// What the nodes say.
+    flow: Flow,
 }
 
 impl Screen {
     pub(crate) fn new(paint: Paint) -> Screen {
-        Screen { paint, timestamps: false, open_line: false }
+        Screen { paint, timestamps: false, flow: Flow::default() }
     }
 
     /// Shows what is to be shown now.
@@ -85,15 +85,15 @@ impl Screen {
     /// A line of ours.
     pub(crate) fn line(&mut self, text: &str) {
         self.close_line();
-        self.write(format!("{text}\n").as_bytes());
+        put(format!("{text}\n").as_bytes());
     }
 
     /// An empty screen, where there is one.
     pub(crate) fn clear(&mut self) {
         if std::io::stdout().is_terminal() {
-            self.write(b"\x1b[H\x1b[2J\x1b[3J");
+            put(b"\x1b[H\x1b[2J\x1b[3J");
         }
-        self.open_line = false;
+        self.flow = Flow::default();
     }
 
     /// A line of ours about something that is not well.
@@ -102,21 +102,17 @@ impl Screen {
         self.line(&line);
     }
 
+    /// A line with words in it that are a node's.
+    pub(crate) fn plain(&mut self, line: &[u8]) {
+        self.line(&plain(line));
+    }
+
     fn close_line(&mut self) {
-        if std::mem::take(&mut self.open_line) {
-            self.write(b"\n");
-        }
+        put(&self.flow.end());
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
-        self.write(&harmless(bytes));
-        self.open_line = bytes.last().is_some_and(|b| *b != b'\n');
-    }
-
-    fn write(&self, bytes: &[u8]) {
-        let mut out = std::io::stdout().lock();
-        // A screen that has gone cannot be told about.
-        let _ = out.write_all(bytes).and_then(|()| out.flush());
+        put(&self.flow.pass(bytes));
     }
 
     /// `[12:34:56Z] `, if wanted.
@@ -157,69 +153,5 @@ pub(crate) fn how(done: &SessionExecDone) -> Option<String> {
         Some(Exit::Status(status)) => Some(format!("status {status}")),
         Some(Exit::Signal(name)) => Some(format!("ended by SIG{name}")),
         None => Some("no exit status".to_owned()),
-    }
-}
-
-/// Bytes without what could drive the terminal: of escapes only colours are left, of controls
-/// only ends of lines and tabs.
-pub(crate) fn harmless(bytes: &[u8]) -> Vec<u8> {
-    let mut clean = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        match first {
-            0x1b => {
-                if let Some(n) = color(after) {
-                    clean.push(0x1b);
-                    clean.extend_from_slice(after.get(..n).unwrap_or_default());
-                    rest = after.get(n..).unwrap_or_default();
-                } else {
-                    clean.extend_from_slice(b"^[");
-                }
-            }
-            b'\n' | b'\t' => clean.push(*first),
-            b'\r' if after.first() == Some(&b'\n') => {}
-            0..0x20 => clean.extend_from_slice(&[b'^', first + 0x40]),
-            0x7f => clean.extend_from_slice(b"^?"),
-            // C1 controls in UTF-8, which some terminals obey.
-            0xc2 if after.first().is_some_and(|b| (0x80..0xa0).contains(b)) => {
-                clean.push(b'?');
-                rest = after.get(1..).unwrap_or_default();
-            }
-            _ => clean.push(*first),
-        }
-    }
-    clean
-}
-
-/// Length of `[…m` at the beginning.
-fn color(bytes: &[u8]) -> Option<usize> {
-    let end = bytes.iter().take(32).position(|b| *b == b'm')?;
-    let (first, parameters) = bytes.get(..end)?.split_first()?;
-    let plain = parameters.iter().all(|b| b.is_ascii_digit() || matches!(b, b';' | b':'));
-    (*first == b'[' && plain).then_some(end + 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_drives_the_terminal() {
-        for (bytes, want) in [
-            (&b"plain\ttext\r\n"[..], &b"plain\ttext\n"[..]),
-            (b"\x1b[1;31mred\x1b[0m", b"\x1b[1;31mred\x1b[0m"),
-            (b"\x1b[2J\x1b]0;title\x07", b"^[[2J^[]0;title^G"),
-            (b"a\x08b\rc\x7f", b"a^Hb^Mc^?"),
-            ("\u{9b}2J ü".as_bytes(), "?2J ü".as_bytes()),
-            (b"\x1b", b"^["),
-            (b"\xff\xfe", b"\xff\xfe"),
-        ] {
-            assert_eq!(
-                String::from_utf8_lossy(&harmless(bytes)),
-                String::from_utf8_lossy(want),
-                "{bytes:?}"
-            );
-        }
     }
 }

@@ -5,7 +5,6 @@
 //! absolute begins where the node's shell is, as with `:upload`.
 
 use crate::session::Repl;
-use crate::show::harmless;
 use bssh_client::{Sync, SyncEvent};
 use bssh_protocol::exec::Targets;
 use bssh_protocol::methods::{SyncConflicts, SyncStatus};
@@ -133,17 +132,25 @@ impl Repl<'_> {
                 }
                 Verb::Status => match self.core.call::<SyncStatus>(&what).await {
                     Ok(found) => {
-                        found.pairs.iter().flat_map(sync_status).for_each(|l| self.plain(&l));
+                        found
+                            .pairs
+                            .iter()
+                            .flat_map(sync_status)
+                            .for_each(|l| self.screen.plain(&l));
                         Ok(0)
                     }
-                    Err(error) => Err(error.message),
+                    Err(error) => Err(error.advised()),
                 },
                 Verb::Conflicts => match self.core.call::<SyncConflicts>(&what).await {
                     Ok(found) => {
-                        found.conflicts.iter().map(sync_conflict).for_each(|l| self.plain(&l));
+                        found
+                            .conflicts
+                            .iter()
+                            .map(sync_conflict)
+                            .for_each(|l| self.screen.plain(&l));
                         Ok(0)
                     }
-                    Err(error) => Err(error.message),
+                    Err(error) => Err(error.advised()),
                 },
             };
             match status {
@@ -171,14 +178,14 @@ impl Repl<'_> {
             }
             Which::Directories(here, there) => (here, there),
         };
-        let nodes = self.nodes.active();
+        let nodes = self.active()?;
         let nodes = nodes.iter().filter_map(|n| self.nodes.all.get(*n));
         let path = |node: &crate::nodes::Node| {
             let lost =
                 || format!("{}: {there}: the node is not there; begin it with / or ~/", node.name);
             node.path(there).ok_or_else(lost)
         };
-        let all: Result<Vec<SyncWhat>, String> = nodes
+        nodes
             .map(|node| {
                 Ok(SyncWhat {
                     targets: self.only(&node.name),
@@ -187,24 +194,20 @@ impl Repl<'_> {
                     ..like.clone()
                 })
             })
-            .collect();
-        match all?.as_slice() {
-            [] => Err("no node is active".to_owned()),
-            all => Ok(all.to_vec()),
-        }
+            .collect()
     }
 
     /// # Errors
     /// Why it could not be begun, or why nothing more is known of it.
     async fn start_sync(&mut self, params: SyncParams) -> Result<u8, String> {
-        let sync = self.core.sync(&params).await.map_err(|error| error.message)?;
+        let sync = self.core.sync(&params).await.map_err(|error| error.advised())?;
         for warning in &sync.started.warnings {
             crate::say(&format!("bssh: warning: {warning}"));
         }
         let node = sync.started.node.clone();
         let result = self.follow_sync(sync).await?;
         for line in sync_report(&node, &result) {
-            self.plain(&line);
+            self.screen.plain(&line);
         }
         if let Some(failure) = sync_failure(&result) {
             let hint = failure.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
@@ -229,7 +232,8 @@ impl Repl<'_> {
                     self.idle(event, None);
                     continue;
                 }
-                _ = self.interrupted() => {
+                signal = self.signals.next() => {
+                    self.heard(signal);
                     // One that is over by now needs none.
                     let _ = sync.cancel().await;
                     continue;
@@ -238,12 +242,12 @@ impl Repl<'_> {
             match event {
                 Some(SyncEvent::Step(step)) => {
                     if let Some(line) = sync_step(&step) {
-                        self.plain(&line);
+                        self.screen.plain(&line);
                     }
                 }
                 Some(SyncEvent::State(change)) => {
                     if let Some(text) = change.message {
-                        self.plain(format!("{node}: {text}").as_bytes());
+                        self.screen.plain(format!("{node}: {text}").as_bytes());
                     }
                 }
                 Some(SyncEvent::Done(result)) => return Ok(result),
@@ -255,11 +259,6 @@ impl Repl<'_> {
                 return Err("ended".to_owned());
             }
         }
-    }
-
-    /// A line with names of files in it.
-    fn plain(&mut self, line: &[u8]) {
-        self.screen.line(&String::from_utf8_lossy(&harmless(line)));
     }
 }
 

@@ -20,6 +20,17 @@ fn tenths(bytes: u64, unit: u128, name: &str) -> String {
     format!("{}.{} {name}", tenths / 10, tenths % 10)
 }
 
+/// Bytes a second.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "for people"
+)]
+pub fn rate(bytes: u64, seconds: f64) -> u64 {
+    if seconds > 0.0 { (bytes as f64 / seconds) as u64 } else { 0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,11 +3,14 @@
 //!
 //! It reads no environment variable and asks no core: what decides is handed in. Reading
 //! order: `guard` (settings that are always put back), `secret` (typed without echo), `size`,
-//! `look` (colours and glyphs), `stdin` (keys), `lines` (the line editor), `harmless` (what nodes
-//! say), `amount` (bytes for people), `sync` (a sync in words), `modes` (the terminal's settings in SSH's words), `reset` (after a lost
-//! node).
+//! `look` (colours and glyphs), `stdin` (keys), `escapes` (commands among them), `signals`,
+//! `lines` (the line editor), `harmless` (what nodes say), `amount` (bytes for people), `files` and
+//! `sync` (a transfer and a sync in words), `modes` (the terminal's settings in SSH's words),
+//! `reset` (after a lost node).
 
 mod amount;
+mod escapes;
+mod files;
 mod guard;
 mod harmless;
 mod lines;
@@ -15,22 +18,37 @@ mod look;
 mod modes;
 mod reset;
 mod secret;
+mod signals;
 mod size;
 mod stdin;
 mod sync;
-mod tilde;
 
-pub use amount::bytes_text;
+pub use amount::{bytes_text, rate};
+pub use escapes::Escapes;
+pub use files::{transfer_failure, transfer_report, transfer_summary};
 pub use guard::{RawMode, restore};
-pub use harmless::harmless;
+pub use harmless::{Flow, bare, harmless, plain, unfinished};
 pub use lines::{Edited, Lines};
 pub use look::{Color, ColorChoice, Glyphs, Look, RESET, Terminal};
 pub use modes::modes;
 pub use reset::UNDO;
 pub use secret::{Typed, read_line, read_secret};
-pub use size::{Size, size};
+pub use signals::{Signal, Signals};
+pub use size::{Size, size, terminal};
 pub use stdin::Stdin;
 pub use sync::{
     Line, sync_conflict, sync_failure, sync_report, sync_status, sync_step, sync_summary,
 };
-pub use tilde::Tilde;
+
+use std::io::Write;
+
+/// A line for people on stderr. A stderr that is gone cannot be told about.
+pub fn say(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Bytes for the screen on stdout. One that is gone cannot be told about.
+pub fn put(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}

@@ -1,5 +1,7 @@
-//! The terminal's size.
+//! The terminal as a node is told of it: its size, and one like it.
 
+use crate::modes;
+use bssh_protocol::exec::PtyRequest;
 use rustix::termios::tcgetwinsize;
 use std::os::fd::AsFd;
 
@@ -21,4 +23,20 @@ pub fn size(terminal: impl AsFd) -> Option<Size> {
         px_width: size.ws_xpixel.into(),
         px_height: size.ws_ypixel.into(),
     })
+}
+
+/// A terminal like ours on stdin, of this kind (`TERM`); as large as that if ours has no size.
+pub fn terminal(term: &str, usual: (u32, u32)) -> PtyRequest {
+    let stdin = rustix::stdio::stdin();
+    let (cols, rows) = usual;
+    let size = size(stdin).unwrap_or(Size { cols, rows, px_width: 0, px_height: 0 });
+    PtyRequest {
+        term: if term.is_empty() { "dumb" } else { term }.to_owned(),
+        cols: size.cols,
+        rows: size.rows,
+        px_width: size.px_width,
+        px_height: size.px_height,
+        // There are none where stdin is no terminal.
+        modes: modes(stdin).unwrap_or_default(),
+    }
 }

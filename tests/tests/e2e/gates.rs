@@ -136,6 +136,17 @@ fn git_goes_through_a_gate_in_proxy_mode() {
     run.wait_for("connDenied local evil.example:22 notListed", SOON);
     run.signal(rustix::process::Signal::TERM);
     run.finish(SOON).expect_status(0);
+    // A server that is not there is a failed check, in JSON too.
+    drop(second);
+    let check = |status: i32| {
+        let done = Run::start(words(&["check", "g", "--json"])).finish(SOON).expect_status(status);
+        serde_json::from_str::<Value>(&done.text()).unwrap()
+    };
+    let checked = check(1);
+    let steps = checked["entries"][1]["steps"].as_array().unwrap();
+    assert!(steps.iter().any(|step| step["ok"] == false), "{checked}");
+    let both = words(&["check", "g", "--json", "--from-sandbox", "true"]);
+    Run::start(both).finish(SOON).expect_status(2);
     let missing = Run::start(words(&["prepare", "nosuch"])).finish(SOON).expect_status(2);
     assert!(missing.stderr.contains("no gate \"nosuch\"") && missing.stderr.contains("\"g\""));
 }

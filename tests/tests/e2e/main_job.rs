@@ -135,3 +135,15 @@ fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.9:0").unwrap();
     listener.local_addr().unwrap().port()
 }
+
+#[test]
+fn a_broken_configuration_is_told_where_it_decides_about_the_grammar() {
+    let lab = Lab::start();
+    let broken = lab.home.write("broken.yaml", "clusters:\n  prod:\n    nodes: [a\n").unwrap();
+    let mut command = lab.command(&["-C", "127.0.0.1", "echo from-ssh"]);
+    command.env("BSSH_CONFIG", &broken);
+    let done = Run::start(command).finish(Duration::from_secs(60)).expect_status(0);
+    assert_eq!(done.text(), "from-ssh\n");
+    assert!(done.stderr.contains("warning: -C is taken as ssh's"), "{}", done.stderr);
+    assert!(done.stderr.contains("broken.yaml"), "{}", done.stderr);
+}

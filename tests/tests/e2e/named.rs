@@ -171,6 +171,12 @@ fn jobs_go_on_without_anybody() {
     shared.lab.run(&["session", "kill", "j", &job]).expect_status(0);
     assert!(until(SOON, || output().status == Some(143)));
     assert_eq!(n(), 0);
+    // What a job would not heed is refused.
+    for flags in [&["--cwd", "/tmp"][..], &["--env", "A=1"], &["-u", "3"], &["--max-output", "9"]] {
+        let words = [&["run", "-S", "j", "--background"], flags, &[NODE, "--", "true"]].concat();
+        let refused = shared.lab.run(&words).expect_status(2);
+        assert!(refused.stderr.contains("is not for --background"), "{}", refused.stderr);
+    }
     shared.lab.run(&["session", "close", "j"]).expect_status(0);
     shared.lab.run(&["core", "stop"]).expect_status(0);
     shared.lab.run(&["session", "ls"]).expect_status(1);

@@ -266,6 +266,21 @@ fn a_shell_is_a_terminal_of_its_own_and_gives_ours_back() {
     assert_eq!(t.end(), Some(6));
 }
 
+#[test]
+fn a_shell_ends_the_repl_by_a_signal_only_and_never_by_its_status() {
+    let lab = Lab::start();
+    let mut t = repl(&lab, &["-H", NODES, "repl"]);
+    t.see("(3/3) ~> ");
+    // As of one that SIGTERM has ended.
+    shell_on(&mut t, "127.0.0.1");
+    t.line("exit 143");
+    t.see("back from 127.0.0.1\r\n");
+    t.see("(3/3) ~> ");
+    shell_on(&mut t, "127.0.0.2");
+    signal(&t, Signal::HUP);
+    assert_eq!(t.end(), Some(129));
+}
+
 fn shell_on(t: &mut Screen, node: &str) {
     t.line(&format!(":shell {node}"));
     t.see(&format!("on {node}; ~. at the start of a line comes back\r\n"));
@@ -341,4 +356,26 @@ fn a_script_on_stdin_is_run_and_gives_its_status() {
     for n in 1..=3 {
         assert!(text.contains(&format!("127.0.0.{n}: out\n")), "{text}");
     }
+    // A command of ours is a line like any other.
+    for (script, status) in [("false\n:jobs\n", 0), ("true\n:job 1\n", 2), ("false\n\n", 1)] {
+        lab.feed(&["-H", "127.0.0.1", "repl"], script.as_bytes()).expect_status(status);
+    }
+}
+
+#[test]
+fn without_an_active_node_it_says_so() {
+    let lab = Lab::start();
+    let mut t = repl(&lab, &["-H", NODES, "repl"]);
+    t.see("(3/3) ~> ");
+    t.line("!127.0.0.2!127.0.0.2");
+    t.see("[ +3] > ");
+    for line in ["echo x", ":bg x", ":reset", ":upload a b", ":shell", ":agent doctor"] {
+        t.line(line);
+        t.see("no node is active; !all");
+        t.see("[ +3] > ");
+    }
+    t.line("!all");
+    t.see("(3/3) ~> ");
+    t.line(":quit");
+    t.end();
 }

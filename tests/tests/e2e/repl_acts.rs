@@ -24,13 +24,13 @@ fn files_go_where_the_shells_are() {
     t.keys(&format!(":upload {}/a\t", here.display()));
     t.see("a\\ b.txt");
     t.line(" copy.txt");
-    t.see("1 file, 17 B\r\n");
+    t.see("1 file, 17 B in ");
     t.line(&format!(":upload -r {}/tree .", here.display()));
-    t.see("1 file, 5 B\r\n");
+    t.see("1 file, 5 B in ");
     t.line("cat copy.txt tree/sub/deep");
     t.see("text with blanks\r\ndeep\r\n");
     t.line(&format!(":download copy.txt {}/back.txt", here.display()));
-    t.see("1 file, 17 B\r\n");
+    t.see("1 file, 17 B in ");
     assert_eq!(std::fs::read_to_string(here.join("back.txt")).unwrap(), "text with blanks\n");
     // What is wrong is told, and the prompt is back.
     t.line(&format!(":download no-such-file {}", here.display()));
@@ -47,7 +47,7 @@ fn files_go_where_the_shells_are() {
     t.line(&format!(":upload {}/back.txt x", here.display()));
     t.see("x: the active nodes are in different directories");
     t.line(&format!(":download {}/copy.txt {}/all", there.display(), here.display()));
-    t.see("3 files, 51 B\r\n");
+    t.see("3 files, 51 B in ");
     assert!(here.join("all/127.0.0.2/copy.txt").exists());
     t.line(":quit");
     t.end();
@@ -197,6 +197,8 @@ fn the_configuration_says_how_it_looks() {
     t.see("Z] ");
     t.see("hello\r\n");
     t.see("2/2");
+    t.line("%127.0.0.[");
+    t.see("; %list shows the nodes");
     t.line("%127.0.0.2");
     t.see("\x1b[35m127.0.0.2:~ 1/1");
     t.line("! false && echo the-shell-has-it");

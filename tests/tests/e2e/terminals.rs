@@ -132,6 +132,8 @@ fn terminals_are_left_to_the_shared_core_and_taken_again() {
             assert_eq!(left.finish(MINUTE), Some(0));
         }
     }
+    let refused = lab.run(&["job", "attach", &job, "--from", "3"]).expect_status(2);
+    assert!(refused.stderr.contains("--from is for runs"), "{}", refused.stderr);
     // Its end is told with its status, and it is no job any more.
     let mut t = attach();
     t.wait_for("before", MINUTE);
@@ -197,5 +199,5 @@ fn without_a_terminal_it_is_refused_or_forced() {
     assert!(forced.text().contains("yes"), "{}", forced.text());
     let mut both = Terminal::start(&terminals(&lab, &["-t", "--json", "x"]));
     assert_eq!(both.finish(MINUTE), Some(2));
-    assert!(both.shown().contains("--json and -t"), "{}", both.shown());
+    assert!(both.shown().contains("--json is not for terminals"), "{}", both.shown());
 }

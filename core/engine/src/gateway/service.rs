@@ -11,8 +11,9 @@ use bssh_protocol::auth::{
     ConfirmAnswer, ConfirmQuestion, HostKeyAnswer, HostKeyQuestion, PromptAnswer, PromptKind,
     PromptQuestion, Secret, TrustScope,
 };
-use bssh_protocol::carried::{Taken, Transfers};
+use bssh_protocol::carried::Transfers;
 use bssh_protocol::exec::{Failure, Phase};
+use bssh_protocol::followed::Taken;
 use bssh_protocol::link::{Answering, Link, Notification, Reply, Request, Service};
 use bssh_protocol::lock;
 use bssh_protocol::methods::{

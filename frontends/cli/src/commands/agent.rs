@@ -34,7 +34,7 @@ async fn status(core: &Core, args: &Args, node: Option<&str>) -> u8 {
         None => format!("{socket}: {} keys\n", status.keys.len()),
     };
     let row = |k: &bssh_protocol::agent::AgentKey| {
-        vec![k.fingerprint.clone(), k.kind.clone(), k.comment.clone()]
+        vec![k.fingerprint.clone(), k.kind.clone(), bssh_term::bare(&k.comment)]
     };
     text.push_str(&table(&status.keys.iter().map(row).collect::<Vec<_>>()));
     if status.opened + status.rejected > 0 || !status.channels.is_empty() {

@@ -1,11 +1,12 @@
 //! The main job: start a run, show its events, turn the summary into an exit status.
 
-use super::watch::{Signals, Watch};
+use super::watch::{Watch, listening};
 use super::{Ui, failed, warn};
 use crate::args::ExitRule;
 use crate::request::{Mode, Request, ViewPlan};
 use crate::{exit, say};
 use bssh_client::{Core, Run};
+use bssh_term::Signals;
 use std::time::Duration;
 
 /// How long a cancelled run may take to show what it has.
@@ -13,7 +14,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs a command (or a ping) on the nodes.
 pub(crate) async fn exec(core: &Core, request: Request, ui: &Ui) -> u8 {
-    let mut signals = match Signals::listen() {
+    let mut signals = match listening(Signals::listen()) {
         Ok(signals) => signals,
         Err(status) => return status,
     };
@@ -33,7 +34,7 @@ pub(crate) async fn exec(core: &Core, request: Request, ui: &Ui) -> u8 {
 
 /// Shows somebody else's run to its end.
 pub(super) async fn watch(core: &Core, run: Run, how: (&ViewPlan, ExitRule), ui: &Ui) -> u8 {
-    match Signals::listen() {
+    match listening(Signals::listen()) {
         Ok(mut signals) => follow(core, run, how, (ui, &mut signals)).await,
         Err(status) => status,
     }

@@ -1,7 +1,7 @@
 //! What following a transfer and following a sync have in common: the next thing that happens, and
 //! the deadline once it is given up.
 
-use super::watch::{Signal, Signals};
+use bssh_term::{Signal, Signals};
 use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 

@@ -176,13 +176,8 @@ async fn show(core: &Core, args: &Args, all: bool) -> Result<(), CallError> {
         return Ok(());
     }
     let row = |f: &bssh_protocol::forward::ForwardEntry| {
-        let kind = match f.kind {
-            ForwardKind::Local => "-L",
-            ForwardKind::Remote => "-R",
-            ForwardKind::Dynamic => "-D",
-        };
         let number = all.then(|| f.forward.to_string());
-        let rest = [f.node.clone(), kind.to_owned(), f.bound.clone(), f.spec.clone()];
+        let rest = [f.node.clone(), f.kind.flag().to_owned(), f.bound.clone(), f.spec.clone()];
         number.into_iter().chain(rest).collect()
     };
     print(&table(&list.forwards.iter().map(row).collect::<Vec<_>>()));

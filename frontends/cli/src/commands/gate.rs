@@ -49,13 +49,19 @@ pub(crate) async fn gate(core: &Core, args: &Args, verb: &GateVerb) -> u8 {
                 Err(error) => failed(&error),
             }
         }
+        GateVerb::Check { from_sandbox: Some(_), .. } if json => {
+            say("bssh: --from-sandbox has no JSON; it is told line by line");
+            exit::USAGE
+        }
         GateVerb::Check { name, from_sandbox } => match core.call::<GateCheck>(&params(name)).await
         {
-            Ok(checked) if json => print_json(&checked),
             Ok(checked) => {
-                let mut good = true;
-                for entry in &checked.entries {
-                    good &= steps(&entry.alias, &entry.steps);
+                let mut good = checked.entries.iter().flat_map(|e| &e.steps).all(|step| step.ok);
+                match json {
+                    true => good &= print_json(&checked) == exit::OK,
+                    false => checked.entries.iter().for_each(|entry| {
+                        good &= steps(&entry.alias, &entry.steps);
+                    }),
                 }
                 good &= from_sandbox.as_deref().is_none_or(sandboxed);
                 if good { exit::OK } else { exit::GENERAL }

@@ -1,10 +1,11 @@
 //! What lives as long as this command: shows its events until a signal or the core's end.
 
-use super::watch::{Signal, Signals};
+use super::watch::listening;
 use crate::{exit, print, say};
 use bssh_client::Core;
 use bssh_protocol::link::Notification;
 use bssh_protocol::methods::Event;
+use bssh_term::{Signal, Signals, bare};
 
 /// A command for a core that outlives this process.
 pub(super) fn needs_shared_core(what: &str) -> u8 {
@@ -21,7 +22,7 @@ pub(super) async fn hold<E: Event>(
     json: bool,
     show: impl Fn(&E::Params) -> Option<String>,
 ) -> u8 {
-    let mut signals = match Signals::listen() {
+    let mut signals = match listening(Signals::listen()) {
         Ok(signals) => signals,
         Err(status) => return status,
     };
@@ -53,7 +54,7 @@ pub(super) fn steps(of: &str, steps: &[bssh_protocol::agent::CheckStep]) -> bool
     let mut text = String::new();
     for step in steps {
         let word = if step.ok { "ok" } else { "failed" };
-        text.push_str(&format!("{of}: {}: {word}: {}\n", step.step, step.detail));
+        text.push_str(&format!("{of}: {}: {word}: {}\n", step.step, bare(&step.detail)));
     }
     print(&text) == exit::OK && steps.iter().all(|step| step.ok)
 }

@@ -6,7 +6,7 @@ use super::{Ui, failed, print_json, table, warn};
 use crate::exit::{self, status};
 use crate::request::{Request, ViewPlan};
 use crate::shared_verbs::JobVerb;
-use crate::{args::ExitRule, print};
+use crate::{args::ExitRule, print, say};
 use bssh_client::Core;
 use bssh_protocol::exec::{Ended, ExecParams};
 use bssh_protocol::handshake::{Empty, LinkCloseParams};
@@ -52,6 +52,10 @@ pub(crate) async fn job(
                 Err(error) => return failed(&error),
                 Ok(list) => {
                     if let Some(pty) = list.ptys.iter().find(|pty| pty.pty == *job) {
+                        if *from > 0 {
+                            say(&format!("bssh: job {job} is a terminal; --from is for runs"));
+                            return exit::USAGE;
+                        }
                         return terminal::attach(core, (*job, &pty.node)).await;
                     }
                 }
@@ -96,7 +100,6 @@ fn row(job: &JobEntry) -> Vec<String> {
         (Some(sum), _) => format!("{} of {} failed", sum.nodes - sum.ok, sum.nodes),
         (None, _) => "over".to_owned(),
     };
-    let title: String = job.title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let detached = if job.detached { "detached" } else { "" };
     vec![
         job.job.to_string(),
@@ -104,7 +107,7 @@ fn row(job: &JobEntry) -> Vec<String> {
         state,
         format!("{} s", job.age_ms / 1000),
         detached.to_owned(),
-        title,
+        bssh_term::bare(&job.title),
     ]
 }
 

@@ -26,19 +26,21 @@ pub(crate) use agent::agent;
 pub(crate) use config::check;
 pub(crate) use exec::exec;
 pub(crate) use explain::explain;
+pub(crate) use fold::Folder;
 pub(crate) use forward::forward;
 pub(crate) use gate::gate;
 pub(crate) use list::list;
 pub(crate) use nodes::nodes;
 pub(crate) use sync::sync;
 pub(crate) use transfer::transfer;
-pub(crate) use watch::{Signals, listening};
+pub(crate) use watch::listening;
 
 use crate::last::LastRun;
-use crate::output::Style;
+use crate::output::{Style, cause};
 use crate::prompt::TerminalPrompter;
 use crate::{exit, print, say};
 use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::exec::{Ended, Failure};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -52,14 +54,20 @@ pub(crate) struct Ui {
 
 /// Says why a call failed, and returns the status for it.
 pub(crate) fn failed(error: &CallError) -> u8 {
-    say(&format!("bssh: {}", error.message));
-    if let Some(hint) = error.data.as_ref().and_then(|d| d.hint.as_ref()) {
-        say(&format!("hint: {hint}"));
-    }
+    say(&format!("bssh: {}", error.advised()));
     match [Kind::Disconnected, Kind::Internal, Kind::Timeout].iter().any(|k| k.code() == error.code)
     {
         true => exit::GENERAL,
         false => exit::USAGE,
+    }
+}
+
+/// Says why a node's files as a whole did not get where they should.
+fn failed_whole(node: &str, failure: &Failure) {
+    let end = Ended { failure: Some(failure.clone()), ..Ended::default() };
+    say(&format!("bssh: {node}: {}", cause(node, &end).unwrap_or_default()));
+    if let Some(hint) = &failure.hint {
+        say(&format!("hint: {hint}"));
     }
 }
 

@@ -144,9 +144,7 @@ pub(crate) async fn log(core: &Core, last: u32, json: bool) -> u8 {
 fn row_of(line: &str) -> Option<Vec<String>> {
     let all: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).ok()?;
     let text = |value: &serde_json::Value| match value {
-        serde_json::Value::String(text) => {
-            text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-        }
+        serde_json::Value::String(text) => bssh_term::bare(text),
         other => other.to_string(),
     };
     let get = |name: &str| all.get(name).map(text).unwrap_or_default();

@@ -4,10 +4,10 @@
 //! for. A second one says so and waits as well.
 
 use super::follow::{Follow, Next};
-use super::watch::Signals;
-use super::{Ui, failed, print_json, table, warn};
+use super::watch::listening;
+use super::{Ui, failed, failed_whole, print_json, table, warn};
 use crate::args::{Args, ExitRule, Json};
-use crate::output::{Bars, SyncLines, cause};
+use crate::output::{Bars, SyncLines};
 use crate::sync::{SyncRequest, SyncVerb, request};
 use crate::{exit, print, say};
 use bssh_client::{Core, Sync, SyncEvent};
@@ -16,13 +16,15 @@ use bssh_protocol::methods::{SyncConflicts, SyncResolve, SyncRestore, SyncStatus
 use bssh_protocol::sync::{SyncBackup, SyncBackups, SyncParams, Synced};
 use bssh_protocol::transfer::NodeProgress;
 use bssh_term::{
-    Line, bytes_text, harmless, sync_conflict, sync_failure, sync_report, sync_status, sync_summary,
+    Line, Signals, bytes_text, plain, sync_conflict, sync_failure, sync_report, sync_status,
+    sync_summary,
 };
 use std::time::Duration;
 
 /// How long the core may take to end a sync that is given up: longer than files that are being
 /// put in place are waited for.
 const CANCEL_GRACE: Duration = Duration::from_secs(14);
+
 /// Does what was asked, and returns the exit status.
 pub(crate) async fn sync(core: &Core, args: &Args, verb: &SyncVerb, ui: &Ui) -> u8 {
     let request = match request(args, verb) {
@@ -66,13 +68,6 @@ fn shown(json: Option<Json>, object: &impl serde::Serialize, text: impl FnOnce()
     }
 }
 
-/// A line, or a path, as a terminal may show it.
-fn plain(line: &[u8]) -> String {
-    let mut text = Vec::new();
-    harmless(line, &mut text);
-    String::from_utf8_lossy(&text).into_owned()
-}
-
 fn lines(lines: impl Iterator<Item = Line>) -> String {
     lines.map(|line| plain(&line) + "\n").collect()
 }
@@ -83,7 +78,7 @@ fn backups(found: &SyncBackups) -> String {
 }
 
 async fn start(core: &Core, params: &SyncParams, args: &Args, ui: &Ui) -> u8 {
-    let mut signals = match Signals::listen() {
+    let mut signals = match listening(Signals::listen()) {
         Ok(signals) => signals,
         Err(status) => return status,
     };
@@ -212,11 +207,7 @@ async fn follow(
 fn report(node: &str, result: &Synced) {
     sync_report(node, result).iter().for_each(|line| say(&format!("bssh: {}", plain(line))));
     if let Some(failure) = sync_failure(result) {
-        let end = Ended { failure: Some(failure.clone()), ..Ended::default() };
-        say(&format!("bssh: {node}: {}", cause(node, &end).unwrap_or_default()));
-        if let Some(hint) = &failure.hint {
-            say(&format!("hint: {hint}"));
-        }
+        failed_whole(node, failure);
     }
 }
 

@@ -2,14 +2,14 @@
 //! keys and bytes. `~.` at the start of a line hangs up, `~d` leaves it to the core again, `~~` is
 //! a tilde.
 
-use super::{Signals, failed, listening};
+use super::{failed, listening};
 use crate::{exit, say};
 use bssh_client::{Core, Pty};
 use bssh_protocol::exec::Ended;
 use bssh_protocol::link::StreamSender;
-use bssh_term::{RawMode, Stdin, Tilde};
+use bssh_term::{Escapes, RawMode, Signals, Stdin, put};
 use bytes::Bytes;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -20,7 +20,7 @@ pub(super) async fn attach(core: &Core, pty: (u64, &str)) -> u8 {
         say("bssh: a terminal is attached to a terminal\nhint: bssh job wait waits for its end");
         return exit::USAGE;
     }
-    let mut signals = match Signals::listen() {
+    let mut signals = match listening(Signals::listen()) {
         Ok(signals) => signals,
         Err(status) => return status,
     };
@@ -39,7 +39,7 @@ pub(super) async fn attach(core: &Core, pty: (u64, &str)) -> u8 {
         };
         let left = carry(&mut pty, keyboard, &mut signals).await;
         // Modes a program may have left on.
-        print(bssh_term::UNDO.as_bytes());
+        put(bssh_term::UNDO.as_bytes());
         left
     };
     match left {
@@ -80,17 +80,18 @@ async fn carry(pty: &mut Pty, mut keyboard: Stdin, signals: &mut Signals) -> Lef
         Err(status) => return Left::Signal(status),
     };
     let mut keys = pty.keys();
-    let mut tilde = Tilde::new(b".d");
+    let mut escapes = Escapes::new(Some(b'~'), b".d");
     resize(pty).await;
     loop {
         tokio::select! {
             bytes = pty.next() => match bytes {
-                Some(bytes) => print(&bytes),
+                Some(bytes) => put(&bytes),
                 None => return Left::Ended,
             },
             typed = keyboard.next() => {
                 let Some(typed) = typed else { return Left::Signal(exit::HUNG_UP) };
-                let (on, wish) = tilde.pass(&typed);
+                let mut on = Vec::with_capacity(typed.len());
+                let (wish, _) = escapes.filter(&typed, &mut on);
                 type_in(&mut keys, on).await;
                 match wish {
                     Some(b'd') => return Left::Detached,
@@ -120,10 +121,4 @@ async fn resize(pty: &Pty) {
         // One that has ended needs no size.
         let _ = pty.resize(size.cols, size.rows).await;
     }
-}
-
-fn print(bytes: &[u8]) {
-    let mut out = io::stdout().lock();
-    // A screen that has gone cannot be told about.
-    let _ = out.write_all(bytes).and_then(|()| out.flush());
 }

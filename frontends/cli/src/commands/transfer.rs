@@ -3,19 +3,21 @@
 //! Ctrl-C gives the transfer up; finished files stay. Once more gives up waiting for its end.
 
 use super::follow::{Follow, Next};
-use super::watch::Signals;
-use super::{Ui, failed, warn};
+use super::watch::listening;
+use super::{Ui, failed, failed_whole, warn};
 use crate::args::{ExitRule, Json};
 use crate::files::FileRequest;
-use crate::output::{Bars, TransferLines, cause, describe};
-use crate::{exit, print, say};
+use crate::output::{Bars, TransferLines, describe};
+use crate::{exit, print_bytes, say};
 use bssh_client::{Core, Transfer, TransferEvent};
-use bssh_protocol::exec::{Ended, Summary};
+use bssh_protocol::exec::Ended;
 use bssh_protocol::transfer::{TransferDone, TransferState, Transferred};
+use bssh_term::{Signals, plain, transfer_failure, transfer_report, transfer_summary};
 use std::time::Duration;
 
 /// How long the core may take to end a transfer that is given up.
 const CANCEL_GRACE: Duration = Duration::from_secs(8);
+
 /// How it ended for us.
 struct Over {
     done: Result<TransferDone, String>,
@@ -32,7 +34,7 @@ pub(crate) async fn transfer(core: &Core, request: Result<FileRequest, String>, 
             return exit::USAGE;
         }
     };
-    let mut signals = match Signals::listen() {
+    let mut signals = match listening(Signals::listen()) {
         Ok(signals) => signals,
         Err(status) => return status,
     };
@@ -163,9 +165,9 @@ fn conclude(
     if let Some(json) = request.json {
         let text = match &over.done {
             Ok(done) => TransferLines::last(json, done, names, ends),
-            Err(_) => String::new(),
+            Err(_) => Vec::new(),
         };
-        return match print(&text) {
+        return match print_bytes(&text) {
             exit::OK => Ok(()),
             status => Err(status),
         };
@@ -175,43 +177,16 @@ fn conclude(
         report(name, ended);
     }
     if let (Ok(done), true) = (&over.done, ui.style.err_terminal && !request.quiet) {
-        say(&summary(done));
+        say(&transfer_summary(done));
     }
     Ok(())
 }
 
 /// What went wrong on a node, file by file.
 fn report(name: &str, ended: &Transferred) {
-    let Some(failure) = &ended.failure else { return };
-    for fault in &ended.faults {
-        let mut path = Vec::new();
-        bssh_term::harmless(&fault.path.0, &mut path);
-        let side = if fault.here { " (here)" } else { "" };
-        let path = String::from_utf8_lossy(&path);
-        say(&format!("bssh: {name}: {path}: {}{side}", fault.message));
+    let lines = transfer_report(name, ended, usize::MAX);
+    lines.iter().for_each(|line| say(&format!("bssh: {}", plain(line))));
+    if let Some(failure) = transfer_failure(ended) {
+        failed_whole(name, failure);
     }
-    let untold = ended.n_faults.saturating_sub(ended.faults.len() as u64);
-    if untold > 0 {
-        say(&format!("bssh: {name}: {untold} more files failed"));
-    }
-    if failure.code != "filesFailed" {
-        let end = Ended { failure: ended.failure.clone(), ..Ended::default() };
-        say(&format!("bssh: {name}: {}", cause(name, &end).unwrap_or_default()));
-        if let Some(hint) = &failure.hint {
-            say(&format!("hint: {hint}"));
-        }
-    }
-}
-
-fn summary(done: &TransferDone) -> String {
-    let Summary { nodes, ok, duration_ms, .. } = done.summary;
-    let seconds = Duration::from_millis(duration_ms).as_secs_f64();
-    let rate = bssh_term::bytes_text(crate::output::rate(done.bytes, seconds));
-    let bytes = bssh_term::bytes_text(done.bytes);
-    let files = if done.files == 1 { "file" } else { "files" };
-    let bad = match nodes - ok {
-        0 => String::new(),
-        bad => format!(", {bad} of {nodes} nodes failed"),
-    };
-    format!("{} {files}, {bytes} in {seconds:.1} s ({rate}/s){bad}", done.files)
 }

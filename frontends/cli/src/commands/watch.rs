@@ -6,20 +6,20 @@
 
 use super::Ui;
 use super::fold::Folder;
-use crate::exit;
 use crate::output::{
     Dir, Limit, Nodes, Piece, Report, Screen, Step, Style, View, describe, progress_line,
     status_lines, summary_line, view,
 };
 use crate::prompt::TerminalPrompter;
 use crate::request::{Mode, ViewPlan};
+use crate::{cannot_print, exit};
 use bssh_client::{Core, Run, RunEvent};
 use bssh_protocol::exec::{Ended, ExecNode, NodeState, Summary};
+use bssh_term::{Signal, Signals};
 use rustix::io::Errno;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 /// Two Ctrl-C within this time cancel.
@@ -173,7 +173,7 @@ impl<'a> Watch<'a> {
             let n = self.nodes.len();
             self.screen.say(&format!("bssh: {how}; no result from {n_open} of {n} nodes"));
         }
-        self.screen.drain().await.map_err(|errno| self.cannot_write(errno))
+        self.screen.drain().await.map_err(cannot_print)
     }
 
     async fn flush_now(&mut self) -> Result<(), u8> {
@@ -181,7 +181,7 @@ impl<'a> Watch<'a> {
         if result.is_ok() {
             result = self.screen.flush();
         }
-        result.map_err(|errno| self.cannot_write(errno))
+        result.map_err(cannot_print)
     }
 
     /// The nodes and how they ended, in order.
@@ -331,19 +331,10 @@ impl<'a> Watch<'a> {
     async fn wrote(&mut self, result: Result<(), Errno>) {
         let Err(errno) = result else { return };
         if !self.closed {
-            let status = self.cannot_write(errno);
+            let status = cannot_print(errno);
             self.closed = true;
             self.end(status).await;
         }
-    }
-
-    /// The status for a stdout that cannot be written to. Its reader has gone: no words needed.
-    fn cannot_write(&self, errno: Errno) -> u8 {
-        if errno == Errno::PIPE {
-            return exit::OUTPUT_CLOSED;
-        }
-        crate::say(&format!("bssh: stdout: {}", io::Error::from(errno)));
-        exit::GENERAL
     }
 
     async fn report(&mut self, over: &Over) {
@@ -358,64 +349,12 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// Signals that end us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Signal {
-    Interrupt,
-    Terminate,
-    HangUp,
-}
-
-impl Signal {
-    /// 128 and the signal's number.
-    pub(crate) fn status(self) -> u8 {
-        match self {
-            Signal::Interrupt => exit::INTERRUPTED,
-            Signal::Terminate => exit::TERMINATED,
-            Signal::HangUp => exit::HUNG_UP,
-        }
-    }
-}
-
-/// Listens for them.
-pub(crate) struct Signals {
-    interrupt: Stream,
-    terminate: Stream,
-    hang_up: Stream,
-}
-
 /// Signals, or the exit status once it has been said that the system has none to give.
 pub(crate) fn listening<S>(signals: io::Result<S>) -> Result<S, u8> {
     signals.map_err(|error| {
         crate::say(&format!("bssh: cannot listen for signals: {error}"));
         exit::GENERAL
     })
-}
-
-impl Signals {
-    /// From here on these signals end nothing by themselves.
-    ///
-    /// # Errors
-    /// As [`listening`].
-    pub(crate) fn listen() -> Result<Self, u8> {
-        let signals = || {
-            Ok(Signals {
-                interrupt: signal(SignalKind::interrupt())?,
-                terminate: signal(SignalKind::terminate())?,
-                hang_up: signal(SignalKind::hangup())?,
-            })
-        };
-        listening(signals())
-    }
-
-    /// The next one.
-    pub(crate) async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::Interrupt,
-            _ = self.terminate.recv() => Signal::Terminate,
-            _ = self.hang_up.recv() => Signal::HangUp,
-        }
-    }
 }
 
 /// Lines that come as they please would tear the progress line.

@@ -2,7 +2,7 @@
 
 use super::SessionVerb;
 use crate::commands::{failed, print_json, table};
-use crate::{exit, print, say};
+use crate::{exit, print, print_bytes, say};
 use bssh_client::Core;
 use bssh_protocol::error::CallError;
 use bssh_protocol::exec::Failure;
@@ -16,8 +16,8 @@ use bssh_protocol::session::{
     JobKill, JobRead, SessionEntry, SessionList, SessionRef, SessionState,
 };
 use bssh_protocol::session_state::{SessionCd, SessionSetenv, SessionUnsetenv};
+use bssh_term::bare;
 use std::collections::BTreeMap;
-use std::io::Write;
 
 /// The job runs: EX_TEMPFAIL of sysexits.
 const RUNS: u8 = 75;
@@ -112,7 +112,7 @@ async fn with(
         }
         SessionVerb::Snapshot { .. } => {
             let saved = core.call::<SessionSnapshotOf>(&SessionRef { session }).await?;
-            return Ok(if json { print_json(&saved) } else { write(&saved.state.0) });
+            return Ok(if json { print_json(&saved) } else { print_bytes(&saved.state.0) });
         }
         SessionVerb::Wait { job, .. } => {
             let params = JobHandle { job: *job, session: Some(session) };
@@ -140,7 +140,7 @@ async fn jobs(core: &Core, found: &[SessionEntry], json: bool) -> Result<u8, Cal
     for entry in found {
         let session = entry.session;
         for job in core.call::<SessionJobsOf>(&SessionRef { session }).await?.jobs {
-            rows.push(vec![entry.node.clone(), job.job.to_string(), harmless(&job.command)]);
+            rows.push(vec![entry.node.clone(), job.job.to_string(), bare(&job.command)]);
         }
     }
     Ok(match json {
@@ -149,22 +149,14 @@ async fn jobs(core: &Core, found: &[SessionEntry], json: bool) -> Result<u8, Cal
     })
 }
 
-/// Bytes as they are.
-fn write(bytes: &[u8]) -> u8 {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Ok(()) => exit::OK,
-        Err(_) => exit::OUTPUT_CLOSED,
-    }
-}
-
 /// What a job has written, as it is; gives its status.
 async fn output(core: &Core, mut params: JobRead) -> Result<u8, CallError> {
     loop {
         let read = core.call::<JobReadOutput>(&params).await?;
         let bytes = read.data.0;
-        if write(&bytes) != exit::OK {
-            return Ok(exit::OUTPUT_CLOSED);
+        let written = print_bytes(&bytes);
+        if written != exit::OK {
+            return Ok(written);
         }
         params.offset += bytes.len() as u64;
         if bytes.is_empty() {
@@ -176,7 +168,7 @@ async fn output(core: &Core, mut params: JobRead) -> Result<u8, CallError> {
 
 fn row(s: &SessionEntry) -> Vec<String> {
     let name = s.name.clone().unwrap_or_default();
-    vec![name, s.node.clone(), state(s), harmless(&s.cwd)]
+    vec![name, s.node.clone(), state(s), bare(&s.cwd)]
 }
 
 fn info(s: &SessionEntry) -> String {
@@ -184,14 +176,14 @@ fn info(s: &SessionEntry) -> String {
         ("name", s.name.clone().unwrap_or_default()),
         ("node", s.node.clone()),
         ("state", state(s)),
-        ("directory", harmless(&s.cwd)),
+        ("directory", bare(&s.cwd)),
         ("revision", s.rev.to_string()),
         ("commands", s.execs.to_string()),
         ("jobs", s.jobs.to_string()),
     ];
     if let SessionState::Ready(ready) = &s.stage {
-        rows.push(("shell", harmless(&ready.shell)));
-        rows.push(("home", harmless(&ready.home)));
+        rows.push(("shell", bare(&ready.shell)));
+        rows.push(("home", bare(&ready.home)));
     }
     let rows = rows.into_iter().map(|(key, value)| vec![key.to_owned(), value]);
     table(&rows.collect::<Vec<_>>())
@@ -202,13 +194,9 @@ fn state(s: &SessionEntry) -> String {
         SessionState::Connecting { .. } => "connecting".to_owned(),
         SessionState::Ready(_) => "ready".to_owned(),
         SessionState::Lost { failure: Failure { message, .. }, .. } => {
-            format!("lost: {}", harmless(message))
+            format!("lost: {}", bare(message))
         }
         SessionState::Closed {} => "closed".to_owned(),
         SessionState::Other(_) => "?".to_owned(),
     }
-}
-
-fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -4,7 +4,7 @@ use super::RunIn;
 use super::show::Show;
 use super::words::Fate;
 use crate::args::Args;
-use crate::commands::{Signals, failed, warn};
+use crate::commands::{failed, listening, warn};
 use crate::output::Style;
 use crate::{exit, request, say};
 use bssh_client::{Core, SessionEvent, Sessions};
@@ -17,7 +17,7 @@ use bssh_protocol::session::{
 };
 use bssh_protocol::session_state::DefinedSession;
 use bssh_protocol::stream::Source;
-use bssh_term::RawMode;
+use bssh_term::{RawMode, Signals};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -46,7 +46,7 @@ pub(crate) async fn run(core: &Core, args: &Args, run: &RunIn, (style, term): (S
             return exit::USAGE;
         }
     };
-    let mut signals = match Signals::listen() {
+    let mut signals = match listening(Signals::listen()) {
         Ok(signals) => signals,
         Err(status) => return status,
     };
@@ -168,21 +168,21 @@ fn wish(
 /// # Errors
 /// What is not for commands in a session.
 fn refuse(args: &Args, run: &RunIn) -> Result<(), String> {
-    let o = &args.output;
-    let given = [
-        (o.gather || o.gather_all, "-b/-B"),
-        (o.diff, "--diff"),
-        (o.live, "--live"),
-        (o.tui, "--tui"),
-        (o.output_dir.is_some(), "--output-dir"),
-        (args.run.sudo, "--sudo"),
-        (args.run.fail_fast.is_some(), "--fail-fast"),
-        (!args.run.batch.is_empty(), "--batch"),
-        (args.run.retry.is_some(), "--retry"),
-        (args.run.exit_code.is_some(), "--exit-code"),
+    let as_it_is = [
+        (run.read, "--read"),
+        (run.no_state, "--no-state"),
+        (run.cwd.is_some(), "--cwd"),
+        (!run.env.is_empty(), "--env"),
+        (run.on_disconnect.is_some(), "--on-disconnect"),
+        (run.kill_escaped, "--kill-escaped"),
+        (run.private, "--private"),
+        (run.dedicated, "--dedicated"),
+        (args.run.timeout.is_some(), "-u/--timeout"),
+        (args.connect.via.retry_safe, "--retry-safe"),
+        (args.output.max_output.is_some(), "--max-output"),
     ];
-    if let Some((_, flag)) = given.iter().find(|(given, _)| *given) {
-        return Err(format!("{flag} is not for commands in a session"));
+    if let Some((_, flag)) = as_it_is.iter().find(|(given, _)| *given && run.background) {
+        return Err(format!("{flag} is not for --background: a job is begun where the session is"));
     }
     if args.connect.agent.confirms() {
         let why = "nobody is there to be asked once the command that opened the session is over";
@@ -229,20 +229,7 @@ fn pty(args: &Args, (term, typed): (&str, bool)) -> Result<Option<PtyRequest>, S
     match (args.connect.tty, typed) {
         (0, _) => Ok(None),
         (1, false) => Err("-t needs a terminal here; -tt asks for one all the same".to_owned()),
-        _ => Ok(Some(terminal(term))),
-    }
-}
-
-/// A terminal like ours, as far as there is one.
-fn terminal(term: &str) -> PtyRequest {
-    let stdin = std::io::stdin();
-    let size = bssh_term::size(stdin.as_fd());
-    PtyRequest {
-        cols: size.map_or(80, |s| s.cols),
-        rows: size.map_or(24, |s| s.rows),
-        modes: bssh_term::modes(stdin.as_fd()).unwrap_or_default(),
-        term: if term.is_empty() { "dumb" } else { term }.to_owned(),
-        ..PtyRequest::default()
+        _ => Ok(Some(bssh_term::terminal(term, (80, 24)))),
     }
 }
 
@@ -276,7 +263,10 @@ impl Running {
     /// Until all have ended; gives the status.
     async fn follow(&mut self, signals: &mut Signals) -> u8 {
         let mut pressed = 0;
-        let Ok(mut resized) = signal(SignalKind::window_change()) else { return exit::GENERAL };
+        let mut resized = match listening(signal(SignalKind::window_change())) {
+            Ok(resized) => resized,
+            Err(status) => return status,
+        };
         while self.done.len() < self.nodes.len() {
             let event = tokio::select! {
                 event = self.sessions.next() => event,

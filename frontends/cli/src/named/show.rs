@@ -3,13 +3,13 @@
 
 use crate::args::Json;
 use crate::output::{Nodes, Piece, Printer, Screen, Style};
-use crate::{exit, say};
+use crate::{cannot_print, exit};
 use base64::Engine as _;
 use bssh_client::Channel;
 use bssh_protocol::session::{
     OutputFile, RemoteFate, SessionExecDone, SessionExecRetry, SessionNode,
 };
-use rustix::io::Errno;
+use bssh_term::unfinished;
 use serde_json::{Value, json};
 
 pub(super) struct Show {
@@ -71,7 +71,7 @@ impl Show {
                 let Some(held) = said.held.get_mut(side) else { return exit::OK };
                 held.extend_from_slice(bytes);
                 if json == Json::Events {
-                    let whole = whole(held);
+                    let whole = held.len() - unfinished(held);
                     let now: Vec<u8> = held.drain(..whole).collect();
                     self.data_line(node, side, &now);
                 }
@@ -199,12 +199,12 @@ impl Show {
                 false => self.screen.flush(),
             },
         };
-        written.map_or_else(cannot_write, |()| exit::OK)
+        written.map_or_else(cannot_print, |()| exit::OK)
     }
 
     /// The status of stdout.
     pub(super) async fn finish(&mut self) -> u8 {
-        self.screen.drain().await.map_or_else(cannot_write, |()| exit::OK)
+        self.screen.drain().await.map_or_else(cannot_print, |()| exit::OK)
     }
 }
 
@@ -215,22 +215,6 @@ fn where_all_is(file: &OutputFile) -> String {
         (None, _) => format!("; all of it is in {path}"),
         (Some(why), 0) => format!("; and are in no file: {why}"),
         (Some(why), _) => format!("; its first {bytes} are in {path}: {why}"),
-    }
-}
-
-fn cannot_write(errno: Errno) -> u8 {
-    if errno == Errno::PIPE {
-        return exit::OUTPUT_CLOSED;
-    }
-    say(&format!("bssh: stdout: {}", std::io::Error::from(errno)));
-    exit::GENERAL
-}
-
-/// Bytes up to a character that has only begun.
-fn whole(bytes: &[u8]) -> usize {
-    match std::str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() => error.valid_up_to(),
-        _ => bytes.len(),
     }
 }
 
@@ -247,10 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn characters_are_not_torn() {
-        assert_eq!(whole("aü".as_bytes()), 3);
-        assert_eq!(whole(b"a\xc3"), 1);
-        assert_eq!(whole(b"a\xffb"), 3);
+    fn text_stays_text() {
         assert_eq!(text(b"a"), ("text", json!("a")));
         assert_eq!(text(b"\xff"), ("b64", json!("/w==")));
     }

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bssh_client::Channel;
 use bssh_protocol::exec::{Ended, ExecNode, ExecStarted, NodeState, Summary};
+use bssh_term::unfinished;
 use serde::Serialize;
 
 /// Version of the objects; it rises when a field changes its meaning.
@@ -155,22 +156,12 @@ impl Split {
     }
 }
 
-/// How many bytes at the end begin a code point that could still be completed.
-fn unfinished(bytes: &[u8]) -> usize {
-    let tail = bytes.get(bytes.len().saturating_sub(3)..).unwrap_or_default();
-    let Some(at) = tail.iter().rposition(|b| *b >= 0xc0) else { return 0 };
-    let last = tail.get(at..).unwrap_or_default();
-    match std::str::from_utf8(last) {
-        Err(error) if error.error_len().is_none() => last.len(),
-        _ => 0,
-    }
-}
-
 fn put(event: &'static str, rest: impl Serialize, screen: &mut Screen) {
     screen.to(To::Out).extend_from_slice(&line(event, rest));
 }
 
-fn line(event: &'static str, rest: impl Serialize) -> Vec<u8> {
+/// An event as a line of `--json`.
+pub(super) fn line(event: &'static str, rest: impl Serialize) -> Vec<u8> {
     // Maps with text keys always serialise.
     let mut text = serde_json::to_vec(&Tagged { schema: SCHEMA, event, rest }).unwrap_or_default();
     text.push(b'\n');

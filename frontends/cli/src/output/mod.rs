@@ -39,7 +39,7 @@ pub(crate) use progress::progress_line;
 pub(crate) use report::{Report, status_lines, summary_line};
 pub(crate) use screen::Screen;
 pub(crate) use sync::SyncLines;
-pub(crate) use transfer::{Bars, TransferLines, rate};
+pub(crate) use transfer::{Bars, TransferLines};
 
 pub(crate) use printer::Printer;
 pub(crate) use screen::To;
@@ -135,7 +135,7 @@ pub(crate) fn view(plan: &ViewPlan, style: Style, nodes: &Nodes) -> Box<dyn View
 }
 
 /// Shows nothing; the report still names what failed.
-struct Silent;
+pub(crate) struct Silent;
 
 impl View for Silent {
     fn data(&mut self, _: Piece<'_>, _: &Nodes, _: &mut Screen) {}

@@ -29,10 +29,6 @@ impl View for Ping {
             _ => {}
         }
     }
-
-    fn told(&self, _: usize) -> bool {
-        false
-    }
 }
 
 /// `root@10.0.0.1:22 by publickey in 12 ms`, as far as it is known.

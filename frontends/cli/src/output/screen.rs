@@ -79,11 +79,6 @@ impl Screen {
         self.batch.bytes.len() >= FULL
     }
 
-    /// There is something to flush, and flushing would do something.
-    pub(crate) fn can_flush(&self) -> bool {
-        !self.busy && !self.batch.bytes.is_empty()
-    }
-
     /// The thread is writing: wait for [`Screen::written`].
     pub(crate) fn is_busy(&self) -> bool {
         self.busy
@@ -94,7 +89,7 @@ impl Screen {
     /// # Errors
     /// stdout cannot be written to; `EPIPE`: whoever reads it has gone.
     pub(crate) fn flush(&mut self) -> Result<(), Errno> {
-        if !self.can_flush() {
+        if self.busy || self.batch.bytes.is_empty() {
             return Ok(());
         }
         if self.batch.is_immediate() {

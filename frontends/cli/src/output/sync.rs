@@ -1,7 +1,9 @@
 //! How syncs look on stdout: lines of `--json`, and of a plan.
 
-use super::transfer::{FULL, flush, line};
+use super::json::line;
+use super::transfer::FULL;
 use crate::args::Json;
+use crate::print_bytes;
 use bssh_client::SyncEvent;
 use bssh_protocol::sync::{SyncStarted, SyncStep, Synced};
 use bssh_term::{harmless, sync_step};
@@ -54,7 +56,7 @@ impl SyncLines {
 
     /// The status of stdout.
     pub(crate) fn flush(&mut self) -> u8 {
-        flush(&mut self.text)
+        print_bytes(&std::mem::take(&mut self.text))
     }
 
     fn step(&mut self, step: &SyncStep) {
@@ -67,6 +69,6 @@ impl SyncLines {
     }
 
     fn put(&mut self, event: &'static str, rest: impl Serialize) {
-        self.text.extend_from_slice(line(event, rest).as_bytes());
+        self.text.extend_from_slice(&line(event, rest));
     }
 }

@@ -1,14 +1,14 @@
 //! How transfers look: bars on a terminal's stderr, lines of `--json` and of a dry run on stdout.
 
 use super::Style;
+use super::json::line;
 use crate::args::Json;
-use crate::print;
+use crate::print_bytes;
 use bssh_protocol::transfer::{
     NodeProgress, TransferDone, TransferFile, TransferId, TransferNode, TransferStarted,
     TransferState, Transferred,
 };
-use bssh_term::Color;
-use bssh_term::{bytes_text, harmless};
+use bssh_term::{Color, bytes_text, harmless, rate};
 use serde::Serialize;
 use std::io::Write;
 use std::time::Instant;
@@ -152,29 +152,10 @@ fn figures(bytes: u64, total: u64, files: u64, total_files: u64, seconds: f64) -
     )
 }
 
-/// Bytes a second.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "for people"
-)]
-pub(crate) fn rate(bytes: u64, seconds: f64) -> u64 {
-    if seconds > 0.0 { (bytes as f64 / seconds) as u64 } else { 0 }
-}
-
 /// Lines on stdout.
 pub(crate) struct TransferLines {
     json: Option<Json>,
     text: Vec<u8>,
-}
-
-#[derive(Serialize)]
-struct Tagged<T> {
-    schema: u32,
-    event: &'static str,
-    #[serde(flatten)]
-    rest: T,
 }
 
 #[derive(Serialize)]
@@ -236,7 +217,7 @@ impl TransferLines {
         done: &TransferDone,
         names: &[String],
         ends: &[Option<Transferred>],
-    ) -> String {
+    ) -> Vec<u8> {
         match json {
             Json::Events => line("done", done),
             Json::Summary => {
@@ -254,36 +235,14 @@ impl TransferLines {
 
     /// The status of stdout.
     pub(crate) fn flush(&mut self) -> u8 {
-        flush(&mut self.text)
+        print_bytes(&std::mem::take(&mut self.text))
     }
 
     fn put(&mut self, event: &'static str, rest: impl Serialize) {
         if self.json == Some(Json::Events) {
-            self.text.extend_from_slice(line(event, rest).as_bytes());
+            self.text.extend_from_slice(&line(event, rest));
         }
     }
-}
-
-/// Writes what waits on stdout; the status of stdout.
-pub(super) fn flush(text: &mut Vec<u8>) -> u8 {
-    let text = std::mem::take(text);
-    if text.is_empty() {
-        return crate::exit::OK;
-    }
-    match String::from_utf8(text) {
-        Ok(text) => print(&text),
-        Err(bytes) => match std::io::stdout().lock().write_all(bytes.as_bytes()) {
-            Ok(()) => crate::exit::OK,
-            Err(_) => crate::exit::OUTPUT_CLOSED,
-        },
-    }
-}
-
-/// An event as a line of `--json`.
-pub(super) fn line(event: &'static str, rest: impl Serialize) -> String {
-    let object = Tagged { schema: 1, event, rest };
-    // Our own types can be written.
-    serde_json::to_string(&object).map(|text| text + "\n").unwrap_or_default()
 }
 
 #[cfg(test)]

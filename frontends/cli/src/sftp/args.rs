@@ -3,6 +3,7 @@
 //! The grammar is getopt's, as `sftp(1)` uses it. Most flags are lines of `ssh_config`; what there
 //! is no use for here is refused by name.
 
+use crate::request::quoted;
 use bssh_protocol::exec::Settings;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -280,11 +281,6 @@ fn number(what: &str, text: &str) -> Result<u32, String> {
 
 fn text(value: &OsStr) -> Result<String, String> {
     value.to_str().map(str::to_owned).ok_or_else(|| "this has to be UTF-8".to_owned())
-}
-
-/// A line whose value may have blanks.
-fn quoted(key: &str, value: &str) -> String {
-    format!("{key}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::paths::{self, Match};
 use super::remote::{join, reason, shown};
 use super::session::{Session, note, print};
 use super::{Trouble, failed, local};
-use crate::output::{Bars, Style, rate};
+use crate::output::Bars;
 use bssh_client::TransferEvent;
 use bssh_protocol::methods::FsStat;
 use bssh_protocol::task::{FsCopyParams, FsPlace};
@@ -13,10 +13,8 @@ use bssh_protocol::transfer::{
     FileFault, PathBytes, Symlinks, TransferDirection, TransferFile, TransferParams, TransferState,
     Transferred,
 };
-use bssh_term::bytes_text;
-use bssh_term::{ColorChoice, Look, Terminal};
+use bssh_term::{ColorChoice, bytes_text, rate};
 use std::ffi::OsStr;
-use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -186,8 +184,9 @@ impl Session<'_> {
         load: &Load<'_>,
     ) -> Result<Transferred, Trouble> {
         let started = self.remote.core.transfer(params).await;
-        let mut transfer = started.map_err(|error| failed(&error.message))?;
-        let mut bars = Bars::new(transfer.started.nodes.clone(), self.style());
+        let mut transfer = started.map_err(|error| failed(&error.advised()))?;
+        let mut bars =
+            Bars::new(transfer.started.nodes.clone(), self.around.style(ColorChoice::Auto));
         let mut ticks = interval_at((Instant::now() + PROGRESS_AFTER).into(), PROGRESS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ended = None;
@@ -250,23 +249,6 @@ impl Session<'_> {
             }
             _ => Ok(()),
         }
-    }
-
-    fn style(&self) -> Style {
-        let environment = &self.around.environment;
-        let (out_terminal, err_terminal) =
-            (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
-        let look = |is_terminal| {
-            Look::new(Terminal {
-                is_terminal,
-                choice: ColorChoice::Auto,
-                no_color: environment.no_color,
-                force_color: environment.force_color,
-                term: &environment.term,
-                locale: &environment.locale,
-            })
-        };
-        Style { out: look(out_terminal), err: look(err_terminal), out_terminal, err_terminal }
     }
 }
 

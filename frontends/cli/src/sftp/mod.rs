@@ -22,7 +22,6 @@ use crate::{Around, say};
 use args::{Batch, SftpArgs};
 use bssh_client::{Core, Start};
 use bssh_protocol::exec::Targets;
-use bssh_protocol::handshake::ClientInfo;
 use input::{Typed, input};
 use remote::Remote;
 use session::{Next, Session};
@@ -71,17 +70,7 @@ pub(crate) async fn run(words: &[OsString], around: &Around) -> u8 {
         },
         _ => Box::new(std::io::BufReader::new(std::io::stdin())),
     };
-    let start = Start {
-        program: around.environment.core.clone(),
-        log_level: Some(args.log_level.to_owned()),
-        prompter: around.prompter.clone(),
-        client: ClientInfo {
-            name: "bssh".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            kind: "sftp".to_owned(),
-        },
-        ..Start::default()
-    };
+    let start = Start { log_level: Some(args.log_level.to_owned()), ..around.starting("sftp") };
     let core = match Core::start(start).await {
         Ok(core) => core,
         Err(error) => {
@@ -90,8 +79,7 @@ pub(crate) async fn run(words: &[OsString], around: &Around) -> u8 {
         }
     };
     let status = talk(&core, &args, lines, around).await;
-    // The status is known; a core that hangs must not hold it back.
-    let _ = tokio::time::timeout(LEAVE, core.close()).await;
+    core.leave(LEAVE).await;
     status
 }
 

@@ -27,10 +27,7 @@ impl<'a> Remote<'a> {
     /// Connects. What is wrong has been said.
     pub(super) async fn connect(core: &'a Core, targets: Targets) -> Result<Remote<'a>, ()> {
         let told = |error: &CallError| {
-            say(&format!("bssh: {}", error.message));
-            if let Some(hint) = error.data.as_ref().and_then(|d| d.hint.as_ref()) {
-                say(&format!("hint: {hint}"));
-            }
+            say(&format!("bssh: {}", error.advised()));
             say("Connection closed");
         };
         let at = FsPath { targets: targets.clone(), path: PathBytes(b".".to_vec()) };
@@ -124,7 +121,7 @@ fn lost(error: &CallError) -> bool {
 }
 
 fn gone(error: &CallError) -> Trouble {
-    say(&format!("bssh: {}", error.message));
+    say(&format!("bssh: {}", error.advised()));
     say("Connection closed");
     Trouble::Lost
 }
@@ -156,7 +153,5 @@ pub(super) fn join(a: &[u8], b: &[u8]) -> Vec<u8> {
 
 /// A path for people.
 pub(super) fn shown(path: &[u8]) -> String {
-    let mut out = Vec::new();
-    bssh_term::harmless(path, &mut out);
-    String::from_utf8_lossy(&out).into_owned()
+    bssh_term::plain(path)
 }

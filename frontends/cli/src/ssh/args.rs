@@ -6,6 +6,8 @@
 //! [`FLAGS`] says which. What bssh does not have is refused here or by the core, never ignored.
 
 use super::control::Control;
+use super::effective::LogLevel;
+use crate::request::quoted;
 use bssh_protocol::exec::Settings;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -25,14 +27,10 @@ pub(super) struct SshArgs {
     pub log_file: Option<OsString>,
     /// What `-t`, `-T` and `-N` have made of `RequestTTY` so far.
     tty: Option<&'static str>,
-    /// What `-q` and `-v` have made of `LogLevel` so far, an index into [`LEVELS`].
-    level: Option<usize>,
+    /// What `-q` and `-v` have made of `LogLevel` so far.
+    level: Option<LogLevel>,
     debugging: bool,
 }
-
-/// `LogLevel`, from the quietest up.
-const LEVELS: &[&str] =
-    &["QUIET", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG1", "DEBUG2", "DEBUG3"];
 
 /// What the invocation is for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -158,7 +156,7 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<SshArgs
     }
     args.command = (!command.is_empty()).then(|| command.join(&b' '));
     let tty = args.tty.map(|tty| format!("RequestTTY={tty}"));
-    let level = args.level.and_then(|at| LEVELS.get(at)).map(|name| format!("LogLevel={name}"));
+    let level = args.level.map(|level| format!("LogLevel={}", level.name().to_uppercase()));
     tty.into_iter().chain(level).for_each(|line| args.overrule(line));
     Ok(args)
 }
@@ -262,15 +260,14 @@ impl SshArgs {
             b'o' => self.settings.options.push(text(value, "-o")?),
             b'O' => self.mode = Mode::Control(Control::parse(&text(value, "-O")?)?),
             b'Q' => self.mode = Mode::Query(text(value, "-Q")?),
-            b'q' => self.level = Some(0),
+            b'q' => self.level = Some(LogLevel::Quiet),
             b'T' => self.tty = Some("no"),
             b't' if self.tty == Some("yes") => self.tty = Some("force"),
             b't' => self.tty = Some("yes"),
             b'V' => self.mode = Mode::Version,
             b'v' => {
-                let first = LEVELS.len() - 3;
-                let next = self.level.filter(|_| self.debugging).map_or(first, |at| at + 1);
-                self.level = Some(next.min(LEVELS.len() - 1));
+                let before = self.level.filter(|_| self.debugging);
+                self.level = Some(before.map_or(LogLevel::Debug1, |level| level.next(true)));
                 self.debugging = true;
             }
             b'W' => {
@@ -291,11 +288,6 @@ impl SshArgs {
         }
         Ok(())
     }
-}
-
-/// A line whose value may have blanks.
-fn quoted(key: &str, value: &str) -> String {
-    format!("{key}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// Host and port of `-W host:port`; an IPv6 address stands in brackets.

@@ -17,9 +17,9 @@ pub(super) const MARK: &str = "BSSH_BACKGROUND";
 ///
 /// # Errors
 /// The program cannot be run again.
-pub(super) fn detach(program: &std::path::Path, words: &[OsString]) -> io::Result<u8> {
+pub(super) fn detach(words: &[OsString]) -> io::Result<u8> {
     let (mut ours, theirs) = UnixStream::pair()?;
-    let mut copy = Command::new(program)
+    let mut copy = Command::new(std::env::current_exe()?)
         .arg("ssh")
         .args(words)
         .env(MARK, "1")

@@ -2,9 +2,8 @@
 //! that its configuration names.
 
 use super::args::{Mode, SshArgs};
-use super::session::Surroundings;
 use super::{control, log_to};
-use crate::persist;
+use crate::{Around, persist};
 use bssh_client::{Core, Persist, Start};
 use bssh_protocol::node::Explained;
 use std::path::PathBuf;
@@ -15,7 +14,7 @@ use std::path::PathBuf;
 /// The log cannot be opened, or there is no core: one line for people.
 pub(super) async fn start_core(
     args: &SshArgs,
-    around: &Surroundings,
+    around: &Around,
     wanted: Option<Persist>,
 ) -> Result<Core, String> {
     if let Some(path) = &args.log_file {
@@ -34,7 +33,7 @@ pub(super) async fn start_core(
 pub(super) async fn wanted_core(
     core: Core,
     args: &SshArgs,
-    around: &Surroundings,
+    around: &Around,
     explained: &Explained,
 ) -> Result<Core, String> {
     let runs = args.mode == Mode::Run;
@@ -52,15 +51,13 @@ pub(super) async fn wanted_core(
     start_core(args, around, Some(wanted)).await
 }
 
-fn starting(args: &SshArgs, around: &Surroundings) -> Start {
+fn starting(args: &SshArgs, around: &Around) -> Start {
     Start {
-        program: around.core.clone(),
         log_level: Some(args.log_level().unwrap_or_else(|| "info".to_owned())),
         log_file: args.log_file.as_ref().map(PathBuf::from),
         lend_stdio: true,
         // Else it was asked for by name.
         control: around.persist == Ok(None),
-        prompter: around.prompter.clone(),
-        ..Start::default()
+        ..around.starting("ssh")
     }
 }

@@ -6,7 +6,7 @@
 
 use super::args::SshArgs;
 use super::effective::Effective;
-use super::say;
+use super::{OURS, say};
 use bssh_client::{Core, Persist};
 use bssh_protocol::connection::{ConnectionClose, ConnectionParams, Ending};
 use bssh_protocol::error::CallError;
@@ -18,9 +18,6 @@ use bssh_protocol::methods::{
 };
 use bssh_protocol::node::EffectiveValue;
 use std::time::Duration;
-
-/// Exit code of everything that is not the remote command's, as ssh has it.
-const OURS: u8 = 255;
 
 /// What `-O` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +127,7 @@ pub(super) async fn control(
 }
 
 fn failed(error: &CallError) -> u8 {
-    say(&format!("bssh: {error}\r\n"));
+    say(&format!("bssh: {}\r\n", error.advised()));
     OURS
 }
 

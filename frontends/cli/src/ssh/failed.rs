@@ -1,8 +1,7 @@
 //! Why a session has no exit status, for people and for programs that read ssh's stderr.
 
 use super::effective::{Effective, LogLevel};
-use super::say;
-use super::session::OURS;
+use super::{OURS, say};
 use bssh_protocol::exec::{Failure, Phase};
 
 /// Says why there is no exit status, in the words programs look for where ssh has them.

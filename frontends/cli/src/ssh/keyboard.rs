@@ -1,13 +1,11 @@
 //! The local terminal of a pty session: raw mode, typed bytes through the escape filter, size
 //! changes, suspension.
 //!
-//! What is typed comes from [`bssh_term::Stdin`].
+//! What is typed comes from [`bssh_term::Stdin`]; escapes are as in ssh(1), ESCAPE CHARACTERS.
 
 use super::command_line::LineEditor;
 use super::effective::Effective;
-use super::escape::{Escape, EscapeFilter, HELP};
-use bssh_term::RawMode;
-use bssh_term::Stdin;
+use bssh_term::{Escapes, RawMode, Stdin};
 use bytes::Bytes;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
@@ -32,11 +30,23 @@ pub(super) enum Typed {
     End,
 }
 
+const CTRL_Z: u8 = 0x1a;
+/// What means something behind the escape character; `~B` is refused.
+const LETTERS: &[u8] = &[b'.', CTRL_Z, b'#', b'?', b'C', b'R', b'V', b'v', b'&', b'B'];
+
+/// The text behind `~?`; `{e}` is the escape character.
+const HELP: &str = "Supported escape sequences:\r\n \
+{e}.   - terminate connection\r\n {e}R   - request rekey\r\n {e}V/v - decrease/increase verbosity (LogLevel)\r\n \
+{e}^Z  - suspend\r\n {e}#   - list forwarded connections\r\n {e}C   - open or cancel a forward\r\n \
+{e}&   - background bssh (when waiting for connections to terminate)\r\n \
+{e}?   - this message\r\n {e}{e}   - send the escape character by typing it twice\r\n\
+(Note that escapes are only recognized immediately after newline.)\r\n";
+
 /// The keyboard of one session. Dropping it puts the terminal's settings back and ends the
 /// reader thread.
 pub(super) struct Keyboard {
     raw: Option<RawMode>,
-    filter: EscapeFilter,
+    escapes: Escapes,
     /// `~C` is wanted.
     command_line: bool,
     typed: Stdin,
@@ -56,7 +66,7 @@ impl Keyboard {
     pub(super) fn open(effective: &Effective) -> io::Result<Self> {
         let typed = Stdin::open()?;
         Ok(Keyboard {
-            filter: EscapeFilter::new(effective.escape),
+            escapes: Escapes::new(effective.escape, LETTERS),
             command_line: effective.command_line,
             raw: raw_mode(),
             typed,
@@ -88,7 +98,7 @@ impl Keyboard {
                 continue;
             }
             let mut out = Vec::with_capacity(self.rest.len());
-            let (escape, taken) = self.filter.filter(&self.rest, &mut out);
+            let (escape, taken) = self.escapes.filter(&self.rest, &mut out);
             self.rest.drain(..taken);
             self.pending = escape.and_then(|e| self.act(e));
             if !out.is_empty() {
@@ -97,28 +107,29 @@ impl Keyboard {
         }
     }
 
-    fn act(&mut self, escape: Escape) -> Option<Typed> {
-        let shown = self.filter.shown();
-        match escape {
-            Escape::Disconnect => return Some(Typed::Disconnect),
-            Escape::ListForwards => return Some(Typed::ListForwards),
-            Escape::CommandLine if !self.command_line => super::show("commandline disabled\r\n"),
-            Escape::CommandLine => {
+    /// Does what the letter behind the escape character asks for, as far as it can be done here.
+    fn act(&mut self, letter: u8) -> Option<Typed> {
+        let shown = self.escapes.shown();
+        match letter {
+            b'.' => return Some(Typed::Disconnect),
+            b'#' => return Some(Typed::ListForwards),
+            b'C' if !self.command_line => super::show("commandline disabled\r\n"),
+            b'C' => {
                 super::show("\r\nssh> ");
                 self.line = Some(LineEditor::default());
             }
-            Escape::Suspend => self.suspend(),
-            Escape::Help => super::show(&format!("\r\n{}", HELP.replace("{e}", &shown))),
-            Escape::Rekey => return Some(Typed::Rekey),
-            Escape::Verbosity(up) => {
-                let typed = format!("{shown}{}", if up { 'v' } else { 'V' });
-                return Some(Typed::Verbosity(up, typed));
+            CTRL_Z => self.suspend(),
+            b'?' => super::show(&format!("\r\n{}", HELP.replace("{e}", &shown))),
+            b'R' => return Some(Typed::Rekey),
+            b'v' | b'V' => {
+                let typed = format!("{shown}{}", char::from(letter));
+                return Some(Typed::Verbosity(letter == b'v', typed));
             }
-            Escape::Background => {
+            b'&' => {
                 super::show(&format!("{shown}& [backgrounded]\r\n"));
                 return Some(Typed::Background);
             }
-            Escape::Break => {
+            _ => {
                 super::show(&format!(
                     "{shown}B: a BREAK cannot be sent; {shown}? lists what can\r\n"
                 ));

@@ -2,6 +2,7 @@
 //!
 //! The connection is held by a run of its own meanwhile, and stays for the session that follows.
 
+use super::OURS;
 use super::effective::Effective;
 use super::failed::failed;
 use bssh_client::{Core, Run, RunEvent};
@@ -46,7 +47,7 @@ impl LocalCommand<'_> {
             stderr: Sink::Discard,
             ..ExecParams::default()
         };
-        let mut run = core.exec(params).await.map_err(|e| e.to_string())?;
+        let mut run = core.exec(params).await.map_err(|e| e.advised())?;
         loop {
             match run.next().await {
                 Some(RunEvent::Node(event)) => match &event.state {
@@ -59,7 +60,7 @@ impl LocalCommand<'_> {
                 },
                 Some(RunEvent::Data { .. } | RunEvent::End { .. }) => {}
                 Some(RunEvent::Lost(how)) => return Err(how),
-                Some(RunEvent::Done(_)) | None => return Ok(Held::Ended(255)),
+                Some(RunEvent::Done(_)) | None => return Ok(Held::Ended(OURS)),
             }
         }
         let shell = self.shell.unwrap_or(OsStr::new("/bin/sh"));

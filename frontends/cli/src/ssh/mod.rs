@@ -1,9 +1,8 @@
 //! ssh grammar: one destination, byte-exact, exit status the remote's, 255 for our own failures.
 //!
 //! `args` (what was typed) → `effective` (what the configuration makes of it) → `session`
-//! (forwards, terminal, command) with `choice` of a core, `keyboard`, `escape` and `acts` for a
-//! pty, `background` for `-f`, `control` for shared connections, `local_command` before it and
-//! `signals` meanwhile.
+//! (forwards, terminal, command) with `choice` of a core, `keyboard` and `acts` for a pty,
+//! `background` for `-f`, `control` for shared connections, and `local_command` before it.
 
 mod acts;
 mod args;
@@ -12,20 +11,21 @@ mod choice;
 mod command_line;
 mod control;
 mod effective;
-mod escape;
 mod failed;
 mod keyboard;
 mod local_command;
 mod query;
 mod session;
-mod signals;
 
-pub(crate) use session::{Surroundings, run};
+pub(crate) use session::run;
 
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::OnceLock;
+
+/// Exit code of everything that is not the remote command's, as ssh has it.
+const OURS: u8 = 255;
 
 /// Where remarks go instead of stderr (`-E`).
 static LOG: OnceLock<File> = OnceLock::new();

@@ -10,10 +10,9 @@ use super::effective::{Effective, LogLevel, Tty};
 use super::failed::failed;
 use super::keyboard::{Keyboard, Typed};
 use super::local_command::{Held, LocalCommand};
-use super::signals::{Caught, Signals, TERMINATED};
-use super::{acts, background, command_line, query, say};
-use bssh_client::{Core, Persist, Prompter, Run, RunEvent};
-use bssh_protocol::error::CallError;
+use super::{OURS, acts, background, command_line, query, say};
+use crate::Around;
+use bssh_client::{Core, Run, RunEvent};
 use bssh_protocol::exec::{Action, Ended, ExecParams, Exit, NodeState, PtyRequest, Targets};
 use bssh_protocol::forward::ForwardParams;
 use bssh_protocol::handshake::LogLevelParams;
@@ -21,38 +20,19 @@ use bssh_protocol::link::StreamSender;
 use bssh_protocol::methods::{ForwardOpen, LogSetLevel, NodeResolve};
 use bssh_protocol::node::{ExplainParams, Explained};
 use bssh_protocol::stream::{Sink, Source};
+use bssh_term::{Signal, Signals, put};
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
-use std::sync::Arc;
+use tokio::signal::unix::{self, SignalKind};
 
-/// Exit code of everything that is not the remote command's, as ssh has it.
-pub(super) const OURS: u8 = 255;
 /// Our own stdin, stdout and stderr, lent to the core.
 const STDIN: i32 = 0;
 const STDOUT: i32 = 1;
 const STDERR: i32 = 2;
 
-/// What a session needs to know about its surroundings.
-pub(crate) struct Surroundings {
-    /// This executable.
-    pub program: PathBuf,
-    /// Another core than this executable (`BSSH_CORE`).
-    pub core: Option<PathBuf>,
-    /// `BSSH_PERSIST`.
-    pub persist: Result<Option<Persist>, String>,
-    /// `TERM`.
-    pub term: String,
-    /// `SHELL`.
-    pub shell: Option<OsString>,
-    /// We are the copy that `-f` made; see [`background`].
-    pub in_background: bool,
-    pub prompter: Arc<dyn Prompter>,
-}
-
 /// Runs a session and gives its exit code; errors have been shown.
-pub(crate) async fn run(words: &[OsString], around: &Surroundings) -> u8 {
+pub(crate) async fn run(words: &[OsString], around: &Around) -> u8 {
     let args = match args::parse(words.iter().cloned()) {
         Ok(args) => args,
         Err(error) => return fail(&error),
@@ -67,7 +47,7 @@ pub(crate) async fn run(words: &[OsString], around: &Surroundings) -> u8 {
     }
     match session(&args, words, around).await {
         Ok(code) => code,
-        Err(Trouble { message, quiet: true }) if !message.is_empty() => OURS,
+        Err(Trouble { quiet: true, .. }) => OURS,
         Err(Trouble { message, .. }) => fail(&message),
     }
 }
@@ -85,9 +65,7 @@ impl From<String> for Trouble {
 }
 
 fn fail(message: &str) -> u8 {
-    if !message.is_empty() {
-        say(&format!("bssh: {message}\n"));
-    }
+    say(&format!("bssh: {message}\n"));
     OURS
 }
 
@@ -100,13 +78,10 @@ fn answer_query(what: &str) -> u8 {
 
 /// Payload on stdout.
 fn print(text: &str) -> u8 {
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => 0,
-        Err(_) => OURS,
-    }
+    if crate::print(text) == 0 { 0 } else { OURS }
 }
 
-async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> Result<u8, Trouble> {
+async fn session(args: &SshArgs, words: &[OsString], around: &Around) -> Result<u8, Trouble> {
     let core = start_core(args, around, around.persist.clone()?).await?;
     let explained = resolve(&core, args).await?;
     if args.mode == Mode::PrintConfig {
@@ -122,13 +97,13 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
         core.link().ask::<LogSetLevel>(&level);
     }
     // The copy in the background has nothing new to say.
-    let warned = around.in_background || quiet;
+    let warned = around.environment.in_background || quiet;
     for warning in explained.warnings.iter().filter(|_| !warned) {
         say(&format!("bssh: {warning}\n"));
     }
-    if effective.background && !around.in_background {
+    if effective.background && !around.environment.in_background {
         drop(core);
-        return background::detach(&around.program, words).map_err(|e| e.to_string().into());
+        return background::detach(words).map_err(|e| e.to_string().into());
     }
     let core = wanted_core(core, args, around, &explained).await?;
     let mut settings = args.settings.clone();
@@ -142,23 +117,28 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
     {
         return Ok(code);
     }
-    let mut signals = Signals::new().map_err(|e| format!("cannot watch for signals: {e}"))?;
+    let cannot = |error| format!("cannot listen for signals: {error}");
+    let mut signals = Signals::listen().map_err(cannot)?;
+    let resized = unix::signal(SignalKind::window_change()).map_err(cannot)?;
     let opened = tokio::select! {
         opened = open_forwards(&core, &effective, &targets) => opened,
         // Whoever asks something at the terminal puts it in order again.
-        _ = signals.killed() => return Ok(OURS),
+        _ = signals.next() => return Ok(OURS),
     };
     opened.map_err(|message| Trouble { message, quiet })?;
-    let before =
-        LocalCommand { text: explained.local_command.as_deref(), shell: around.shell.as_deref() };
+    let before = LocalCommand {
+        text: explained.local_command.as_deref(),
+        shell: around.environment.shell.as_deref(),
+    };
     let held = match before.run(&core, &effective, &targets).await? {
         Held::Ended(code) => return Ok(code),
         Held::Nothing => None,
         Held::Connection(run) => Some(run),
     };
     let pty = wants_pty(&effective);
-    let params = params(args, &effective, targets.clone(), pty.then(|| around.term.clone()))?;
-    let run = core.exec(params).await.map_err(|e| e.to_string())?;
+    let params =
+        params(args, &effective, targets.clone(), pty.then(|| around.environment.term.clone()))?;
+    let run = core.exec(params).await.map_err(|e| e.advised())?;
     let session = Session {
         core: &core,
         effective: &effective,
@@ -169,7 +149,7 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
         stdin: None,
         keyboard: None,
     };
-    let code = session.drive(signals).await;
+    let code = session.drive(signals, resized).await;
     drop(held);
     // A core that has gone keeps nothing.
     let _ = control::leave_forwards(&core, &explained.values).await;
@@ -184,13 +164,7 @@ async fn resolve(core: &Core, args: &SshArgs) -> Result<Explained, String> {
         command,
         settings: args.settings.clone(),
     };
-    core.call::<NodeResolve>(&params).await.map_err(|e| advised(&e))
-}
-
-/// An error with what to do about it.
-fn advised(error: &CallError) -> String {
-    let hint = error.data.as_ref().and_then(|d| d.hint.as_ref());
-    hint.map_or_else(|| error.to_string(), |hint| format!("{error}\nhint: {hint}"))
+    core.call::<NodeResolve>(&params).await.map_err(|e| e.advised())
 }
 
 /// A forward that cannot listen is a warning, unless `ExitOnForwardFailure`.
@@ -211,10 +185,10 @@ async fn open_forwards(core: &Core, effective: &Effective, to: &Targets) -> Resu
                 if error.kind().starts_with("forward.") && !effective.exit_on_forward_failure =>
             {
                 if effective.log_level >= LogLevel::Error {
-                    say(&format!("bssh: {}\n", advised(&error)));
+                    say(&format!("bssh: {}\n", error.advised()));
                 }
             }
-            Err(error) => return Err(advised(&error)),
+            Err(error) => return Err(error.advised()),
         }
     }
     Ok(())
@@ -267,16 +241,10 @@ fn params(
     })
 }
 
+/// As ssh asks for it: where nothing is known nothing is made up.
 fn pty_request(term: String) -> PtyRequest {
-    let (stdin, size) = (io::stdin(), bssh_term::size(io::stdin().as_fd()));
-    PtyRequest {
-        term,
-        cols: size.map_or(0, |s| s.cols),
-        rows: size.map_or(0, |s| s.rows),
-        px_width: size.map_or(0, |s| s.px_width),
-        px_height: size.map_or(0, |s| s.px_height),
-        modes: bssh_term::modes(stdin.as_fd()).unwrap_or_default(),
-    }
+    let like = bssh_term::terminal(&term, (0, 0));
+    PtyRequest { term, ..like }
 }
 
 /// A session under way.
@@ -296,25 +264,27 @@ struct Session<'a> {
 enum Happening {
     Run(Option<RunEvent>),
     Typed(Typed),
-    Signal(Caught),
+    Signal(Signal),
+    Resized,
 }
 
 impl Session<'_> {
-    async fn drive(mut self, mut signals: Signals) -> u8 {
+    async fn drive(mut self, mut signals: Signals, mut resized: unix::Signal) -> u8 {
         loop {
             let happening = tokio::select! {
                 event = self.run.next() => Happening::Run(event),
                 typed = typed(&mut self.keyboard) => Happening::Typed(typed),
-                caught = signals.next() => Happening::Signal(caught),
+                signal = signals.next() => Happening::Signal(signal),
+                _ = resized.recv() => Happening::Resized,
             };
             let over = match happening {
                 Happening::Run(event) => self.on_event(event),
                 Happening::Typed(typed) => self.on_typed(typed).await,
-                Happening::Signal(Caught::Resized) => {
+                Happening::Resized => {
                     self.resize().await;
                     None
                 }
-                Happening::Signal(Caught::Killed(signal)) => Some(self.killed(signal)),
+                Happening::Signal(signal) => Some(self.killed(signal)),
             };
             if let Some(code) = over {
                 return code;
@@ -323,12 +293,12 @@ impl Session<'_> {
     }
 
     /// Without a session, SIGTERM is the way it is meant to end.
-    fn killed(&mut self, signal: &str) -> u8 {
+    fn killed(&mut self, signal: Signal) -> u8 {
         self.leave_terminal(true);
-        if self.effective.action == Action::Hold && signal == TERMINATED {
+        if self.effective.action == Action::Hold && signal == Signal::Terminate {
             return 0;
         }
-        self.note(LogLevel::Verbose, &format!("Killed by signal {signal}.\r\n"));
+        self.note(LogLevel::Verbose, &format!("Killed by signal {}.\r\n", signal.number()));
         OURS
     }
 
@@ -363,7 +333,7 @@ impl Session<'_> {
     fn leave_terminal(&mut self, undo: bool) -> bool {
         let had_terminal = self.keyboard.take().is_some();
         if undo && had_terminal && io::stdout().is_terminal() {
-            print(bssh_term::UNDO);
+            put(bssh_term::UNDO.as_bytes());
         }
         had_terminal
     }
@@ -423,7 +393,7 @@ impl Session<'_> {
                 self.leave_terminal(false);
                 let done =
                     acts::background(self.core, self.run.started.run, self.stdin.take()).await;
-                return Some(done.map_or_else(|error| fail(&error.to_string()), |()| 0));
+                return Some(done.map_or_else(|error| fail(&error.advised()), |()| 0));
             }
             Typed::Command(line) => command_line::run(self.core, &self.targets, &line).await,
         }

@@ -5,20 +5,16 @@
 
 use super::prefix::{HELP, SHORT, Wish};
 use super::tape::Tape;
-use crate::commands::Ui;
-use crate::output::{Nodes, Report, Screen, cause, view};
-use crate::request::{Mode, ViewPlan};
+use crate::commands::{Folder, Ui};
+use crate::output::{Nodes, Report, Screen, Silent, cause};
 use bssh_client::{Core, PtyHandle};
 use bssh_protocol::exec::{Ended, Failure, NodeState, Phase};
 use bssh_protocol::link::StreamSender;
-use bssh_protocol::methods::GroupFold;
-use bssh_protocol::node::FoldParams;
 use bssh_protocol::pty::PtyExited;
-use bssh_term::{Color, Look};
+use bssh_term::{Color, Look, put};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::io::Write;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -147,10 +143,10 @@ impl Board {
         let live = |n: &Node| matches!(n.over, Over::Live);
         self.shown = self.nodes.iter().position(live).unwrap_or(0);
         // The title is put back at the end.
-        write(b"\x1b[22;2t");
+        put(b"\x1b[22;2t");
         self.title();
         let head = format!("{}; Ctrl-] ? shows what can be done\r\n", self.headline());
-        write(self.look.paint(Color::Header, &head).as_bytes());
+        put(self.look.paint(Color::Header, &head).as_bytes());
     }
 
     /// The terminals that have not ended are left to the core: their numbers.
@@ -162,7 +158,7 @@ impl Board {
     }
 
     pub(super) fn leave(&self) {
-        write(format!("{}\x1b[23;2t\r\n", bssh_term::UNDO).as_bytes());
+        put(format!("{}\x1b[23;2t\r\n", bssh_term::UNDO).as_bytes());
     }
 
     pub(super) fn bytes(&mut self, n: usize, bytes: &[u8]) {
@@ -171,7 +167,7 @@ impl Board {
             node.said.notify_waiters();
         }
         if n == self.shown && !self.overlay {
-            write(bytes);
+            put(bytes);
         }
     }
 
@@ -285,7 +281,7 @@ impl Board {
         let played = self.nodes.get(self.shown).map(|n| n.tape.play()).unwrap_or_default();
         let mut bytes = format!("{}{CLEAR}", bssh_term::UNDO).into_bytes();
         bytes.extend_from_slice(&played);
-        write(&bytes);
+        put(&bytes);
     }
 
     fn headline(&self) -> String {
@@ -297,7 +293,7 @@ impl Board {
     }
 
     fn title(&self) {
-        write(format!("\x1b]2;{}\x07", self.headline()).as_bytes());
+        put(format!("\x1b]2;{}\x07", self.headline()).as_bytes());
     }
 
     /// A line of ours on the lowest row, until the next key.
@@ -305,7 +301,7 @@ impl Board {
         let size = bssh_term::size(std::io::stdin().as_fd());
         let (rows, cols) = size.map_or((24, 80), |s| (s.rows, s.cols as usize));
         let text: String = text.chars().filter(|c| !c.is_control()).take(cols).collect();
-        write(format!("\x1b7\x1b[{rows};1H\x1b[0;7m\x1b[K{text}\x1b[0m\x1b8").as_bytes());
+        put(format!("\x1b7\x1b[{rows};1H\x1b[0;7m\x1b[K{text}\x1b[0m\x1b8").as_bytes());
         self.overlay = true;
     }
 
@@ -314,7 +310,7 @@ impl Board {
         let rows = bssh_term::size(std::io::stdin().as_fd()).map_or(24, |s| s.rows as usize);
         let lines: Vec<String> = lines.take(rows.saturating_sub(1)).collect();
         let text = format!("{}{CLEAR}{}\r\n", bssh_term::UNDO, lines.join("\r\n"));
-        write(text.as_bytes());
+        put(text.as_bytes());
         self.overlay = true;
     }
 
@@ -333,9 +329,7 @@ impl Board {
             format!("{here} {sign} {keys}  {}  {how}", node.name)
         };
         let lines: Vec<String> = self.nodes.iter().enumerate().map(line).collect();
-        let harmless =
-            |l: String| l.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-        self.page(lines.into_iter().map(harmless));
+        self.page(lines.iter().map(|line| bssh_term::bare(line)));
     }
 
     /// How they ended, on stderr.
@@ -348,28 +342,11 @@ impl Board {
                 nodes.note(n, &NodeState::Ended(ended));
             }
         }
-        let plan = ViewPlan {
-            mode: Mode::Silent,
-            prefix: false,
-            output_dir: None,
-            max_output: None,
-            summary: false,
-            quiet: false,
-            verbose: false,
-        };
-        let report = Report::new(&nodes, &*view(&plan, ui.style, &nodes), false);
-        let names = |set: &Vec<usize>| set.iter().map(|n| nodes.name(*n).to_owned()).collect();
-        let params = FoldParams { sets: report.sets().iter().map(names).collect() };
-        let folded = core.call::<GroupFold>(&params).await;
+        let report = Report::new(&nodes, &Silent, false);
+        let names = Folder::default().fold(&report.sets(), &nodes, core).await;
         let mut screen = Screen::default();
-        report.show(&folded.map(|f| f.exprs).unwrap_or_default(), ui.style, &mut screen);
+        report.show(&names, ui.style, &mut screen);
         // A stderr that has gone cannot be told.
         let _ = screen.drain().await;
     }
-}
-
-fn write(bytes: &[u8]) {
-    let mut out = std::io::stdout().lock();
-    // A screen that has gone cannot be told about.
-    let _ = out.write_all(bytes).and_then(|()| out.flush());
 }

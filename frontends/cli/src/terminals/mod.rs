@@ -9,7 +9,7 @@ mod board;
 mod prefix;
 mod tape;
 
-use crate::args::{Args, ExitRule};
+use crate::args::Args;
 use crate::commands::{Ui, failed, job, listening};
 use crate::{exit, request, say};
 use board::{Board, Over};
@@ -19,12 +19,11 @@ use bssh_protocol::exec::{Action, Ended, Summary, Targets};
 use bssh_protocol::methods::GroupResolve;
 use bssh_protocol::node::ResolveParams;
 use bssh_protocol::pty::{PtyExited, PtyOpenParams};
-use bssh_term::{RawMode, Stdin};
+use bssh_term::{RawMode, Signals, Stdin};
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, SelectAll, StreamExt};
 use prefix::{Prefix, Wish};
-use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
+use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Kept by the core for each terminal: little, for `tape` keeps more.
@@ -39,41 +38,16 @@ pub(crate) enum Said {
     Ended(usize, Option<PtyExited>),
 }
 
-/// Is this for us? Then with a terminal on both sides.
+/// Is this for us? Then with a terminal on both sides, which is `here`.
 ///
 /// # Errors
-/// Why it cannot be: no terminal here, or flags that make no sense with one on each node.
-pub(crate) fn is_wanted(args: &Args) -> Result<bool, String> {
-    let here = io::stdin().is_terminal() && io::stdout().is_terminal();
+/// There is none.
+pub(crate) fn is_wanted(args: &Args, here: bool) -> Result<bool, String> {
     match (args.connect.tty, here) {
-        (0, _) => return Ok(false),
         (1, false) => {
-            return Err("-t needs a terminal here; -tt gives the commands one without".to_owned());
+            Err("-t needs a terminal here; -tt gives the commands one without".to_owned())
         }
-        (_, false) => return Ok(false),
-        (_, true) => {}
-    }
-    let (run, o) = (&args.run, &args.output);
-    let given = [
-        (o.json.is_some(), "--json"),
-        (o.gather || o.gather_all, "-b/-B"),
-        (o.diff, "--diff"),
-        (o.live, "--live"),
-        (o.stream, "--stream"),
-        (o.no_prefix, "-N"),
-        (o.tui, "--tui"),
-        (o.output_dir.is_some(), "--output-dir"),
-        (o.max_output.is_some(), "--max-output"),
-        (run.timeout.is_some(), "-u/--timeout"),
-        (run.fail_fast.is_some(), "--fail-fast"),
-        (!run.batch.is_empty(), "--batch"),
-        (run.retry.is_some(), "--retry"),
-        (run.sudo, "--sudo"),
-        (run.no_stdin, "-n"),
-    ];
-    match given.iter().find(|(given, _)| *given) {
-        Some((_, flag)) => Err(format!("{flag} and -t: a terminal is for a person")),
-        None => Ok(true),
+        (wanted, here) => Ok(wanted > 0 && here),
     }
 }
 
@@ -90,8 +64,12 @@ pub(crate) async fn terminals(
         Ok(found) => found.nodes,
         Err(error) => return failed(&error),
     };
-    let mut signals = match listening(Signals::new()) {
+    let mut signals = match listening(Signals::listen()) {
         Ok(signals) => signals,
+        Err(status) => return status,
+    };
+    let mut resized = match listening(signal(SignalKind::window_change())) {
+        Ok(resized) => resized,
         Err(status) => return status,
     };
     let command = match action {
@@ -107,18 +85,20 @@ pub(crate) async fn terminals(
         command,
         forward_agent: args.connect.agent.forwards(),
         agent: args.connect.agent.settings(),
-        ..pty_params(term)
+        replay: Some(REPLAY),
+        window: Some(REPLAY),
+        ..bssh_term::terminal(term, (80, 24)).into()
     };
     let fanout = args.run.fanout.map_or(FANOUT, |n| n as usize);
     let mut board = Board::new(nodes, ui.style.out);
     let mut said = SelectAll::new();
     tokio::select! {
         () = open_all(core, &like, (&mut board, &mut said), fanout) => {}
-        status = signals.end() => return status,
+        signal = signals.next() => return signal.status(),
     }
     let left = match board.n_live() {
         0 => Ok(Left::Gone(None)),
-        _ => carry(&mut board, &mut said, (&mut signals, core.is_shared())).await,
+        _ => carry(&mut board, &mut said, (&mut signals, &mut resized), core.is_shared()).await,
     };
     let left = match left {
         Ok(Left::Detached) => {
@@ -136,22 +116,6 @@ pub(crate) async fn terminals(
             say(&format!("bssh: the terminal cannot be used: {error}"));
             exit::GENERAL
         }
-    }
-}
-
-fn pty_params(term: &str) -> PtyOpenParams {
-    let stdin = io::stdin();
-    let size = bssh_term::size(stdin.as_fd());
-    PtyOpenParams {
-        term: term.to_owned(),
-        cols: size.map_or(80, |s| s.cols),
-        rows: size.map_or(24, |s| s.rows),
-        px_width: size.map_or(0, |s| s.px_width),
-        px_height: size.map_or(0, |s| s.px_height),
-        modes: bssh_term::modes(stdin.as_fd()).unwrap_or_default(),
-        replay: Some(REPLAY),
-        window: Some(REPLAY),
-        ..PtyOpenParams::default()
     }
 }
 
@@ -189,10 +153,7 @@ async fn open_all(
 }
 
 fn refused(board: &mut Board, n: usize, error: &CallError) {
-    say(&format!("bssh: {}", error.message));
-    if let Some(hint) = error.data.as_ref().and_then(|d| d.hint.as_ref()) {
-        say(&format!("hint: {hint}"));
-    }
+    say(&format!("bssh: {}", error.advised()));
     board.failed(n, &error.message);
 }
 
@@ -215,7 +176,8 @@ enum Left {
 async fn carry(
     board: &mut Board,
     said: &mut SelectAll<BoxStream<'static, Said>>,
-    (signals, shared): (&mut Signals, bool),
+    (signals, resized): (&mut Signals, &mut Signal),
+    shared: bool,
 ) -> io::Result<Left> {
     let mut stdin = Stdin::open()?;
     let raw = RawMode::raw(io::stdin())?;
@@ -225,10 +187,8 @@ async fn carry(
     loop {
         let next = tokio::select! {
             biased;
-            caught = signals.next() => match caught {
-                Some(status) => Next::Signal(status),
-                None => Next::Resized,
-            },
+            signal = signals.next() => Next::Signal(signal.status()),
+            _ = resized.recv() => Next::Resized,
             typed = stdin.next() => Next::Typed(typed),
             () = board.feed() => continue,
             event = said.next() => Next::Said(event),
@@ -269,10 +229,6 @@ async fn carry(
 
 /// By the rule of every run.
 fn status(args: &Args, board: &Board) -> u8 {
-    let rule = match args.run.greatest {
-        true => ExitRule::Max,
-        false => args.run.exit_code.unwrap_or(ExitRule::Default),
-    };
     let mut summary = Summary { nodes: 0, ..Summary::default() };
     let ends: Vec<Option<Ended>> = board.ends().map(Over::as_ended).collect();
     for (end, over) in ends.iter().zip(board.ends()) {
@@ -284,42 +240,5 @@ fn status(args: &Args, board: &Board) -> u8 {
             _ => summary.failed += 1,
         }
     }
-    exit::status(rule, &summary, ends.iter().map(Option::as_ref))
-}
-
-/// Signals that end us, and a new size.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-    resize: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Signals> {
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-            resize: signal(SignalKind::window_change())?,
-        })
-    }
-
-    async fn end(&mut self) -> u8 {
-        loop {
-            if let Some(status) = self.next().await {
-                return status;
-            }
-        }
-    }
-
-    /// None: another size.
-    async fn next(&mut self) -> Option<u8> {
-        tokio::select! {
-            _ = self.interrupt.recv() => Some(exit::INTERRUPTED),
-            _ = self.terminate.recv() => Some(exit::TERMINATED),
-            _ = self.hang_up.recv() => Some(exit::HUNG_UP),
-            _ = self.resize.recv() => None,
-        }
-    }
+    exit::status(request::rule(args), &summary, ends.iter().map(Option::as_ref))
 }

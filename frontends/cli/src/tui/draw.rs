@@ -5,7 +5,7 @@ use super::backlog::{Backlog, Row};
 use super::keys::HELP;
 use super::model::{Model, Place, Tone};
 use crate::output::{Step, cause};
-use bssh_term::bytes_text;
+use bssh_term::{bare, bytes_text};
 use ratatui_core::buffer::Buffer;
 use ratatui_core::layout::Rect;
 use ratatui_core::style::{Color, Modifier, Style};
@@ -136,7 +136,7 @@ fn summary(model: &mut Model, body: Rect, buffer: &mut Buffer) {
     let widest = widest.map(|n| model.nodes.name(*n).chars().count()).max().unwrap_or(0).min(NAME);
     for (at, node) in shown.iter().enumerate().skip(first).take(height) {
         let y = body.y + u16::try_from(at - first).unwrap_or(0);
-        let step = model.step(*node);
+        let step = model.nodes.step(*node);
         let mark = if model.marks.contains(node) { "*" } else { " " };
         let x = put(buffer, (0, y), &format!("{mark}{} ", glyph(model, step)), color(step));
         let name = cut(model.nodes.name(*node), NAME);
@@ -144,7 +144,7 @@ fn summary(model: &mut Model, body: Rect, buffer: &mut Buffer) {
         let ended = model.nodes.ended.get(*node).and_then(Option::as_ref);
         let why = ended.and_then(|ended| cause(model.nodes.name(*node), ended));
         let x = match why {
-            Some(why) => put(buffer, (x, y), &format!("{} ", plain(&why)), color(Step::Failed)),
+            Some(why) => put(buffer, (x, y), &format!("{} ", bare(&why)), color(Step::Failed)),
             None => x,
         };
         if let Some(log) = model.logs.get(*node).filter(|log| log.bytes > 0) {
@@ -159,11 +159,6 @@ fn summary(model: &mut Model, body: Rect, buffer: &mut Buffer) {
     if shown.is_empty() {
         put(buffer, (2, body.y), "no node has that in its name", DIM);
     }
-}
-
-/// Messages come from nodes, too.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn cut(text: &str, most: usize) -> String {
@@ -182,10 +177,10 @@ fn detail(model: &mut Model, body: Rect, buffer: &mut Buffer) {
 }
 
 fn pane_title(model: &Model, node: usize) -> (String, Style) {
-    let step = model.step(node);
+    let step = model.nodes.step(node);
     let name = model.nodes.name(node);
     let ended = model.nodes.ended.get(node).and_then(Option::as_ref);
-    let why = ended.and_then(|ended| cause(name, ended)).map(|why| format!("  {}", plain(&why)));
+    let why = ended.and_then(|ended| cause(name, ended)).map(|why| format!("  {}", bare(&why)));
     let log = model.logs.get(node);
     let lost = log.map_or(0, |log| log.dropped);
     let lost =

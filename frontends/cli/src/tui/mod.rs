@@ -12,8 +12,8 @@ mod draw;
 mod keys;
 mod model;
 
-use crate::commands::{Signals, Ui, failed, job, warn};
-use crate::output::{Report, Screen, summary_line, view};
+use crate::commands::{Folder, Ui, failed, job, listening, warn};
+use crate::output::{Report, Screen, Silent, summary_line};
 use crate::request::Request;
 use crate::{exit, say};
 use ansi::Ansi;
@@ -22,8 +22,7 @@ use bssh_client::{Core, Run, RunEvent};
 use bssh_protocol::error::CallError;
 use bssh_protocol::exec::{ExecParams, Summary};
 use bssh_protocol::job::JobAttach;
-use bssh_protocol::methods::GroupFold;
-use bssh_protocol::node::FoldParams;
+use bssh_term::Signals;
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use model::{Act, Model};
@@ -72,7 +71,7 @@ pub(crate) async fn tui(core: &Core, request: Request, ui: &Ui) -> u8 {
         say("bssh: --tui needs a terminal\nhint: --stream shows lines as they come");
         return exit::USAGE;
     }
-    let mut signals = match Signals::listen() {
+    let mut signals = match listening(Signals::listen()) {
         Ok(signals) => signals,
         Err(status) => return status,
     };
@@ -210,7 +209,7 @@ impl Showing<'_> {
                 Act::Cancel(status) => self.cancel(status).await,
                 Act::Compare => {
                     let sets = self.model.equal_sets();
-                    let names = folded(self.core, self.model, &sets).await;
+                    let names = Folder::default().fold(&sets, &self.model.nodes, self.core).await;
                     self.model.compare(&sets, &names);
                 }
             }
@@ -273,12 +272,6 @@ async fn key(full: &mut Option<Full>) -> Option<io::Result<Event>> {
     }
 }
 
-async fn folded(core: &Core, model: &Model, sets: &[Vec<usize>]) -> Vec<String> {
-    let names = |set: &Vec<usize>| set.iter().map(|n| model.nodes.name(*n).to_owned()).collect();
-    let params = FoldParams { sets: sets.iter().map(names).collect() };
-    core.call::<GroupFold>(&params).await.map(|folded| folded.exprs).unwrap_or_default()
-}
-
 /// The last words, on the screen as it was before.
 async fn report(
     over: &Over,
@@ -287,9 +280,8 @@ async fn report(
     (core, ui): (&Core, &Ui),
 ) {
     let mut screen = Screen::default();
-    let view = view(plan, ui.style, &model.nodes);
-    let report = Report::new(&model.nodes, &*view, false);
-    let names = folded(core, model, &report.sets()).await;
+    let report = Report::new(&model.nodes, &Silent, false);
+    let names = Folder::default().fold(&report.sets(), &model.nodes, core).await;
     report.show(&names, ui.style, &mut screen);
     match &over.result {
         Ok(summary) if !plan.quiet => screen.say(&summary_line(summary, ui.style.err)),

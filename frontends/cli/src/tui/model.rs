@@ -8,7 +8,7 @@ use crate::exit;
 use crate::output::{Nodes, Step, diff};
 use bssh_client::RunEvent;
 use bssh_protocol::exec::{Action, NodeState};
-use bssh_term::Look;
+use bssh_term::{Look, bare};
 use crossterm::event::Event;
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -96,7 +96,7 @@ pub(super) fn title(action: &Action) -> String {
         Action::CommandBytes(bytes) => String::from_utf8_lossy(&bytes.0).into_owned(),
         _ => "ping".to_owned(),
     };
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    bare(&text)
 }
 
 impl Model {
@@ -174,20 +174,12 @@ impl Model {
         self.took.unwrap_or_else(|| self.begun.elapsed())
     }
 
-    pub(super) fn step(&self, node: usize) -> Step {
-        let ended = self.nodes.ended.get(node).and_then(Option::as_ref);
-        ended.map_or_else(
-            || self.nodes.step(node),
-            |e| if e.is_ok() { Step::Ok } else { Step::Failed },
-        )
-    }
-
     /// The nodes of the summary, in its order.
     pub(super) fn shown(&self) -> Vec<usize> {
         let fits = |n: &usize| self.nodes.name(*n).contains(&self.filter);
         let mut shown: Vec<usize> = (0..self.nodes.len()).filter(fits).collect();
         if self.worst_first {
-            shown.sort_by_key(|n| match self.step(*n) {
+            shown.sort_by_key(|n| match self.nodes.step(*n) {
                 Step::Failed => 0,
                 Step::Executing => 1,
                 Step::Connecting => 2,
