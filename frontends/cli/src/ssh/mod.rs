@@ -16,6 +16,7 @@ mod escape;
 mod failed;
 mod keyboard;
 mod local_command;
+mod notation;
 mod query;
 mod session;
 mod signals;

@@ -10,6 +10,7 @@ use super::effective::{Effective, LogLevel, Tty};
 use super::failed::failed;
 use super::keyboard::{Keyboard, Typed};
 use super::local_command::{Held, LocalCommand};
+use super::notation::stdio_forward;
 use super::signals::{Caught, Signals, TERMINATED};
 use super::{acts, background, command_line, query, say};
 use bssh_client::{Core, Persist, Prompter, Run, RunEvent};
@@ -243,7 +244,7 @@ fn params(
 ) -> Result<ExecParams, String> {
     let action = match &args.stdio_forward {
         Some(to) => {
-            let (host, port) = args::stdio_forward(to)?;
+            let (host, port) = stdio_forward(to)?;
             Action::Dial { host, port }
         }
         None => effective.action.clone(),
