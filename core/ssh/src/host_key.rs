@@ -426,10 +426,10 @@ fn changed(
     if rules.policy != HostKeyPolicy::No {
         return Err(error(kind));
     }
-    note(ask, NoteLevel::Warning, format!("WARNING: {kind}"));
+    note(ask, NoteLevel::Error, format!("WARNING: {kind}"));
     let text = "Password and keyboard-interactive authentication are disabled to avoid \
                 man-in-the-middle attacks.";
-    note(ask, NoteLevel::Warning, text.to_owned());
+    note(ask, NoteLevel::Error, text.to_owned());
     Ok(Verdict { passwords: false, ..key.trusted(false) })
 }
 

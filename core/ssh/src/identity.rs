@@ -67,7 +67,7 @@ pub(crate) fn load(path: &Path, named: bool, ask: &dyn Ask) -> Option<Arc<Identi
                     "Permissions {mode:04o} for '{shown}' are too open: this private key will be \
                      ignored."
                 );
-                remark(NoteLevel::Warning, text);
+                remark(NoteLevel::Error, text);
                 return None;
             }
             Some(Arc::clone(&identity))
@@ -88,7 +88,7 @@ pub(crate) fn load(path: &Path, named: bool, ask: &dyn Ask) -> Option<Arc<Identi
             None
         }
         Err(error) => {
-            remark(NoteLevel::Warning, format!("Load key \"{shown}\": {error}"));
+            remark(NoteLevel::Error, format!("Load key \"{shown}\": {error}"));
             None
         }
     }

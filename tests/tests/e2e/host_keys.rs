@@ -51,6 +51,20 @@ fn a_command_says_which_host_keys_are_known() {
 }
 
 #[test]
+fn a_changed_host_key_that_is_let_through_is_an_error_to_tell() {
+    let lab = Lab::start();
+    let other = std::fs::read_to_string(lab.sshd.file("user_key.pub")).unwrap();
+    let known = format!("[127.0.0.1]:{} {other}", lab.sshd.port());
+    for (level, told) in [("INFO", true), ("ERROR", true), ("FATAL", false), ("SILENT", false)] {
+        let level = format!("LogLevel={level}");
+        let done = run(&lab, &known, &["StrictHostKeyChecking=no", &level]).expect_status(0);
+        assert_eq!(done.text(), "in\n");
+        assert_eq!(done.stderr.contains("HAS CHANGED"), told, "{level}: {}", done.stderr);
+        assert_eq!(done.stderr.is_empty(), !told, "{level}: {}", done.stderr);
+    }
+}
+
+#[test]
 fn a_host_certificate_counts_only_while_it_is_good_for_the_host() {
     let mut lab = Lab::start();
     let file = |lab: &Lab, name: &str| lab.home.path().join(name).display().to_string();
