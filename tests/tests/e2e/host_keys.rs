@@ -65,6 +65,16 @@ fn a_changed_host_key_that_is_let_through_is_an_error_to_tell() {
 }
 
 #[test]
+fn an_authority_does_not_hide_the_key_a_host_is_known_by() {
+    let lab = Lab::start();
+    let authority = std::fs::read_to_string(lab.sshd.file("user_key.pub")).unwrap();
+    let name = format!("[127.0.0.1]:{}", lab.sshd.port());
+    let known = format!("@cert-authority * {authority}{name} {}\n", key_of(&lab, "rsa"));
+    let done = run(&lab, &known, &["StrictHostKeyChecking=yes"]).expect_status(0);
+    assert_eq!((done.text().as_str(), done.stderr.as_str()), ("in\n", ""));
+}
+
+#[test]
 fn a_host_certificate_counts_only_while_it_is_good_for_the_host() {
     let mut lab = Lab::start();
     let file = |lab: &Lab, name: &str| lab.home.path().join(name).display().to_string();
