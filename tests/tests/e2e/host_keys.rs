@@ -75,6 +75,17 @@ fn an_authority_does_not_hide_the_key_a_host_is_known_by() {
 }
 
 #[test]
+fn what_removes_a_changed_key_names_its_file() {
+    let lab = Lab::start();
+    let other = std::fs::read_to_string(lab.sshd.file("user_key.pub")).unwrap();
+    let name = format!("[127.0.0.1]:{}", lab.sshd.port());
+    let said = run(&lab, &format!("{name} {other}"), &[]).expect_status(255).stderr;
+    let file = lab.home.path().join("known");
+    let wanted = format!("ssh-keygen -f '{}' -R '{name}'", file.display());
+    assert!(said.contains(&wanted), "{said}");
+}
+
+#[test]
 fn a_host_certificate_counts_only_while_it_is_good_for_the_host() {
     let mut lab = Lab::start();
     let file = |lab: &Lab, name: &str| lab.home.path().join(name).display().to_string();
