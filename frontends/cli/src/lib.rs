@@ -135,7 +135,7 @@ async fn ssh_grammar(words: &[OsString], around: &Around) -> u8 {
         persist: around.persist.clone(),
         term: around.environment.term.clone(),
         shell: around.environment.shell.clone(),
-        in_background: around.environment.in_background,
+        background: around.environment.background,
         prompter: around.prompter.clone(),
     };
     ssh::run(words, &surroundings).await

@@ -55,6 +55,25 @@ fn a_key_that_was_used_is_given_to_the_agent() {
 }
 
 #[test]
+fn a_connection_in_the_background_keeps_nobody_waiting_for_its_output() {
+    let lab = Lab::start();
+    let bssh =
+        format!("{} ssh -F {}", bssh_tests::bssh().display(), lab.sshd.ssh_config().display());
+    let proxy = format!("echo on my way >&2; exec {bssh} -W %h:%p 127.0.0.2");
+    for (words, said) in [
+        ("-fN 127.0.0.1", ""),
+        (&*format!("-fN -o 'ProxyCommand=sh -c \"{proxy}\"' 127.0.0.1"), "on my way"),
+        ("-f 127.0.0.1 'sleep 1; echo done'", "done"),
+    ] {
+        let mut shell = lab.home.command("sh");
+        shell.args(["-c", &format!("said=$({bssh} {words} 2>&1); echo $? $said")]);
+        let told = Run::start(shell).finish(MINUTES).text();
+        assert_eq!(told.trim(), format!("0 {said}").trim(), "{words}");
+        lab.sshd.kill_sessions();
+    }
+}
+
+#[test]
 fn short_rsa_keys_are_refused() {
     let lab = Lab::start();
     let rsa = ["-o", "HostKeyAlgorithms=rsa-sha2-512"];

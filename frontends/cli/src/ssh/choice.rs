@@ -2,6 +2,7 @@
 //! that its configuration names.
 
 use super::args::{Mode, SshArgs};
+use super::background::Background;
 use super::session::Surroundings;
 use super::{control, log_to};
 use crate::persist;
@@ -57,7 +58,8 @@ fn starting(args: &SshArgs, around: &Surroundings) -> Start {
         program: around.core.clone(),
         log_level: Some(args.log_level().unwrap_or_else(|| "info".to_owned())),
         log_file: args.log_file.as_ref().map(PathBuf::from),
-        lend_stdio: true,
+        lend_stdio: around.background != Background::Hold,
+        apart: around.background == Background::Hold,
         // Else it was asked for by name.
         control: around.persist == Ok(None),
         prompter: around.prompter.clone(),

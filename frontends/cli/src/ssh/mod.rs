@@ -21,6 +21,7 @@ mod query;
 mod session;
 mod signals;
 
+pub(crate) use background::Background;
 pub(crate) use session::{Surroundings, run};
 
 use std::fs::File;

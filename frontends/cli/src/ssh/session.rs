@@ -4,6 +4,7 @@
 //! as descriptors 4 and 5, and reads our stdin (3) unless a keyboard needs the escape filter.
 
 use super::args::{self, Mode, SshArgs};
+use super::background::Background;
 use super::choice::{start_core, wanted_core};
 use super::control;
 use super::effective::{Effective, LogLevel, Tty};
@@ -47,8 +48,7 @@ pub(crate) struct Surroundings {
     pub term: String,
     /// `SHELL`.
     pub shell: Option<OsString>,
-    /// We are the copy that `-f` made; see [`background`].
-    pub in_background: bool,
+    pub background: Background,
     pub prompter: Arc<dyn Prompter>,
 }
 
@@ -123,13 +123,14 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
         core.link().ask::<LogSetLevel>(&level);
     }
     // The copy in the background has nothing new to say.
-    let warned = around.in_background || quiet;
+    let warned = around.background != Background::No || quiet;
     for warning in explained.warnings.iter().filter(|_| !warned) {
         say(&format!("bssh: {warning}\n"));
     }
-    if effective.background && !around.in_background {
+    if effective.background && around.background == Background::No {
         drop(core);
-        return background::detach(&around.program, words).map_err(|e| e.to_string().into());
+        let holds = effective.action == Action::Hold && args.stdio_forward.is_none();
+        return background::detach(&around.program, words, holds).map_err(|e| e.to_string().into());
     }
     let core = wanted_core(core, args, around, &explained).await?;
     let mut settings = args.settings.clone();
@@ -163,6 +164,7 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Surroundings) -> R
     let session = Session {
         core: &core,
         effective: &effective,
+        background: around.background,
         targets,
         run,
         pty,
@@ -254,12 +256,16 @@ fn params(
         (Some(_), false) => Source::Stream,
         (None, false) => Source::Fd(STDIN),
     };
+    let (stdout, stderr) = match action {
+        Action::Hold => (Sink::Discard, Sink::Discard),
+        _ => (Sink::Fd(STDOUT), Sink::Fd(STDERR)),
+    };
     Ok(ExecParams {
         targets,
         action,
         stdin,
-        stdout: Sink::Fd(STDOUT),
-        stderr: Sink::Fd(STDERR),
+        stdout,
+        stderr,
         pty: pty.map(pty_request),
         timeout_ms: Some(0),
         guard: Some(false),
@@ -284,6 +290,7 @@ fn pty_request(term: String) -> PtyRequest {
 struct Session<'a> {
     core: &'a Core,
     effective: &'a Effective,
+    background: Background,
     targets: Targets,
     run: Run,
     pty: bool,
@@ -370,7 +377,9 @@ impl Session<'_> {
     }
 
     fn connected(&self) -> Option<u8> {
-        match self.effective.background.then(background::leave) {
+        let talks = self.level >= LogLevel::Debug1;
+        let leave = || background::leave(self.background, talks);
+        match self.effective.background.then(leave) {
             Some(Err(error)) => Some(fail(&format!("cannot go to the background: {error}"))),
             _ => None,
         }
