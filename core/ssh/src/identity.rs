@@ -83,7 +83,9 @@ pub(crate) fn load(path: &Path, named: bool, ask: &dyn Ask) -> Option<Arc<Identi
                 }));
             }
             let level = if named { NoteLevel::Warning } else { NoteLevel::Verbose(1) };
-            let text = format!("Identity file {shown} not accessible: No such file or directory.");
+            let text = format!(
+                "Warning: Identity file {shown} not accessible: No such file or directory."
+            );
             remark(level, text);
             None
         }
