@@ -19,7 +19,12 @@ pub(super) fn said_by(destination: &str) -> Vec<String> {
 
 /// A line whose value may have blanks.
 pub(super) fn quoted(key: &str, value: &str) -> String {
-    format!("{key}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+    format!("{key}={}", word(value))
+}
+
+/// One word of a line.
+fn word(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// Host and port of `-W host:port`; an IPv6 address stands in brackets.
@@ -30,14 +35,15 @@ pub(super) fn stdio_forward(to: &str) -> Result<(String, u16), String> {
     let bad = || format!("bad stdio forwarding specification \"{to}\": want host:port");
     let (host, port) = to.rsplit_once(':').ok_or_else(bad)?;
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-    let digits = port.bytes().all(|b| b.is_ascii_digit());
-    match (bare.or(Some(host).filter(|h| !h.contains(':'))), port.parse()) {
-        (Some(host), Ok(port)) if digits && port > 0 && !host.is_empty() => {
-            Ok((host.to_owned(), port))
-        }
-        _ => Err(bad()),
-    }
+    let service = SERVICES.iter().find(|(name, _)| *name == port).map(|(_, port)| *port);
+    let digits = Some(port).filter(|port| port.bytes().all(|b| b.is_ascii_digit()));
+    let port = service.or_else(|| digits?.parse().ok().filter(|port| *port > 0));
+    let host = bare.or(Some(host).filter(|h| !h.contains(':'))).filter(|h| !h.is_empty());
+    host.map(str::to_owned).zip(port).ok_or_else(bad)
 }
+
+/// What ports are called, in `ssh_config` too.
+const SERVICES: [(&str, u16); 4] = [("ssh", 22), ("http", 80), ("https", 443), ("socks", 1080)];
 
 /// `[bind:]port:host:hostport` in the notation of `ssh_config`: listener, blank, target.
 ///
@@ -63,7 +69,42 @@ pub(super) fn forward_line(spec: &str) -> String {
         _ => None,
     };
     match split.and_then(|at| spec.split_at_checked(at)) {
-        Some((listen, target)) => format!("{listen} {}", target.trim_start_matches(':')),
-        None => spec.to_owned(),
+        Some((listen, target)) => {
+            format!("{} {}", side(listen), side(target.trim_start_matches(':')))
+        }
+        None => side(spec),
+    }
+}
+
+/// A listener or a target; the path of a socket may have blanks.
+fn side(text: &str) -> String {
+    if text.contains([' ', '\t', '"', '\'', '\\']) { word(text) } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{forward_line, stdio_forward};
+
+    #[test]
+    fn sockets_may_have_blanks_in_their_paths() {
+        for (spec, line) in [
+            ("8080:a:80", "8080 a:80"),
+            ("[::1]:8080:[::2]:80", "[::1]:8080 [::2]:80"),
+            ("/run/a b:/run/c", "\"/run/a b\" /run/c"),
+            ("8080:/run/it's", "8080 \"/run/it's\""),
+            ("/run/a b", "\"/run/a b\""),
+        ] {
+            assert_eq!(forward_line(spec), line);
+        }
+    }
+
+    #[test]
+    fn ports_have_names() {
+        for (to, port) in [("h:22", 22), ("h:ssh", 22), ("[::1]:https", 443)] {
+            assert_eq!(stdio_forward(to).map(|(_, port)| port), Ok(port), "{to}");
+        }
+        for to in ["h", "h:", "h:0", "h:70000", "h:smtp", ":22", "::1:22"] {
+            assert!(stdio_forward(to).is_err(), "{to}");
+        }
     }
 }
