@@ -66,6 +66,11 @@ impl Environment {
         self.var("XDG_STATE_HOME").map_or_else(usual, PathBuf::from).join("bssh")
     }
 
+    /// The person's shell, for commands they have written.
+    pub fn shell(&self) -> &str {
+        self.var("SHELL").unwrap_or("/bin/sh")
+    }
+
     /// A variable's value, if it is set and not empty.
     pub fn var(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str).filter(|v| !v.is_empty())

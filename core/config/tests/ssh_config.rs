@@ -147,6 +147,20 @@ fn values_reach_their_fields() {
 }
 
 #[test]
+fn a_socket_says_which_agent_a_plain_yes_forwards() {
+    for (config, on, socket) in [
+        ("ForwardAgent yes\nForwardAgent /s", true, Some("/s")),
+        ("ForwardAgent yes\nForwardAgent no\nForwardAgent /s\nForwardAgent /t", true, Some("/s")),
+        ("ForwardAgent /s\nForwardAgent yes\nForwardAgent /t", true, Some("/s")),
+        ("ForwardAgent no\nForwardAgent /s", false, None),
+        ("ForwardAgent yes\nForwardAgent no", true, None),
+    ] {
+        let o = one(config, "h");
+        assert_eq!((o.forward_agent_on, o.forward_agent), (on, socket.map(Into::into)), "{config}");
+    }
+}
+
+#[test]
 fn order_of_strength() {
     let setup = Setup::new(&[(".ssh/config", "User file\nPort 3\nStrictHostKeyChecking yes")]);
     let config = setup.load().unwrap();

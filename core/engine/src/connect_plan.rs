@@ -3,11 +3,17 @@
 use bssh_config::ssh_config::{AddressFamily, Ask, HostOptions, StrictHostKeys};
 use bssh_ssh::plan::{
     AddToAgent, Address, Algorithms, AuthRules, ConnectPlan, Family, HostKeyPolicy, HostKeyRules,
-    Keepalive, Timeouts, UpdateKeys,
+    Keepalive, ShellCommand, Timeouts, UpdateKeys,
 };
 
-/// The plan of one connection; paths in it are as they were written.
-pub(crate) fn connect_plan(name: &str, options: &HostOptions, cluster: bool) -> ConnectPlan {
+/// The plan of one connection; paths in it are as they were written. `shell` is for
+/// the commands in it.
+pub(crate) fn connect_plan(
+    name: &str,
+    options: &HostOptions,
+    shell: &str,
+    cluster: bool,
+) -> ConnectPlan {
     let timeout = options.connect_timeout;
     ConnectPlan {
         node: name.to_owned(),
@@ -23,7 +29,10 @@ pub(crate) fn connect_plan(name: &str, options: &HostOptions, cluster: bool) -> 
             bind: options.bind_address.clone(),
             interface: options.bind_interface.clone(),
         },
-        proxy_command: options.proxy_command.clone(),
+        proxy_command: options
+            .proxy_command
+            .clone()
+            .map(|text| ShellCommand { shell: shell.to_owned(), text }),
         host_keys: host_key_rules(options),
         auth: auth_rules(options),
         algorithms: algorithms(options),

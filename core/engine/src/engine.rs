@@ -13,7 +13,7 @@ use crate::lanes::Lanes;
 use crate::plan::{Planner, Route};
 use crate::pool::Pool;
 use crate::pty::Ptys;
-use crate::questions::{AskAbout, Questions};
+use crate::questions::{AskAbout, Heard, Questions};
 use crate::record::Record;
 use crate::remarks::Remarks;
 use crate::run::{Course, Order, Outlet, Run, has_streams, millis};
@@ -366,11 +366,10 @@ impl Engine {
     ) -> impl Fn(&Arc<Route>) -> Arc<dyn Ask> + Send + Sync + use<> {
         let questions = questions.clone();
         move |route| {
-            let quiet = matches!(route.options.log_level.as_str(), "QUIET" | "FATAL" | "ERROR");
             Arc::new(AskAbout {
                 questions: questions.clone(),
                 node: route.plan.node.clone(),
-                quiet,
+                heard: Heard::of(&route.options.log_level),
             })
         }
     }

@@ -87,8 +87,9 @@ fn meaning(kind: &ErrorKind) -> Meaning {
         ErrorKind::HostKeyUnknown { .. } => {
             ("hostKeyUnknown", false, Some("compare the fingerprint with the node's own, then add it or use StrictHostKeyChecking=accept-new".to_owned()))
         }
-        ErrorKind::HostKeyChanged { host, .. } => {
-            ("hostKeyChanged", false, Some(format!("if the node was set up anew: ssh-keygen -R '{host}'")))
+        ErrorKind::HostKeyChanged { host, known_at, .. } => {
+            let file = known_at.rsplit_once(':').map(|(file, _)| file).filter(|file| *file != "KnownHostsCommand");
+            ("hostKeyChanged", false, file.map(|file| format!("if the node was set up anew: ssh-keygen -f '{file}' -R '{host}'")))
         }
         ErrorKind::HostKeyRevoked { .. } => ("hostKeyRevoked", false, None),
         ErrorKind::HostKeyFile { .. } => ("hostKeyFile", false, Some("mend the file; nothing is trusted without it".to_owned())),

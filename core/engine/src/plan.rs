@@ -330,7 +330,7 @@ impl Planner {
     }
 
     fn finish(&self, name: &str, options: HostOptions, hop: Option<Arc<Route>>) -> Arc<Route> {
-        let mut plan = connect_plan(name, &options, self.many);
+        let mut plan = connect_plan(name, &options, self.env.shell(), self.many);
         self.settle(&mut plan);
         let through = hop.as_ref().map_or("", |h| h.key.as_str());
         let key = format!(

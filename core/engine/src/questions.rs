@@ -112,8 +112,25 @@ impl Questions {
 pub(crate) struct AskAbout {
     pub(crate) questions: Arc<Questions>,
     pub(crate) node: String,
-    /// `LogLevel` keeps warnings to itself.
-    pub(crate) quiet: bool,
+    pub(crate) heard: Heard,
+}
+
+/// What `LogLevel` lets through of remarks that are no debugging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Heard {
+    Nothing,
+    Errors,
+    Warnings,
+}
+
+impl Heard {
+    pub(crate) fn of(level: &str) -> Heard {
+        match level {
+            "QUIET" | "FATAL" => Heard::Nothing,
+            "ERROR" => Heard::Errors,
+            _ => Heard::Warnings,
+        }
+    }
 }
 
 impl Ask for AskAbout {
@@ -197,9 +214,10 @@ impl Ask for AskAbout {
 
     fn note(&self, note: Note) {
         let (level, target) = match note.level {
-            NoteLevel::Banner | NoteLevel::Warning if self.quiet => return,
+            NoteLevel::Banner | NoteLevel::Warning if self.heard < Heard::Warnings => return,
+            NoteLevel::Error if self.heard < Heard::Errors => return,
             NoteLevel::Banner => (Level::WARN, BANNER),
-            NoteLevel::Program => (Level::ERROR, OURS),
+            NoteLevel::Program | NoteLevel::Error => (Level::ERROR, OURS),
             NoteLevel::Warning => (Level::WARN, OURS),
             NoteLevel::Verbose(0 | 1) => (Level::INFO, OURS),
             NoteLevel::Verbose(2) => (Level::DEBUG, OURS),

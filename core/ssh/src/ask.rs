@@ -79,6 +79,8 @@ pub enum NoteLevel {
     /// A line of a program's stderr that the person would have seen, had they started it.
     Program,
     /// Shown unless the user asked for silence.
+    Error,
+    /// Shown unless the user asked for errors only.
     Warning,
     /// Shown with `-v`, `-vv`, `-vvv`.
     Verbose(u8),

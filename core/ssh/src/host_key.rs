@@ -138,21 +138,17 @@ pub async fn preferred_types(rules: &HostKeyRules) -> Vec<String> {
     if known.iter().all(|e| e.marker == Marker::Revoked) {
         known.extend(fallback_entries(rules, name).unwrap_or_default());
     }
-    if known.iter().any(|e| e.marker == Marker::CertAuthority) {
-        let certificates = ALGORITHMS.iter().map(|(name, _)| certificate_name(name));
-        return certificates.chain(ALGORITHMS.iter().map(|(name, _)| (*name).to_owned())).collect();
-    }
     let is_known =
         |key_type: &str| known.iter().any(|e| e.marker == Marker::None && e.key_type == key_type);
-    let (mut first, last): (Vec<_>, Vec<_>) =
+    let (first, last): (Vec<_>, Vec<_>) =
         ALGORITHMS.iter().partition(|(_, key_type)| is_known(key_type));
-    match first.is_empty() {
-        true => Vec::new(),
-        false => {
-            first.extend(last);
-            first.into_iter().map(|(name, _)| (*name).to_owned()).collect()
-        }
+    let certified = known.iter().any(|e| e.marker == Marker::CertAuthority);
+    if first.is_empty() && !certified {
+        return Vec::new();
     }
+    let certificates = ALGORITHMS.iter().filter(|_| certified);
+    let plain = first.into_iter().chain(last).map(|(name, _)| (*name).to_owned());
+    certificates.map(|(name, _)| certificate_name(name)).chain(plain).collect()
 }
 
 /// Signature algorithms and the key types they go with, most wanted first.
@@ -426,10 +422,10 @@ fn changed(
     if rules.policy != HostKeyPolicy::No {
         return Err(error(kind));
     }
-    note(ask, NoteLevel::Warning, format!("WARNING: {kind}"));
+    note(ask, NoteLevel::Error, format!("WARNING: {kind}"));
     let text = "Password and keyboard-interactive authentication are disabled to avoid \
                 man-in-the-middle attacks.";
-    note(ask, NoteLevel::Warning, text.to_owned());
+    note(ask, NoteLevel::Error, text.to_owned());
     Ok(Verdict { passwords: false, ..key.trusted(false) })
 }
 

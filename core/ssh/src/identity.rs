@@ -67,7 +67,7 @@ pub(crate) fn load(path: &Path, named: bool, ask: &dyn Ask) -> Option<Arc<Identi
                     "Permissions {mode:04o} for '{shown}' are too open: this private key will be \
                      ignored."
                 );
-                remark(NoteLevel::Warning, text);
+                remark(NoteLevel::Error, text);
                 return None;
             }
             Some(Arc::clone(&identity))
@@ -83,12 +83,14 @@ pub(crate) fn load(path: &Path, named: bool, ask: &dyn Ask) -> Option<Arc<Identi
                 }));
             }
             let level = if named { NoteLevel::Warning } else { NoteLevel::Verbose(1) };
-            let text = format!("Identity file {shown} not accessible: No such file or directory.");
+            let text = format!(
+                "Warning: Identity file {shown} not accessible: No such file or directory."
+            );
             remark(level, text);
             None
         }
         Err(error) => {
-            remark(NoteLevel::Warning, format!("Load key \"{shown}\": {error}"));
+            remark(NoteLevel::Error, format!("Load key \"{shown}\": {error}"));
             None
         }
     }

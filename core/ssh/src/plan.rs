@@ -13,8 +13,8 @@ pub struct ConnectPlan {
     pub node: String,
     pub user: String,
     pub address: Address,
-    /// A shell command whose stdio carries the connection instead of TCP (`ProxyCommand`).
-    pub proxy_command: Option<String>,
+    /// Whose stdio carries the connection instead of TCP (`ProxyCommand`).
+    pub proxy_command: Option<ShellCommand>,
     pub host_keys: HostKeyRules,
     pub auth: AuthRules,
     pub algorithms: Algorithms,
@@ -28,6 +28,14 @@ pub struct ConnectPlan {
     pub banner: bool,
     /// What programs are told that are started for it. None: what we were told ourselves.
     pub children: Option<Arc<Children>>,
+}
+
+/// A command for a shell.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ShellCommand {
+    /// The person's own: what is written is meant for it.
+    pub shell: String,
+    pub text: String,
 }
 
 /// The surroundings of programs started in somebody's name.

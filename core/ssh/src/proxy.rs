@@ -5,7 +5,7 @@
 
 use crate::ask::{Ask, Note, NoteLevel};
 use crate::error::{Error, ErrorKind, Phase};
-use crate::plan::Children;
+use crate::plan::{Children, ShellCommand};
 use std::io;
 use std::pin::Pin;
 use std::process::Stdio;
@@ -23,22 +23,22 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts the command with `/bin/sh`. In somebody else's name (`children`) its stderr is not
+    /// Starts the command. In somebody else's name (`children`) its stderr is not
     /// ours to write to.
     ///
     /// # Errors
     /// Phase dial: it cannot be started.
     pub(crate) fn start(
-        command: &str,
+        command: &ShellCommand,
         children: Option<&Arc<Children>>,
         ask: &Arc<dyn Ask>,
     ) -> Result<Self, Error> {
         let failed = |e: io::Error| Error::new(Phase::Dial, ErrorKind::ProxyCommand(e.to_string()));
-        let mut shell = Command::new("/bin/sh");
+        let mut shell = Command::new(&command.shell);
         Children::tell(children, &mut shell);
         let mut child = shell
             .arg("-c")
-            .arg(format!("exec {command}"))
+            .arg(format!("exec {}", command.text))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(if children.is_some() { Stdio::piped() } else { Stdio::inherit() })

@@ -1,6 +1,7 @@
 //! The environment variables of the line CLI, read once and in one place. What concerns the core
 //! (`BSSH_CONNECT_TIMEOUT`, `SSH_AUTH_SOCK`, …) is the core's to read.
 
+use crate::ssh::Background;
 use bssh_protocol::auth::Secret;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -34,8 +35,8 @@ pub(crate) struct Environment {
     pub home: Option<PathBuf>,
     /// `SHELL`
     pub shell: Option<OsString>,
-    /// `BSSH_BACKGROUND`: this is the copy that `-f` made.
-    pub in_background: bool,
+    /// `BSSH_BACKGROUND`
+    pub background: Background,
 }
 
 impl Environment {
@@ -66,7 +67,7 @@ impl Environment {
                 .or_else(|| Some(PathBuf::from(get("HOME")?).join(".local/state"))),
             home: get("HOME").map(PathBuf::from),
             shell: get("SHELL"),
-            in_background: get("BSSH_BACKGROUND").is_some(),
+            background: Background::of(&get),
         }
     }
 }

@@ -179,7 +179,12 @@ pub(crate) fn settings(args: &Args) -> Settings {
 
 /// A line of ssh_config whose value may have blanks.
 pub(crate) fn quoted(key: &str, value: &str) -> String {
-    format!("{key}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+    format!("{key}={}", word(value))
+}
+
+/// One word of such a line.
+pub(crate) fn word(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// The words joined by blanks, as ssh sends them.

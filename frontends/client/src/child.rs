@@ -5,14 +5,16 @@
 //! Nothing has to run in the child before it becomes the core, so the system can spawn it
 //! without copying our memory map first.
 
+use crate::core::Start;
 use rustix::fs::{Mode, OFlags};
-use std::ffi::OsString;
+use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
-use tokio::process::Child;
+use tokio::process::{Child, ChildStderr};
 
 /// How the core ended, when nobody asked it to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,27 +45,41 @@ impl From<ExitStatus> for Lost {
 /// The numbers under which the core knows our stdin, stdout and stderr.
 pub(crate) type Lent = [RawFd; 3];
 
-/// Spawns a core. `arguments` follow `core --stdio`; `lend` passes our own descriptors 0, 1 and 2
-/// on.
+/// Spawns a core.
 pub(crate) fn spawn(
     program: &Path,
-    arguments: &[OsString],
-    lend: bool,
+    start: &Start,
 ) -> std::io::Result<(Child, UnixStream, Option<Lent>)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let theirs = OwnedFd::from(theirs);
     let mut command = Command::new(program);
     // An executable called `ssh` would take "core" for a host.
-    command.arg0("bssh").arg("core").arg("--stdio").args(arguments);
+    command.arg0("bssh").arg("core").arg("--stdio").args(start.arguments());
     // The prompter answers with it; a secret is in no child's environment (I16).
     command.env_remove("BSSH_PASSWORD");
     command.stdin(Stdio::from(theirs.try_clone()?)).stdout(Stdio::from(theirs));
     // The copies are inherited, and closed here once they are.
-    let copies = lend.then(copies).transpose()?;
-    let child = tokio::process::Command::from(command).spawn()?;
+    let copies = start.lend_stdio.then(copies).transpose()?;
+    if start.apart {
+        command.stderr(Stdio::piped());
+    }
+    let mut child = tokio::process::Command::from(command).spawn()?;
+    if let Some(stderr) = child.stderr.take() {
+        // Ends with the core and the programs that it has started.
+        tokio::spawn(pass_on(stderr));
+    }
     let lent = copies.map(|all| all.map(|fd| fd.as_raw_fd()));
     Ok((child, UnixStream::from_std(ours)?, lent))
+}
+
+/// Shows what the core and its programs write to their stderr.
+async fn pass_on(mut stderr: ChildStderr) {
+    let mut space = [0_u8; 4096];
+    while let Ok(n @ 1..) = stderr.read(&mut space).await {
+        // A stderr that is gone cannot be told about.
+        let _ = std::io::stderr().write_all(space.get(..n).unwrap_or_default());
+    }
 }
 
 /// Copies of our own stdin, stdout and stderr.

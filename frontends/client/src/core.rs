@@ -52,6 +52,8 @@ pub struct Start {
     /// Lends our own stdin, stdout and stderr to the core, for `Source::Fd(0)`, `Sink::Fd(1)` and
     /// `Sink::Fd(2)`: [`Core::exec`] puts in the numbers the core knows them by.
     pub lend_stdio: bool,
+    /// What a child core writes to its stderr comes to ours through us: it does not keep ours open.
+    pub apart: bool,
     /// A shared core that has to be started is ssh's control master.
     pub control: bool,
     /// Answers the core's questions.
@@ -79,7 +81,7 @@ impl Start {
     }
 
     /// What follows `core --stdio`.
-    fn arguments(&self) -> Vec<OsString> {
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
         let mut arguments = Vec::new();
         if let Some(level) = &self.log_level {
             arguments.extend(["--log".into(), level.into()]);
@@ -98,6 +100,7 @@ impl Default for Start {
             log_level: None,
             log_file: None,
             lend_stdio: false,
+            apart: false,
             control: false,
             prompter: Arc::new(NoPrompter),
             client: ClientInfo {
@@ -190,8 +193,8 @@ impl Core {
             Some(program) => program.clone(),
             None => own_program()?,
         };
-        let (child, socket, lent) = child::spawn(&program, &start.arguments(), start.lend_stdio)
-            .map_err(|source| Error::Spawn { program, source })?;
+        let (child, socket, lent) =
+            child::spawn(&program, &start).map_err(|source| Error::Spawn { program, source })?;
         let (reader, writer) = socket.into_split();
         let mut core = Core::shake_hands(reader, writer, Carrier::Child(child), start).await?;
         core.lent = lent;

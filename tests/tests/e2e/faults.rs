@@ -39,7 +39,7 @@ fn every_failure_has_its_cause() {
             "handshake/timeout",
             "SSH server",
         ),
-        ("127.0.0.1".to_owned(), known(&changed), 3, "host-key/hostKeyChanged", "ssh-keygen -R"),
+        ("127.0.0.1".to_owned(), known(&changed), 3, "host-key/hostKeyChanged", "ssh-keygen -f '"),
         ("127.0.0.1".to_owned(), known(&empty), 3, "host-key/hostKeyUnknown", "fingerprint"),
         ("127.0.0.1".to_owned(), known(lab.home.path()), 3, "host-key/hostKeyFile", "mend"),
         ("127.0.0.1".to_owned(), revoked, 3, "host-key/hostKeyRevoked", "revoked"),

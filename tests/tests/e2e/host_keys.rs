@@ -51,6 +51,41 @@ fn a_command_says_which_host_keys_are_known() {
 }
 
 #[test]
+fn a_changed_host_key_that_is_let_through_is_an_error_to_tell() {
+    let lab = Lab::start();
+    let other = std::fs::read_to_string(lab.sshd.file("user_key.pub")).unwrap();
+    let known = format!("[127.0.0.1]:{} {other}", lab.sshd.port());
+    for (level, told) in [("INFO", true), ("ERROR", true), ("FATAL", false), ("SILENT", false)] {
+        let level = format!("LogLevel={level}");
+        let done = run(&lab, &known, &["StrictHostKeyChecking=no", &level]).expect_status(0);
+        assert_eq!(done.text(), "in\n");
+        assert_eq!(done.stderr.contains("HAS CHANGED"), told, "{level}: {}", done.stderr);
+        assert_eq!(done.stderr.is_empty(), !told, "{level}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn an_authority_does_not_hide_the_key_a_host_is_known_by() {
+    let lab = Lab::start();
+    let authority = std::fs::read_to_string(lab.sshd.file("user_key.pub")).unwrap();
+    let name = format!("[127.0.0.1]:{}", lab.sshd.port());
+    let known = format!("@cert-authority * {authority}{name} {}\n", key_of(&lab, "rsa"));
+    let done = run(&lab, &known, &["StrictHostKeyChecking=yes"]).expect_status(0);
+    assert_eq!((done.text().as_str(), done.stderr.as_str()), ("in\n", ""));
+}
+
+#[test]
+fn what_removes_a_changed_key_names_its_file() {
+    let lab = Lab::start();
+    let other = std::fs::read_to_string(lab.sshd.file("user_key.pub")).unwrap();
+    let name = format!("[127.0.0.1]:{}", lab.sshd.port());
+    let said = run(&lab, &format!("{name} {other}"), &[]).expect_status(255).stderr;
+    let file = lab.home.path().join("known");
+    let wanted = format!("ssh-keygen -f '{}' -R '{name}'", file.display());
+    assert!(said.contains(&wanted), "{said}");
+}
+
+#[test]
 fn a_host_certificate_counts_only_while_it_is_good_for_the_host() {
     let mut lab = Lab::start();
     let file = |lab: &Lab, name: &str| lab.home.path().join(name).display().to_string();

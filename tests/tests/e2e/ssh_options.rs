@@ -55,6 +55,65 @@ fn a_key_that_was_used_is_given_to_the_agent() {
 }
 
 #[test]
+fn a_connection_in_the_background_keeps_nobody_waiting_for_its_output() {
+    let lab = Lab::start();
+    let bssh =
+        format!("{} ssh -F {}", bssh_tests::bssh().display(), lab.sshd.ssh_config().display());
+    let proxy = format!("echo on my way >&2; exec {bssh} -W %h:%p 127.0.0.2");
+    for (words, said) in [
+        ("-fN 127.0.0.1", ""),
+        (&*format!("-fN -o 'ProxyCommand=sh -c \"{proxy}\"' 127.0.0.1"), "on my way"),
+        ("-f 127.0.0.1 'sleep 1; echo done'", "done"),
+    ] {
+        let mut shell = lab.home.command("sh");
+        shell.args(["-c", &format!("said=$({bssh} {words} 2>&1); echo $? $said")]);
+        let told = Run::start(shell).finish(MINUTES).text();
+        assert_eq!(told.trim(), format!("0 {said}").trim(), "{words}");
+        lab.sshd.kill_sessions();
+    }
+}
+
+#[test]
+fn output_that_nobody_reads_any_more_is_nobodys_trouble_and_a_full_disk_is_told() {
+    let lab = Lab::start();
+    let bssh =
+        format!("{} ssh -F {}", bssh_tests::bssh().display(), lab.sshd.ssh_config().display());
+    for (line, out, told) in [
+        (format!("{bssh} 127.0.0.1 'seq 1 1000000' | head -1"), "1\n", false),
+        (format!("{bssh} 127.0.0.1 'seq 1 1000000' >/dev/full"), "", true),
+    ] {
+        let mut shell = lab.home.command("sh");
+        shell.args(["-c", &line]);
+        let done = Run::start(shell).finish(MINUTES);
+        assert_eq!((done.text().as_str(), done.stderr.is_empty()), (out, !told), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn programs_find_the_words_of_ssh() {
+    let lab = Lab::start();
+    for (words, said) in [
+        (
+            &["-p", "1", "127.0.0.1", "x"][..],
+            "connect to host 127.0.0.1 port 1: Connection refused\r",
+        ),
+        (&["no.invalid", "x"], "Could not resolve hostname no.invalid: "),
+        (&["-J", "no.invalid", "127.0.0.1", "x"], "Could not resolve hostname no.invalid: "),
+        (&["-b", "203.0.113.1", "127.0.0.1", "x"], ": Cannot assign requested address\r"),
+        // Closed, or reset.
+        (&["127.0.0.1", "kill -9 $PPID"], " remote host"),
+        (
+            &["-i", "/no/key", "127.0.0.1", "true"],
+            "Warning: Identity file /no/key not accessible: ",
+        ),
+    ] {
+        let done = lab.run(words);
+        assert!(done.stderr.contains(said), "{words:?}: {}", done.stderr);
+        assert!(!done.stderr.contains("os error"), "{words:?}: {}", done.stderr);
+    }
+}
+
+#[test]
 fn short_rsa_keys_are_refused() {
     let lab = Lab::start();
     let rsa = ["-o", "HostKeyAlgorithms=rsa-sha2-512"];

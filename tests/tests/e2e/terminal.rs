@@ -150,6 +150,22 @@ fn a_jump_host_that_refuses_is_named() {
 }
 
 #[test]
+fn a_proxy_command_is_for_the_persons_own_shell() {
+    let lab = Lab::start();
+    let bssh = bssh_tests::bssh().display().to_string();
+    let config = lab.sshd.ssh_config().display().to_string();
+    let way = format!("{bssh} ssh -F {config} -S none -W %h:%p 127.0.0.2");
+    // What only bash takes.
+    let proxy = format!("ProxyCommand=sh -c \"$(cat <(echo 'exec {way}'))\"");
+    let words = ["-o", &proxy, "127.0.0.1", "echo there"];
+    for (shell, status) in [("/bin/bash", 0), ("/bin/dash", 255), ("", 255)] {
+        let mut command = lab.command(&words);
+        command.env("SHELL", shell);
+        Run::start(command).finish(MINUTES).expect_status(status);
+    }
+}
+
+#[test]
 fn a_proxy_command_that_dies_or_hangs_is_the_end() {
     let lab = Lab::start();
     let died = lab.run(&["-o", "ProxyCommand=false", "127.0.0.1", "true"]).expect_status(255);

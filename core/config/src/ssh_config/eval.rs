@@ -43,6 +43,19 @@ impl<'c> Chosen<'c> {
         if self.taken & bit == 0 {
             self.taken |= bit;
             self.settings.push(setting);
+        } else if keyword.name == "forwardagent" {
+            self.name_agent(setting);
+        }
+    }
+
+    /// A plain yes, as `-A` is, does not say which agent: a socket that is named later does.
+    fn name_agent(&mut self, named: &'c Setting) {
+        let says = |s: &Setting, word: &str| s.values.first().is_some_and(|value| value == word);
+        let plain = |s: &&mut &Setting| s.row == named.row && says(s, "yes");
+        if let Some(plain) = self.settings.iter_mut().find(plain)
+            && !says(named, "no")
+        {
+            *plain = named;
         }
     }
 

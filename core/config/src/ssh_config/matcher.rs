@@ -138,7 +138,7 @@ impl Criterion {
 /// It cannot be started, is ended by a signal, or takes too long.
 pub(super) fn run(command: &str, env: &Environment) -> Result<bool, String> {
     use std::os::unix::process::CommandExt;
-    let shell = env.var("SHELL").unwrap_or("/bin/sh");
+    let shell = env.shell();
     let failed = |why: String| format!("match exec '{command}': {why}");
     let mut child = Command::new(shell)
         .args(["-c", command])

@@ -106,11 +106,13 @@ fn port_of(text: &str) -> Option<u16> {
 fn fields(spec: &str) -> Option<Vec<String>> {
     let mut fields = vec![String::new()];
     let mut bracketed = false;
-    let words = spec.contains([' ', '\t']);
-    for c in spec.chars() {
-        let in_path = words && !bracketed && fields.last()?.starts_with('/');
+    let between = between(spec);
+    for (at, c) in spec.char_indices() {
+        let in_path = between.is_some() && !bracketed && fields.last()?.starts_with('/');
         match c {
-            ':' | '[' | ']' if in_path => fields.last_mut()?.push(c),
+            ' ' | '\t' | ':' | '[' | ']' if in_path && between != Some(at) => {
+                fields.last_mut()?.push(c);
+            }
             '[' if !bracketed => bracketed = true,
             ']' if bracketed => bracketed = false,
             ':' | ' ' | '\t' if !bracketed => fields.push(String::new()),
@@ -118,6 +120,19 @@ fn fields(spec: &str) -> Option<Vec<String>> {
         }
     }
     (!bracketed && !spec.is_empty()).then_some(fields)
+}
+
+/// The blank between the two words. A path may have blanks, too: before a target in brackets it is
+/// the last one, behind a path the last one with a path behind it.
+fn between(spec: &str) -> Option<usize> {
+    let target = match (spec.rfind(" ["), spec.starts_with('/')) {
+        (Some(at), _) if spec.get(at..).is_some_and(|t| t.contains("]:") && !t.contains('/')) => {
+            Some(at)
+        }
+        (_, true) => spec.rfind(" /"),
+        (_, false) => None,
+    };
+    target.or_else(|| spec.find([' ', '\t']))
 }
 
 #[cfg(test)]
@@ -146,6 +161,10 @@ mod tests {
             ("8080:/tmp/r", Some((tcp(None, 8080), Target::Unix("/tmp/r".into())))),
             ("/tmp/s:a:80", Some((Listen::Unix("/tmp/s".into()), to("a", 80)))),
             ("/tmp/s:/tmp/r", Some((Listen::Unix("/tmp/s".into()), Target::Unix("/tmp/r".into())))),
+            ("/tmp/s a [::1]:80", Some((Listen::Unix("/tmp/s a".into()), to("::1", 80)))),
+            ("/tmp/s a:80", Some((Listen::Unix("/tmp/s".into()), to("a", 80)))),
+            ("/tmp/s a /r b", Some((Listen::Unix("/tmp/s a".into()), Target::Unix("/r b".into())))),
+            ("8080 /tmp/r b", Some((tcp(None, 8080), Target::Unix("/tmp/r b".into())))),
             // As `ssh -G` shows paths with an IPv6 address in them.
             ("8080 /tmp/r-fe80::1", Some((tcp(None, 8080), Target::Unix("/tmp/r-fe80::1".into())))),
             ("/tmp/[::1] [a]:80", Some((Listen::Unix("/tmp/[::1]".into()), to("a", 80)))),

@@ -292,7 +292,7 @@ test('a passphrase is kept only when asked to, and is in no log', async () => {
 
 test('a key that has changed is refused, with the file and the line', async () => {
   const [how] = (await run('changed', 'true')).nodes.map((one) => verdict(one).text);
-  assert.match(how ?? '', /HAS CHANGED.*known_others:1.*ssh-keygen -R/);
+  assert.match(how ?? '', /HAS CHANGED.*known_others:1.*ssh-keygen -f '.*known_others' -R/);
 });
 
 test('a core that dies is told, and the next call starts another', async () => {

@@ -254,7 +254,7 @@ fn host_end(word: &[u8]) -> Option<usize> {
 }
 
 /// `%41` in a URI.
-fn decoded(path: &str) -> Vec<u8> {
+pub(crate) fn decoded(path: &str) -> Vec<u8> {
     let bytes = path.as_bytes();
     let (mut out, mut at) = (Vec::new(), 0);
     while let Some(byte) = bytes.get(at) {

@@ -6,7 +6,7 @@
 //! `local` (this side) and `input` (the line editor). Messages are those of `sftp`, so that
 //! people and scripts find what they know.
 
-mod args;
+pub(crate) mod args;
 mod carry;
 mod command;
 mod input;

@@ -6,7 +6,8 @@
 //! [`FLAGS`] says which. What bssh does not have is refused here or by the core, never ignored.
 
 use super::control::Control;
-use super::effective::LogLevel;
+use super::effective::{LogLevel, log_level};
+use super::notation::{forward_line, said_by, stdio_forward};
 use crate::request::quoted;
 use bssh_protocol::exec::Settings;
 use std::ffi::{OsStr, OsString};
@@ -133,7 +134,7 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<SshArgs
     let mut words = words.into_iter().peekable();
     let mut destination = None;
     loop {
-        read_flags(&mut args, &mut words)?;
+        let ended = read_flags(&mut args, &mut words)?;
         if destination.is_some()
             || args.mode == Mode::Version
             || matches!(args.mode, Mode::Query(_))
@@ -142,11 +143,12 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<SshArgs
         }
         let Some(word) = words.next() else { break };
         let named = text(&word, "destination")?;
-        // Its place among the options counts: the first user named is the one.
-        if let (false, Some((user, _))) = (named.starts_with("ssh://"), named.rsplit_once('@')) {
-            args.settings.options.push(quoted("User", user));
-        }
+        // Its place among the options counts: the first user and the first port are the ones.
+        args.settings.options.extend(said_by(&named));
         destination = Some(named);
+        if ended {
+            break;
+        }
     }
     let command = words.map(OsString::into_vec).collect::<Vec<_>>();
     match destination {
@@ -161,14 +163,14 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<SshArgs
     Ok(args)
 }
 
-/// Takes flags up to the first word that is none; `--` ends them and is dropped.
+/// Takes flags up to the first word that is none; `--` ends them and is dropped. Is it there?
 fn read_flags(
     args: &mut SshArgs,
     words: &mut std::iter::Peekable<impl Iterator<Item = OsString>>,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     while let Some(word) = words.next_if(|w| w.as_bytes().starts_with(b"-") && w.len() > 1) {
         if word == "--" {
-            return Ok(());
+            return Ok(true);
         }
         let mut rest = word.as_bytes().get(1..).unwrap_or_default();
         while let Some((&letter, tail)) = rest.split_first() {
@@ -196,7 +198,7 @@ fn read_flags(
             break;
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 fn takes_value(flag: Flag) -> bool {
@@ -213,7 +215,7 @@ impl SshArgs {
         self.settings.options.iter().find_map(|line| {
             let (key, value) = line.split_once(['=', ' ', '\t'])?;
             let value = value.trim_matches([' ', '\t', '=', '"']);
-            key.trim().eq_ignore_ascii_case("LogLevel").then(|| value.to_ascii_lowercase())
+            key.trim().eq_ignore_ascii_case("LogLevel").then(|| log_level(value).name().to_owned())
         })
     }
 
@@ -290,52 +292,6 @@ impl SshArgs {
     }
 }
 
-/// Host and port of `-W host:port`; an IPv6 address stands in brackets.
-///
-/// # Errors
-/// One line naming the specification.
-pub(super) fn stdio_forward(to: &str) -> Result<(String, u16), String> {
-    let bad = || format!("bad stdio forwarding specification \"{to}\": want host:port");
-    let (host, port) = to.rsplit_once(':').ok_or_else(bad)?;
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-    let digits = port.bytes().all(|b| b.is_ascii_digit());
-    match (bare.or(Some(host).filter(|h| !h.contains(':'))), port.parse()) {
-        (Some(host), Ok(port)) if digits && port > 0 && !host.is_empty() => {
-            Ok((host.to_owned(), port))
-        }
-        _ => Err(bad()),
-    }
-}
-
-/// `[bind:]port:host:hostport` in the notation of `ssh_config`: listener, blank, target.
-///
-/// The listener is what stands before the second-last unbracketed colon, or before the last one
-/// when either side is a socket path.
-fn forward_line(spec: &str) -> String {
-    let mut depth = 0_u32;
-    let colons: Vec<usize> = spec
-        .char_indices()
-        .filter_map(|(at, c)| {
-            match c {
-                '[' => depth += 1,
-                ']' => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            (c == ':' && depth == 0).then_some(at)
-        })
-        .collect();
-    let split = match (spec.starts_with('/'), spec.rsplit(':').next(), colons.as_slice()) {
-        (true, _, [first, ..]) => Some(*first),
-        (false, Some(last), [.., at]) if last.starts_with('/') => Some(*at),
-        (false, _, [.., at, _]) => Some(*at),
-        _ => None,
-    };
-    match split.and_then(|at| spec.split_at_checked(at)) {
-        Some((listen, target)) => format!("{listen} {}", target.trim_start_matches(':')),
-        None => spec.to_owned(),
-    }
-}
-
 fn text(value: &OsStr, what: &str) -> Result<String, String> {
     value.to_str().map(str::to_owned).ok_or_else(|| format!("{what}: not valid UTF-8"))
 }
@@ -386,6 +342,7 @@ mod tests {
             ("-o user=foo -l bar baz@h", "user=foo"),
             ("-l bar baz@h -o user=foo", "User=\"bar\""),
             ("baz@h -o user=foo -l bar", "User=\"baz\""),
+            ("ssh://b%61z;x=y@h:1 -l bar", "User=\"baz\""),
         ] {
             let args = parse(line.split(' ').map(OsString::from)).unwrap();
             let first =
@@ -395,11 +352,46 @@ mod tests {
     }
 
     #[test]
+    fn the_first_port_named_counts() {
+        for (line, port) in [
+            ("ssh://h:1/ -p 2", "1"),
+            ("ssh://u@h:1 -o Port=2", "1"),
+            ("ssh://[::1]:1 -p 2", "1"),
+            ("-p 2 ssh://h:1", "2"),
+            ("ssh://h -p 2", "2"),
+            ("h:1 -p 2", "2"),
+        ] {
+            let args = parse(line.split(' ').map(OsString::from)).unwrap();
+            let first = args.settings.options.iter().find(|o| o.starts_with("Port="));
+            assert_eq!(first, Some(&format!("Port=\"{port}\"")), "{line}");
+        }
+    }
+
+    #[test]
+    fn no_flag_is_looked_for_behind_two_dashes() {
+        for (line, host, command) in [
+            ("-- h -n x", "h", Some("-n x")),
+            ("-n -- h -- x", "h", Some("-- x")),
+            ("-- -h", "-h", None),
+            ("h -n x", "h", Some("x")),
+            ("h -- -n x", "h", Some("-n x")),
+        ] {
+            let args = parse(line.split(' ').map(OsString::from)).unwrap();
+            let found = args.command.map(|c| String::from_utf8(c).unwrap());
+            assert_eq!((args.destination.as_str(), found.as_deref()), (host, command), "{line}");
+        }
+    }
+
+    #[test]
     fn the_log_level_is_known_before_the_configuration_is_read() {
         for (line, level) in [
             ("-v", Some("debug1")),
             ("-o LogLevel=DEBUG3", Some("debug3")),
             ("-o loglevel=ERROR -vv", Some("debug2")),
+            ("-o LogLevel=SILENT", Some("quiet")),
+            ("-o LogLevel=DEBUG", Some("debug1")),
+            // Refused where it is read.
+            ("-o LogLevel=loud", Some("info")),
             ("-4", None),
         ] {
             let words = line.split(' ').map(OsString::from).chain(["h".into()]);

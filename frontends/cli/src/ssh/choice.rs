@@ -2,6 +2,7 @@
 //! that its configuration names.
 
 use super::args::{Mode, SshArgs};
+use super::background::Background;
 use super::{control, log_to};
 use crate::{Around, persist};
 use bssh_client::{Core, Persist, Start};
@@ -55,7 +56,8 @@ fn starting(args: &SshArgs, around: &Around) -> Start {
     Start {
         log_level: Some(args.log_level().unwrap_or_else(|| "info".to_owned())),
         log_file: args.log_file.as_ref().map(PathBuf::from),
-        lend_stdio: true,
+        lend_stdio: around.environment.background != Background::Hold,
+        apart: around.environment.background == Background::Hold,
         // Else it was asked for by name.
         control: around.persist == Ok(None),
         ..around.starting("ssh")

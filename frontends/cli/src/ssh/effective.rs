@@ -175,7 +175,8 @@ fn escape(value: &str) -> Option<u8> {
     }
 }
 
-fn log_level(value: &str) -> LogLevel {
+/// By any of its names; one that is none is refused where it is read.
+pub(super) fn log_level(value: &str) -> LogLevel {
     let value = match value.to_ascii_lowercase() {
         // `ssh -G` shows QUIET by its other name.
         name if name == "silent" => "quiet".to_owned(),

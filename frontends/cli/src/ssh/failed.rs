@@ -3,6 +3,8 @@
 use super::effective::{Effective, LogLevel};
 use super::{OURS, say};
 use bssh_protocol::exec::{Failure, Phase};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::os::fd::BorrowedFd;
 
 /// Says why there is no exit status, in the words programs look for where ssh has them.
 pub(super) fn failed(effective: &Effective, node: &str, failure: &Failure) -> u8 {
@@ -17,16 +19,48 @@ pub(super) fn failed(effective: &Effective, node: &str, failure: &Failure) -> u8
         ("refused", false) => {
             format!("bssh: connect to host {host} port {port}: Connection refused")
         }
-        ("resolve", false) => format!("bssh: Could not resolve hostname {host}: {message}"),
+        ("timeout", false) if failure.phase == Phase::Dial => {
+            format!("bssh: connect to host {host} port {port}: Connection timed out")
+        }
+        ("unreachable", false) => {
+            format!("bssh: connect to host {host} port {port}: {}", cause(message))
+        }
+        ("resolve", _) => {
+            let host = failure.hop.as_ref().unwrap_or(host);
+            format!("bssh: Could not resolve hostname {host}: {}", cause(message))
+        }
+        ("transportLost", false) if message.ends_with("closed by the server") => {
+            format!("Connection to {host} closed by remote host.")
+        }
+        ("transportLost", false) if message.contains(" (os error") => {
+            format!("Read from remote host {host}: {}", cause(message))
+        }
         _ => format!("bssh: {node}{hop}: {message}"),
     };
     let last = match failure.phase {
         Phase::HostKey => "Host key verification failed.\r\n",
         _ => "",
     };
+    // `ssh host … | head` is nobody's trouble.
+    let quiet = effective.log_level < LogLevel::Error
+        || failure.code == "sinkGone"
+            && (is_unread(rustix::stdio::stdout()) || is_unread(rustix::stdio::stderr()));
     let hint = failure.hint.as_ref().map(|h| format!("hint: {h}\r\n")).unwrap_or_default();
-    if effective.log_level >= LogLevel::Error {
+    if !quiet {
         say(&format!("{said}\r\n{hint}{last}"));
     }
     OURS
+}
+
+/// What the system says, in its own words: behind ours, without its number.
+fn cause(message: &str) -> &str {
+    let said = message.rsplit_once(": ").map_or(message, |(_, said)| said);
+    said.split(" (os error").next().unwrap_or(said)
+}
+
+/// Nobody is left to read what is written there.
+fn is_unread(stream: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(stream, PollFlags::empty())];
+    let polled = poll(&mut polled, Some(&Timespec::default())).map(|_| polled);
+    polled.is_ok_and(|[stream]| stream.revents().contains(PollFlags::ERR))
 }

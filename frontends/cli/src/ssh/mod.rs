@@ -14,9 +14,11 @@ mod effective;
 mod failed;
 mod keyboard;
 mod local_command;
+mod notation;
 mod query;
 mod session;
 
+pub(crate) use background::Background;
 pub(crate) use session::run;
 
 use std::fs::File;

@@ -4,12 +4,14 @@
 //! as descriptors 4 and 5, and reads our stdin (3) unless a keyboard needs the escape filter.
 
 use super::args::{self, Mode, SshArgs};
+use super::background::Background;
 use super::choice::{start_core, wanted_core};
 use super::control;
 use super::effective::{Effective, LogLevel, Tty};
 use super::failed::failed;
 use super::keyboard::{Keyboard, Typed};
 use super::local_command::{Held, LocalCommand};
+use super::notation::stdio_forward;
 use super::{OURS, acts, background, command_line, query, say};
 use crate::Around;
 use bssh_client::{Core, Run, RunEvent};
@@ -97,13 +99,14 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Around) -> Result<
         core.link().ask::<LogSetLevel>(&level);
     }
     // The copy in the background has nothing new to say.
-    let warned = around.environment.in_background || quiet;
+    let warned = around.environment.background != Background::No || quiet;
     for warning in explained.warnings.iter().filter(|_| !warned) {
         say(&format!("bssh: {warning}\n"));
     }
-    if effective.background && !around.environment.in_background {
+    if effective.background && around.environment.background == Background::No {
         drop(core);
-        return background::detach(words).map_err(|e| e.to_string().into());
+        let holds = effective.action == Action::Hold && args.stdio_forward.is_none();
+        return background::detach(words, holds).map_err(|e| e.to_string().into());
     }
     let core = wanted_core(core, args, around, &explained).await?;
     let mut settings = args.settings.clone();
@@ -142,6 +145,7 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Around) -> Result<
     let session = Session {
         core: &core,
         effective: &effective,
+        background: around.environment.background,
         targets,
         run,
         pty,
@@ -217,7 +221,7 @@ fn params(
 ) -> Result<ExecParams, String> {
     let action = match &args.stdio_forward {
         Some(to) => {
-            let (host, port) = args::stdio_forward(to)?;
+            let (host, port) = stdio_forward(to)?;
             Action::Dial { host, port }
         }
         None => effective.action.clone(),
@@ -227,12 +231,16 @@ fn params(
         (Some(_), false) => Source::Stream,
         (None, false) => Source::Fd(STDIN),
     };
+    let (stdout, stderr) = match action {
+        Action::Hold => (Sink::Discard, Sink::Discard),
+        _ => (Sink::Fd(STDOUT), Sink::Fd(STDERR)),
+    };
     Ok(ExecParams {
         targets,
         action,
         stdin,
-        stdout: Sink::Fd(STDOUT),
-        stderr: Sink::Fd(STDERR),
+        stdout,
+        stderr,
         pty: pty.map(pty_request),
         timeout_ms: Some(0),
         guard: Some(false),
@@ -251,6 +259,7 @@ fn pty_request(term: String) -> PtyRequest {
 struct Session<'a> {
     core: &'a Core,
     effective: &'a Effective,
+    background: Background,
     targets: Targets,
     run: Run,
     pty: bool,
@@ -339,7 +348,9 @@ impl Session<'_> {
     }
 
     fn connected(&self) -> Option<u8> {
-        match self.effective.background.then(background::leave) {
+        let talks = self.level >= LogLevel::Debug1;
+        let leave = || background::leave(self.background, talks);
+        match self.effective.background.then(leave) {
             Some(Err(error)) => Some(fail(&format!("cannot go to the background: {error}"))),
             _ => None,
         }
