@@ -20,7 +20,7 @@ use bssh_protocol::exec::{
 };
 use bssh_ssh::error::{Error, ErrorKind};
 use bssh_ssh::{Channel, PtyRequest};
-use futures_util::future::{Either, maybe_done, select};
+use futures_util::future::{Either, FutureExt, join, maybe_done, select};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -163,7 +163,11 @@ impl Part<'_> {
         let sudo = run.params.sudo.then(crate::sudo::Sudo::new);
         // It may run before we hear so: from here on it is ended, not only left.
         run.set_executing(index);
-        if !taken(run, index, &mut channel, sudo.as_ref()).await? {
+        // With an agent on it, a connection is not kept.
+        let kept = run.guard && offer.is_none();
+        let ahead = async { kept.then(|| lease.think_ahead()) };
+        let asking = join(request(run, &mut channel, sudo.as_ref()), ahead);
+        if !taken(run, index, asking.map(|(answer, _)| answer)).await? {
             return Ok(failed(plain(Phase::Exec, "cancelled", UNKNOWN)));
         }
         if let Some(offer) = offer {
@@ -267,10 +271,9 @@ pub(crate) fn terminal(pty: &Wanted) -> PtyRequest {
 async fn taken(
     run: &Run,
     index: u32,
-    channel: &mut Channel,
-    sudo: Option<&crate::sudo::Sudo>,
+    asking: impl Future<Output = Result<(), Error>>,
 ) -> Result<bool, Error> {
-    let asked = pin!(request(run, channel, sudo));
+    let asked = pin!(asking);
     match select(asked, pin!(run.stopped(index))).await {
         Either::Left((answer, _)) => answer.map(|()| true),
         Either::Right(((), asked)) => match tokio::time::timeout(WORD, asked).await {
@@ -346,7 +349,7 @@ async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> En
                     guard = beside(pump.as_mut(), arm.as_mut()).await;
                     armed = true;
                 } else if guard.is_none() {
-                    guard = beside(pump.as_mut(), Box::pin(Guard::arm(&lease.connection))).await;
+                    guard = beside(pump.as_mut(), Box::pin(Guard::arm(lease))).await;
                 }
                 if let Some(guard) = &mut guard {
                     beside(pump.as_mut(), Box::pin(guard.signal(&name))).await;
@@ -381,7 +384,7 @@ async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> En
     let killed = match (run.guard, &mut guard) {
         (false, _) => None,
         (true, Some(guard)) => Some(beside(pump.as_mut(), Box::pin(guard.kill())).await),
-        (true, None) => Some(beside(pump.as_mut(), Box::pin(kill::kill(&lease.connection))).await),
+        (true, None) => Some(beside(pump.as_mut(), Box::pin(kill::kill(lease))).await),
     };
     if let Stop::TooMuch = why {
         // What was kept is still shown, as long as it is wanted.
@@ -417,7 +420,7 @@ async fn arm(
     }
     begun.store(true, Ordering::Relaxed);
     // In a box, as all that few commands come to: a thousand nodes have no room for it.
-    Box::pin(Guard::arm(&lease.connection)).await
+    Box::pin(Guard::arm(lease)).await
 }
 
 async fn stop(run: &Run, index: u32) -> Stop {

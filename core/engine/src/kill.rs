@@ -7,8 +7,9 @@
 //! lost link or a killed core looks like, ends them too. A connection with a guard carries one
 //! command only; [`crate::pool`] sees to that.
 
+use crate::pool::Lease;
 use bssh_protocol::exec::Killed;
-use bssh_ssh::{Channel, ChannelEvent, Connection};
+use bssh_ssh::{Channel, ChannelEvent};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -29,9 +30,9 @@ pub(crate) struct Guard {
 
 impl Guard {
     /// Starts the helper. None if the node refuses (no more sessions, no shell, forced command).
-    pub(crate) async fn arm(connection: &Connection) -> Option<Guard> {
+    pub(crate) async fn arm(lease: &Lease) -> Option<Guard> {
         let start = async {
-            let mut channel = connection.open_session().await.ok()?;
+            let mut channel = lease.open_session().await.ok()?;
             channel.exec(bootstrap().as_bytes()).await.ok()?;
             let mut guard = Guard { channel, heard: Vec::new() };
             guard.line().await?.starts_with("READY").then_some(guard)
@@ -93,8 +94,8 @@ impl Guard {
 }
 
 /// Ends a command that has no guard yet.
-pub(crate) async fn kill(connection: &Connection) -> Killed {
-    match Guard::arm(connection).await {
+pub(crate) async fn kill(lease: &Lease) -> Killed {
+    match Guard::arm(lease).await {
         Some(mut guard) => guard.kill().await,
         None => Killed::Unconfirmed,
     }

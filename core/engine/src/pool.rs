@@ -143,6 +143,15 @@ impl Lease {
         self.connection.open_session().await
     }
 
+    /// Asks for the session channel of whoever comes next, if the connection is to be kept: a
+    /// request that goes out with a command's costs no packet of its own.
+    pub(crate) fn think_ahead(&self) {
+        let mut ahead = lock(&self.ahead);
+        if self.stock.lingers() && ahead.is_none() {
+            *ahead = open_ahead(self.connection.clone());
+        }
+    }
+
     /// Takes the connection for a guarded command; false if one has it already.
     pub(crate) fn take(&self) -> bool {
         !self.guarded.swap(true, Ordering::AcqRel)
@@ -159,8 +168,10 @@ impl Drop for Lease {
         // An agent that was forwarded was one link's: its connection serves nobody else.
         let armed = self.agent.get_mut().unwrap_or_else(PoisonError::into_inner).is_some();
         let over = armed || *self.retired.get_mut();
-        if !over && !self.is_closing() {
+        if !over && !self.connection.is_closed() {
             let ahead = self.ahead.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+            // One that was refused was one too many beside the command's.
+            let ahead = ahead.and_then(driven);
             let ahead = match *self.runs_commands.get_mut() && self.stock.lingers() {
                 true => ahead.or_else(|| open_ahead(self.connection.clone())),
                 false => ahead,

@@ -51,6 +51,7 @@ struct Idle {
 }
 
 impl Idle {
+    /// Not to be given out any more. Asks the system, which is much for a thousand at once.
     fn is_over(&self) -> bool {
         let hop = self.warm.hop.as_ref();
         self.warm.connection.is_closing() || hop.is_some_and(|(hop, _)| hop.is_closing())
@@ -203,8 +204,9 @@ impl Stock {
         let mut over = Vec::new();
         let mut all = self.idle();
         all.retain(|_, kept| {
-            let is_over =
-                |idle: &mut Idle| idle.is_over() || now.duration_since(idle.since) >= self.linger;
+            let is_over = |idle: &mut Idle| {
+                idle.warm.connection.is_closed() || now.duration_since(idle.since) >= self.linger
+            };
             over.extend(kept.extract_if(.., is_over));
             !kept.is_empty()
         });

@@ -178,7 +178,8 @@ fn the_terminal_is_given_back_however_it_ends() {
         assert!(until(MINUTE, || processes::with_text("sleep 1000.92").is_empty()));
     }
     // A core that dies is told, with the screen as it was before.
-    let t = Tmux::start(&tui(&lab, "echo begun; sleep 1000.93"), (80, 24));
+    // It may be too young to be guarded: it does not last.
+    let t = Tmux::start(&tui(&lab, "echo begun; sleep 7"), (80, 24));
     t.see("begun");
     let below = processes::descendants(frontend(t.pid()));
     let core = below.iter().find(|p| p.command.contains("core --stdio")).unwrap();
