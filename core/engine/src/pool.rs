@@ -363,10 +363,11 @@ impl Pool {
         (used.count(), self.stock.len())
     }
 
-    /// Connections along a route: in use, and waiting for somebody.
+    /// Connections along a route that somebody may get: in use, and waiting for somebody.
     pub(crate) fn along(&self, key: &str) -> (usize, usize) {
         let (leases, idle) = self.stock.along(key);
-        (leases.len(), idle)
+        let stays = |lease: &&Arc<Lease>| !lease.retired.load(Ordering::Acquire);
+        (leases.iter().filter(stays).count(), idle)
     }
 
     /// Nobody new gets a connection along this route that is there now; gives those in use.

@@ -108,6 +108,8 @@ fn control_master_keeps_the_connection() {
     let list = shared.lab.run(&["forward", "ls"]).expect_status(0).text();
     assert!(list.contains("-L"), "{list}");
     ssh(&["-O", "cancel", "-L", &forward, "127.0.0.1"]).expect_status(0);
+    let again = ssh(&["-O", "cancel", "-L", &forward, "127.0.0.1"]).expect_status(255);
+    assert!(again.stderr.contains("no such forward"), "{}", again.stderr);
     assert_eq!(shared.lab.run(&["forward", "ls"]).expect_status(0).text(), "");
     // What runs may finish, and what only holds the connection ends with it.
     let holder = |more: &[&str]| {
@@ -122,10 +124,10 @@ fn control_master_keeps_the_connection() {
     busy.wait_for("started", SOON);
     let stop = ssh(&["-O", "stop", "127.0.0.1"]).expect_status(0);
     assert_eq!(stop.stderr, "Stop listening request sent.\r\n");
+    ssh(&["-O", "check", "127.0.0.1"]).expect_status(255);
     assert!(busy.write(b"done\n"));
     assert_eq!(busy.finish(SOON).expect_status(0).text(), "started\ndone\n");
     hold.finish(SOON).expect_status(0);
-    ssh(&["-O", "check", "127.0.0.1"]).expect_status(255);
     ssh(&["-o", "ControlMaster=auto", "127.0.0.1", "true"]).expect_status(0);
     // Who names no path has a connection of its own; the master's forwards stay with it.
     let before = shared.logins();

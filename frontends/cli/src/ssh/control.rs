@@ -9,9 +9,11 @@ use super::effective::Effective;
 use super::{OURS, say};
 use bssh_client::{Core, Persist};
 use bssh_protocol::connection::{ConnectionClose, ConnectionParams, Ending};
-use bssh_protocol::error::CallError;
+use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::Targets;
-use bssh_protocol::forward::{ForwardKind, ForwardListParams, ForwardParams, ForwardRef};
+use bssh_protocol::forward::{
+    ForwardEntry, ForwardKind, ForwardListParams, ForwardParams, ForwardRef,
+};
 use bssh_protocol::handshake::LinkCloseParams;
 use bssh_protocol::methods::{
     ConnectionCheck, ConnectionCloseAll, ForwardClose, ForwardList, ForwardOpen, LinkClose,
@@ -162,11 +164,21 @@ async fn forward(core: &Core, effective: &Effective, targets: Targets) -> Result
 /// Closes the forwards the command line names.
 async fn cancel(core: &Core, effective: &Effective) -> Result<(), CallError> {
     let all = core.call::<ForwardList>(&ForwardListParams { all: true }).await?.forwards;
+    let mut missing = Vec::new();
     for (kind, spec) in &effective.forwards {
-        let named = all.iter().filter(|f| f.kind == *kind && f.spec == *spec);
-        for forward in named {
+        let named = |f: &&ForwardEntry| f.kind == *kind && f.spec == *spec;
+        if !all.iter().any(|f| named(&f)) {
+            missing.push(spec.as_str());
+        }
+        for forward in all.iter().filter(named) {
             core.call::<ForwardClose>(&ForwardRef { forward: forward.forward }).await?;
         }
     }
-    Ok(())
+    match missing.as_slice() {
+        [] => Ok(()),
+        specs => {
+            let text = format!("no such forward on the connection: {}", specs.join(", "));
+            Err(CallError::new(Kind::HandleUnknown, text))
+        }
+    }
 }
