@@ -218,8 +218,8 @@ impl Day {
             let server = servers[self.roll(servers.len())];
             let whole = processes::descendants(server);
             processes::kill(server);
-            // What sshd leaves behind takes commands for a moment, and loses them.
-            let is_left = |pid| whole.iter().any(|process| process.pid == pid);
+            // It, or what it leaves behind, takes commands for a moment, and loses them.
+            let is_left = |pid| pid == server || whole.iter().any(|process| process.pid == pid);
             let ended = || !processes::all().iter().any(|process| is_left(process.pid));
             assert!(until(SOON, ended), "{whole:?}");
         }
