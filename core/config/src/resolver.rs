@@ -1,10 +1,10 @@
 //! How names of groups are looked up, for one resolved expression.
 //!
 //! Without a source, in this order: clusters, the batch job (`@slurm`, `@pbs`), ClusterShell's
-//! default source. With one: `cluster`, `backendai`, `slurm`, `pbs`, `ssh`
-//! (names of `ssh_config`, patterns allowed), then ClusterShell's sources. Within a group of a
-//! ClusterShell source, `@name` is a group of that source. Every group is resolved once, and what
-//! groups say about reaching a node is noted by the node's name; the first mention wins.
+//! default source. With one: `cluster`, `backendai`, `slurm`, `pbs`, `ssh` (names of `ssh_config`,
+//! patterns allowed), then ClusterShell's sources. Within a group of a ClusterShell source, `@name`
+//! is a group of that source. Every group is resolved once, and what groups say about reaching a
+//! node is noted by the node's name; the first mention wins.
 
 use std::cell::RefCell;
 use std::collections::hash_map::Entry;

@@ -165,7 +165,11 @@ impl Part<'_> {
         run.set_executing(index);
         // With an agent on it, a connection is not kept.
         let kept = run.guard && offer.is_none();
-        let ahead = async { kept.then(|| lease.think_ahead()) };
+        let ahead = async {
+            if kept {
+                lease.think_ahead();
+            }
+        };
         let asking = join(request(run, &mut channel, sudo.as_ref()), ahead);
         if !taken(run, index, asking.map(|(answer, _)| answer)).await? {
             return Ok(failed(plain(Phase::Exec, "cancelled", UNKNOWN)));

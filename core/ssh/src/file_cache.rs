@@ -3,11 +3,12 @@
 //! A file counts as unchanged while its time, size and inode are. Nothing is watched; every use
 //! costs one `stat`. Bounded: past [`LIMIT`] files everything is forgotten and read again.
 
+use crate::locking::lock;
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Files remembered at most.
 const LIMIT: usize = 1024;
@@ -99,7 +100,7 @@ impl<T> FileCache<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Files<T>>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.files)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::ask::{Ask, Note, NoteLevel};
 use crate::channel::Incoming;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::host_key::{self, Presented, Verdict};
+use crate::locking::lock;
 use crate::plan::ConnectPlan;
 use crate::refusal::refused;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Msg, Session};
@@ -15,7 +16,7 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Names};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 
 /// Connections the server may have opened and nobody taken yet; more are refused.
@@ -92,7 +93,7 @@ impl Shared {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// A channel is about to be opened.

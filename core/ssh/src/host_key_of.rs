@@ -1,9 +1,10 @@
 //! The host key a server shows, without logging in.
 
+use crate::locking::lock;
 use crate::wire::{BoxStream, Carrier, Wire};
 use russh::client::{Config, Handler, connect_stream};
 use russh::keys::{HashAlg, PublicKeyOrCertificate};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Takes the key down and goes.
 struct Looker(Arc<Mutex<Option<String>>>);
@@ -21,7 +22,7 @@ impl Handler for Looker {
                 certificate.public_key().fingerprint(HashAlg::Sha256)
             }
         };
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.0);
         *seen = Some(fingerprint.to_string());
         Ok(false)
     }
@@ -33,6 +34,6 @@ pub async fn host_key_of(stream: BoxStream) -> Option<String> {
     let (wire, _kill) = Wire::new(Carrier::Other(stream));
     // It always fails: we do not accept the key.
     let _ = connect_stream(Arc::new(Config::default()), wire, Looker(seen.clone())).await;
-    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut seen = lock(&seen);
     seen.take()
 }

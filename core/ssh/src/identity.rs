@@ -5,12 +5,13 @@
 
 use crate::ask::{Ask, Field, Note, NoteLevel, Prompt, PromptKind};
 use crate::file_cache::{FileCache, is_missing};
+use crate::locking::lock;
 use russh::keys::{Certificate, PrivateKey, PublicKey, decode_secret_key};
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex as AsyncMutex;
 use zeroize::Zeroizing;
@@ -138,7 +139,7 @@ impl Identity {
         };
         let begun = Instant::now();
         let slot = {
-            let mut slots = UNLOCKED.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slots = lock(&UNLOCKED);
             slots.get_or_insert_default().entry(self.path.clone()).or_default().clone()
         };
         let mut unlocked = slot.lock().await;

@@ -20,6 +20,7 @@ pub mod host_key;
 mod host_key_of;
 mod identity;
 mod known_hosts;
+mod locking;
 mod pipe;
 pub mod plan;
 mod proxy;

@@ -6,13 +6,14 @@
 //! calls of a connection. Dropping the [`KillSwitch`] ends the stream at once, even where russh
 //! would wait for ever.
 
+use crate::locking::lock;
 use futures_util::task::AtomicWaker;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_tcp_quickack;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -215,10 +216,6 @@ fn software(bytes: &[u8]) -> String {
     let name =
         line.filter(|l| l.ends_with(b"\n")).and_then(|l| l.split(u8::is_ascii_whitespace).next());
     String::from_utf8_lossy(name.unwrap_or_default()).into_owned()
-}
-
-fn lock(write: &Mutex<OwnedWriteHalf>) -> MutexGuard<'_, OwnedWriteHalf> {
-    write.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Carrier {

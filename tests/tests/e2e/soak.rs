@@ -331,6 +331,16 @@ fn an_agent_that_dies_under_hundreds_of_calls_costs_at_most_those_under_way() {
     peer.wait_for("exec/node", |p| p["run"] == run && p["state"] == "ended");
 }
 
+/// Runs a command in a session, which must succeed.
+#[track_caller]
+fn in_session(peer: &mut Peer, session: &Value, command: &str) {
+    let params = json!({"session": session, "command": command,
+        "stdout": {"file": "/dev/null"}, "stderr": {"file": "/dev/null"}});
+    let exec = peer.call("session/exec", params)["exec"].clone();
+    let done = peer.wait_for("session/execDone", |p| p["exec"] == exec);
+    assert_eq!(done["params"]["exit"]["status"], 0, "{command}: {done}");
+}
+
 /// T3-8: days in minutes. Keys change every two seconds, keepalive messages go every second, and
 /// the agent is asked now and then.
 #[test]
@@ -353,11 +363,7 @@ fn days_of_rekeying_and_idling_in_minutes() {
         // Busy, then quiet for longer than keys last, or than the agent may be idle.
         let quiet = if turn % 8 == 7 { 4 } else { turn % 3 };
         let command = format!("ssh-add -l >/dev/null && head -c 100000 /dev/zero && sleep {quiet}");
-        let params = json!({"session": id, "command": command,
-            "stdout": {"file": "/dev/null"}, "stderr": {"file": "/dev/null"}});
-        let exec = peer.call("session/exec", params)["exec"].clone();
-        let done = peer.wait_for("session/execDone", |p| p["exec"] == exec);
-        assert_eq!(done["params"]["exit"]["status"], 0, "turn {turn}: {done}");
+        in_session(&mut peer, &id, &command);
         turn += 1;
         if warm.is_none() && begun.elapsed() > length / 4 {
             warm = Some(has(&mut peer));
@@ -412,18 +418,11 @@ fn a_night_of_fetches_on_the_node_costs_no_memory() {
             "options": [format!("RekeyLimit=default {rekey}"), "ServerAliveInterval=15"]}});
     let id = peer.call("session/open", params)["sessions"][0]["session"].clone();
     peer.wait_for("session/state", |p| p["state"] == "ready");
-    let on_node = |peer: &mut Peer, command: &str| {
-        let params = json!({"session": id, "command": command,
-            "stdout": {"file": "/dev/null"}, "stderr": {"file": "/dev/null"}});
-        let exec = peer.call("session/exec", params)["exec"].clone();
-        let done = peer.wait_for("session/execDone", |p| p["exec"] == exec);
-        assert_eq!(done["params"]["exit"]["status"], 0, "{command}: {done}");
-    };
-    on_node(&mut peer, &format!("git init -q {here}"));
+    in_session(&mut peer, &id, &format!("git init -q {here}"));
     let (begun, mut turn, mut warm) = (Instant::now(), 0_u32, None);
     while begun.elapsed() < length {
         git(&["-C", "far", "commit", "-q", "--allow-empty", "-m", &format!("{turn}")]);
-        on_node(&mut peer, &fetch);
+        in_session(&mut peer, &id, &fetch);
         let fetched = std::fs::read_to_string(format!("{here}/.git/FETCH_HEAD")).unwrap();
         assert!(fetched.starts_with(git(&["-C", "far", "rev-parse", "HEAD"]).trim()), "{fetched}");
         turn += 1;
