@@ -33,13 +33,15 @@ build() {
   # The newest symbol of the C library that is asked for.
   local libc
   libc=$(objdump -T "$root/usr/bin/bssh" | grep -o 'GLIBC_2[.0-9]*' | sort -Vu | tail -1)
+  local unwinder=""
+  if objdump -p "$root/usr/bin/bssh" | grep libgcc_s > /dev/null; then unwinder=", libgcc-s1"; fi
   cat > "$root/DEBIAN/control" <<CONTROL
 Package: bssh
 Version: $version
 Architecture: $arch
 Maintainer: The bssh authors <bssh@localhost>
 Installed-Size: $(du -sk "$root/usr" | cut -f1)
-Depends: libc6 (>= ${libc#GLIBC_}), libgcc-s1
+Depends: libc6 (>= ${libc#GLIBC_})$unwinder
 Recommends: openssh-client
 Section: net
 Priority: optional

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -16,6 +17,8 @@ pub struct Delay {
     port: u16,
     /// Connections of clients that are open.
     near: Arc<Mutex<BTreeMap<u64, TcpStream>>>,
+    /// The next bytes of a client end its connection.
+    trap: Arc<AtomicBool>,
 }
 
 impl Delay {
@@ -25,14 +28,17 @@ impl Delay {
         let port = listener.local_addr().expect("an address").port();
         let all: Arc<Mutex<BTreeMap<u64, TcpStream>>> = Arc::default();
         let open = Arc::clone(&all);
+        let trap = Arc::new(AtomicBool::new(false));
+        let (set, never) = (Arc::clone(&trap), Arc::default());
         std::thread::spawn(move || {
             for (near, n) in listener.incoming().flatten().zip(0..) {
                 open.lock().expect("no panic").insert(n, near.try_clone().expect("a clone"));
                 let far = TcpStream::connect(("127.0.0.1", to));
                 let ways = far.map(|far| {
-                    [(&near, &far), (&far, &near)].map(|(from, to)| {
+                    [(&near, &far, &set), (&far, &near, &never)].map(|(from, to, trap)| {
                         let (from, to) = (from.try_clone(), to.try_clone());
-                        carry(from.expect("a clone"), to.expect("a clone"), one_way)
+                        let ends = (from.expect("a clone"), to.expect("a clone"));
+                        carry(ends, one_way, Arc::clone(trap))
                     })
                 });
                 let open = Arc::clone(&open);
@@ -43,7 +49,17 @@ impl Delay {
                 });
             }
         });
-        Delay { port, near: all }
+        Delay { port, near: all, trap }
+    }
+
+    /// The next bytes of a client do not arrive: they end its connection with RST.
+    pub fn set_trap(&self) {
+        self.trap.store(true, Ordering::Release);
+    }
+
+    /// Nothing has gone into it yet.
+    pub fn trap_is_set(&self) -> bool {
+        self.trap.load(Ordering::Acquire)
     }
 
     /// Ends every connection of clients with RST.
@@ -60,13 +76,21 @@ impl Delay {
 }
 
 /// Ends with the last byte that is delivered.
-fn carry(mut from: TcpStream, to: TcpStream, one_way: Duration) -> JoinHandle<()> {
+fn carry(
+    (mut from, to): (TcpStream, TcpStream),
+    one_way: Duration,
+    trap: Arc<AtomicBool>,
+) -> JoinHandle<()> {
     let (send, later) = channel();
     to.set_nodelay(true).expect("a socket");
     let delivery = std::thread::spawn(move || deliver(&later, to));
     std::thread::spawn(move || {
         let mut block = vec![0; 256 * 1024];
         while let Ok(n) = from.read(&mut block) {
+            if n > 0 && trap.swap(false, Ordering::AcqRel) {
+                let _ = rustix::net::connect_unspec(&from);
+                return;
+            }
             let bytes = block[..n].to_vec();
             if send.send((Instant::now() + one_way, bytes)).is_err() || n == 0 {
                 return;

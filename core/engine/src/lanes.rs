@@ -92,8 +92,9 @@ impl Lanes {
         let full = || Error::new(Phase::Channel, ErrorKind::TooManySessions);
         // Logging in has limits of its own, and is not counted as waiting.
         let mut left = route.pool.wait;
+        let mut lost = false;
         loop {
-            let Some(mut seat) = seat(&group, pool, (route, wanted), ask).await? else {
+            let Some((mut seat, kept)) = seat(&group, pool, (route, wanted), ask).await? else {
                 let begun = Instant::now();
                 let freed = tokio::time::timeout(left, group.freed.notified()).await;
                 freed.map_err(|_| full())?;
@@ -113,6 +114,11 @@ impl Lanes {
                     }
                     seat.lane.most.store(opened, Relaxed);
                 }
+                // Nothing was asked of it yet.
+                Err(error) if kept && !lost && seat.lane.lease.is_closing() => {
+                    tracing::info!("{}: {error}; it was kept, and is made anew", route.key);
+                    lost = true;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -125,13 +131,14 @@ impl Lanes {
     }
 }
 
-/// A place on a lane with room, or on a new one. None: all are full.
+/// A place on a lane with room, or on a new one, and whether its connection was there already.
+/// None: all are full.
 async fn seat(
     group: &Arc<Group>,
     pool: &Pool,
     (route, wanted): (&Arc<Route>, Wanted),
     ask: &AskFor,
-) -> Result<Option<Seat>, Error> {
+) -> Result<Option<(Seat, bool)>, Error> {
     let mut lanes = group.lanes.lock().await;
     lanes.retain(|lane| lane.upgrade().is_some_and(|l| !l.lease.is_closing()));
     let mut roomy = lanes.iter().filter_map(Weak::upgrade);
@@ -139,12 +146,13 @@ async fn seat(
         Wanted::Own => None,
         Wanted::Any => roomy.find(|l| l.taken.load(Relaxed) < l.most.load(Relaxed)),
     };
-    let lane = match roomy {
-        Some(lane) => lane,
+    let (lane, kept) = match roomy {
+        Some(lane) => (lane, true),
         None if lanes.len() >= route.pool.connections => return Ok(None),
         None => {
+            let (lease, kept) = pool.own(route, ask).await?;
             let lane = Arc::new(Lane {
-                lease: pool.lane(route, ask).await?,
+                lease,
                 taken: AtomicUsize::new(0),
                 opened: AtomicUsize::new(0),
                 most: AtomicUsize::new(match wanted {
@@ -153,9 +161,9 @@ async fn seat(
                 }),
             });
             lanes.push(Arc::downgrade(&lane));
-            lane
+            (lane, kept)
         }
     };
     lane.taken.fetch_add(1, Relaxed);
-    Ok(Some(Seat { lane, group: group.clone(), is_open: false }))
+    Ok(Some((Seat { lane, group: group.clone(), is_open: false }, kept)))
 }

@@ -40,6 +40,7 @@ levels: quiet, error, info, debug1, debug2, debug3
 ";
 
 /// Runs `bssh core` with the words behind `core`; gives the exit status.
+#[inline(never)] // In the executable's `main` its frame would be paid for by everybody.
 pub fn main(words: &[OsString], environment: Environment) -> u8 {
     let texts: Vec<&str> = words.iter().map(|w| w.to_str().unwrap_or("?")).collect();
     match texts.as_slice() {

@@ -52,6 +52,7 @@ pub type Repl = fn(ReplPlan, Look) -> Pin<Box<dyn Future<Output = u8>>>;
 
 /// Runs the line CLI with the words of its command line, the program's name first, and returns
 /// the exit status. What went wrong has been said on stderr. `repl` runs `bssh repl`.
+#[inline(never)] // In the executable's `main` its frame would be paid for by everybody.
 pub fn main(words: &[OsString], repl: Repl) -> u8 {
     let (program, words) = match words.split_first() {
         Some((program, words)) => (program.as_os_str(), words),

@@ -1,11 +1,12 @@
 //! Options that a command would not heed are refused by name, never ignored: one table.
 //!
-//! All options are known to every subcommand, so that they may stand before or behind it. Where a
-//! node is and how it is reached (targets, connection) is for all of them.
+//! All options are known to every subcommand, so that they may stand before or behind it. How a
+//! node is reached (connection) is for all of them.
 
 use crate::args::{Args, Sub};
-use crate::shared_verbs::{JobVerb, SharedVerb};
-use crate::verbs::{ForwardVerb, GateVerb};
+use crate::named::SessionVerb;
+use crate::shared_verbs::{CoreVerb, JobVerb, SharedVerb};
+use crate::verbs::{AgentVerb, ForwardVerb, GateVerb};
 
 /// What is done, as far as options differ. Each is a bit.
 #[derive(Debug, Clone, Copy)]
@@ -23,14 +24,22 @@ const IN_SESSION: Kind = Kind(1 << 6, "commands in a session");
 const REPL: Kind = Kind(1 << 7, "the REPL");
 /// Somebody else's run.
 const JOB: Kind = Kind(1 << 8, "a job that is looked at");
-/// Forwards and gates, which a shared core can keep.
-const HELD: Kind = Kind(1 << 9, "forwards and gates");
-const AGENT: Kind = Kind(1 << 10, "agent");
-const NODES: Kind = Kind(1 << 11, "nodes");
-const OTHER: Kind = Kind(1 << 12, "this subcommand");
+/// Forwards and gates are what a shared core can keep.
+const FORWARDS: Kind = Kind(1 << 9, "forwards");
+const GATE: Kind = Kind(1 << 10, "a gate");
+const AGENT_OF_NODE: Kind = Kind(1 << 11, "agent doctor");
+const AGENT: Kind = Kind(1 << 12, "agent status");
+const NODES: Kind = Kind(1 << 13, "nodes");
+/// What it prints has a form of its own.
+const AS_IT_IS: Kind = Kind(1 << 14, "this subcommand, whose output has its own form");
+const OTHER: Kind = Kind(1 << 15, "this subcommand");
 
 const RUNS: u16 = RUN.0 | PING.0 | DETACHED.0;
 const VIEWS: u16 = RUN.0 | JOB.0;
+/// What goes to nodes that targets name.
+const TO_NODES: u16 = RUNS
+    | (TERMINALS.0 | FILES.0 | SYNC.0 | IN_SESSION.0 | REPL.0)
+    | (FORWARDS.0 | AGENT_OF_NODE.0 | NODES.0);
 
 /// The first option that would be ignored; `here`: there is a terminal on both sides.
 pub(crate) fn refused(args: &Args, here: bool) -> Option<String> {
@@ -42,8 +51,10 @@ pub(crate) fn refused(args: &Args, here: bool) -> Option<String> {
     let kind = kind(args, here);
     let (run, o, c) = (&args.run, &args.output, &args.connect);
     let session = IN_SESSION.0;
-    let json = !(TERMINALS.0 | DETACHED.0 | REPL.0 | NODES.0);
+    let json = !(TERMINALS.0 | DETACHED.0 | REPL.0 | NODES.0 | AS_IT_IS.0);
+    let agent = AGENT_OF_NODE.0 | AGENT.0;
     let table = [
+        (args.targets.any(), "a target (-H, -C, -g, …)", TO_NODES),
         (run.fanout.is_some(), "-f/--fanout", RUNS | TERMINALS.0 | FILES.0 | session | REPL.0),
         (run.timeout.is_some(), "-u/--timeout", RUNS | session),
         (run.fail_fast.is_some(), "--fail-fast", RUNS | FILES.0),
@@ -63,10 +74,10 @@ pub(crate) fn refused(args: &Args, here: bool) -> Option<String> {
         (o.output_dir.is_some(), "--output-dir", VIEWS | PING.0),
         (o.max_output.is_some(), "--max-output", VIEWS | session),
         (o.summary, "--summary", VIEWS | PING.0),
-        (c.agent.forwards(), "-A/--agent-*", RUNS | TERMINALS.0 | session | REPL.0 | AGENT.0),
+        (c.agent.forwards(), "-A/--agent-*", RUNS | TERMINALS.0 | session | REPL.0 | agent),
         (c.via.retry_safe, "--retry-safe", RUNS | session),
         (c.tty > 0, "-t", RUN.0 | TERMINALS.0 | session),
-        (c.shared.detach, "--detach", DETACHED.0 | FILES.0 | HELD.0),
+        (c.shared.detach, "--detach", DETACHED.0 | FILES.0 | FORWARDS.0 | GATE.0),
     ];
     let (_, flag, _) = table.iter().find(|(given, _, takes)| *given && takes & kind.0 == 0)?;
     let hint = match (*flag, kind.0) {
@@ -94,10 +105,17 @@ fn kind(args: &Args, here: bool) -> Kind {
         Some(Sub::Shared(SharedVerb::Job {
             verb: JobVerb::Attach { .. } | JobVerb::Logs { .. },
         })) => JOB,
+        Some(Sub::Forward { verb: ForwardVerb::Add { .. } }) => FORWARDS,
+        Some(Sub::Gate { verb: GateVerb::Start { .. } }) => GATE,
         Some(
-            Sub::Forward { verb: ForwardVerb::Add { .. } }
-            | Sub::Gate { verb: GateVerb::Start { .. } },
-        ) => HELD,
+            Sub::Gate { verb: GateVerb::SshConfig { .. } | GateVerb::Pipe { .. } }
+            | Sub::Shared(SharedVerb::Core { verb: CoreVerb::Metrics })
+            | Sub::Session { verb: SessionVerb::Output { .. } }
+            | Sub::Completions { .. }
+            | Sub::Man { .. }
+            | Sub::Help { .. },
+        ) => AS_IT_IS,
+        Some(Sub::Agent { verb: AgentVerb::Doctor { .. } }) => AGENT_OF_NODE,
         Some(Sub::Agent { .. }) => AGENT,
         Some(Sub::Nodes { .. }) => NODES,
         Some(_) => OTHER,
@@ -133,6 +151,14 @@ mod tests {
             ("--detach gate start g --foreground", "--foreground and --detach"),
             ("--detach list", "--detach is not for this subcommand"),
             ("-A list", "-A/--agent-* is not for this subcommand"),
+            ("-H a list", "a target (-H, -C, -g, …) is not for this subcommand"),
+            ("-g web explain a", "a target (-H, -C, -g, …) is not for this subcommand"),
+            ("-x a job attach 3", "a target (-H, -C, -g, …) is not for a job"),
+            ("-H a gate start g", "a target (-H, -C, -g, …) is not for a gate"),
+            ("-H a agent status", "a target (-H, -C, -g, …) is not for agent status"),
+            ("--json core metrics", "--json is not for this subcommand, whose"),
+            ("session output s 1 --json", "--json is not for this subcommand, whose"),
+            ("man --json", "--json is not for this subcommand, whose"),
         ] {
             let told = told(line, false).unwrap_or_default();
             assert!(told.starts_with(flag), "{line}: {told}");
@@ -150,6 +176,11 @@ mod tests {
             "--detach gate start g",
             "--json list",
             "-A -H a agent doctor",
+            "-A agent status a",
+            "-H a nodes fold",
+            "-H a forward add -L 1:b:2",
+            "--json job wait 3",
+            "--json gate start g",
         ] {
             assert_eq!(told(line, false), None, "{line}");
         }

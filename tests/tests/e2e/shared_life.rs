@@ -217,6 +217,27 @@ fn a_warm_command_takes_one_way_there_and_back() {
 }
 
 #[test]
+fn a_kept_connection_that_is_lost_as_it_is_given_out_is_made_anew() {
+    let shared = shared();
+    let way = Delay::start(shared.lab.sshd.port(), Duration::ZERO);
+    let port = format!("Port={}", way.port());
+    let here = shared.lab.home.write("here", "contents").unwrap().display().to_string();
+    let there = shared.lab.home.path().join("there").display().to_string();
+    let common = ["-o", &port, "-H", "127.0.0.1", "--persist", "1m"];
+    let upload = [&common[..], &["upload", &here, &there]].concat();
+    let in_session = [&common[..], &["run", "-S", "s", "--", "cat", &there]].concat();
+    shared.lab.run(&upload).expect_status(0);
+    for (logins, words) in [(1, &upload), (2, &in_session)] {
+        assert_eq!(shared.logins(), logins);
+        way.set_trap();
+        let done = shared.lab.run(words).expect_status(0);
+        assert!(!way.trap_is_set(), "{words:?}: it went another way");
+        assert_eq!(shared.logins(), logins + 1, "{words:?}");
+        assert!(logins == 1 || done.text().contains("contents"), "{}", done.text());
+    }
+}
+
+#[test]
 fn a_way_that_was_planned_before_is_planned_anew_when_the_files_say_something_else() {
     let shared = shared();
     let base = std::fs::read_to_string(shared.lab.sshd.ssh_config()).unwrap();

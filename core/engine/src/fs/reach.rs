@@ -3,7 +3,7 @@
 use crate::engine::{Caller, Engine};
 use crate::failure::failure;
 use crate::pool::Lease;
-use crate::transfer::open;
+use crate::transfer::open_on;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Failure, Phase, Targets};
 use bssh_protocol::fs::{FsClose, FsClosed};
@@ -89,9 +89,10 @@ impl Engine {
             return Ok(sftp.clone());
         }
         let ask = self.ask_for(Engine::asking(caller));
-        let (lease, _) =
-            self.pool().lease(&route, &ask).await.map_err(|error| refused(failure(&error)))?;
-        let sftp = open(&lease).await.map_err(refused)?;
+        let connect =
+            async || self.pool().lease(&route, &ask).await.map_err(|error| failure(&error));
+        let (mut lease, reused) = connect().await.map_err(refused)?;
+        let sftp = open_on((&mut lease, reused), connect).await.map_err(refused)?;
         *kept = Some((lease, sftp.clone()));
         Ok(sftp)
     }

@@ -197,9 +197,10 @@ impl SyncRun {
         let route = self.options.route.bulk();
         let ask = engine.ask_for(&self.questions);
         let opening = async {
-            let (lease, _) =
-                engine.pool().lease(&route, &ask).await.map_err(|error| failure(&error))?;
-            let sftp = crate::transfer::open(&lease).await?;
+            let connect =
+                async || engine.pool().lease(&route, &ask).await.map_err(|error| failure(&error));
+            let (mut lease, kept) = connect().await?;
+            let sftp = crate::transfer::open_on((&mut lease, kept), connect).await?;
             let (options, wanted, told) = (&self.options, self.wanted, sftp.clone());
             let (count, stop) = (self.count.clone(), self.stop.clone());
             let with = With { options, pair, wanted, lease, sftp, count, stop };

@@ -32,7 +32,7 @@ mod verify;
 use bssh_protocol::lock;
 pub(crate) use disk::{Disk, LocalDir, settle};
 pub(crate) use fault::Fault;
-pub(crate) use node::open;
+pub(crate) use node::open_on;
 pub(crate) use origin::far_block;
 pub(crate) use pattern::Skip;
 pub(crate) use send::split;

@@ -194,11 +194,16 @@ async fn on_route(
     route: &Arc<Route>,
 ) -> Transferred {
     let started = async {
-        let (lease, reused) = lease(run, engine, (index, node), route).await?;
-        run.tell(index, node, TransferState::Connected(connected(&lease, route, reused))).await;
+        let connect = async || {
+            let (lease, reused) = lease(run, engine, (index, node), route).await?;
+            let state = TransferState::Connected(connected(&lease, route, reused));
+            run.tell(index, node, state).await;
+            Ok::<_, Failure>((lease, reused))
+        };
+        let (mut lease, kept) = connect().await?;
         let sftp = match engine.reach.shared(&route.key, &lease) {
             Some(sftp) => Some(sftp),
-            None => match open(&lease).await {
+            None => match open_on((&mut lease, kept), connect).await {
                 Err(failure) if failure.code == "noSftp" => None,
                 opened => Some(opened?),
             },
@@ -284,6 +289,22 @@ async fn lease(
             }
             done => return done.map_err(|error| failure(&error)),
         }
+    }
+}
+
+/// [`open`] on a connection that was just given out, and whether it had been kept. One that had
+/// been and is found to be lost is made anew: nothing was asked of it yet.
+pub(crate) async fn open_on(
+    (lease, kept): (&mut Arc<Lease>, bool),
+    connect: impl AsyncFnOnce() -> Result<(Arc<Lease>, bool), Failure>,
+) -> Result<Sftp, Failure> {
+    match open(lease).await {
+        Err(failure) if kept && lease.is_closing() => {
+            tracing::info!("{}; the connection was kept, and is made anew", failure.message);
+            (*lease, _) = connect().await?;
+            open(lease).await
+        }
+        opened => opened,
     }
 }
 

@@ -4,7 +4,7 @@ use super::exec::watch;
 use super::terminal;
 use super::{Ui, failed, print_json, table, warn};
 use crate::exit::{self, status};
-use crate::request::{Request, ViewPlan};
+use crate::request::{Mode, Request, ViewPlan};
 use crate::shared_verbs::JobVerb;
 use crate::{args::ExitRule, print, say};
 use bssh_client::Core;
@@ -42,7 +42,7 @@ pub(crate) async fn job(
 ) -> u8 {
     match verb {
         JobVerb::Ls => list(core, &plan).await,
-        JobVerb::Wait { job } => wait(core, *job, rule).await,
+        JobVerb::Wait { job } => wait(core, *job, (&plan, rule)).await,
         JobVerb::Kill { job } => {
             let ended = core.call::<JobCancel>(&JobHandle { job: *job, session: None }).await;
             ended.map_or_else(|error| failed(&error), |Empty {}| exit::OK)
@@ -85,38 +85,54 @@ async fn list(core: &Core, plan: &ViewPlan) -> u8 {
         Ok(list) => list,
         Err(error) => return failed(&error),
     };
-    if matches!(plan.mode, crate::request::Mode::Json | crate::request::Mode::JsonSummary) {
+    if is_json(plan) {
         return print_json(&list);
     }
     let rows: Vec<Vec<String>> = list.jobs.iter().map(row).collect();
     print(&table(&rows))
 }
 
-fn row(job: &JobEntry) -> Vec<String> {
-    let state = match (&job.summary, job.running) {
+fn is_json(plan: &ViewPlan) -> bool {
+    matches!(plan.mode, Mode::Json | Mode::JsonSummary)
+}
+
+fn state(job: &JobEntry) -> String {
+    match (&job.summary, job.running) {
         (_, true) if job.nodes > 1 => format!("{}/{} nodes done", job.ended, job.nodes),
         (_, true) => "running".to_owned(),
         (Some(sum), _) if sum.ok == sum.nodes => "done".to_owned(),
         (Some(sum), _) => format!("{} of {} failed", sum.nodes - sum.ok, sum.nodes),
         (None, _) => "over".to_owned(),
-    };
+    }
+}
+
+fn row(job: &JobEntry) -> Vec<String> {
     let detached = if job.detached { "detached" } else { "" };
     vec![
         job.job.to_string(),
         job.kind.clone(),
-        state,
+        state(job),
         format!("{} s", job.age_ms / 1000),
         detached.to_owned(),
         bssh_term::bare(&job.title),
     ]
 }
 
-async fn wait(core: &Core, job: JobId, rule: ExitRule) -> u8 {
-    match core.call::<JobWaitFor>(&JobHandle { job, session: None }).await {
-        Ok(entry) => match &entry.summary {
-            Some(summary) => status(rule, summary, std::iter::empty::<Option<&Ended>>()),
-            None => exit::OK,
-        },
-        Err(error) => failed(&error),
+/// Waits for its end; how it ended is the status, and is said where it is not well.
+async fn wait(core: &Core, job: JobId, (plan, rule): (&ViewPlan, ExitRule)) -> u8 {
+    let entry = match core.call::<JobWaitFor>(&JobHandle { job, session: None }).await {
+        Ok(entry) => entry,
+        Err(error) => return failed(&error),
+    };
+    let ended = entry
+        .summary
+        .as_ref()
+        .map_or(exit::OK, |summary| status(rule, summary, std::iter::empty::<Option<&Ended>>()));
+    if is_json(plan) {
+        return print_json(&entry).max(ended);
     }
+    if ended != exit::OK {
+        say(&format!("bssh: job {job}: {}\nhint: bssh job logs {job} shows why", state(&entry)));
+    }
+    ended
 }
