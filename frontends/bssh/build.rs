@@ -6,6 +6,7 @@ use std::process::Command;
 
 const UNWINDER: &str = "libgcc_eh.a";
 
+#[allow(clippy::disallowed_methods, reason = "cargo speaks to a build script through variables")]
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=CC");

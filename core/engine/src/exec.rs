@@ -210,7 +210,9 @@ impl Part<'_> {
                 Err(error) => error,
             };
             match error.kind {
-                ErrorKind::TooManySessions if Arc::strong_count(lease) > 1 => lease.give_back(),
+                ErrorKind::TooManySessions { .. } if Arc::strong_count(lease) > 1 => {
+                    lease.give_back()
+                }
                 ErrorKind::Lost(_) | ErrorKind::KeepaliveTimeout { .. } if reused => {
                     tracing::info!("{}: {error}; it was kept, and is made anew", node.name);
                 }

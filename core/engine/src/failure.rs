@@ -102,7 +102,7 @@ fn meaning(kind: &ErrorKind) -> Meaning {
         }
         ErrorKind::AuthTimeout { .. } => ("timeout", true, None),
         ErrorKind::ChannelRefused { reason, .. } => ("channelRefused", false, advice(*reason)),
-        ErrorKind::TooManySessions => {
+        ErrorKind::TooManySessions { .. } => {
             ("tooManySessions", true, Some("raise MaxSessions in the server's sshd_config, or defaults.pool of the configuration".to_owned()))
         }
         ErrorKind::AgentRefused => {

@@ -89,7 +89,7 @@ impl Lanes {
         ask: &AskFor,
     ) -> Result<(Seat, Channel), Error> {
         let group = self.group(&route.key);
-        let full = || Error::new(Phase::Channel, ErrorKind::TooManySessions);
+        let full = |said| Error::new(Phase::Channel, ErrorKind::TooManySessions { said });
         // Logging in has limits of its own, and is not counted as waiting.
         let mut left = route.pool.wait;
         let mut lost = false;
@@ -97,7 +97,7 @@ impl Lanes {
             let Some((mut seat, kept)) = seat(&group, pool, (route, wanted), ask).await? else {
                 let begun = Instant::now();
                 let freed = tokio::time::timeout(left, group.freed.notified()).await;
-                freed.map_err(|_| full())?;
+                freed.map_err(|_| full(String::new()))?;
                 left = left.saturating_sub(begun.elapsed());
                 continue;
             };
@@ -107,10 +107,10 @@ impl Lanes {
                     seat.lane.opened.fetch_add(1, Relaxed);
                     return Ok((seat, channel));
                 }
-                Err(Error { kind: ErrorKind::TooManySessions, .. }) => {
+                Err(Error { kind: ErrorKind::TooManySessions { said }, .. }) => {
                     let opened = seat.lane.opened.load(Relaxed);
                     if opened == 0 {
-                        return Err(full());
+                        return Err(full(said));
                     }
                     seat.lane.most.store(opened, Relaxed);
                 }

@@ -11,6 +11,7 @@ use crate::host_key;
 use crate::pipe::Pipe;
 use crate::plan::ConnectPlan;
 use crate::proxy::Proxy;
+use crate::refusal::Refusal;
 use crate::refusal::refused;
 use crate::wire::{BoxStream, Carrier, KillSwitch, Wire};
 use russh::client::{Config, Handle};
@@ -264,9 +265,14 @@ impl Connection {
         match self.inner.handle.channel_open_session().await {
             Ok(channel) => Ok(Channel::new(channel)),
             Err(error) => match opening.refused(error) {
-                // OpenSSH answers "connect failed" when MaxSessions is reached.
-                Error { kind: ErrorKind::ChannelRefused { .. }, .. } => {
-                    Err(Error::new(Phase::Channel, ErrorKind::TooManySessions))
+                // OpenSSH answers "connect failed" when MaxSessions is reached; others differ, and
+                // may mean something else by it.
+                Error { kind: ErrorKind::ChannelRefused { reason, said }, .. } => {
+                    let said = match reason {
+                        Refusal::ConnectFailed => String::new(),
+                        _ => ErrorKind::ChannelRefused { reason, said }.to_string(),
+                    };
+                    Err(Error::new(Phase::Channel, ErrorKind::TooManySessions { said }))
                 }
                 error => Err(self.explain(error)),
             },

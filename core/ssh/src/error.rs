@@ -83,9 +83,12 @@ pub enum ErrorKind {
     /// With what the server says about it beyond the reason, which may be nothing.
     #[error("{reason}{}{said}", if said.is_empty() { "" } else { ": " })]
     ChannelRefused { reason: Refusal, said: String },
-    /// MaxSessions.
-    #[error("the server allows no more sessions on this connection")]
-    TooManySessions,
+    /// MaxSessions, with what the server says about it where that is not OpenSSH's usual words.
+    #[error(
+        "the server allows no more sessions on this connection{}",
+        if said.is_empty() { String::new() } else { format!(" ({said})") }
+    )]
+    TooManySessions { said: String },
     /// AllowAgentForwarding, or `no-agent-forwarding` for the key.
     #[error("the node does not allow agent forwarding, which is required")]
     AgentRefused,

@@ -41,8 +41,8 @@ fn a_jump_host_that_opens_no_channel_says_why() {
         (4, "", "resource shortage"),
         (42, "full moon", "reason 42: full moon"),
     ] {
-        let refuse_forwards = Some((code, words.to_owned()));
-        let picky = Behaviour { refuse_forwards, ..Behaviour::default() };
+        let refuse_channels = Some((code, words.to_owned()));
+        let picky = Behaviour { refuse_channels, ..Behaviour::default() };
         let nodes = EmbeddedNodes::with(vec![picky, Behaviour::default()]).unwrap();
         let done = Lab::on_nodes(&nodes, &["-H", "demo2", "-J", "demo1", "--json", "true"]);
         let node = &done.endings()["demo2"];
@@ -52,6 +52,24 @@ fn a_jump_host_that_opens_no_channel_says_why() {
         assert!(message.ends_with(said), "{message:?} {said:?}");
         let hint = node.event["failure"]["hint"].as_str().unwrap_or_default();
         assert_eq!(hint.contains("AllowTcpForwarding"), code == 1, "{hint}");
+    }
+}
+
+/// The server's own words for a session it does not open, where they are not OpenSSH's usual ones.
+#[test]
+fn a_node_that_opens_no_session_says_why() {
+    for (code, words, said) in [
+        (2, "open failed", "no more sessions on this connection"),
+        (1, "commands\x1b are for admins", "administratively prohibited: commands are for admins)"),
+    ] {
+        let refuse_channels = Some((code, words.to_owned()));
+        let picky = Behaviour { refuse_channels, ..Behaviour::default() };
+        let nodes = EmbeddedNodes::with(vec![picky]).unwrap();
+        let done = Lab::on_nodes(&nodes, &["-H", "demo1", "--json", "true"]);
+        let node = &done.endings()["demo1"];
+        assert_eq!(node.cause(), "channel/tooManySessions", "{}", done.text());
+        let message = node.event["failure"]["message"].as_str().unwrap();
+        assert!(message.ends_with(said), "{message:?} {said:?}");
     }
 }
 
