@@ -72,6 +72,9 @@ pub struct ExplainParams {
     /// The command that is going to run, for `Match command`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
+    /// The values wanted, by keyword in lower case; without it all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keywords: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Settings::is_default")]
     pub settings: Settings,
 }
@@ -85,7 +88,7 @@ pub struct Explained {
     /// Jump hosts on the way, first hop first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hops: Vec<String>,
-    /// Every effective value.
+    /// The effective values.
     pub values: Vec<EffectiveValue>,
     /// A command to run here, in the user's shell, once connected (`LocalCommand`, if
     /// `PermitLocalCommand`).

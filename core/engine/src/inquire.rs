@@ -71,8 +71,11 @@ impl Engine {
             options.origins.iter().find(|o| o.keyword.eq_ignore_ascii_case(keyword))
         };
         let dump = ssh_config::dump(&options);
-        let values = dump.lines().map(|line| {
-            let (keyword, value) = line.split_once(' ').unwrap_or((line, ""));
+        let wanted = |keyword: &str| {
+            params.keywords.as_ref().is_none_or(|wanted| wanted.iter().any(|w| w == keyword))
+        };
+        let lines = dump.lines().map(|line| line.split_once(' ').unwrap_or((line, "")));
+        let values = lines.filter(|(keyword, _)| wanted(keyword)).map(|(keyword, value)| {
             let origin = set(keyword);
             EffectiveValue {
                 keyword: keyword.to_owned(),

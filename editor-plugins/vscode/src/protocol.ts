@@ -592,6 +592,8 @@ export type Exit = ({
 export type ExplainParams = {
   /** The command that is going to run, for `Match command`. */
   command?: string | null;
+  /** The values wanted, by keyword in lower case; without it all of them. */
+  keywords?: Array<string> | null;
   /** The node is an ssh destination, taken literally (ssh grammar: no clusters). */
   literal?: boolean;
   node?: string;
@@ -607,7 +609,7 @@ export type Explained = {
   node: string;
   port: number;
   user: string;
-  /** Every effective value. */
+  /** The effective values. */
   values: Array<EffectiveValue>;
   warnings?: Array<string>;
 };

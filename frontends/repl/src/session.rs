@@ -266,7 +266,8 @@ impl Repl<'_> {
         }
         let node = self.nodes.all.get(n)?.name.clone();
         let settings = self.targets.settings.clone();
-        let params = ExplainParams { node, settings, ..ExplainParams::default() };
+        let keywords = Some(Vec::new());
+        let params = ExplainParams { node, settings, keywords, ..ExplainParams::default() };
         let explained = self.core.call::<NodeResolve>(&params).await.ok()?;
         let account = (explained.user, explained.host);
         self.accounts.insert(n, account.clone());

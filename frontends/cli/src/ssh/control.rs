@@ -5,7 +5,7 @@
 //! not find it. The messages and exit codes of `-O` are ssh's.
 
 use super::args::SshArgs;
-use super::effective::Effective;
+use super::effective::{Effective, values};
 use super::{OURS, say};
 use bssh_client::{Core, Persist};
 use bssh_protocol::connection::{ConnectionClose, ConnectionParams, Ending};
@@ -51,8 +51,8 @@ impl Control {
 
 /// Which core the configuration wants for a host (`IfThere`: the control master, if one runs);
 /// none: it does not say.
-pub(super) fn wanted(values: &[EffectiveValue]) -> Option<Persist> {
-    let get = |key: &str| values.iter().find(|v| v.keyword == key).map(|v| v.value.as_str());
+pub(super) fn wanted(told: &[EffectiveValue]) -> Option<Persist> {
+    let get = |key: &'static str| values(told, key).next().map(|v| v.value.as_str());
     let path = get("controlpath").filter(|path| !path.is_empty())?;
     if path == "none" {
         return Some(Persist::Never);

@@ -79,18 +79,52 @@ impl LogLevel {
     }
 }
 
+/// What this frontend reads of the configuration; the rest is the core's.
+const KEYWORDS: &[&str] = &[
+    "clearallforwardings",
+    "controlmaster",
+    "controlpath",
+    "controlpersist",
+    "dynamicforward",
+    "enableescapecommandline",
+    "escapechar",
+    "exitonforwardfailure",
+    "forkafterauthentication",
+    "forwardagent",
+    "hostname",
+    "localforward",
+    "loglevel",
+    "port",
+    "remotecommand",
+    "remoteforward",
+    "requesttty",
+    "sessiontype",
+    "stdinnull",
+    "updatehostkeys",
+    "user",
+];
+
+/// The values of a keyword, in their order.
+pub(super) fn values<'a>(
+    values: &'a [EffectiveValue],
+    keyword: &'static str,
+) -> impl Iterator<Item = &'a EffectiveValue> {
+    debug_assert!(KEYWORDS.contains(&keyword), "{keyword} is not asked for");
+    values.iter().filter(move |v| v.keyword == keyword)
+}
+
 impl Effective {
+    /// What `node/resolve` is asked for.
+    pub(super) fn keywords() -> Vec<String> {
+        KEYWORDS.iter().map(ToString::to_string).collect()
+    }
+
     /// Reads the lines of `ssh -G` and what was typed.
     ///
     /// # Errors
     /// One line for people: contradictions between the command line and the configuration.
-    pub(super) fn new(args: &SshArgs, values: &[EffectiveValue]) -> Result<Self, String> {
-        let all = |key: &'static str| {
-            values
-                .iter()
-                .filter(move |v| v.keyword.eq_ignore_ascii_case(key))
-                .map(|v| v.value.as_str())
-        };
+    pub(super) fn new(args: &SshArgs, told: &[EffectiveValue]) -> Result<Self, String> {
+        let all = |key: &'static str| values(told, key).map(|v| v.value.as_str());
         let get = |key: &'static str| all(key).next().unwrap_or_default();
         let yes = |key: &'static str| matches!(get(key), "yes" | "true");
         let remote_command = Some(get("remotecommand")).filter(|c| !c.is_empty() && *c != "none");
@@ -112,9 +146,8 @@ impl Effective {
             stdin_null: yes("stdinnull") || yes("forkafterauthentication"),
             background: yes("forkafterauthentication"),
             escape: escape(get("escapechar")),
-            command_line: !values.iter().any(|v| {
-                v.keyword == "enableescapecommandline" && v.value == "no" && v.origin != "default"
-            }),
+            command_line: !values(told, "enableescapecommandline")
+                .any(|v| v.value == "no" && v.origin != "default"),
             forwards,
             exit_on_forward_failure: yes("exitonforwardfailure"),
             agent: !matches!(get("forwardagent"), "" | "no" | "false"),

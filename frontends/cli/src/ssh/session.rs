@@ -166,6 +166,7 @@ async fn resolve(core: &Core, args: &SshArgs) -> Result<Explained, String> {
         node: args.destination.clone(),
         literal: true,
         command,
+        keywords: (args.mode != Mode::PrintConfig).then(Effective::keywords),
         settings: args.settings.clone(),
     };
     core.call::<NodeResolve>(&params).await.map_err(|e| e.advised())
