@@ -76,14 +76,6 @@ pub(crate) struct TargetArgs {
     pub exclude_group: Vec<String>,
 }
 
-impl TargetArgs {
-    /// A flag names targets, or leaves some out.
-    pub(crate) fn any(&self) -> bool {
-        let TargetArgs { hosts, cluster, group, hostfile, exclude, exclude_group } = self;
-        [hosts, cluster, group, hostfile, exclude, exclude_group].iter().any(|l| !l.is_empty())
-    }
-}
-
 #[derive(Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectArgs {

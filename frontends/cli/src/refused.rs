@@ -3,7 +3,7 @@
 //! All options are known to every subcommand, so that they may stand before or behind it. How a
 //! node is reached (connection) is for all of them.
 
-use crate::args::{Args, Sub};
+use crate::args::{Args, Sub, TargetArgs};
 use crate::named::SessionVerb;
 use crate::shared_verbs::{CoreVerb, JobVerb, SharedVerb};
 use crate::verbs::{AgentVerb, ForwardVerb, GateVerb};
@@ -54,7 +54,7 @@ pub(crate) fn refused(args: &Args, here: bool) -> Option<String> {
     let json = !(TERMINALS.0 | DETACHED.0 | REPL.0 | NODES.0 | AS_IT_IS.0);
     let agent = AGENT_OF_NODE.0 | AGENT.0;
     let table = [
-        (args.targets.any(), "a target (-H, -C, -g, …)", TO_NODES),
+        (has_targets(&args.targets), "a target (-H, -C, -g, …)", TO_NODES),
         (run.fanout.is_some(), "-f/--fanout", RUNS | TERMINALS.0 | FILES.0 | session | REPL.0),
         (run.timeout.is_some(), "-u/--timeout", RUNS | session),
         (run.fail_fast.is_some(), "--fail-fast", RUNS | FILES.0),
@@ -90,6 +90,12 @@ pub(crate) fn refused(args: &Args, here: bool) -> Option<String> {
         _ => "",
     };
     Some(format!("{flag} is not for {}{hint}", kind.1))
+}
+
+/// A flag names targets, or leaves some out.
+fn has_targets(targets: &TargetArgs) -> bool {
+    let TargetArgs { hosts, cluster, group, hostfile, exclude, exclude_group } = targets;
+    [hosts, cluster, group, hostfile, exclude, exclude_group].iter().any(|l| !l.is_empty())
 }
 
 fn kind(args: &Args, here: bool) -> Kind {
