@@ -21,7 +21,9 @@ for part in ${*:-startup rtt fanout scale pty forward volume warm stream files};
       bench fanout --server floor --n 5000:2,10000:2 --peers bssh,floor
       bench volume --server floor --nodes 10000 --lines 1000 --reps 1 --peers bssh ;;
     pty) bench pty --reps 3 ;;
-    forward) bench forward --reps 3 --mb 200 ;;
+    forward)
+      bench forward --reps 3 --mb 200
+      bench forward --reps 12 --mb 200 --peers bssh,ssh-aesgcm ;; # rounds differ by half
     volume) bench volume --server floor --reps 3 --limit 60 ;; # parallel-ssh may not end
     warm) bench warm --server sshd,floor --n 1:7,100:3; bench warm --server floor --n 1000:3 --skip ssh-mux,ansible-mux ;;
     stream) bench stream --server floor,sshd --mb 400 --reps 3 ;;
