@@ -7,8 +7,9 @@ use bssh_protocol::agent::AgentSettings;
 use bssh_protocol::exec::{Exit, PtyRequest};
 use bssh_protocol::job::JobHandle;
 use bssh_protocol::methods::{
-    JobStartIn, JobWaitFor, SessionChangeDirectory, SessionExecRetryEvent, SessionResizeExec,
-    SessionSetEnvironment, SessionSignalExec, SessionSnapshotOf, SessionUnsetEnvironment,
+    JobStartIn, JobWaitFor, SessionChangeDirectory, SessionClose, SessionExecRetryEvent,
+    SessionResizeExec, SessionSetEnvironment, SessionSignalExec, SessionSnapshotOf,
+    SessionUnsetEnvironment,
 };
 use bssh_protocol::session::{
     JobStart, OnDisconnect, RemoteFate, SessionExecParams, SessionOpenParams, SessionRef,
@@ -48,6 +49,22 @@ fn a_command_without_state_sees_and_changes_nothing() {
         driver.call::<SessionSignalExec>(&all).await;
         slow.end().await;
         shell.check("echo $A; pwd", "status 0", "1\n/tmp\n").await;
+        driver.close().await;
+    });
+}
+
+#[test]
+fn what_is_only_beginning_when_its_session_is_closed_is_gone_too() {
+    let lab = Lab::start();
+    with_core(&lab, |driver| async move {
+        for _ in 0..10 {
+            let shell = Shell::on(&driver, NODE).await;
+            let begun = shell.start(command("sleep 1000.58")).await;
+            driver.call::<SessionClose>(&SessionRef { session: shell.id }).await;
+            begun.end().await;
+        }
+        let left = || processes::with_text("sleep 1000.58");
+        assert!(until(SOON, || left().is_empty()), "{:?}", left());
         driver.close().await;
     });
 }

@@ -120,6 +120,9 @@ exec >/dev/null 2>&1
 trap : HUP TERM INT PIPE
 L= kept=
 cd /
+# What has not begun by now does not begin any more.
+own() { { read -r o < "$D/owner"; } 2>/dev/null; [ "$o" = $$ ]; }
+own && rm -f "$D/o"
 for f in "$D"/*.pid; do
   [ -s "$f" ] || continue
   i=${f##*/}; i=${i%.pid}
@@ -134,5 +137,4 @@ while [ $i -lt 10 ]; do
 done
 for x in $L; do sig KILL "$x"; done
 for f in "$D"/*.rc; do [ -e "$f" ] && kept=1; done
-{ read -r o < "$D/owner"; } 2>/dev/null
-[ -z "$kept" ] && [ "$o" = $$ ] && rm -rf "$D"
+[ -z "$kept" ] && own && rm -rf "$D"

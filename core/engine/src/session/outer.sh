@@ -26,6 +26,8 @@ trap : TERM INT HUP QUIT
 b=0
 { read -r l < /proc/$$/stat; } 2>/dev/null && { l=${l##*) }; set -- $l; b=${20}; }
 echo "$$ $b" > "$D/$N.pid"
+# A helper that ends takes this script away and then ends whoever is written down there.
+[ -e "$D/o" ] || exit 143
 [ -n "$Q" ] && echo "$Q" > "$D/$N.esc"
 # It goes on when nobody listens any more.
 [ "$G" = k ] && { : > "$D/$N.keep"; : > "$D/$N.out"; : > "$D/$N.err"; trap '' HUP PIPE; }
