@@ -364,7 +364,9 @@ fn a_sandbox_gets_to_the_listed_host_and_nowhere_else() {
         ])
     };
     ssh(&outside, listed).expect_status(0);
-    assert_eq!(ended(&mut peer, "git")["reason"], "clientEof");
+    // Both sides close at once.
+    let reason = ended(&mut peer, "git")["reason"].clone();
+    assert!(reason == "clientEof" || reason == "upstreamEof", "{reason}");
     for (host, port) in [("192.0.2.1", 22), ("169.254.169.254", 80), ("127.0.0.1", listed)] {
         ssh(host, port).expect_status(255);
     }

@@ -219,21 +219,27 @@ fn an_edit_is_never_missed_however_fast_it_comes() {
 
 #[test]
 fn a_file_that_changes_while_it_is_sent_is_sent_again() {
-    let pair = Pair::new();
     let size = 40_000_000;
-    write(&pair.here("big"), vec![b'a'; size]);
-    let run = Run::start(pair.lab.command(&pair.words("push", &[])));
-    let sent = || {
-        let names = fs::read_dir(pair.there("")).into_iter().flatten().flatten();
-        let sizes = names.filter(|e| is_temporary(&e.path())).map(|e| e.metadata());
-        sizes.flatten().map(|stat| stat.len()).max().unwrap_or(0)
+    let changed_in_time = || {
+        let pair = Pair::new();
+        write(&pair.here("big"), vec![b'a'; size]);
+        let run = Run::start(pair.lab.command(&pair.words("push", &[])));
+        let sent = || {
+            let names = fs::read_dir(pair.there("")).into_iter().flatten().flatten();
+            let sizes = names.filter(|e| is_temporary(&e.path())).map(|e| e.metadata());
+            sizes.flatten().map(|stat| stat.len()).max().unwrap_or(0)
+        };
+        assert!(until(DEADLINE, || sent() > 1_000_000), "it begins");
+        write(&pair.here("big"), vec![b'b'; size]);
+        run.finish(DEADLINE).expect_status(0);
+        let there = fs::read(pair.there("big")).unwrap();
+        let old = there.iter().filter(|byte| **byte == b'a').count();
+        assert!(there.len() == size && (old == 0 || old == size), "half of each");
+        assert_eq!(files(&pair.there("")).len(), 1);
+        old == 0
     };
-    assert!(until(DEADLINE, || sent() > 1_000_000), "it begins");
-    write(&pair.here("big"), vec![b'b'; size]);
-    run.finish(DEADLINE).expect_status(0);
-    let there = fs::read(pair.there("big")).unwrap();
-    assert!(there.len() == size && there.iter().all(|byte| *byte == b'b'), "half of each");
-    assert_eq!(files(&pair.there("")).len(), 1);
+    // On a busy machine all of it may have been sent before it was changed.
+    assert!((0..5).any(|_| changed_in_time()), "it was never changed in time");
 }
 
 /// OpenSSH's file server, which can be given a umask.
