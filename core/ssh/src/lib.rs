@@ -21,6 +21,7 @@ mod host_key_of;
 mod identity;
 mod known_hosts;
 mod locking;
+mod low_water;
 mod pipe;
 pub mod plan;
 mod proxy;

@@ -1,4 +1,4 @@
-//! The byte stream under russh: read buffer, write-behind, no delays, kill switch.
+//! The byte stream under russh: read buffer, write-behind, no delays, few wake-ups, kill switch.
 //!
 //! russh reads a packet in two small reads and flushes after each packet it writes. Here reads
 //! come from a buffer, and what is written leaves when the session waits for input and those it
@@ -7,6 +7,7 @@
 //! would wait for ever.
 
 use crate::locking::lock;
+use crate::low_water::LowWater;
 use futures_util::task::AtomicWaker;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_tcp_quickack;
@@ -111,6 +112,7 @@ pub(crate) struct Wire {
     owes_ack: bool,
     /// Looks for input in vain, while there was something to send or to acknowledge.
     looks: u8,
+    water: LowWater,
 }
 
 impl Wire {
@@ -133,6 +135,7 @@ impl Wire {
             since_turn: 0,
             owes_ack: false,
             looks: 0,
+            water: LowWater::new(),
         };
         (wire, KillSwitch(control))
     }
@@ -162,13 +165,19 @@ impl Wire {
             return Poll::Pending;
         }
         let mut buffer = ReadBuf::new(&mut self.input);
-        ready!(self.carrier.poll_read(cx, &mut buffer))?;
+        if self.carrier.poll_read(cx, &mut buffer)?.is_pending() {
+            if let Carrier::Tcp(read, _) = &self.carrier {
+                self.water.wait(read.as_ref(), cx);
+            }
+            return Poll::Pending;
+        }
         if self.reads == 0 {
             let _ = self.control.software.set(software(buffer.filled()));
         }
         self.filled = buffer.filled().len();
         self.taken = 0;
         self.since_turn = since_turn + self.filled;
+        self.water.read(self.filled);
         self.quiet = if self.filled < SMALL { QUIET_READS.min(self.quiet + 1) } else { 0 };
         self.owes_ack = self.reads < QUICK_READS;
         self.reads = self.reads.saturating_add(1);
