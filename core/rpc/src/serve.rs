@@ -31,6 +31,8 @@ pub(crate) struct Wishes {
 
 /// After an accept that failed, e.g. for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Between two looks for what was not used for long enough, which take time where much is kept.
+const APART: Duration = Duration::from_millis(100);
 /// How long what runs may take to end when nobody said.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long links may take to tell their last words, when the time is over.
@@ -57,9 +59,16 @@ pub(crate) async fn serve(
     let numbers = AtomicU64::new(1);
     let mut empty_since = Instant::now();
     let mut watching = std::pin::pin!(commons.watch());
+    let mut rested = Instant::now();
     let grace = loop {
         let changed = commons.changed();
-        let swept = commons.sweep();
+        let now = Instant::now();
+        let due = if now < rested {
+            Some(rested)
+        } else {
+            rested = now + APART;
+            commons.sweep()
+        };
         if !commons.is_empty() {
             empty_since = Instant::now();
         }
@@ -88,7 +97,7 @@ pub(crate) async fn serve(
             Some(_) = links.join_next() => {}
             () = &mut watching => {}
             () = changed => {}
-            () = until(end.into_iter().chain(swept).min()) => {}
+            () = until(end.into_iter().chain(due).min()) => {}
             ending = house.ending() => break ending.grace.unwrap_or(GRACE),
             _ = terminate.recv() => break GRACE,
             _ = interrupt.recv() => break GRACE,
