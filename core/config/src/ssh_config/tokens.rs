@@ -147,22 +147,28 @@ pub(super) fn check_variables(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Expands `~` and `~/…` to the home directory; `~user` only for the local user and root.
+/// Expands `~` and `~/…` to the home directory, `~user/…` to that of a user in `/etc/passwd`.
 ///
 /// # Errors
-/// Another user's home, which is not looked up.
+/// There is no such user.
 pub(super) fn tilde(text: &str, env: &Environment) -> Result<String, String> {
     let Some(rest) = text.strip_prefix('~') else { return Ok(text.to_owned()) };
     let (user, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let home = env.home.to_string_lossy();
     let home = match user {
-        "" => home.as_ref(),
-        _ if user == env.user => home.as_ref(),
-        "root" => "/root",
-        _ => return Err(format!("the home directory of user {user} is not known")),
+        "" => env.home.to_string_lossy(),
+        _ if user == env.user => env.home.to_string_lossy(),
+        _ => home_of(user).ok_or_else(|| format!("no user {user} in /etc/passwd"))?.into(),
     };
     let slash = if home.ends_with('/') { "" } else { "/" };
     Ok(format!("{home}{slash}{}", path.trim_start_matches('/')))
+}
+
+fn home_of(user: &str) -> Option<String> {
+    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+    let mut lines = passwd.lines().map(|line| line.split(':'));
+    lines.find_map(|mut fields| {
+        fields.next().filter(|name| *name == user).and(fields.nth(4)).map(str::to_owned)
+    })
 }
 
 fn push_number(out: &mut String, number: u32) {
@@ -220,5 +226,7 @@ mod tests {
         assert!(check_variables("${}").is_err());
         assert_eq!(tilde("~", &env).unwrap(), "/home/u/");
         assert_eq!(tilde("a~", &env).unwrap(), "a~");
+        assert_eq!(tilde("~root/k", &env).unwrap(), "/root/k");
+        assert_eq!(tilde("~daemon", &env).unwrap(), "/usr/sbin/");
     }
 }
