@@ -125,6 +125,29 @@ fn ctrl_c_once_tells_and_twice_ends() {
     }
 }
 
+/// By nohup, or by a script that has put it into the background.
+#[test]
+fn a_signal_it_was_started_to_ignore_ends_nothing() {
+    let stubborn = Stubborn::new("7070");
+    for words in [
+        &["-H", "127.0.0.1", "sleep 2.7070; echo whole"][..],
+        &["127.0.0.1", "sleep 2.7070; echo whole"],
+    ] {
+        let bssh = stubborn.lab.command(words);
+        let mut command = stubborn.lab.home.command("sh");
+        command.args(["-c", "trap '' INT HUP; exec \"$@\"", "sh"]);
+        command.arg(bssh.get_program()).args(bssh.get_args());
+        let run = Run::start(command);
+        assert!(until(START, || !stubborn.sleeping().is_empty()));
+        for signal in [Signal::INT, Signal::HUP, Signal::INT] {
+            run.signal(signal);
+        }
+        let done = run.finish(START).expect_status(0);
+        assert!(done.text().contains("whole"), "{}", done.text());
+        assert!(!done.stderr.contains("Ctrl-C"), "{}", done.stderr);
+    }
+}
+
 #[test]
 fn a_killed_core_is_reported_and_leaves_nothing() {
     let stubborn = Stubborn::new("3030");
