@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
@@ -78,6 +78,9 @@ impl Reason {
 
 /// With one direction ended and not a byte in the other for so long, the rest is not coming.
 const HALF_CLOSED: Duration = Duration::from_secs(3600);
+/// A client may be out of breath for so long before more than memory is used for it. Whoever
+/// shares its connection waits no longer than this, and only once until it has caught up.
+const BREATH: Duration = Duration::from_millis(10);
 /// A first read buffer; full reads get a larger one.
 const SMALL: usize = 4096;
 
@@ -190,11 +193,19 @@ async fn down(
 ) -> Result<Reason, Reason> {
     let mut held = Held::default();
     let mut end = None;
+    // Until when memory is enough for it, once it was not.
+    let mut breath = None;
     while end.is_none() || !held.is_empty() {
-        let room = match (far.is_socket(), flow.is_some_and(Flow::may_pause)) {
-            (true, _) => held.is_empty(),
-            (false, true) => held.has_room(),
-            (false, false) => true,
+        if held.is_empty() {
+            breath = None;
+        } else if !held.has_room() {
+            breath.get_or_insert_with(|| Instant::now() + BREATH);
+        }
+        let alone = flow.is_some_and(Flow::may_pause);
+        let room = match far.is_socket() {
+            true => held.is_empty(),
+            false if alone => held.has_room(),
+            false => held.has_room() || breath.is_some_and(|end| end <= Instant::now()),
         };
         let wait = end.is_none() && room;
         let (front, n) = held.front().map_err(|e| Reason::Error(e.to_string()))?;
@@ -222,6 +233,7 @@ async fn down(
                 end = got;
             }
             () = company(flow), if end.is_none() && !wait => {}
+            () = until(breath), if end.is_none() && !wait && !alone => {}
         }
     }
     // A client that is gone need not be told.
@@ -238,6 +250,13 @@ async fn down(
 async fn company(flow: Option<&Flow>) {
     match flow {
         Some(flow) => flow.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
         None => std::future::pending().await,
     }
 }
@@ -349,5 +368,33 @@ impl FarWrite {
             FarWrite::Channel(writer) => drop(writer.eof().await),
             FarWrite::Stream(stream) => drop(stream.shutdown().await),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_out_of_breath_is_waited_for_before_more_than_memory_is_used() {
+        let (near, _client) = tokio::io::duplex(1);
+        let (far, mut node) = tokio::io::duplex(64 * 1024);
+        let (mut far, _write) = halves(Box::new(far), true);
+        let carried = Carried::default();
+        let down = down(&mut far, near, None, &carried);
+        let says = async {
+            let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+            for _ in 0..48 {
+                node.write_all(&[7; 64 * 1024]).await.unwrap();
+                longest = longest.max(last.elapsed());
+                last = Instant::now();
+            }
+            longest
+        };
+        let longest = tokio::select! {
+            ended = down => panic!("{ended:?}"),
+            longest = says => longest,
+        };
+        assert!(longest > BREATH / 2, "{longest:?}");
     }
 }
