@@ -12,7 +12,20 @@ use std::time::{Duration, Instant};
 /// The executable under test: `BSSH`, or what cargo builds from what is there now.
 pub fn bssh() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| given().unwrap_or_else(build)).clone()
+    let built = || {
+        heed_signals();
+        given().unwrap_or_else(build)
+    };
+    BUILT.get_or_init(built).clone()
+}
+
+/// What the tests were started to ignore, in the background of a script, bssh would ignore, too.
+#[allow(unsafe_code, reason = "signal(2) has no safe form in the tree")]
+fn heed_signals() {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        // SAFETY: nobody here handles these; by default they end the process, as ever.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "tests are told by their environment")]
