@@ -32,6 +32,15 @@ impl Lab {
         command_in(&self.home, self.sshd.ssh_config(), words)
     }
 
+    /// The same, started to ignore these signals, as env(1) calls them.
+    pub fn ignoring<S: AsRef<OsStr>>(&self, signals: &str, words: &[S]) -> Command {
+        let bssh = self.command(words);
+        let mut command = self.home.command("env");
+        command.arg(format!("--ignore-signal={signals}"));
+        command.arg(bssh.get_program()).args(bssh.get_args());
+        command
+    }
+
     /// Runs to the end with an empty stdin.
     #[track_caller]
     pub fn run<S: AsRef<OsStr>>(&self, words: &[S]) -> Transcript {

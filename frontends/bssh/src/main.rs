@@ -10,6 +10,7 @@ const HEAP_SLACK: usize = 8 << 20;
 
 fn main() -> ExitCode {
     keep_freed_memory();
+    heed_children();
     let words: Vec<OsString> = std::env::args_os().collect();
     let called_ssh =
         words.first().is_some_and(|w| Path::new(w).file_name() == Some(OsStr::new("ssh")));
@@ -28,6 +29,14 @@ fn main() -> ExitCode {
 /// that limit to twice its size (mallopt(3), `M_TRIM_THRESHOLD`); other allocators do not mind.
 fn keep_freed_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(HEAP_SLACK / 2)));
+}
+
+/// Whoever has started us may ignore the end of children, and what is ignored stays so: nobody
+/// here would learn how a program has ended (wait(2)).
+#[allow(unsafe_code, reason = "signal(2) has no safe form in the tree")]
+fn heed_children() {
+    // SAFETY: nothing handles it yet, and the default does nothing.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 /// tokio's threaded scheduler, which is linked but never runs here, is all that calls pow(3). From

@@ -133,11 +133,7 @@ fn a_signal_it_was_started_to_ignore_ends_nothing() {
         &["-H", "127.0.0.1", "sleep 2.7070; echo whole"][..],
         &["127.0.0.1", "sleep 2.7070; echo whole"],
     ] {
-        let bssh = stubborn.lab.command(words);
-        let mut command = stubborn.lab.home.command("sh");
-        command.args(["-c", "trap '' INT HUP; exec \"$@\"", "sh"]);
-        command.arg(bssh.get_program()).args(bssh.get_args());
-        let run = Run::start(command);
+        let run = Run::start(stubborn.lab.ignoring("INT,HUP", words));
         assert!(until(START, || !stubborn.sleeping().is_empty()));
         for signal in [Signal::INT, Signal::HUP, Signal::INT] {
             run.signal(signal);

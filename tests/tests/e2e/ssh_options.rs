@@ -23,6 +23,16 @@ fn a_local_command_runs_once_connected_and_only_if_permitted() {
     assert!(said.stderr.contains("Connection refused"), "{}", said.stderr);
 }
 
+/// Ignored signals are inherited, and whoever ignores SIGCHLD learns nothing of its children.
+#[test]
+fn a_parent_that_wants_to_know_no_child_changes_nothing() {
+    let lab = Lab::start();
+    let words = ["-o", "PermitLocalCommand=yes", "-o", "LocalCommand=echo local"];
+    let words = [&words[..], &["127.0.0.1", "exit 3"]].concat();
+    let done = Run::start(lab.ignoring("CHLD", &words)).finish(MINUTES).expect_status(3);
+    assert_eq!(done.text(), "local\n", "{}", done.stderr);
+}
+
 #[test]
 fn a_key_that_was_used_is_given_to_the_agent() {
     let lab = Lab::start();
