@@ -33,6 +33,7 @@ pub mod via;
 pub mod carried;
 pub mod followed;
 pub mod frame;
+mod ignoring;
 pub mod link;
 mod locking;
 pub mod params;
@@ -42,4 +43,5 @@ pub mod run;
 pub mod schema;
 mod waiting;
 
+pub use ignoring::Ignored;
 pub use locking::lock;

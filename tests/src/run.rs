@@ -2,12 +2,14 @@
 
 use crate::Transcript;
 use bssh_fixtures::processes;
+use bssh_protocol::Ignored;
 use std::io::{self, Read, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The executable under test: `BSSH`, or what cargo builds from what is there now.
 pub fn bssh() -> PathBuf {
@@ -19,12 +21,16 @@ pub fn bssh() -> PathBuf {
     BUILT.get_or_init(built).clone()
 }
 
-/// What the tests were started to ignore, in the background of a script, bssh would ignore, too.
-#[allow(unsafe_code, reason = "signal(2) has no safe form in the tree")]
+/// What the tests were started to ignore, in the background of a script, bssh would ignore, too. A
+/// signal that is handled here is not ignored by what is started (execve(2)).
 fn heed_signals() {
-    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
-        // SAFETY: nobody here handles these; by default they end the process, as ever.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    let kinds = [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()];
+    let ignored = Ignored::of(&std::fs::read_to_string(Ignored::STATUS).unwrap_or_default());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let _inside = runtime.enter();
+    for kind in kinds.into_iter().filter(|kind| ignored.has(kind.as_raw_value())) {
+        drop(signal(kind).expect("a handler"));
     }
 }
 

@@ -52,7 +52,8 @@ pub(crate) async fn serve(
     let listener = UnixListener::from_std(listener)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let _ignored = signal(SignalKind::hangup())?;
+    // Where the end of children is ignored nobody learns it.
+    let _taken = [signal(SignalKind::hangup())?, signal(SignalKind::child())?];
     let commons = Commons::shared(environment, wishes.linger);
     let house = House::shared(claim.socket().to_owned(), wishes.idle, wishes.control);
     let mut links = JoinSet::new();

@@ -6,6 +6,7 @@
 use crate::house::House;
 use crate::{inherit, methods};
 use bssh_engine::{Commons, Engine, Environment};
+use bssh_protocol::Ignored;
 use bssh_protocol::link::{Link, Options};
 use rustix::fs::{FileType, fstat};
 use rustix::io::fcntl_dupfd_cloexec;
@@ -25,11 +26,14 @@ const ONLY: u64 = 1;
 /// stdin or stdout cannot be used.
 pub(crate) async fn serve(environment: Environment) -> io::Result<()> {
     let (reader, writer) = wire()?;
-    // They belong to the frontend's terminal; our end is the end of the link.
-    let mut ignored = Vec::new();
-    for kind in [SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()] {
-        ignored.push(signal(kind)?);
-    }
+    // They belong to the frontend's terminal; our end is the end of the link. What is to be
+    // ignored anyhow is left so for the programs started here.
+    let terminals = [SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()];
+    let ignored = Ignored::of(&std::fs::read_to_string(Ignored::STATUS).unwrap_or_default());
+    let heeded = terminals.into_iter().filter(|kind| !ignored.has(kind.as_raw_value()));
+    // Where the end of children is ignored nobody learns it.
+    let kinds = heeded.chain([SignalKind::child()]);
+    let _taken = kinds.map(signal).collect::<io::Result<Vec<_>>>()?;
     let mut terminate = signal(SignalKind::terminate())?;
     // A child's connections end with it.
     let commons = Commons::single(environment);

@@ -5,8 +5,8 @@
 //! What stays below that is read after [`PATIENCE`], and such a peer, which perhaps waits for an
 //! answer, is read packet by packet again for [`REST`].
 
-use rustix::io::Errno;
-use std::os::fd::AsRawFd;
+use nix::sys::socket::setsockopt;
+use nix::{libc, setsockopt_impl, sockopt_impl};
 use std::pin::Pin;
 use std::task::Context;
 use std::time::{Duration, Instant};
@@ -14,15 +14,20 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep_until};
 
 /// Bytes worth a wake-up: four full packets of OpenSSH.
-const WORTH: usize = 128 * 1024;
+const WORTH: i32 = 128 * 1024;
 /// So often the rate is looked at.
 const SPAN: Duration = Duration::from_millis(1);
 /// Bytes in a span that are fast: twice what a wake-up is then to be worth.
-const FAST: usize = 2 * WORTH;
+const FAST: usize = 2 * WORTH as usize;
 /// The longest wait for bytes that are there: two spans, for a timer counts in milliseconds.
 const PATIENCE: Duration = Duration::from_millis(2);
 /// After a wait in vain: so that those cost a fiftieth of the time at most.
 const REST: Duration = Duration::from_millis(100);
+
+sockopt_impl!(
+    /// SO_RCVLOWAT, in bytes.
+    Mark, SetOnly, libc::SOL_SOCKET, libc::SO_RCVLOWAT, i32
+);
 
 /// The low-water mark of one socket.
 pub(crate) struct LowWater {
@@ -71,7 +76,7 @@ impl LowWater {
                 patience.as_mut().reset((now + PATIENCE).into());
                 let _ = patience.as_mut().poll(cx);
             }
-            None if now >= self.rest && set(socket, WORTH).is_ok() => {
+            None if now >= self.rest && setsockopt(socket, Mark, &WORTH).is_ok() => {
                 let mut patience = Box::pin(sleep_until((now + PATIENCE).into()));
                 let _ = patience.as_mut().poll(cx);
                 self.patience = Some(patience);
@@ -84,22 +89,9 @@ impl LowWater {
     fn lower(&mut self, socket: &TcpStream) {
         if self.patience.take().is_some() {
             // What it allowed to raise it allows to lower.
-            let _ = set(socket, 1);
+            let _ = setsockopt(socket, Mark, &1);
         }
     }
-}
-
-#[allow(unsafe_code, reason = "no crate in the tree sets this option")]
-fn set(socket: &TcpStream, bytes: usize) -> Result<(), Errno> {
-    let bytes = libc::c_int::try_from(bytes).map_err(|_| Errno::INVAL)?;
-    let length = size_of_val(&bytes) as libc::socklen_t;
-    // SAFETY: the descriptor is open as long as the stream is borrowed, and the kernel only reads
-    // the integer, which is as long as it is told.
-    let status = unsafe {
-        let value = (&raw const bytes).cast();
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVLOWAT, value, length)
-    };
-    if status == 0 { Ok(()) } else { Err(Errno::IO) }
 }
 
 #[cfg(test)]
@@ -141,9 +133,9 @@ mod tests {
     async fn a_raised_mark_waits_for_several_packets_and_patience_lowers_it() {
         let (mut near, mut far) = pair().await;
         let mut water = raised(&near);
-        assert!(!told_of(&near, &mut far, WORTH / 2).await, "half of it");
-        assert!(told_of(&near, &mut far, WORTH / 2).await);
-        near.read_exact(&mut vec![0; WORTH]).await.unwrap();
+        assert!(!told_of(&near, &mut far, WORTH as usize / 2).await, "half of it");
+        assert!(told_of(&near, &mut far, WORTH as usize / 2).await);
+        near.read_exact(&mut vec![0; WORTH as usize]).await.unwrap();
         assert!(near.try_read(&mut [0]).is_err());
         assert!(!told_of(&near, &mut far, 1).await);
         wait(&mut water, &near);

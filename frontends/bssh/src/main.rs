@@ -1,5 +1,8 @@
 //! The executable: chooses between the core, the demo, the line CLI and the REPL, and does nothing else.
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod pow;
+
 use bssh_rpc::Environment;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -10,7 +13,6 @@ const HEAP_SLACK: usize = 8 << 20;
 
 fn main() -> ExitCode {
     keep_freed_memory();
-    heed_children();
     let words: Vec<OsString> = std::env::args_os().collect();
     let called_ssh =
         words.first().is_some_and(|w| Path::new(w).file_name() == Some(OsStr::new("ssh")));
@@ -29,23 +31,6 @@ fn main() -> ExitCode {
 /// that limit to twice its size (mallopt(3), `M_TRIM_THRESHOLD`); other allocators do not mind.
 fn keep_freed_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(HEAP_SLACK / 2)));
-}
-
-/// Whoever has started us may ignore the end of children, and what is ignored stays so: nobody
-/// here would learn how a program has ended (wait(2)).
-#[allow(unsafe_code, reason = "signal(2) has no safe form in the tree")]
-fn heed_children() {
-    // SAFETY: nothing handles it yet, and the default does nothing.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-}
-
-/// tokio's threaded scheduler, which is linked but never runs here, is all that calls pow(3). From
-/// the executable itself it takes no shared library to find, map and bind at each start.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[allow(unsafe_code, reason = "the same function under its own name")]
-#[unsafe(no_mangle)]
-extern "C" fn pow(base: f64, exponent: f64) -> f64 {
-    libm::pow(base, exponent)
 }
 
 /// `core status` and its like speak to a core; everything else behind `core` is one.

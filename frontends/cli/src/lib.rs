@@ -46,6 +46,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Write};
 use std::pin::Pin;
 use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a REPL and gives its exit status.
 pub type Repl = fn(ReplPlan, Look) -> Pin<Box<dyn Future<Output = u8>>>;
@@ -75,7 +76,11 @@ pub fn main(words: &[OsString], repl: Repl) -> u8 {
         }
     };
     restore_before_panics();
-    let status = runtime.block_on(choose(grammar, words, repl));
+    let status = runtime.block_on(async {
+        // Whoever started us may ignore the end of children: then nobody here would learn it.
+        let _children = signal(SignalKind::child());
+        choose(grammar, words, repl).await
+    });
     // A thread may still wait for an answer at a prompt; it ends with the process.
     runtime.shutdown_background();
     bssh_term::restore();

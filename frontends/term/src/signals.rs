@@ -1,9 +1,8 @@
 //! The signals that end a frontend, but for those it was started to ignore: by nohup(1), or by a
 //! script that has put it into the background.
 
+use bssh_protocol::Ignored;
 use std::io;
-use std::mem::MaybeUninit;
-use std::ptr::null;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 /// One of them.
@@ -45,10 +44,15 @@ impl Signals {
     /// # Errors
     /// The system has none to give.
     pub fn listen() -> io::Result<Signals> {
+        let ignored = Ignored::of(&std::fs::read_to_string(Ignored::STATUS).unwrap_or_default());
+        let heeded = |kind: SignalKind| match ignored.has(kind.as_raw_value()) {
+            true => Ok(None),
+            false => signal(kind).map(Some),
+        };
         Ok(Signals {
-            interrupt: unless_ignored(SignalKind::interrupt())?,
-            terminate: unless_ignored(SignalKind::terminate())?,
-            hang_up: unless_ignored(SignalKind::hangup())?,
+            interrupt: heeded(SignalKind::interrupt())?,
+            terminate: heeded(SignalKind::terminate())?,
+            hang_up: heeded(SignalKind::hangup())?,
         })
     }
 
@@ -62,25 +66,9 @@ impl Signals {
     }
 }
 
-fn unless_ignored(kind: SignalKind) -> io::Result<Option<Stream>> {
-    if is_ignored(kind) { Ok(None) } else { signal(kind).map(Some) }
-}
-
 async fn received(stream: &mut Option<Stream>) {
     match stream {
         Some(stream) => drop(stream.recv().await),
         None => std::future::pending().await,
     }
-}
-
-#[allow(unsafe_code, reason = "sigaction(2) has no safe form in the tree")]
-fn is_ignored(kind: SignalKind) -> bool {
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: nothing is changed without a new action; the present one is written to `action`,
-    // all zeros before, which is a value of its type, too.
-    let action = unsafe {
-        libc::sigaction(kind.as_raw_value(), null(), action.as_mut_ptr());
-        action.assume_init()
-    };
-    action.sa_sigaction == libc::SIG_IGN
 }

@@ -88,16 +88,16 @@ fn names_say_something() {
 }
 
 #[test]
-fn unsafe_is_in_one_place() {
-    const PLACE: &str = "core/rpc/src/inherit.rs";
+fn unsafe_is_in_two_places() {
+    const PLACES: [&str; 2] = ["core/rpc/src/inherit.rs", "frontends/bssh/src/pow.rs"];
     let mut offenders = Vec::new();
-    for (path, text) in sources().iter().filter(|(path, _)| path != PLACE) {
+    for (path, text) in sources().iter().filter(|(path, _)| !PLACES.contains(&path.as_str())) {
         let words = ["unsafe {", "unsafe fn", "unsafe impl", "allow(unsafe_code"];
         let lines = code(text).filter(|(_, line)| words.iter().any(|word| line.contains(word)));
         let lines = lines.filter(|(_, line)| !line.contains("let words ="));
         offenders.extend(lines.map(|(n, line)| format!("{path}:{n}: {}", line.trim())));
     }
-    none("unsafe code outside core/rpc/src/inherit.rs", &offenders);
+    none("unsafe code", &offenders);
 }
 
 #[test]
