@@ -2,6 +2,7 @@
 //! frontend. The command ignores TERM and has a child in the background.
 
 use bssh_fixtures::processes::{self, Process};
+use bssh_protocol::Ignored;
 use bssh_tests::{Lab, Peer, Run, until};
 use rustix::process::Signal;
 use serde_json::json;
@@ -135,6 +136,9 @@ fn a_signal_it_was_started_to_ignore_ends_nothing() {
     ] {
         let run = Run::start(stubborn.lab.ignoring("INT,HUP", words));
         assert!(until(START, || !stubborn.sleeping().is_empty()));
+        // So do the programs it starts, such as a ProxyCommand.
+        let core = std::fs::read_to_string(format!("/proc/{}/status", run.core_pid())).unwrap();
+        assert!([2, 1].iter().all(|number| Ignored::of(&core).has(*number)), "{core}");
         for signal in [Signal::INT, Signal::HUP, Signal::INT] {
             run.signal(signal);
         }

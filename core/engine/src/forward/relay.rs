@@ -205,7 +205,7 @@ async fn down(
         let room = match far.is_socket() {
             true => held.is_empty(),
             false if alone => held.has_room(),
-            false => held.has_room() || breath.is_some_and(|end| end <= Instant::now()),
+            false => held.has_room() || breath.is_some_and(|over| over <= Instant::now()),
         };
         let wait = end.is_none() && room;
         let (front, n) = held.front().map_err(|e| Reason::Error(e.to_string()))?;
