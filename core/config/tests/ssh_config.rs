@@ -196,6 +196,61 @@ fn canonical_names() {
 }
 
 #[test]
+fn numbers_are_addresses_as_inet_aton_has_them() {
+    for (host, hostname) in [
+        ("127.1", "127.0.0.1"),
+        ("0x7f.0.0.1", "127.0.0.1"),
+        ("010.0.0.1", "8.0.0.1"),
+        ("1.2.3", "1.2.0.3"),
+        ("4294967295", "255.255.255.255"),
+        ("4294967296", "4294967296"),
+        ("1.2.65536", "1.2.65536"),
+        ("256.1", "256.1"),
+        ("08", "08"),
+        ("0x", "0x"),
+        ("+1", "+1"),
+        ("1.", "1."),
+        ("1.2.3.4.5", "1.2.3.4.5"),
+    ] {
+        assert_eq!(one("", host).hostname, hostname, "{host}");
+    }
+}
+
+#[test]
+fn a_later_pass_does_not_change_how_names_are_made_canonical() {
+    let later = "Match final\nCanonicalizeMaxDots 7\nCanonicalizeHostname always\n\
+                 CanonicalizeFallbackLocal no\nPort 5";
+    let text = dump(&one(later, "h"));
+    for line in
+        ["canonicalizemaxdots 1", "canonicalizehostname false", "canonicalizefallbacklocal yes"]
+    {
+        assert!(text.lines().any(|l| l == line), "{line}: {text}");
+    }
+    assert!(text.contains("port 5\n"));
+}
+
+#[test]
+fn only_who_connects_expands_files_and_commands() {
+    for line in ["IdentityFile /x/%z", "CertificateFile ${NOT_SET}", "ProxyCommand nc %z"] {
+        let setup = Setup::new(&[(".ssh/config", line)]);
+        let (host, config) = (destination("h").unwrap(), setup.load().unwrap());
+        let request = Request::new(&host);
+        let explained = config.resolve(&Request { explain: true, ..request }).unwrap();
+        assert!(dump(&explained).lines().any(|l| l.ends_with(&line[line.len() - 4..])), "{line}");
+        assert_eq!(config.resolve(&request).unwrap_err().len(), 1, "{line}");
+    }
+}
+
+#[test]
+fn a_batch_notices_a_server_that_is_gone() {
+    let alive = |config| one(config, "h").server_alive_interval.as_secs();
+    assert_eq!(alive(""), 0);
+    assert_eq!(alive("BatchMode yes"), 300);
+    assert_eq!(alive("BatchMode yes\nServerAliveInterval 0"), 0);
+    assert!(dump(&one("BatchMode yes", "h")).contains("serveraliveinterval 300\n"));
+}
+
+#[test]
 fn aliases_are_followed_where_that_is_permitted() {
     let lookup = |name: &str| match name {
         "gone.ex" | "gone.b.ex." => Answer::Missing,

@@ -1,6 +1,6 @@
 //! `CanonicalizeHostname`: short names completed with domains, aliases followed, numbers made one.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::eval::Evaluation;
 use super::patterns::matches_list;
@@ -17,7 +17,8 @@ pub(super) fn canonicalize(
     let chosen = &evaluation.chosen;
     let mode = chosen.value("canonicalizehostname").unwrap_or("false");
     let asked = mode != "false";
-    if let Ok(address) = host.parse::<IpAddr>() {
+    let address = host.parse::<IpAddr>().ok().or_else(|| parts_of_address(&host).map(IpAddr::V4));
+    if let Some(address) = address {
         return Ok((address.to_string(), asked));
     }
     let host = if looks_numeric(&host) { host } else { host.to_ascii_lowercase() };
@@ -77,6 +78,23 @@ fn follow(evaluation: &Evaluation<'_>, name: &str, found: Found) -> String {
     let cname = found.cname.map(|cname| cname.trim_end_matches('.').to_ascii_lowercase());
     let allowed = cname.filter(|cname| cname != name && permitted(evaluation, name, cname));
     allowed.unwrap_or_else(|| name.to_owned())
+}
+
+/// An IPv4 address as inet_aton(3) takes it: one to four numbers, also octal and hexadecimal, the
+/// last of which fills what is left.
+fn parts_of_address(host: &str) -> Option<Ipv4Addr> {
+    let part = |text: &str| match text.strip_prefix('0') {
+        _ if !text.bytes().all(|b| b.is_ascii_alphanumeric()) => None,
+        Some(hex) if hex.starts_with(['x', 'X']) => u32::from_str_radix(hex.get(1..)?, 16).ok(),
+        Some(octal) if !octal.is_empty() => u32::from_str_radix(octal, 8).ok(),
+        _ => text.parse().ok(),
+    };
+    let parts = host.split('.').map(part).collect::<Option<Vec<u32>>>()?;
+    let (last, first) = parts.split_last()?;
+    let left = 32_usize.checked_sub(first.len() * 8).filter(|left| *left > 0)?;
+    let fits = first.iter().all(|part| *part < 256) && u64::from(*last) < 1 << left;
+    let high = first.iter().fold(0_u64, |high, part| high << 8 | u64::from(*part)) << left;
+    fits.then(|| u32::try_from(high).ok().map(|high| Ipv4Addr::from(high | last)))?
 }
 
 fn looks_numeric(host: &str) -> bool {

@@ -103,6 +103,10 @@ fn lines(options: &HostOptions, keyword: &Keyword) -> Vec<String> {
         "dynamicforward" => return forwards(&options.dynamic_forwards, true, false),
         "localforward" => return forwards(&options.local_forwards, false, false),
         "remoteforward" => return forwards(&options.remote_forwards, false, true),
+        "serveraliveinterval" => {
+            return vec![options.server_alive_interval.as_secs().to_string()];
+        }
+        "proxyusefdpass" if !options.proxy_jump.is_empty() => return one("no"),
         "tunnel" if options.clear_all_forwardings => return one("false"),
         _ => {}
     }

@@ -77,6 +77,8 @@ pub(super) struct Evaluation<'c> {
     /// Set in the final pass: what is dialed.
     pub final_host: Option<String>,
     pub errors: Vec<Error>,
+    /// Blocks that apply, for an explanation.
+    pub applied: Vec<Error>,
     pub executed: &'c Executed,
 }
 
@@ -120,7 +122,14 @@ impl<'c> Evaluation<'c> {
     /// Everything from here on is the final pass, in which `host` is the host.
     pub(super) fn start_final(&mut self, host: String) {
         self.final_host = Some(host);
-        if let Some(row) = KEYWORDS.iter().position(|k| k.name == "hostname") {
+        // Of these, what the passes before have not set is the default from here on.
+        let decided = [
+            "hostname",
+            "canonicalizehostname",
+            "canonicalizemaxdots",
+            "canonicalizefallbacklocal",
+        ];
+        for (row, _) in KEYWORDS.iter().enumerate().filter(|(_, k)| decided.contains(&k.name)) {
             self.chosen.taken |= 1 << row;
         }
     }
@@ -130,9 +139,13 @@ impl<'c> Evaluation<'c> {
             match &entry.directive {
                 Directive::Set(setting) if *active => self.chosen.add(setting),
                 Directive::Set(_) => {}
-                Directive::Host(patterns) => *active = !never && self.host_applies(patterns),
+                Directive::Host(patterns) => {
+                    *active = !never && self.host_applies(patterns);
+                    self.note_block(*active, &entry.place);
+                }
                 Directive::Match(criteria) => {
                     *active = !never && self.match_applies(criteria, &entry.place);
+                    self.note_block(*active, &entry.place);
                 }
                 Directive::Include(files) => {
                     let outer = *active;
@@ -149,6 +162,13 @@ impl<'c> Evaluation<'c> {
                     }
                 }
             }
+        }
+    }
+
+    fn note_block(&mut self, applies: bool, place: &Place) {
+        if applies && self.request.explain {
+            let host = self.final_host.as_ref().unwrap_or(&self.request.destination.host);
+            self.applied.push(place.error(format!("Applying options for {host}")));
         }
     }
 

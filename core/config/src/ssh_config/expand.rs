@@ -32,7 +32,9 @@ pub(super) fn expand(
         jump: &jump,
     };
     let chosen = &evaluation.chosen;
-    let mut expansion = Expansion { tokens, chosen, shown: Vec::new(), errors: Vec::new() };
+    let explain = evaluation.request.explain;
+    let mut expansion =
+        Expansion { tokens, chosen, explain, shown: Vec::new(), errors: Vec::new() };
     expansion.files(options);
     expansion.agents(options);
     expansion.commands(options);
@@ -40,9 +42,20 @@ pub(super) fn expand(
     (expansion.shown, expansion.errors)
 }
 
+/// Only who connects expands these.
+const SHOWN_AS_WRITTEN: [&str; 6] = [
+    "identityfile",
+    "certificatefile",
+    "globalknownhostsfile",
+    "revokedhostkeys",
+    "knownhostscommand",
+    "proxycommand",
+];
+
 struct Expansion<'a> {
     tokens: Tokens<'a>,
     chosen: &'a Chosen<'a>,
+    explain: bool,
     shown: Shown,
     errors: Vec<Error>,
 }
@@ -50,6 +63,9 @@ struct Expansion<'a> {
 impl Expansion<'_> {
     fn keep(&mut self, name: &'static str, result: Result<String, String>) -> String {
         result.unwrap_or_else(|why| {
+            if self.explain && SHOWN_AS_WRITTEN.contains(&name) {
+                return String::new();
+            }
             let why = format!("{name}: {why}");
             self.errors.push(match self.chosen.get(name) {
                 Some(setting) => setting.place.error(why),

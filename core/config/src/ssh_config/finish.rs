@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::eval::Evaluation;
 use super::expand::expand;
@@ -25,6 +26,9 @@ pub(super) const IDENTITIES: [&str; 7] = [
     ".ssh/id_xmss",
     ".ssh/id_dsa",
 ];
+
+/// `ServerAliveInterval` where nobody watches: Debian's default with `BatchMode`.
+const BATCH_ALIVE: Duration = Duration::from_secs(300);
 
 /// What holds when nothing is set.
 pub(super) fn defaults(env: &Environment) -> HostOptions {
@@ -69,7 +73,8 @@ pub(super) fn finish(
     if !evaluation.request.explain {
         errors.extend(evaluation.chosen.settings.iter().filter_map(|setting| refusal(setting)));
     }
-    let Evaluation { errors: mut all, .. } = evaluation;
+    let Evaluation { errors: mut all, applied, .. } = evaluation;
+    options.applied = applied;
     all.append(&mut errors);
     if all.is_empty() { Ok(options) } else { Err(all) }
 }
@@ -158,6 +163,9 @@ fn check(options: &mut HostOptions, evaluation: &Evaluation<'_>, errors: &mut Ve
         if max > super::special::FILES_MAX {
             errors.push(place(name, format!("too many files (max {})", super::special::FILES_MAX)));
         }
+    }
+    if options.batch_mode && chosen.get("serveraliveinterval").is_none() {
+        options.server_alive_interval = BATCH_ALIVE;
     }
     if chosen.get("updatehostkeys").is_none() {
         let dns = !matches!(chosen.value("verifyhostkeydns"), None | Some("false"));

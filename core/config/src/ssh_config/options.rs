@@ -105,6 +105,8 @@ pub struct HostOptions {
     pub origins: Vec<Origin>,
     /// What was asked for in files and is not there, worth a warning each.
     pub missing: Vec<crate::Error>,
+    /// The blocks of the files that apply, if an explanation was asked for.
+    pub applied: Vec<crate::Error>,
 }
 
 /// One effective value: keyword, value as `ssh -G` prints it, and where it was set.

@@ -108,6 +108,13 @@ pub(crate) struct Parsed {
     seen: Seen,
 }
 
+impl Parsed {
+    /// What was read, included files too.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.seen.files()
+    }
+}
+
 /// What decides what a file is parsed to, besides its text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct FileKey {

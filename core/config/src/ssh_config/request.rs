@@ -173,6 +173,7 @@ impl SshConfig {
             chosen: Chosen::default(),
             final_host: None,
             errors: Vec::new(),
+            applied: Vec::new(),
             executed: &self.executed,
         };
         evaluation.lines(&options);
@@ -207,6 +208,11 @@ impl SshConfig {
     /// Names in `Host` lines that are not patterns, each once, in order: for `@ssh:` and completion.
     pub fn host_names(&self) -> &[String] {
         &self.host_names
+    }
+
+    /// The files that were read, included ones too.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().flat_map(|file| file.paths())
     }
 
     /// What is odd but not wrong, and what ssh warns about.
