@@ -276,6 +276,17 @@ pub struct LogRecord {
     pub message: String,
 }
 
+impl LogRecord {
+    /// As a core writes it, in the form ssh's users know.
+    pub fn line(&self) -> String {
+        match self.level.as_str() {
+            "banner" => self.message.clone(),
+            debug if debug.starts_with("debug") => format!("{debug}: {}\r\n", self.message),
+            _ => format!("{}\r\n", self.message),
+        }
+    }
+}
+
 /// `$/cancelRequest`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CancelParams {

@@ -365,11 +365,14 @@ impl Engine {
         questions: &Arc<Questions>,
     ) -> impl Fn(&Arc<Route>) -> Arc<dyn Ask> + Send + Sync + use<> {
         let questions = questions.clone();
+        // ssh has one node, and its users know the remarks as they are.
+        let labels = !matches!(self.kind(), "ssh" | "sftp");
         move |route| {
             Arc::new(AskAbout {
                 questions: questions.clone(),
                 node: route.plan.node.clone(),
                 heard: Heard::of(&route.options.log_level),
+                labels,
             })
         }
     }

@@ -12,12 +12,11 @@ use crate::gateway::{Trip, through};
 use crate::kill::{self, ARM_AFTER, Guard};
 use crate::plan::{NodePlan, Route};
 use crate::pool::Lease;
+use crate::pty::terminal;
 use crate::pump::{self, End, Pump, Signs};
 use crate::run::{Order, Run, millis};
 use crate::stdin::Stdin;
-use bssh_protocol::exec::{
-    Action, Connected, Ended, Exit, Failure, Killed, NodeState, Phase, PtyRequest as Wanted,
-};
+use bssh_protocol::exec::{Action, Connected, Ended, Exit, Failure, Killed, NodeState, Phase};
 use bssh_ssh::error::{Error, ErrorKind};
 use bssh_ssh::{Channel, PtyRequest};
 use futures_util::future::{Either, FutureExt, join, maybe_done, select};
@@ -86,6 +85,11 @@ pub(crate) fn failed(failure: Failure) -> Ended {
 }
 
 impl Part<'_> {
+    /// A remark for `-v`.
+    fn say(self, text: impl FnOnce() -> String) {
+        (self.engine.ask_for(&self.run.questions))(self.route).say(text);
+    }
+
     async fn carried_out(self) -> Ended {
         let Part { run, index, node, route, .. } = self;
         let (lease, reused) = match self.lease().await {
@@ -170,7 +174,7 @@ impl Part<'_> {
                 lease.think_ahead();
             }
         };
-        let asking = join(request(run, &mut channel, sudo.as_ref()), ahead);
+        let asking = join(self.request(&mut channel, sudo.as_ref()), ahead);
         if !taken(run, index, asking.map(|(answer, _)| answer)).await? {
             return Ok(failed(plain(Phase::Exec, "cancelled", UNKNOWN)));
         }
@@ -241,9 +245,31 @@ impl Part<'_> {
         }
         let asked = run.params.env.iter();
         for (name, value) in route.env.iter().map(|(n, v)| (n, v)).chain(asked) {
+            self.say(|| format!("Sending env {name}"));
             channel.env(name, value).await?;
         }
         Ok(offer)
+    }
+
+    async fn request(
+        self,
+        channel: &mut Channel,
+        sudo: Option<&crate::sudo::Sudo>,
+    ) -> Result<(), Error> {
+        let run = self.run;
+        let command: &[u8] = match &run.params.action {
+            Action::Command(line) => line.as_bytes(),
+            Action::CommandBytes(line) => &line.0,
+            Action::Subsystem(name) => return channel.subsystem(name).await,
+            _ => return channel.shell().await,
+        };
+        let shown = || String::from_utf8_lossy(command);
+        self.say(|| format!("Sending command: {}", shown().escape_debug()));
+        match sudo {
+            Some(sudo) => channel.exec(&sudo.command(command)).await,
+            None if gets_stdin(run) => channel.exec(command).await,
+            None => channel.exec_without_stdin(command).await,
+        }
     }
 }
 
@@ -257,18 +283,6 @@ pub(crate) fn connected(lease: &Lease, route: &Route, reused: bool) -> Connected
         auth: facts.auth.clone(),
         connect_ms: millis(facts.connect),
         gateway: String::new(),
-    }
-}
-
-/// A terminal, as it is asked for.
-pub(crate) fn terminal(pty: &Wanted) -> PtyRequest {
-    PtyRequest {
-        term: pty.term.clone(),
-        cols: pty.cols,
-        rows: pty.rows,
-        px_width: pty.px_width,
-        px_height: pty.px_height,
-        modes: pty.modes.clone(),
     }
 }
 
@@ -286,24 +300,6 @@ async fn taken(
             Ok(answer) => answer.map(|()| true),
             Err(_) => Ok(false),
         },
-    }
-}
-
-async fn request(
-    run: &Run,
-    channel: &mut Channel,
-    sudo: Option<&crate::sudo::Sudo>,
-) -> Result<(), Error> {
-    let command: &[u8] = match &run.params.action {
-        Action::Command(line) => line.as_bytes(),
-        Action::CommandBytes(line) => &line.0,
-        Action::Subsystem(name) => return channel.subsystem(name).await,
-        _ => return channel.shell().await,
-    };
-    match sudo {
-        Some(sudo) => channel.exec(&sudo.command(command)).await,
-        None if gets_stdin(run) => channel.exec(command).await,
-        None => channel.exec_without_stdin(command).await,
     }
 }
 

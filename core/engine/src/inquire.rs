@@ -66,7 +66,13 @@ impl Engine {
             Some(inventory) => one(inventory, &params.node)?,
         };
         let command = params.command.as_deref();
+        for path in planner.paths() {
+            tracing::info!("Reading configuration data {}", path.display());
+        }
         let options = planner.explain(&node, command).await.map_err(|e| config_error(&e))?;
+        for block in &options.applied {
+            tracing::info!("{block}");
+        }
         let set = |keyword: &str| {
             options.origins.iter().find(|o| o.keyword.eq_ignore_ascii_case(keyword))
         };

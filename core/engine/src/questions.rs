@@ -3,7 +3,7 @@
 //! A person answers one question at a time, so questions wait for each other. A frontend that
 //! announced no prompts is not asked: the node then fails with what would have been needed.
 
-use crate::remarks::{BANNER, Remarks};
+use crate::remarks::{BANNER, OURS, Remarks};
 use bssh_protocol::auth::{
     ConfirmAnswer, ConfirmQuestion, HostKeyAnswer as Told, HostKeyInfo, HostKeyQuestion as Asked,
     PromptAnswer, PromptField, PromptKind as Kind, PromptQuestion, Secret, TrustScope,
@@ -113,6 +113,8 @@ pub(crate) struct AskAbout {
     pub(crate) questions: Arc<Questions>,
     pub(crate) node: String,
     pub(crate) heard: Heard,
+    /// Remarks for `-v` name the node.
+    pub(crate) labels: bool,
 }
 
 /// What `LogLevel` lets through of remarks that are no debugging.
@@ -212,7 +214,18 @@ impl Ask for AskAbout {
         .boxed()
     }
 
-    fn note(&self, note: Note) {
+    fn hears(&self, verbosity: u8) -> bool {
+        self.questions.remarks.hears(match verbosity {
+            0 | 1 => Level::INFO,
+            2 => Level::DEBUG,
+            _ => Level::TRACE,
+        })
+    }
+
+    fn note(&self, mut note: Note) {
+        if self.labels && matches!(note.level, NoteLevel::Verbose(_)) {
+            note.text = format!("{}: {}", self.node, note.text);
+        }
         let (level, target) = match note.level {
             NoteLevel::Banner | NoteLevel::Warning if self.heard < Heard::Warnings => return,
             NoteLevel::Error if self.heard < Heard::Errors => return,
@@ -237,6 +250,3 @@ impl Ask for AskAbout {
         }
     }
 }
-
-/// The target of our own remarks.
-const OURS: &str = "bssh";

@@ -14,6 +14,9 @@ use tracing::Level;
 /// The target of a server's banner in the log, which is no remark of ours.
 pub const BANNER: &str = "bssh::banner";
 
+/// The target of our own remarks.
+pub(crate) const OURS: &str = "bssh";
+
 /// The most any link wants to hear, as a [`rank`].
 static LOUDEST: AtomicU8 = AtomicU8::new(0);
 
@@ -46,6 +49,18 @@ impl Remarks {
     /// Work whose remarks are this link's.
     pub fn scope<F: Future>(self: &Arc<Self>, work: F) -> impl Future<Output = F::Output> + use<F> {
         WHOSE.scope(self.clone(), work)
+    }
+
+    /// Somebody hears remarks of this level: the link, or whoever reads the core's own log.
+    pub(crate) fn hears(&self, level: Level) -> bool {
+        match self.to.get().filter(|(link, _)| !link.has_ended()) {
+            Some((_, most)) => rank(level) <= most.load(Relaxed),
+            None => match level {
+                Level::TRACE => tracing::enabled!(target: OURS, Level::TRACE),
+                Level::DEBUG => tracing::enabled!(target: OURS, Level::DEBUG),
+                _ => tracing::enabled!(target: OURS, Level::INFO),
+            },
+        }
     }
 
     /// Takes a remark; false if it is for the core's own log.

@@ -97,23 +97,29 @@ pub async fn connect(
     let proxied = matches!(via, Via::Dial) && plan.proxy_command.is_some();
     let (carrier, peer, address) = carrier(&plan, via, &ask).await?;
     let (wire, kill) = Wire::new(carrier);
+    ask.say(|| format!("Local version string {CLIENT_ID}"));
     let shared = Shared::new();
     let handler = Handler { shared: shared.clone(), plan: plan.clone(), ask: ask.clone(), peer };
     let config = Arc::new(config(&plan).await?);
     let handshake = russh::client::connect_stream(config, wire, handler);
-    let mut handle =
-        within(plan.timeouts.handshake, || shared.asking.load(Ordering::Relaxed), handshake)
-            .await
-            .ok_or_else(|| timed_out(&plan))?
-            .map_err(|e| match handshake_error(e, &shared, &address) {
-                // Nothing is known of a server there: the command has ended, or closed its stdout.
-                Error { kind: ErrorKind::ClosedEarly { .. }, .. } if proxied => {
-                    let said = "it ended before a server answered".to_owned();
-                    Error::new(Phase::Dial, ErrorKind::ProxyCommand(said))
-                }
-                error => error,
-            })?;
+    let handshake =
+        within(plan.timeouts.handshake, || shared.asking.load(Ordering::Relaxed), handshake).await;
+    if !kill.software().is_empty() {
+        let software = kill.software();
+        ask.say(|| format!("Remote protocol version 2.0, remote software version {software}"));
+    }
+    let mut handle = handshake.ok_or_else(|| timed_out(&plan))?.map_err(|e| {
+        match handshake_error(e, &shared, &address) {
+            // Nothing is known of a server there: the command has ended, or closed its stdout.
+            Error { kind: ErrorKind::ClosedEarly { .. }, .. } if proxied => {
+                let said = "it ended before a server answered".to_owned();
+                Error::new(Phase::Dial, ErrorKind::ProxyCommand(said))
+            }
+            error => error,
+        }
+    })?;
     let verdict = shared.state().verdict.take().unwrap_or_default();
+    ask.say(|| format!("Authenticating to {address} as '{}'", plan.user));
     let done =
         auth::authenticate(&mut handle, (&plan, kill.software()), &verdict, ask.as_ref()).await?;
     let facts = {
@@ -169,14 +175,18 @@ async fn carrier(
 ) -> Result<(Carrier, Option<IpAddr>, String), Error> {
     let named = format!("{} port {}", plan.address.host, plan.address.port);
     match (via, &plan.proxy_command) {
-        (Via::Stream(stream), _) => Ok((Carrier::Other(stream), None, named)),
-        (Via::Dial, Some(command)) => Ok((
-            Carrier::Other(Box::new(Proxy::start(command, plan.children.as_ref(), ask)?)),
-            None,
-            named,
-        )),
+        (Via::Stream(stream), _) => {
+            ask.say(|| format!("Connected to {named} through a jump host."));
+            Ok((Carrier::Other(stream), None, named))
+        }
+        (Via::Dial, Some(command)) => {
+            ask.say(|| format!("Executing proxy command: exec {}", command.text));
+            let proxy = Proxy::start(command, plan.children.as_ref(), ask)?;
+            Ok((Carrier::Other(Box::new(proxy)), None, named))
+        }
         (Via::Dial, None) => {
-            let tcp = dial(&plan.address, plan.tcp_keepalive, plan.timeouts.dial).await?;
+            let told = Some(ask.as_ref());
+            let tcp = dial(&plan.address, plan.tcp_keepalive, plan.timeouts.dial, told).await?;
             limit_silence(&tcp, plan);
             let peer = tcp.peer_addr().ok();
             let named = peer.map_or(named, |p| format!("{} port {}", p.ip(), p.port()));

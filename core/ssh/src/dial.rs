@@ -3,6 +3,7 @@
 //! Addresses are tried as RFC 8305 says: families interleaved, the next one after a short while
 //! or at once when one fails. A literal address costs no look-up and no thread.
 
+use crate::ask::Ask;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::plan::{Address, Family};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -14,7 +15,8 @@ use tokio::net::{TcpSocket, TcpStream};
 /// Head start of one address over the next, RFC 8305 section 8.
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// Connects to the first address that answers, within `limit` for everything together.
+/// Connects to the first address that answers, within `limit` for everything together. `told`
+/// hears what is tried.
 ///
 /// # Errors
 /// Phase resolve or dial; the error of the address tried first unless a later one says more.
@@ -22,10 +24,11 @@ pub async fn dial(
     to: &Address,
     keepalive: bool,
     limit: Option<Duration>,
+    told: Option<&dyn Ask>,
 ) -> Result<TcpStream, Error> {
     let attempt = async {
         let addresses = resolve(to).await?;
-        race(to, &addresses, keepalive).await
+        race(to, &addresses, keepalive, told).await
     };
     let Some(limit) = limit else { return attempt.await };
     tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
@@ -51,7 +54,7 @@ pub async fn dial_addresses(
         interface: None,
     };
     let ordered = interleave(addresses.to_vec());
-    tokio::time::timeout(limit, race(&to, &ordered, true)).await.unwrap_or_else(|_| {
+    tokio::time::timeout(limit, race(&to, &ordered, true, None)).await.unwrap_or_else(|_| {
         let kind = ErrorKind::DialTimeout { address: shown(&to), seconds: limit.as_secs_f64() };
         Err(Error::new(Phase::Dial, kind))
     })
@@ -99,13 +102,26 @@ fn interleave(all: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-async fn race(to: &Address, addresses: &[SocketAddr], keepalive: bool) -> Result<TcpStream, Error> {
+async fn race(
+    to: &Address,
+    addresses: &[SocketAddr],
+    keepalive: bool,
+    told: Option<&dyn Ask>,
+) -> Result<TcpStream, Error> {
+    let say = |text: &dyn Fn() -> String| {
+        if let Some(told) = told {
+            told.say(text);
+        }
+    };
     let mut waiting = addresses.iter();
     let mut running = FuturesUnordered::new();
     let mut worst: Option<(SocketAddr, io::Error)> = None;
     loop {
         let next = waiting.next();
         let more = next.is_some();
+        if let Some(a) = next {
+            say(&|| format!("Connecting to {} [{}] port {}.", to.host, a.ip(), a.port()));
+        }
         running.extend(next.map(|a| async move { (*a, connect(to, *a, keepalive).await) }));
         let finished = match more {
             // Others are waiting for their turn: give this one its head start.
@@ -117,8 +133,13 @@ async fn race(to: &Address, addresses: &[SocketAddr], keepalive: bool) -> Result
             false => running.next().await,
         };
         match finished {
-            Some((_, Ok(stream))) => return Ok(stream),
+            Some((address, Ok(stream))) => {
+                say(&|| format!("Connection to {} established.", address.ip()));
+                return Ok(stream);
+            }
             Some((address, Err(error))) => {
+                let (ip, port) = (address.ip(), address.port());
+                say(&|| format!("connect to address {ip} port {port}: {}", error.kind()));
                 worst.get_or_insert((address, error));
             }
             None => {}
@@ -187,11 +208,11 @@ mod tests {
             bind: None,
             interface: None,
         };
-        assert!(dial(&address(port), true, None).await.is_ok());
+        assert!(dial(&address(port), true, None, None).await.is_ok());
         drop(listener);
-        let error = dial(&address(port), true, None).await.unwrap_err();
+        let error = dial(&address(port), true, None, None).await.unwrap_err();
         assert!(matches!(error.kind, ErrorKind::Refused { .. }), "{error}");
         let wrong = Address { family: Family::V6, ..address(port) };
-        assert_eq!(dial(&wrong, true, None).await.unwrap_err().phase, Phase::Resolve);
+        assert_eq!(dial(&wrong, true, None, None).await.unwrap_err().phase, Phase::Resolve);
     }
 }

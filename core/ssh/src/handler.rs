@@ -189,9 +189,27 @@ impl russh::client::Handler for Handler {
         let mut state = self.shared.state();
         names.kex.as_ref().clone_into(&mut state.kex);
         names.cipher.as_ref().clone_into(&mut state.cipher);
+        drop(state);
+        let ask = self.ask.as_ref();
+        ask.say(|| format!("kex: algorithm: {}", names.kex.as_ref()));
+        ask.say(|| format!("kex: host key algorithm: {}", names.key));
+        for (way, mac, compression) in [
+            ("server->client", &names.server_mac, &names.server_compression),
+            ("client->server", &names.client_mac, &names.client_compression),
+        ] {
+            let cipher = names.cipher.as_ref();
+            let with_mac = !cipher.starts_with("chacha20-") && !cipher.contains("-gcm@");
+            let mac = if with_mac { mac.as_ref() } else { "<implicit>" };
+            let compression = match format!("{compression:?}").as_str() {
+                "None" => "none",
+                _ => "zlib",
+            };
+            ask.say(|| {
+                format!("kex: {way} cipher: {cipher} MAC: {mac} compression: {compression}")
+            });
+        }
         // Scripts count the key exchanges of a session by this line of ssh's.
-        let text = "SSH2_MSG_NEWKEYS sent".to_owned();
-        self.ask.note(Note { level: NoteLevel::Verbose(1), text });
+        ask.say(|| "SSH2_MSG_NEWKEYS sent".to_owned());
         Ok(())
     }
 

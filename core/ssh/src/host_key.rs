@@ -56,7 +56,7 @@ pub struct Verdict {
 
 /// What the files say about a plain key.
 enum Status {
-    Known { own: bool },
+    Known { own: bool, at: String },
     Changed { at: String },
     Revoked { at: String },
     New,
@@ -73,6 +73,7 @@ pub async fn check(
     ask: &dyn Ask,
 ) -> Result<Verdict, Error> {
     let name = rules.names.first().map(String::as_str).unwrap_or_default();
+    ask.say(|| format!("Server host key: {} {}", presented.key_type, presented.fingerprint));
     refuse_revoked(rules, presented, name)?;
     if let Some(bits) = rsa_bits(presented.public.key_data())
         && bits < rules.min_rsa_bits
@@ -95,28 +96,28 @@ pub async fn check(
     if let Some(certificate) = &presented.certificate {
         let fallback = fallback_entries(rules, name)?;
         match check_certificate(certificate, (rules, name), [&entries, &fallback], presented) {
-            Ok(true) => return Ok(presented.trusted(false)),
+            Ok(true) => return Ok(presented.known((name, "certificate"), false, ask)),
             Ok(false) => {}
             // As ssh: say why, then look at its key alone.
             Err(Error { kind: ErrorKind::HostCertificate(why), .. }) => {
-                note(
-                    ask,
-                    NoteLevel::Warning,
-                    format!("host certificate of {name} not used: {why}"),
-                );
+                let text = format!("host certificate of {name} not used: {why}");
+                note(ask, NoteLevel::Warning, text);
             }
             Err(error) => return Err(error),
         }
     }
     warn_about_address(rules, presented, peer, ask)?;
     match status(&entries, presented) {
-        Status::Known { own } => Ok(presented.trusted(own && rules.update != UpdateKeys::No)),
+        Status::Known { own, at } => {
+            Ok(presented.known((name, &at), own && rules.update != UpdateKeys::No, ask))
+        }
         Status::Revoked { at } => Err(presented.revoked(name, at)),
         Status::Changed { at } => changed(rules, presented, name, at, ask),
         Status::New => {
             let fallback = fallback_entries(rules, name)?;
             match status(&fallback, presented) {
-                Status::Known { .. } => Ok(presented.trusted(false)),
+                Status::Known { at, .. } => Ok(presented.known((name, &at), false, ask)),
+                Status::Revoked { at } => Err(presented.revoked(name, at)),
                 _ => unknown(rules, presented, name, ask).await,
             }
         }
@@ -253,6 +254,12 @@ impl Presented {
         certificate.unwrap_or_else(|| self.blob.clone())
     }
 
+    fn known(&self, (name, at): (&str, &str), updatable: bool, ask: &dyn Ask) -> Verdict {
+        let label = self.label();
+        ask.say(|| format!("Host '{name}' is known and matches the {label} host key ({at})."));
+        self.trusted(updatable)
+    }
+
     fn trusted(&self, updatable: bool) -> Verdict {
         let (key_type, fingerprint) = (self.key_type.clone(), self.fingerprint.clone());
         Verdict { key_type, fingerprint, passwords: true, updatable }
@@ -285,8 +292,8 @@ async fn entries(rules: &HostKeyRules, name: &str, key: &Presented) -> Result<Ve
     Ok(found)
 }
 
-/// Entries for the further names, and for the name without its port: they may vouch for a key,
-/// but not speak against one.
+/// Entries for the further names, and for the name without its port: they may vouch for a key or
+/// have it revoked, but another key there says nothing.
 fn fallback_entries(rules: &HostKeyRules, name: &str) -> Result<Vec<Entry>, Error> {
     let mut names: Vec<&str> = rules.names.iter().skip(1).map(String::as_str).collect();
     if let Some((bare, _)) = name.strip_prefix('[').and_then(|n| n.split_once("]:"))
@@ -308,7 +315,7 @@ fn status(entries: &[Entry], key: &Presented) -> Status {
         return Status::Revoked { at: entry.place.clone() };
     }
     if let Some(entry) = same(Marker::None) {
-        return Status::Known { own: entry.own };
+        return Status::Known { own: entry.own, at: entry.place.clone() };
     }
     match entries.iter().rfind(|e| e.marker == Marker::None) {
         Some(other) => Status::Changed { at: other.place.clone() },

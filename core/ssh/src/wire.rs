@@ -224,7 +224,8 @@ fn software(bytes: &[u8]) -> String {
     let line = bytes.split_inclusive(|b| *b == b'\n').find_map(|l| l.strip_prefix(b"SSH-2.0-"));
     let name =
         line.filter(|l| l.ends_with(b"\n")).and_then(|l| l.split(u8::is_ascii_whitespace).next());
-    String::from_utf8_lossy(name.unwrap_or_default()).into_owned()
+    let name = name.unwrap_or_default().iter().filter(|byte| byte.is_ascii_graphic());
+    name.map(|byte| char::from(*byte)).collect()
 }
 
 impl Carrier {

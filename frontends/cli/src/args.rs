@@ -206,7 +206,7 @@ pub(crate) struct OutputArgs {
     /// No warnings and no summary
     #[arg(short = 'q', global = true)]
     pub quiet: bool,
-    /// Say how each node was reached
+    /// Say how each node was reached; twice: each step on the way there
     #[arg(short = 'v', action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
 }

@@ -266,7 +266,14 @@ fn subcommand(words: &[OsString]) -> Option<Sub> {
 }
 
 async fn start(args: &Args, around: &Around) -> Result<Core, u8> {
-    let start = || Start { lend_stdio: true, ..around.starting("cli") };
+    let log_level = match args.output.verbose {
+        0 | 1 => None,
+        2 => Some("debug1"),
+        _ => Some("debug3"),
+    };
+    let log_level = log_level.map(str::to_owned);
+    let start =
+        || Start { lend_stdio: true, log_level: log_level.clone(), ..around.starting("cli") };
     // What looks at the user's core means the one that runs, ssh's control master too.
     let wanted = match looks_at_core(args) {
         true => Some(wanted(args, around)?.unwrap_or_default()),

@@ -16,7 +16,8 @@ use bssh_protocol::carried::{Transfer, Transfers};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{ExecParams, ExecStarted};
 use bssh_protocol::handshake::{
-    ClientCapabilities, ClientInfo, InitializeParams, InitializeResult, LEVEL, MAJOR, Offer,
+    ClientCapabilities, ClientInfo, InitializeParams, InitializeResult, LEVEL, LogRecord, MAJOR,
+    Offer,
 };
 use bssh_protocol::job::JobAttach;
 use bssh_protocol::link::{Link, LinkTask, Notification, Options};
@@ -41,14 +42,17 @@ const EVENTS: usize = 1024;
 /// The fanout of a run that names none.
 const FANOUT: u32 = 64;
 
+/// Takes what the core remarks on, but no banner of a server: that is for the person.
+pub type Remarks = Arc<dyn Fn(&LogRecord) + Send + Sync>;
+
 /// How to start a core.
 pub struct Start {
     /// The executable. None: our own.
     pub program: Option<PathBuf>,
     /// How much the core remarks on: an `ssh_config` `LogLevel` in lower case. None: warnings.
     pub log_level: Option<String>,
-    /// The file a child core appends its remarks to; a shared core's go to our stderr.
-    pub log_file: Option<PathBuf>,
+    /// Takes the core's remarks. None: our stderr.
+    pub remarks: Option<Remarks>,
     /// Lends our own stdin, stdout and stderr to the core, for `Source::Fd(0)`, `Sink::Fd(1)` and
     /// `Sink::Fd(2)`: [`Core::exec`] puts in the numbers the core knows them by.
     pub lend_stdio: bool,
@@ -73,7 +77,7 @@ impl Start {
         Start {
             program: self.program.clone(),
             log_level: self.log_level.clone(),
-            log_file: self.log_file.clone(),
+            remarks: self.remarks.clone(),
             prompter: self.prompter.clone(),
             client: self.client.clone(),
             ..*self
@@ -86,9 +90,6 @@ impl Start {
         if let Some(level) = &self.log_level {
             arguments.extend(["--log".into(), level.into()]);
         }
-        if let Some(file) = &self.log_file {
-            arguments.extend(["--log-file".into(), file.into()]);
-        }
         arguments
     }
 }
@@ -98,7 +99,7 @@ impl Default for Start {
         Start {
             program: None,
             log_level: None,
-            log_file: None,
+            remarks: None,
             lend_stdio: false,
             apart: false,
             control: false,
@@ -239,7 +240,9 @@ impl Core {
                 binary_frames: true,
                 prompts: start.prompter.kinds(),
                 fd_passing: shared,
-                log: shared.then(|| start.log_level.unwrap_or_else(|| "info".to_owned())),
+                // Else a child core writes to the stderr it shares with us.
+                log: (shared || start.remarks.is_some())
+                    .then(|| start.log_level.unwrap_or_else(|| "info".to_owned())),
                 ..ClientCapabilities::default()
             },
             limits: None,
@@ -252,7 +255,7 @@ impl Core {
             handles: handles.clone(),
             backlog,
             events: sender,
-            log_file: start.log_file,
+            remarks: start.remarks,
         };
         let (link, task) = Link::start(reader, writer, service, Options::frontend());
         let (tell, mut lost) = watch::channel(None);

@@ -40,7 +40,7 @@ mod shared;
 mod sync;
 mod tasks;
 
-pub use crate::core::{Core, Error, Start};
+pub use crate::core::{Core, Error, Remarks, Start};
 pub use bssh_protocol::carried::{Transfer, TransferEvent};
 pub use bssh_protocol::run::{Channel, Run, RunEvent, window_for};
 pub use child::Lost;

@@ -1,6 +1,6 @@
 //! What the core may ask of a frontend: answers to its questions, and a place for its events.
 
-use crate::core::Handles;
+use crate::core::{Handles, Remarks};
 use crate::prompter::Prompter;
 use crate::sessions::SessionEvent;
 use bssh_protocol::backlog::Backlog;
@@ -13,7 +13,6 @@ use bssh_protocol::methods::{
     SessionExecRetryEvent, SessionStateEvent,
 };
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -24,24 +23,18 @@ pub(crate) struct Frontend {
     pub(crate) backlog: Arc<Backlog>,
     /// Other events. When nobody takes them, further ones are left out.
     pub(crate) events: mpsc::Sender<Notification>,
-    /// Where a shared core's remarks go instead of stderr.
-    pub(crate) log_file: Option<PathBuf>,
+    /// Takes remarks instead of stderr.
+    pub(crate) remarks: Option<Remarks>,
 }
 
 impl Frontend {
-    /// What a child core would have written to our stderr itself.
+    /// What a child core that was not asked to tell us writes to our stderr itself.
     fn remark(&self, record: &LogRecord) {
-        let text = match record.level.as_str() {
-            "banner" => record.message.clone(),
-            debug if debug.starts_with("debug") => format!("{debug}: {}\r\n", record.message),
-            _ => format!("{}\r\n", record.message),
-        };
-        let open = |path| std::fs::File::options().append(true).create(true).open(path);
-        // A remark that cannot be shown is no reason to stop.
-        let _ = match self.log_file.as_ref().filter(|_| record.level != "banner") {
-            Some(path) => open(path).and_then(|mut file| file.write_all(text.as_bytes())),
-            None => std::io::stderr().write_all(text.as_bytes()),
-        };
+        match &self.remarks {
+            Some(remarks) if record.level != "banner" => remarks(record),
+            // A remark that cannot be shown is no reason to stop.
+            _ => drop(std::io::stderr().write_all(record.line().as_bytes())),
+        }
     }
 }
 

@@ -65,6 +65,19 @@ fn a_changed_host_key_that_is_let_through_is_an_error_to_tell() {
 }
 
 #[test]
+fn a_key_that_is_revoked_for_a_host_is_revoked_on_every_port() {
+    let lab = Lab::start();
+    let known = format!("@revoked 127.0.0.1 {}\n", key_of(&lab, "ed25519"));
+    for policy in ["yes", "accept-new", "no"] {
+        let policy = format!("StrictHostKeyChecking={policy}");
+        let options = ["HostKeyAlgorithms=ssh-ed25519", &policy];
+        let done = run(&lab, &known, &options).expect_status(255);
+        assert!(done.stderr.contains("is revoked ("), "{policy}: {}", done.stderr);
+        assert_eq!(std::fs::read_to_string(lab.home.path().join("known")).unwrap(), known);
+    }
+}
+
+#[test]
 fn an_authority_does_not_hide_the_key_a_host_is_known_by() {
     let lab = Lab::start();
     let authority = std::fs::read_to_string(lab.sshd.file("user_key.pub")).unwrap();

@@ -46,6 +46,24 @@ fn lines_come_with_their_node_and_never_mixed() {
 }
 
 #[test]
+fn remarks_name_their_node() {
+    let lab = Lab::start();
+    let words = |verbose| ["-H", "127.0.0.[1-2]", verbose, "echo x"];
+    let (once, twice) = (lab.run(&words("-v")), lab.run(&words("-vv")));
+    for node in ["127.0.0.1", "127.0.0.2"] {
+        let reached = format!("bssh: {node}: connected, ");
+        for done in [&once, &twice] {
+            assert!(done.stderr.contains(&reached), "{}", done.stderr);
+        }
+        for remark in ["Connecting to ", "Server host key: ", "Sending command: echo x"] {
+            let remark = format!("debug1: {node}: {remark}");
+            assert_eq!(twice.stderr.matches(&remark).count(), 1, "{remark}: {}", twice.stderr);
+        }
+    }
+    assert!(!once.stderr.contains("debug1: "), "{}", once.stderr);
+}
+
+#[test]
 fn json_holds_the_exact_bytes() {
     let lab = Lab::start();
     let command = "cat; echo err >&2; exit 7";

@@ -302,7 +302,7 @@ fn what_is_not_supported_is_refused_or_said() {
         (&["-I", "x.so"], "pkcs11provider"),
         (&["-w", "0:0", "-T"], "tunnel"),
         (&["-O", "check"], "no shared connection to 127.0.0.1"),
-        (&["-y"], "-y"),
+        (&["-W", "a:1", "-W", "b:1"], "only one -W"),
     ] {
         let config = lab.sshd.ssh_config();
         let mut command = lab.home.command(bssh_tests::bssh());
@@ -386,7 +386,28 @@ fn the_log_goes_to_a_file_and_the_background_takes_over() {
     let log = log.to_str().unwrap();
     let done = lab.run(&["-v", "-E", log, "127.0.0.1", "echo x"]).expect_status(0);
     assert_eq!((done.text().as_str(), done.stderr.as_str()), ("x\n", ""));
-    assert!(std::fs::read_to_string(log).unwrap().contains("Authenticated to 127.0.0.1"));
+    let told = std::fs::read_to_string(log).unwrap();
+    let place = lab.sshd.ssh_config().display().to_string();
+    let port = lab.sshd.port();
+    let mut told = told.as_str();
+    for said in [
+        format!("debug1: Reading configuration data {place}\r\n"),
+        format!("debug1: Connecting to 127.0.0.1 [127.0.0.1] port {port}.\r\n"),
+        "debug1: Connection to 127.0.0.1 established.".to_owned(),
+        "debug1: Server host key: ssh-ed25519 SHA256:".to_owned(),
+        "' is known and matches the ED25519 host key (".to_owned(),
+        "debug1: kex: server->client cipher: ".to_owned(),
+        "debug1: SSH2_MSG_NEWKEYS sent\r\n".to_owned(),
+        "debug1: Remote protocol version 2.0, remote software version OpenSSH_".to_owned(),
+        "debug1: Next authentication method: publickey\r\n".to_owned(),
+        "debug1: Offering public key: ".to_owned(),
+        "debug1: Authenticated to 127.0.0.1".to_owned(),
+        "debug1: Sending command: echo x\r\n".to_owned(),
+        "debug1: Exit status 0\r\n".to_owned(),
+    ] {
+        let at = told.find(&said).unwrap_or_else(|| panic!("{said} is not in its place: {told}"));
+        told = &told[at + said.len()..];
+    }
     let mark = lab.home.path().join("mark");
     let gate = lab.home.path().join("gate");
     // It cannot end before somebody has seen the foreground end.

@@ -156,4 +156,8 @@ impl Ask for Nobody {
     }
 
     fn note(&self, _: Note) {}
+
+    fn hears(&self, _: u8) -> bool {
+        false
+    }
 }

@@ -141,7 +141,7 @@ async fn reach(target: &Target, work: &Work) -> Result<BoxStream, (u8, String)> 
                 bind: None,
                 interface: None,
             };
-            match dial(&address, true, work.dial).await {
+            match dial(&address, true, work.dial, None).await {
                 Ok(tcp) => Ok(Box::new(tcp)),
                 Err(Error { kind: kind @ ErrorKind::Refused { .. }, .. }) => {
                     Err((REFUSED, kind.to_string()))

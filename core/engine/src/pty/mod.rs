@@ -15,7 +15,7 @@ use crate::failure::failure;
 use crate::lanes::{Seat, Wanted};
 use crate::plan::{Planner, Route};
 use bssh_protocol::error::{CallError, Kind};
-use bssh_protocol::exec::{Exit, Failure};
+use bssh_protocol::exec::{self, Exit, Failure};
 use bssh_protocol::link::Link;
 use bssh_protocol::lock;
 use bssh_protocol::methods::{PtyInputOwnerEvent, PtyResizedEvent};
@@ -422,4 +422,16 @@ fn refused(node: &str, failure: &Failure) -> CallError {
 struct End {
     exit: Option<Exit>,
     failure: Option<Failure>,
+}
+
+/// A terminal, as it is asked for.
+pub(crate) fn terminal(pty: &exec::PtyRequest) -> PtyRequest {
+    PtyRequest {
+        term: pty.term.clone(),
+        cols: pty.cols,
+        rows: pty.rows,
+        px_width: pty.px_width,
+        px_height: pty.px_height,
+        modes: pty.modes.clone(),
+    }
 }

@@ -3,9 +3,9 @@
 use super::{Order, Session};
 use crate::agent::Offer;
 use crate::engine::{Caller, Engine};
-use crate::exec::terminal;
 use crate::failure::failure;
 use crate::lanes::{Seat, Wanted};
+use crate::pty::terminal;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Exit, Failure, PtyRequest};
 use bssh_protocol::job::{JobEntry as Job, JobHandle};

@@ -8,7 +8,7 @@
 mod prompted;
 mod publickey;
 
-use crate::ask::{Ask, HostKeyAnswer, HostKeyQuestion, Note, NoteLevel, Prompt};
+use crate::ask::{Ask, HostKeyAnswer, HostKeyQuestion, Note, Prompt};
 use crate::connect::within;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::host_key::Verdict;
@@ -91,6 +91,10 @@ impl Ask for Person<'_> {
     fn note(&self, note: Note) {
         self.ask.note(note);
     }
+
+    fn hears(&self, verbosity: u8) -> bool {
+        self.ask.hears(verbosity)
+    }
 }
 
 /// A login under way.
@@ -146,17 +150,23 @@ impl<H: Handler> Login<'_, H> {
         if left.keys.is_empty() && self.is_let_in().await? {
             return Ok(AuthDone { method: "none".to_owned() });
         }
-        let mut partial = 0;
+        for key in &left.keys {
+            self.say(|| format!("Will attempt key: {}", key.shown()));
+        }
+        let (mut partial, mut before) = (0, None);
         while let Some((method, name)) = self.next(&left) {
+            if before.replace(method) != Some(method) {
+                self.say(|| format!("Next authentication method: {name}"));
+            }
             match self.attempt(method, &mut left).await? {
                 Step::In => {
-                    let text = format!("Authenticated to {} using \"{name}\".", self.plan.node);
-                    self.say(text);
+                    let node = &self.plan.node;
+                    self.say(|| format!("Authenticated to {node} using \"{name}\"."));
                     return Ok(AuthDone { method: name.to_owned() });
                 }
                 Step::Partial if partial < MAX_PARTIAL => {
                     partial += 1;
-                    self.say(format!("Authenticated using \"{name}\" with partial success."));
+                    self.say(|| format!("Authenticated using \"{name}\" with partial success."));
                     // Keys that were taken are taken; the others may count now.
                     (left.keyboard, left.password) = (0, 0);
                 }
@@ -241,8 +251,10 @@ impl<H: Handler> Login<'_, H> {
                 return Err(self.hung_up());
             }
         }
-        let names: Vec<&str> = remaining.iter().map(<&str>::from).collect();
-        self.say(format!("Authentications that can continue: {}", names.join(",")));
+        self.say(|| {
+            let names: Vec<&str> = remaining.iter().map(<&str>::from).collect();
+            format!("Authentications that can continue: {}", names.join(","))
+        });
         self.allowed = Some(remaining);
         Ok(if partial { Step::Partial } else { Step::Refused })
     }
@@ -257,8 +269,8 @@ impl<H: Handler> Login<'_, H> {
     }
 
     /// A remark for `-v`.
-    fn say(&self, text: String) {
-        self.ask.note(Note { level: NoteLevel::Verbose(1), text });
+    fn say(&self, text: impl FnOnce() -> String) {
+        self.ask.ask.say(text);
     }
 }
 

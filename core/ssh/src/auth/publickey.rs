@@ -6,7 +6,7 @@
 
 use super::{Login, Step};
 use crate::agent::{self, AgentKey};
-use crate::ask::{Ask, Note, NoteLevel};
+use crate::ask::Ask;
 use crate::error::Error;
 use crate::handler::fingerprint;
 use crate::host_key::rsa_bits;
@@ -68,6 +68,18 @@ impl Offers {
     fn add_hidden(&mut self, file: Arc<Identity>, label: String) {
         let (public, source) = (Public::Hidden, Source::File(file));
         self.found.push_back(Candidate { public, source, label });
+    }
+}
+
+impl Candidate {
+    /// For people: where it is from, its kind and fingerprint.
+    pub(super) fn shown(&self) -> String {
+        let kind = self.public.describe().map_or_else(|| "locked".to_owned(), |(_, shown)| shown);
+        let from = match self.source {
+            Source::Agent { .. } => " agent",
+            Source::File(_) => "",
+        };
+        format!("{} {kind}{from}", self.label)
     }
 }
 
@@ -143,7 +155,7 @@ impl<H: Handler> Login<'_, H> {
         match agent::keys(socket).await {
             Ok(keys) => keys,
             Err(why) => {
-                self.say(format!("agent {}: {why}", socket.display()));
+                self.say(|| format!("agent {}: {why}", socket.display()));
                 Arc::default()
             }
         }
@@ -180,7 +192,7 @@ impl<H: Handler> Login<'_, H> {
             Source::File(_) => "",
         };
         let what = format!("{} {shown}", candidate.label);
-        self.say(format!("Offering public key: {what}{from}"));
+        self.say(|| format!("Offering public key: {what}{from}"));
         let session = self.handle.agent_session_binding();
         let bind = session.map(agent::session_bind);
         let host_key = session.filter(|_| self.hostbound).map(|s| s.host_key().to_vec());
@@ -227,7 +239,7 @@ impl<H: Handler> Login<'_, H> {
     }
 
     fn skip(&mut self, what: &str, why: &str) -> Step {
-        self.say(format!("Skipping {what}: {why}"));
+        self.say(|| format!("Skipping {what}: {why}"));
         self.tried.push(format!("publickey {what}: {why}"));
         Step::Refused
     }
@@ -242,8 +254,8 @@ impl<H: Handler> Login<'_, H> {
         }
         let lifetime = add.lifetime.and_then(|t| u32::try_from(t.as_secs()).ok());
         match agent::add(socket, &key, add.confirm, lifetime).await {
-            Ok(()) => self.say(format!("identity added to agent: {what}")),
-            Err(why) => self.say(format!("could not add identity to agent: {what}: {why}")),
+            Ok(()) => self.say(|| format!("identity added to agent: {what}")),
+            Err(why) => self.say(|| format!("could not add identity to agent: {what}: {why}")),
         }
     }
 
@@ -358,8 +370,7 @@ impl russh::Signer for KeySigner<'_> {
         hash: Option<HashAlg>,
         mut data: Vec<u8>,
     ) -> Result<Vec<u8>, SignError> {
-        let text = format!("Server accepts key: {}", self.what);
-        self.ask.note(Note { level: NoteLevel::Verbose(1), text });
+        self.ask.say(|| format!("Server accepts key: {}", self.what));
         let signature = match self.source {
             Source::Agent { socket, blob } => {
                 let flags = match hash {

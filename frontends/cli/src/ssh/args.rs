@@ -26,6 +26,7 @@ pub(super) struct SshArgs {
     pub stdio_forward: Option<String>,
     /// `-E file`.
     pub log_file: Option<OsString>,
+    pub syslog: bool,
     /// What `-t`, `-T` and `-N` have made of `RequestTTY` so far.
     tty: Option<&'static str>,
     /// What `-q` and `-v` have made of `LogLevel` so far.
@@ -116,11 +117,11 @@ const FLAGS: &[(u8, Flag, &str)] = &[
     (b'X', Flag::Lines(&["ForwardX11=yes"]), "Refused: X11 forwarding."),
     (b'x', Flag::Lines(&["ForwardX11=no"]), "No X11 forwarding."),
     (b'Y', Flag::Lines(&["ForwardX11=yes", "ForwardX11Trusted=yes"]), "Refused: X11 forwarding."),
-    (b'y', Flag::Refused { value: false }, "Refused: logging to syslog; -E FILE logs to a file."),
+    (b'y', Flag::Own { value: false }, "Remarks go to the system's log; to stderr where there is none."),
 ];
 
 /// The usage line, for errors.
-pub(super) const USAGE: &str = "usage: bssh [-46AaCfGgkNnqsTtVvx] [-B interface] [-b address] [-c ciphers] \
+pub(super) const USAGE: &str = "usage: bssh [-46AaCfGgkNnqsTtVvxy] [-B interface] [-b address] [-c ciphers] \
 [-D [bind:]port] [-E log] [-e escape] [-F config] [-i identity] [-J jump] [-L forward] [-l user] \
 [-m macs] [-O ctl_cmd] [-o option] [-P tag] [-p port] [-Q query] [-R forward] [-S path] [-W host:port] \
 destination [command …]";
@@ -274,6 +275,9 @@ impl SshArgs {
             }
             b'W' => {
                 let to = text(value, "-W")?;
+                if self.stdio_forward.is_some() {
+                    return Err("only one -W is possible".to_owned());
+                }
                 stdio_forward(&to)?;
                 self.stdio_forward = Some(to);
                 self.overrule("SessionType=none".to_owned());
@@ -285,6 +289,7 @@ impl SshArgs {
                 self.overrule("Tunnel=yes".to_owned());
                 self.overrule(format!("TunnelDevice={}", text(value, "-w")?));
             }
+            b'y' => self.syslog = true,
             // -2 has no effect in OpenSSH either.
             _ => {}
         }

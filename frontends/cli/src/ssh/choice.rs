@@ -3,11 +3,10 @@
 
 use super::args::{Mode, SshArgs};
 use super::background::Background;
-use super::{control, log_to};
+use super::{control, log};
 use crate::{Around, persist};
 use bssh_client::{Core, Persist, Start};
 use bssh_protocol::node::Explained;
-use std::path::PathBuf;
 
 /// The core a session talks to first.
 ///
@@ -19,8 +18,11 @@ pub(super) async fn start_core(
     wanted: Option<Persist>,
 ) -> Result<Core, String> {
     if let Some(path) = &args.log_file {
-        log_to(path.as_ref())
+        log::to_file(path.as_ref())
             .map_err(|e| format!("cannot open the log {}: {e}", path.to_string_lossy()))?;
+    }
+    if args.syslog {
+        log::to_syslog();
     }
     let core = persist::core(|| starting(args, around), wanted, || args.settings.clone()).await;
     core.map_err(|e| e.to_string())
@@ -55,7 +57,7 @@ pub(super) async fn wanted_core(
 fn starting(args: &SshArgs, around: &Around) -> Start {
     Start {
         log_level: Some(args.log_level().unwrap_or_else(|| "info".to_owned())),
-        log_file: args.log_file.as_ref().map(PathBuf::from),
+        remarks: log::remarks(),
         lend_stdio: around.environment.background != Background::Hold,
         apart: around.environment.background == Background::Hold,
         // Else it was asked for by name.

@@ -6,7 +6,7 @@
 
 use super::args::SshArgs;
 use super::effective::{Effective, values};
-use super::{OURS, say};
+use super::{OURS, complain, say};
 use bssh_client::{Core, Persist};
 use bssh_protocol::connection::{ConnectionClose, ConnectionParams, Ending};
 use bssh_protocol::error::{CallError, Kind};
@@ -129,7 +129,7 @@ pub(super) async fn control(
 }
 
 fn failed(error: &CallError) -> u8 {
-    say(&format!("bssh: {}\r\n", error.advised()));
+    complain(&format!("bssh: {}\r\n", error.advised()));
     OURS
 }
 

@@ -100,6 +100,7 @@ const KEYWORDS: &[&str] = &[
     "requesttty",
     "sessiontype",
     "stdinnull",
+    "syslogfacility",
     "updatehostkeys",
     "user",
 ];

@@ -1,7 +1,7 @@
 //! Why a session has no exit status, for people and for programs that read ssh's stderr.
 
 use super::effective::{Effective, LogLevel};
-use super::{OURS, say};
+use super::{OURS, complain};
 use bssh_protocol::exec::{Failure, Phase};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::BorrowedFd;
@@ -47,7 +47,7 @@ pub(super) fn failed(effective: &Effective, node: &str, failure: &Failure) -> u8
             && (is_unread(rustix::stdio::stdout()) || is_unread(rustix::stdio::stderr()));
     let hint = failure.hint.as_ref().map(|h| format!("hint: {h}\r\n")).unwrap_or_default();
     if !quiet {
-        say(&format!("{said}\r\n{hint}{last}"));
+        complain(&format!("{said}\r\n{hint}{last}"));
     }
     OURS
 }

@@ -6,13 +6,12 @@
 use super::args::{self, Mode, SshArgs};
 use super::background::Background;
 use super::choice::{start_core, wanted_core};
-use super::control;
-use super::effective::{Effective, LogLevel, Tty};
+use super::effective::{Effective, LogLevel, Tty, values};
 use super::failed::failed;
 use super::keyboard::{Keyboard, Typed};
 use super::local_command::{Held, LocalCommand};
 use super::notation::stdio_forward;
-use super::{OURS, acts, background, command_line, query, say};
+use super::{OURS, acts, background, command_line, complain, control, log, query, say};
 use crate::Around;
 use bssh_client::{Core, Run, RunEvent};
 use bssh_protocol::exec::{Action, Ended, ExecParams, Exit, NodeState, PtyRequest, Targets};
@@ -67,7 +66,7 @@ impl From<String> for Trouble {
 }
 
 fn fail(message: &str) -> u8 {
-    say(&format!("bssh: {message}\n"));
+    complain(&format!("bssh: {message}\n"));
     OURS
 }
 
@@ -89,6 +88,9 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Around) -> Result<
     if args.mode == Mode::PrintConfig {
         let lines = explained.values.iter().map(|v| format!("{} {}\n", v.keyword, v.value));
         return Ok(print(&lines.collect::<String>()));
+    }
+    for facility in values(&explained.values, "syslogfacility") {
+        log::set_facility(&facility.value);
     }
     let effective = Effective::new(args, &explained.values)?;
     let quiet = effective.log_level < LogLevel::Error;
@@ -190,7 +192,7 @@ async fn open_forwards(core: &Core, effective: &Effective, to: &Targets) -> Resu
                 if error.kind().starts_with("forward.") && !effective.exit_on_forward_failure =>
             {
                 if effective.log_level >= LogLevel::Error {
-                    say(&format!("bssh: {}\n", error.advised()));
+                    complain(&format!("bssh: {}\n", error.advised()));
                 }
             }
             Err(error) => return Err(error.advised()),
@@ -370,7 +372,10 @@ impl Session<'_> {
             );
         }
         match &ended.exit {
-            Some(Exit::Status(status)) => u8::try_from(status & 0xff).unwrap_or(OURS),
+            Some(Exit::Status(status)) => {
+                self.note(LogLevel::Debug1, &format!("debug1: Exit status {status}\r\n"));
+                u8::try_from(status & 0xff).unwrap_or(OURS)
+            }
             // ssh has no status to give for a command that a signal ended.
             Some(Exit::Signal(_)) => OURS,
             None => 0,
