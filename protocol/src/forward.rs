@@ -71,6 +71,13 @@ pub struct ForwardOpened {
     pub bound: String,
 }
 
+impl ForwardOpened {
+    /// The port it listens on; a socket has none.
+    pub fn port(&self) -> Option<u16> {
+        self.bound.rsplit(':').next()?.parse().ok()
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ForwardRef {
     pub forward: ForwardId,

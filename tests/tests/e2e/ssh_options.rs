@@ -380,6 +380,25 @@ fn forwards_alone_go_to_the_background_and_end_when_told() {
 }
 
 #[test]
+fn a_terminal_that_is_not_there_and_a_port_that_was_chosen_are_told() {
+    let lab = Lab::start();
+    let words = ["-R", "0:127.0.0.1:1", "127.0.0.1"];
+    let done = lab.feed(&words, b"echo hi; exit 3\n").expect_status(3);
+    assert_eq!(done.text(), "hi\n");
+    let told: Vec<&str> = done.stderr.lines().collect();
+    let [terminal, port] = told[..] else { panic!("{}", done.stderr) };
+    assert!(terminal.starts_with("Pseudo-terminal will not be allocated"), "{terminal}");
+    let port = port.strip_prefix("Allocated port ").unwrap();
+    let port = port.strip_suffix(" for remote forward to 127.0.0.1:1").unwrap();
+    assert_ne!(port.parse::<u16>().unwrap(), 0);
+    // An empty command is none.
+    for words in [&["-q", "-R", "0:127.0.0.1:1", "127.0.0.1"][..], &["-T", "127.0.0.1", ""]] {
+        let done = lab.feed(words, b"echo hi\n").expect_status(0);
+        assert_eq!((done.text().as_str(), done.stderr.as_str()), ("hi\n", ""), "{words:?}");
+    }
+}
+
+#[test]
 fn the_log_goes_to_a_file_and_the_background_takes_over() {
     let lab = Lab::start();
     let log = lab.home.path().join("log");

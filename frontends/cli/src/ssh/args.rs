@@ -157,7 +157,7 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<SshArgs
         None if matches!(args.mode, Mode::Version | Mode::Query(_)) => {}
         None => return Err(format!("no destination given\n{USAGE}")),
     }
-    args.command = (!command.is_empty()).then(|| command.join(&b' '));
+    args.command = Some(command.join(&b' ')).filter(|line| !line.is_empty());
     let tty = args.tty.map(|tty| format!("RequestTTY={tty}"));
     let level = args.level.map(|level| format!("LogLevel={}", level.name().to_uppercase()));
     tty.into_iter().chain(level).for_each(|line| args.overrule(line));

@@ -6,6 +6,7 @@
 
 use super::args::SshArgs;
 use super::effective::{Effective, values};
+use super::notation::target_of_open_port;
 use super::{OURS, complain, say};
 use bssh_client::{Core, Persist};
 use bssh_protocol::connection::{ConnectionClose, ConnectionParams, Ending};
@@ -152,9 +153,10 @@ async fn forward(core: &Core, effective: &Effective, targets: Targets) -> Result
         let (targets, spec) = (targets.clone(), spec.clone());
         let params = ForwardParams { targets, kind: *kind, spec, ..ForwardParams::default() };
         let opened = core.call::<ForwardOpen>(&params).await?;
-        if *kind == ForwardKind::Remote && params.spec.starts_with("0") {
-            // A script wants to know the port that was chosen.
-            crate::print(&format!("{}\n", opened.bound));
+        let chosen = target_of_open_port(&params.spec).and(opened.port());
+        if let Some(port) = chosen.filter(|_| *kind == ForwardKind::Remote) {
+            // A script wants to know it.
+            crate::print(&format!("{port}\n"));
         }
         keep.push(opened.forward);
     }

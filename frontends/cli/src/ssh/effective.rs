@@ -33,10 +33,8 @@ pub(super) struct Effective {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tty {
     No,
-    /// If stdin is a terminal; `asked` warns if it is not.
-    Wanted {
-        asked: bool,
-    },
+    /// If stdin is a terminal.
+    Wanted,
     Forced,
 }
 
@@ -193,8 +191,8 @@ fn tty(configured: &str, action: &Action) -> Tty {
     match configured {
         "no" | "false" => Tty::No,
         "force" => Tty::Forced,
-        "yes" | "true" => Tty::Wanted { asked: true },
-        _ if *action == Action::Shell => Tty::Wanted { asked: false },
+        "yes" | "true" => Tty::Wanted,
+        _ if *action == Action::Shell => Tty::Wanted,
         _ => Tty::No,
     }
 }

@@ -67,6 +67,15 @@ pub(super) fn forward_line(spec: &str) -> String {
     }
 }
 
+/// Where a forward leads to, as ssh says it, if the server chooses its port: `0 [a]:80` to `a:80`.
+pub(super) fn target_of_open_port(spec: &str) -> Option<String> {
+    let (listen, target) = spec.split_once(' ')?;
+    let (host, port) = target.rsplit_once(':').unwrap_or((target, ""));
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let shown = bare.map_or_else(|| target.to_owned(), |host| format!("{host}:{port}"));
+    (listen == "0" || listen.ends_with("]:0")).then_some(shown)
+}
+
 /// A listener or a target; the path of a socket may have blanks.
 fn side(text: &str) -> String {
     if text.contains([' ', '\t', '"', '\'', '\\']) { word(text) } else { text.to_owned() }
@@ -74,7 +83,7 @@ fn side(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{forward_line, stdio_forward};
+    use super::{forward_line, stdio_forward, target_of_open_port};
 
     #[test]
     fn sockets_may_have_blanks_in_their_paths() {
@@ -96,6 +105,21 @@ mod tests {
         }
         for to in ["h", "h:", "h:0", "h:70000", "h:smtp", ":22", "::1:22"] {
             assert!(stdio_forward(to).is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn a_port_the_server_chooses_is_told_with_where_it_leads_to() {
+        for (spec, target) in [
+            ("0 [127.0.0.1]:1", Some("127.0.0.1:1")),
+            ("[*]:0 [::1]:7", Some("::1:7")),
+            ("0 /tmp/a b", Some("/tmp/a b")),
+            ("0 [socks]:0", Some("socks:0")),
+            ("8080 [a]:1", None),
+            ("[::1]:80 [a]:0", None),
+            ("/tmp/s [a]:1", None),
+        ] {
+            assert_eq!(target_of_open_port(spec).as_deref(), target, "{spec}");
         }
     }
 }

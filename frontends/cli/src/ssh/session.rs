@@ -10,12 +10,12 @@ use super::effective::{Effective, LogLevel, Tty, values};
 use super::failed::failed;
 use super::keyboard::{Keyboard, Typed};
 use super::local_command::{Held, LocalCommand};
-use super::notation::stdio_forward;
+use super::notation::{stdio_forward, target_of_open_port};
 use super::{OURS, acts, background, command_line, complain, control, log, query, say};
 use crate::Around;
 use bssh_client::{Core, Run, RunEvent};
 use bssh_protocol::exec::{Action, Ended, ExecParams, Exit, NodeState, PtyRequest, Targets};
-use bssh_protocol::forward::ForwardParams;
+use bssh_protocol::forward::{ForwardKind, ForwardParams};
 use bssh_protocol::handshake::LogLevelParams;
 use bssh_protocol::link::StreamSender;
 use bssh_protocol::methods::{ForwardOpen, LogSetLevel, NodeResolve};
@@ -125,6 +125,7 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Around) -> Result<
     let cannot = |error| format!("cannot listen for signals: {error}");
     let mut signals = Signals::listen().map_err(cannot)?;
     let resized = unix::signal(SignalKind::window_change()).map_err(cannot)?;
+    let pty = wants_pty(&effective);
     let opened = tokio::select! {
         opened = open_forwards(&core, &effective, &targets) => opened,
         // Whoever asks something at the terminal puts it in order again.
@@ -140,7 +141,6 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Around) -> Result<
         Held::Nothing => None,
         Held::Connection(run) => Some(run),
     };
-    let pty = wants_pty(&effective);
     let params =
         params(args, &effective, targets.clone(), pty.then(|| around.environment.term.clone()))?;
     let run = core.exec(params).await.map_err(|e| e.advised())?;
@@ -184,10 +184,13 @@ async fn open_forwards(core: &Core, effective: &Effective, to: &Targets) -> Resu
             ..ForwardParams::default()
         };
         match core.call::<ForwardOpen>(&params).await {
-            Ok(opened) if spec.starts_with("0:") && effective.log_level >= LogLevel::Info => {
-                say(&format!("Allocated port {} for {spec}\n", opened.bound));
+            Ok(opened) => {
+                let chosen = target_of_open_port(spec).zip(opened.port());
+                let told = *kind == ForwardKind::Remote && effective.log_level >= LogLevel::Info;
+                if let Some((target, port)) = chosen.filter(|_| told) {
+                    say(&format!("Allocated port {port} for remote forward to {target}\r\n"));
+                }
             }
-            Ok(_) => {}
             Err(error)
                 if error.kind().starts_with("forward.") && !effective.exit_on_forward_failure =>
             {
@@ -207,8 +210,8 @@ fn wants_pty(effective: &Effective) -> bool {
     match effective.tty {
         Tty::No => false,
         Tty::Forced => true,
-        Tty::Wanted { asked } => {
-            if asked && !local && effective.log_level >= LogLevel::Info {
+        Tty::Wanted => {
+            if !local && effective.log_level >= LogLevel::Info {
                 say("Pseudo-terminal will not be allocated because stdin is not a terminal.\r\n");
             }
             local
