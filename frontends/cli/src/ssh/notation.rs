@@ -29,7 +29,8 @@ pub(super) fn stdio_forward(to: &str) -> Result<(String, u16), String> {
     let service = SERVICES.iter().find(|(name, _)| *name == port).map(|(_, port)| *port);
     let digits = Some(port).filter(|port| port.bytes().all(|b| b.is_ascii_digit()));
     let port = service.or_else(|| digits?.parse().ok().filter(|port| *port > 0));
-    let host = bare.or(Some(host).filter(|h| !h.contains(':'))).filter(|h| !h.is_empty());
+    let host = bare.or(Some(host).filter(|h| !h.contains([':', '[', ']'])));
+    let host = host.filter(|h| !h.is_empty());
     host.map(str::to_owned).zip(port).ok_or_else(bad)
 }
 
@@ -53,15 +54,18 @@ pub(super) fn forward_line(spec: &str) -> String {
             (c == ':' && depth == 0).then_some(at)
         })
         .collect();
-    let split = match (spec.starts_with('/'), spec.rsplit(':').next(), colons.as_slice()) {
-        (true, _, [first, ..]) => Some(*first),
-        (false, Some(last), [.., at]) if last.starts_with('/') => Some(*at),
-        (false, _, [.., at, _]) => Some(*at),
+    // As ssh: whatever has a slash is a path.
+    let is_path = |field: Option<&str>| field.is_some_and(|field| field.contains('/'));
+    let ends = (is_path(spec.split(':').next()), is_path(spec.rsplit(':').next()));
+    let split = match (ends, colons.as_slice()) {
+        ((true, _), [first, ..]) => Some(*first),
+        ((false, true), [.., at]) => Some(*at),
+        ((false, false), [.., at, _]) => Some(*at),
         _ => None,
     };
     match split.and_then(|at| spec.split_at_checked(at)) {
         Some((listen, target)) => {
-            format!("{} {}", side(listen), side(target.trim_start_matches(':')))
+            format!("{} {}", side(listen), side(target.strip_prefix(':').unwrap_or(target)))
         }
         None => side(spec),
     }
@@ -78,7 +82,11 @@ pub(super) fn target_of_open_port(spec: &str) -> Option<String> {
 
 /// A listener or a target; the path of a socket may have blanks.
 fn side(text: &str) -> String {
-    if text.contains([' ', '\t', '"', '\'', '\\']) { word(text) } else { text.to_owned() }
+    if text.is_empty() || text.contains([' ', '\t', '"', '\'', '\\']) {
+        word(text)
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +101,11 @@ mod tests {
             ("/run/a b:/run/c", "\"/run/a b\" /run/c"),
             ("8080:/run/it's", "8080 \"/run/it's\""),
             ("/run/a b", "\"/run/a b\""),
+            ("8080:a/b", "8080 a/b"),
+            ("a/b:c:80", "a/b c:80"),
+            // These are wrong, and stay so.
+            (":h:80", "\"\" h:80"),
+            ("80::80", "80 :80"),
         ] {
             assert_eq!(forward_line(spec), line);
         }
@@ -103,7 +116,7 @@ mod tests {
         for (to, port) in [("h:22", 22), ("h:ssh", 22), ("[::1]:https", 443)] {
             assert_eq!(stdio_forward(to).map(|(_, port)| port), Ok(port), "{to}");
         }
-        for to in ["h", "h:", "h:0", "h:70000", "h:smtp", ":22", "::1:22"] {
+        for to in ["h", "h:", "h:0", "h:70000", "h:smtp", ":22", "::1:22", "[:22", "h]:22"] {
             assert!(stdio_forward(to).is_err(), "{to}");
         }
     }
