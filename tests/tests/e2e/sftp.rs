@@ -170,6 +170,9 @@ put -f -P big second
 put first third
 reput big third
 -reput first big
+put a.txt
+put 'b c.txt'
+-reput [ab]*
 -reget second a.txt
 df -h
 df -i

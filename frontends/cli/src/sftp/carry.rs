@@ -338,13 +338,14 @@ fn source(target: &[u8], load: &Load<'_>) -> Vec<u8> {
 fn told(fault: &FileFault, load: &Load<'_>) -> String {
     let down = load.direction == TransferDirection::Download;
     let path = shown(&fault.path.0);
-    let single = load.matches.first().map(|one| one.path.as_slice()).unwrap_or_default();
     let known = matches!(fault.code.as_str(), "notFound" | "permission");
     match (down, fault.here, fault.code.as_str()) {
         (true, _, "larger") => {
             format!("Unable to resume download of \"{path}\": {}", fault.message)
         }
-        (false, _, "exists") => format!("resume \"{}\": {}", shown(single), fault.message),
+        (false, _, "exists") => {
+            format!("resume \"{}\": {}", shown(&source(&fault.path.0, load)), fault.message)
+        }
         (true, false, code) if known => format!("remote open \"{path}\": {}", reason(code)),
         (false, false, code) if known => format!("dest open \"{path}\": {}", reason(code)),
         (false, true, code) if known => format!("open local \"{path}\": {}", reason(code)),
