@@ -95,7 +95,7 @@ fn meaning(kind: &ErrorKind) -> Meaning {
         ErrorKind::HostKeyFile { .. } => ("hostKeyFile", false, Some("mend the file; nothing is trusted without it".to_owned())),
         ErrorKind::HostCertificate(_) => ("hostCertificate", false, None),
         ErrorKind::AuthFailed { .. } => {
-            ("authFailed", false, Some("-v shows every attempt; name a key with -i or load it into the agent".to_owned()))
+            ("authFailed", false, Some("-v (-vv on many nodes) shows every attempt; name a key with -i or load it into the agent".to_owned()))
         }
         ErrorKind::TooManyAuthFailures { .. } => {
             ("tooManyAuthFailures", false, Some("too many keys were offered; name one with -i and -o IdentitiesOnly=yes".to_owned()))

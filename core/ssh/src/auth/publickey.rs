@@ -71,15 +71,21 @@ impl Offers {
     }
 }
 
+impl Source {
+    /// For people, behind a key.
+    fn shown(&self) -> &'static str {
+        match self {
+            Source::Agent { .. } => " agent",
+            Source::File(_) => "",
+        }
+    }
+}
+
 impl Candidate {
     /// For people: where it is from, its kind and fingerprint.
     pub(super) fn shown(&self) -> String {
         let kind = self.public.describe().map_or_else(|| "locked".to_owned(), |(_, shown)| shown);
-        let from = match self.source {
-            Source::Agent { .. } => " agent",
-            Source::File(_) => "",
-        };
-        format!("{} {kind}{from}", self.label)
+        format!("{} {kind}{}", self.label, self.source.shown())
     }
 }
 
@@ -187,12 +193,8 @@ impl<H: Handler> Login<'_, H> {
             return Ok(self.skip(&candidate.label, "no mutual signature algorithm"));
         };
         let hash = *hash;
-        let from = match candidate.source {
-            Source::Agent { .. } => " agent",
-            Source::File(_) => "",
-        };
         let what = format!("{} {shown}", candidate.label);
-        self.say(|| format!("Offering public key: {what}{from}"));
+        self.say(|| format!("Offering public key: {what}{}", candidate.source.shown()));
         let session = self.handle.agent_session_binding();
         let bind = session.map(agent::session_bind);
         let host_key = session.filter(|_| self.hostbound).map(|s| s.host_key().to_vec());
