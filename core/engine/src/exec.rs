@@ -87,7 +87,9 @@ pub(crate) fn failed(failure: Failure) -> Ended {
 impl Part<'_> {
     /// A remark for `-v`.
     fn say(self, text: impl FnOnce() -> String) {
-        (self.engine.ask_for(&self.run.questions))(self.route).say(text);
+        if self.run.questions.are_heard() {
+            (self.engine.ask_for(&self.run.questions))(self.route).say(text);
+        }
     }
 
     async fn carried_out(self) -> Ended {

@@ -44,6 +44,11 @@ impl Questions {
         &self.link
     }
 
+    /// Somebody hears remarks for `-v`.
+    pub(crate) fn are_heard(&self) -> bool {
+        self.remarks.hears(Level::INFO)
+    }
+
     fn can(&self, kind: &str) -> bool {
         self.kinds.iter().any(|k| k == kind)
     }
