@@ -87,7 +87,7 @@ pub(crate) fn failed(failure: Failure) -> Ended {
 impl Part<'_> {
     /// A remark for `-v`.
     fn say(self, text: impl FnOnce() -> String) {
-        if self.run.questions.are_heard() {
+        if self.run.questions.is_verbose() {
             (self.engine.ask_for(&self.run.questions))(self.route).say(text);
         }
     }
@@ -265,8 +265,9 @@ impl Part<'_> {
             Action::Subsystem(name) => return channel.subsystem(name).await,
             _ => return channel.shell().await,
         };
-        let shown = || String::from_utf8_lossy(command);
-        self.say(|| format!("Sending command: {}", shown().escape_debug()));
+        self.say(|| {
+            format!("Sending command: {}", String::from_utf8_lossy(command).escape_debug())
+        });
         match sudo {
             Some(sudo) => channel.exec(&sudo.command(command)).await,
             None if gets_stdin(run) => channel.exec(command).await,

@@ -61,7 +61,7 @@ pub use forward::PreparedDial;
 pub use fs::{PreparedCopy, PreparedRead, PreparedWrite};
 pub use jobs::Replay;
 pub use pty::PreparedPty;
-pub use remarks::{BANNER, Remarks, is_wanted, rank, remark};
+pub use remarks::{BANNER, Remarks, is_wanted, rank, record, remark};
 pub use session::{PreparedExec, PreparedSessions};
 pub use sync::PreparedSync;
 pub use transfer::PreparedTransfer;

@@ -194,12 +194,12 @@ impl Planner {
         self.env.here(path)
     }
 
-    /// Things to tell the user that are no errors.
     /// The ssh_config files that were read.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.ssh.paths()
     }
 
+    /// Things to tell the user that are no errors.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let inventory = self.inventory.iter().flat_map(|i| i.warnings());
         self.ssh.warnings().iter().chain(inventory).map(ToString::to_string).collect()

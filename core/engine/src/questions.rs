@@ -45,8 +45,8 @@ impl Questions {
     }
 
     /// Somebody hears remarks for `-v`.
-    pub(crate) fn are_heard(&self) -> bool {
-        self.remarks.hears(Level::INFO)
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.remarks.is_verbose()
     }
 
     fn can(&self, kind: &str) -> bool {
@@ -219,12 +219,8 @@ impl Ask for AskAbout {
         .boxed()
     }
 
-    fn hears(&self, verbosity: u8) -> bool {
-        self.questions.remarks.hears(match verbosity {
-            0 | 1 => Level::INFO,
-            2 => Level::DEBUG,
-            _ => Level::TRACE,
-        })
+    fn is_verbose(&self) -> bool {
+        self.questions.is_verbose()
     }
 
     fn note(&self, mut note: Note) {

@@ -51,15 +51,11 @@ impl Remarks {
         WHOSE.scope(self.clone(), work)
     }
 
-    /// Somebody hears remarks of this level: the link, or whoever reads the core's own log.
-    pub(crate) fn hears(&self, level: Level) -> bool {
+    /// Somebody hears remarks for `-v`: the link, or whoever reads the core's own log.
+    pub(crate) fn is_verbose(&self) -> bool {
         match self.to.get().filter(|(link, _)| !link.has_ended()) {
-            Some((_, most)) => rank(level) <= most.load(Relaxed),
-            None => match level {
-                Level::TRACE => tracing::enabled!(target: OURS, Level::TRACE),
-                Level::DEBUG => tracing::enabled!(target: OURS, Level::DEBUG),
-                _ => tracing::enabled!(target: OURS, Level::INFO),
-            },
+            Some((_, most)) => rank(Level::INFO) <= most.load(Relaxed),
+            None => tracing::enabled!(target: OURS, Level::INFO),
         }
     }
 
@@ -69,20 +65,24 @@ impl Remarks {
             return false;
         };
         if rank(level) <= most.load(Relaxed) {
-            let word = match level {
-                _ if target == BANNER => "banner",
-                Level::ERROR => "error",
-                Level::WARN => "info",
-                Level::INFO => "debug1",
-                Level::DEBUG => "debug2",
-                Level::TRACE => "debug3",
-            };
-            let record = LogRecord { level: word.to_owned(), message: text.to_owned() };
             // A frontend that does not read misses remarks.
-            link.try_notify::<LogRecordEvent>(&record);
+            link.try_notify::<LogRecordEvent>(&record(level, target, text));
         }
         true
     }
+}
+
+/// A remark as it is told.
+pub fn record(level: Level, target: &str, text: &str) -> LogRecord {
+    let word = match level {
+        _ if target == BANNER => "banner",
+        Level::ERROR => "error",
+        Level::WARN => "info",
+        Level::INFO => "debug1",
+        Level::DEBUG => "debug2",
+        Level::TRACE => "debug3",
+    };
+    LogRecord { level: word.to_owned(), message: text.to_owned() }
 }
 
 /// A level as a number that an atomic holds; louder is more.

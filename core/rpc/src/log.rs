@@ -109,19 +109,9 @@ impl Subscriber for Remarks {
         if bssh_engine::remark(level, target, &text.0) || !is_logged(level) {
             return;
         }
-        if target == BANNER {
-            let _ = io::stderr().write_all(text.0.as_bytes());
-            return;
-        }
-        let mark = match level {
-            tracing::Level::INFO => "debug1: ",
-            tracing::Level::DEBUG => "debug2: ",
-            tracing::Level::TRACE => "debug3: ",
-            _ => "",
-        };
-        // A lost remark is no reason to stop.
-        let line = format!("{mark}{}\r\n", text.0);
-        let _ = match self.file.as_ref() {
+        let line = bssh_engine::record(level, target, &text.0).line();
+        // A banner is for the person. A lost remark is no reason to stop.
+        let _ = match self.file.as_ref().filter(|_| target != BANNER) {
             Some(mut file) => file.write_all(line.as_bytes()),
             None => io::stderr().write_all(line.as_bytes()),
         };

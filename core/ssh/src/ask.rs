@@ -14,14 +14,14 @@ pub trait Ask: Send + Sync {
     fn confirm<'a>(&'a self, text: String) -> BoxFuture<'a, bool>;
     /// Something worth telling. Must not block.
     fn note(&self, note: Note);
-    /// Whether `-v` so many times was given: else nobody hears a [`NoteLevel::Verbose`].
-    fn hears(&self, verbosity: u8) -> bool;
+    /// Somebody hears remarks for `-v`.
+    fn is_verbose(&self) -> bool;
 }
 
 impl dyn Ask + '_ {
     /// A remark for `-v`, made only if somebody hears it.
     pub fn say(&self, text: impl FnOnce() -> String) {
-        if self.hears(1) {
+        if self.is_verbose() {
             self.note(Note { level: NoteLevel::Verbose(1), text: text() });
         }
     }

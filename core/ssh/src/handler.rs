@@ -197,14 +197,14 @@ impl russh::client::Handler for Handler {
             ("server->client", &names.server_mac, &names.server_compression),
             ("client->server", &names.client_mac, &names.client_compression),
         ] {
-            let cipher = names.cipher.as_ref();
-            let with_mac = !cipher.starts_with("chacha20-") && !cipher.contains("-gcm@");
-            let mac = if with_mac { mac.as_ref() } else { "<implicit>" };
-            let compression = match format!("{compression:?}").as_str() {
-                "None" => "none",
-                _ => "zlib",
-            };
             ask.say(|| {
+                let cipher = names.cipher.as_ref();
+                let with_mac = !cipher.starts_with("chacha20-") && !cipher.contains("-gcm@");
+                let mac = if with_mac { mac.as_ref() } else { "<implicit>" };
+                let compression = match format!("{compression:?}").as_str() {
+                    "None" => "none",
+                    _ => "zlib",
+                };
                 format!("kex: {way} cipher: {cipher} MAC: {mac} compression: {compression}")
             });
         }

@@ -157,7 +157,7 @@ impl Ask for Nobody {
 
     fn note(&self, _: Note) {}
 
-    fn hears(&self, _: u8) -> bool {
+    fn is_verbose(&self) -> bool {
         false
     }
 }

@@ -92,8 +92,8 @@ impl Ask for Person<'_> {
         self.ask.note(note);
     }
 
-    fn hears(&self, verbosity: u8) -> bool {
-        self.ask.hears(verbosity)
+    fn is_verbose(&self) -> bool {
+        self.ask.is_verbose()
     }
 }
 
