@@ -3,7 +3,7 @@
 usage: report.py [--plots DIR] FILE.jsonl…"""
 import collections, json, statistics as st, sys
 
-import plots
+import plots, verdicts
 
 files, pictures = sys.argv[1:], None
 if files[:1] == ["--plots"]:
@@ -46,9 +46,8 @@ def med(v, scale=1):
 
 def paired(rs, base, field):
     """Median over rounds of this row / the base's row in the same round."""
-    b = {r["_k"]: r for r in base}
-    q = [r[field] / b[r["_k"]][field] for r in rs if r["_k"] in b and b[r["_k"]].get(field)]
-    return num(st.median(q)) + "x" if q else "-"
+    q = verdicts.ratio(rs, base, field)
+    return "-" if q is None else num(q) + "x"
 
 
 def peers(rs):
@@ -56,6 +55,7 @@ def peers(rs):
 
 
 def table(title, head, lines):
+    lines = list(lines)
     if not lines:
         return
     print(f"\n### {title}\n\n| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
@@ -76,7 +76,9 @@ if pictures:
 Medians [smallest–largest] of the runs, peers in turn; ratios are taken within a round.
 `floor` is the least a client can do, not a product.
 `other load` above 0.1 says that something else used the machine: then only CPU figures and ratios count.
-""")
+""", end="")
+    table("What was wanted", ["measure", "seen", "wanted", "held"], verdicts.lines(rows, num))
+    print()
     for file, title in plots.draw(rows, pictures):
         print(f"![{title}]({file})")
 
