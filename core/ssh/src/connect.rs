@@ -34,7 +34,7 @@ pub enum Via {
 /// What was agreed on.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    /// Where we are connected to: `127.0.0.1:22`, or the host behind a hop.
+    /// Where we are connected to: `127.0.0.1 port 22`, or the host behind a hop.
     pub address: String,
     pub host_key_type: String,
     /// `SHA256:…`

@@ -146,7 +146,8 @@ fn the_log_level_of_a_file_counts_as_one_that_was_typed() {
     let heard = said(&["-F", &loud, "127.0.0.1", "true"]);
     assert!(heard.contains("debug1: ") && heard.contains("NEWKEYS"), "{heard}");
     assert_eq!(said(&["-F", &loud, quiet, "127.0.0.1", "true"]), "");
-    assert_eq!(said(&["-F", &config("VERBOSE"), "127.0.0.1", "true"]), "");
+    let heard = said(&["-F", &config("VERBOSE"), "127.0.0.1", "true"]);
+    assert!(heard.starts_with("Authenticated to ") && heard.lines().count() == 1, "{heard}");
 }
 
 #[test]
@@ -406,8 +407,10 @@ fn the_log_goes_to_a_file_and_the_background_takes_over() {
     let done = lab.run(&["-v", "-E", log, "127.0.0.1", "echo x"]).expect_status(0);
     assert_eq!((done.text().as_str(), done.stderr.as_str()), ("x\n", ""));
     let told = std::fs::read_to_string(log).unwrap();
+    let (port, by) = (lab.sshd.port(), "using \"publickey\".\r\n");
+    let authenticated = format!("Authenticated to 127.0.0.1 ([127.0.0.1]:{port}) {by}");
+    assert!(told.contains(&format!("\n{authenticated}")), "{told}");
     let place = lab.sshd.ssh_config().display().to_string();
-    let port = lab.sshd.port();
     let mut told = told.as_str();
     for said in [
         format!("debug1: Reading configuration data {place}\r\n"),
@@ -420,7 +423,7 @@ fn the_log_goes_to_a_file_and_the_background_takes_over() {
         "debug1: Remote protocol version 2.0, remote software version OpenSSH_".to_owned(),
         "debug1: Next authentication method: publickey\r\n".to_owned(),
         "debug1: Offering public key: ".to_owned(),
-        "debug1: Authenticated to 127.0.0.1".to_owned(),
+        "debug1: Authentication succeeded (publickey).\r\n".to_owned(),
         "debug1: Sending command: echo x\r\n".to_owned(),
         "debug1: Exit status 0\r\n".to_owned(),
     ] {

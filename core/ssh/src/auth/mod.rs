@@ -160,8 +160,7 @@ impl<H: Handler> Login<'_, H> {
             }
             match self.attempt(method, &mut left).await? {
                 Step::In => {
-                    let node = &self.plan.node;
-                    self.say(|| format!("Authenticated to {node} using \"{name}\"."));
+                    self.say(|| format!("Authentication succeeded ({name})."));
                     return Ok(AuthDone { method: name.to_owned() });
                 }
                 Step::Partial if partial < MAX_PARTIAL => {

@@ -14,7 +14,9 @@ use super::notation::{stdio_forward, target_of_open_port};
 use super::{OURS, acts, background, command_line, complain, control, log, query, say};
 use crate::Around;
 use bssh_client::{Core, Run, RunEvent};
-use bssh_protocol::exec::{Action, Ended, ExecParams, Exit, NodeState, PtyRequest, Targets};
+use bssh_protocol::exec::{
+    Action, Connected, Ended, ExecParams, Exit, NodeState, PtyRequest, Targets,
+};
 use bssh_protocol::forward::{ForwardKind, ForwardParams};
 use bssh_protocol::handshake::LogLevelParams;
 use bssh_protocol::link::StreamSender;
@@ -261,6 +263,15 @@ fn pty_request(term: String) -> PtyRequest {
     PtyRequest { term, ..like }
 }
 
+/// Where a connection ends, in ssh's words.
+fn place(address: &str) -> String {
+    let parts = address.rsplit_once(" port ");
+    match parts.filter(|(host, _)| host.parse::<std::net::IpAddr>().is_ok()) {
+        Some((host, port)) => format!("[{host}]:{port}"),
+        None => "via proxy".to_owned(),
+    }
+}
+
 /// A session under way.
 struct Session<'a> {
     core: &'a Core,
@@ -320,7 +331,7 @@ impl Session<'_> {
     fn on_event(&mut self, event: Option<RunEvent>) -> Option<u8> {
         match event {
             Some(RunEvent::Node(event)) => match event.state {
-                NodeState::Connected(_) => self.connected(),
+                NodeState::Connected(how) => self.connected(&event.node, &how),
                 NodeState::Executing { .. } if self.pty => self.take_terminal(),
                 NodeState::Ended(ended) => Some(self.ended(&event.node, &ended)),
                 _ => None,
@@ -353,7 +364,12 @@ impl Session<'_> {
         had_terminal
     }
 
-    fn connected(&self) -> Option<u8> {
+    fn connected(&self, node: &str, how: &Connected) -> Option<u8> {
+        if !how.reused {
+            let (place, method) = (place(&how.address), &how.auth);
+            let text = format!("Authenticated to {node} ({place}) using \"{method}\".\r\n");
+            self.note(LogLevel::Verbose, &text);
+        }
         let talks = self.level >= LogLevel::Debug1;
         let leave = || background::leave(self.background, talks);
         match self.effective.background.then(leave) {
