@@ -326,12 +326,16 @@ fn copies_are_tasks_between_any_two_places() {
         let one = copy(on("127.0.0.1", "one"), on("127.0.0.1", "two"));
         assert!(done(one.clone()).await.failure.is_none());
         assert_eq!(fs::read(home.join("two")).unwrap(), b"one");
-        for to in [on("127.0.0.1", "old"), on("127.0.0.2", "old")] {
+        // A link that is there is there, too.
+        std::os::unix::fs::symlink("old", home.join("link")).unwrap();
+        let local = FsCopyParams { to: here("link"), ..one.clone() };
+        for to in [on("127.0.0.1", "old"), on("127.0.0.2", "old"), local.to] {
             let fail = FsCopyParams { to, overwrite: Overwrite::Fail, ..one.clone() };
             let refused = done(fail).await;
             assert!(refused.failure.is_some(), "{refused:?}");
             assert_eq!(fs::read(home.join("old")).unwrap(), b"old");
         }
+        assert!(home.join("link").is_symlink());
         let nowhere = FsCopyParams { to: here("x"), from: here("one"), ..one };
         assert!(core.try_call::<m::FsCopy>(&nowhere).await.is_err());
         let unknown = core.try_call::<m::FsTaskCancel>(&FsTaskRef { task: 9999 }).await;

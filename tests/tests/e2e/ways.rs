@@ -245,3 +245,77 @@ fn with_delete_links_give_way_to_what_is_sent() {
     lab.run(&["upload", "-r", "src", &to]).expect_status(0);
     assert_eq!(fs::read(home.join("to/src/else")).unwrap(), b"new");
 }
+
+#[test]
+fn what_the_kernel_makes_up_is_carried_to_its_end() {
+    let lab = Lab::start();
+    let home = lab.home.path();
+    // These claim to be empty; that one claims a page.
+    for made_up in ["/proc/crypto", "/proc/version", "/sys/class/net/lo/mtu"] {
+        let at = |n: u8, name: &str| format!("127.0.0.{n}:{name}");
+        let there = |name: &str| home.join(name).display().to_string();
+        lab.run(&["upload", made_up, &at(1, &there("up"))]).expect_status(0);
+        lab.run(&["download", &at(1, made_up), "down"]).expect_status(0);
+        if made_up.starts_with("/proc") {
+            lab.run(&["upload", &at(1, made_up), &at(2, &there("across"))]).expect_status(0);
+        }
+        let content = fs::read(made_up).unwrap();
+        for name in ["up", "down", "across"].map(|name| home.join(name)) {
+            if name.exists() {
+                assert_eq!(fs::read(&name).unwrap(), content, "{made_up} {name:?}");
+                fs::remove_file(name).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_looks_complete_is_compared_if_both_are_to_be_read() {
+    let lab = Lab::start();
+    let home = lab.home.path();
+    let mine = lab.home.write("mine", noise(3_000_000)).unwrap();
+    fs::set_permissions(&mine, fs::Permissions::from_mode(0o444)).unwrap();
+    let there = format!("127.0.0.1:{}", home.join("there").display());
+    for (words, copy) in
+        [(["upload", "mine", &there], "there"), (["download", &there, "here"], "here")]
+    {
+        let run = |more: &[&str]| {
+            let words = [&["--json", words[0], "--preserve", "--resume"], more, &words[1..]];
+            lab.run(&words.concat()).expect_status(0).endings()["127.0.0.1"].event.clone()
+        };
+        assert_eq!(run(&[])["files"], 1);
+        let copy = home.join(copy);
+        let time = fs::metadata(&copy).unwrap().modified().unwrap();
+        let other = noise(3_000_000).into_iter().map(|b| !b).collect::<Vec<u8>>();
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&copy, other).unwrap();
+        fs::File::options().write(true).open(&copy).unwrap().set_modified(time).unwrap();
+        assert_eq!(run(&[])["skipped"], 1, "size and time are all that is looked at");
+        assert_eq!(run(&["--verify"])["files"], 1);
+        assert!(fs::read(&copy).unwrap() == noise(3_000_000), "{copy:?}");
+        assert_eq!(run(&["--verify"])["skipped"], 1);
+    }
+    // Without --preserve a copy is as a new file would be.
+    let fresh = format!("127.0.0.1:{}", home.join("fresh").display());
+    lab.run(&["upload", "--resume", "mine", &fresh]).expect_status(0);
+    assert_eq!(fs::metadata(home.join("fresh")).unwrap().mode() & 0o777, 0o444);
+}
+
+#[test]
+fn of_two_sources_of_one_name_none_is_sent() {
+    let lab = Lab::start();
+    let home = lab.home.path();
+    for name in ["a/x", "b/x", "a/d/1", "b/d/2", "to/x"] {
+        lab.home.write(name, name).unwrap();
+    }
+    let at = |name: &str| format!("127.0.0.1:{}", home.join(name).display());
+    let (a, b, to) = (at("a/x"), at("b/x"), at("to"));
+    for words in [["upload", "a/x", "b/x", &to], ["download", &a, &b, "to"]] {
+        let said = lab.run(&words).expect_status(5).stderr;
+        assert!(said.contains("two sources are called x"), "{said}");
+        assert_eq!(fs::read(home.join("to/x")).unwrap(), b"to/x");
+    }
+    // Directories become one.
+    lab.run(&["upload", "-r", "a/d", "b/d", &to]).expect_status(0);
+    assert_eq!(fs::read_dir(home.join("to/d")).unwrap().count(), 2);
+}

@@ -10,7 +10,7 @@ use super::node::Job;
 use super::options::Options;
 use super::remote;
 use super::tree::{DEEPEST, join, last_name};
-use super::upload::noted;
+use super::upload::{distinct, noted};
 use bssh_protocol::transfer::Symlinks;
 use bssh_ssh::sftp::{Attrs, Entry, FileKind};
 use bytes::Bytes;
@@ -111,9 +111,12 @@ async fn root(
     sources: Vec<(Vec<u8>, Attrs)>,
 ) -> Result<(Option<Arc<LocalDir>>, Vec<Work>), Fault> {
     let (root, own_name) = root_dir(&job.disk, &job.options, to, sources.len() > 1).await?;
+    let is_dir = |attrs: &Attrs| attrs.kind() == FileKind::Dir;
+    let names: Vec<_> = sources.iter().map(|(path, a)| (last_name(path), is_dir(a))).collect();
+    distinct(names.iter().map(|(name, is_dir)| (name.as_slice(), *is_dir)))?;
     let mut works = Vec::new();
     for (path, attrs) in sources {
-        let is_dir = attrs.kind() == FileKind::Dir;
+        let is_dir = is_dir(&attrs);
         let name = own_name.clone().unwrap_or_else(|| last_name(&path));
         let found = Found {
             path,

@@ -29,6 +29,11 @@ impl Fault {
         Fault::new("special", "is no file, directory or link")
     }
 
+    /// More than anybody who claims to be empty has to say.
+    pub(crate) fn endless() -> Fault {
+        Fault::new("changed", "it claims to be empty and does not end")
+    }
+
     /// The same, with what was being done in front.
     pub(crate) fn while_doing(self, what: &str) -> Fault {
         Fault { message: format!("{what}: {}", self.message), ..self }

@@ -8,7 +8,7 @@ use super::disk::{LocalDir, settle};
 use super::fault::Fault;
 use super::node::Job;
 use super::origin::far_block;
-use super::send::{UNSURE, part_name};
+use super::send::{MOST_UNSAID, UNSURE, part_name};
 use bssh_protocol::task::Overwrite;
 use bssh_ssh::sftp::{Attrs, RemoteFile, Sftp, flags};
 use bytes::Bytes;
@@ -17,9 +17,7 @@ use rustix::fs::{FileType, Stat};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-
-/// A file that claims to be empty and is not (as in `/proc`) is read up to here.
-const MOST_UNSAID: u64 = 256 << 20;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A file to fetch.
 pub(crate) struct Wanted {
@@ -72,13 +70,16 @@ pub(crate) async fn fetch(job: &Job, wanted: &Wanted) -> Result<(), Fault> {
         Some(size) => size,
         None => remote.stat().await?.size.unwrap_or(0),
     };
-    let Some((local, plan)) = prepare(job, wanted, size).await? else {
+    let anew = differs(job, wanted, &remote, size).await?;
+    let Some((local, plan)) = prepare(job, wanted, (size, anew)).await? else {
         job.count.add(&job.count.skipped, 1);
         return Ok(());
     };
     let filled = match size {
         0 => unsaid(job, &remote, &local).await,
-        _ if job.options.append => in_order(job, &remote, &local, (plan.offset, size)).await,
+        _ if job.options.append => {
+            in_order(job, &remote, &local, (plan.offset, size)).await.map(|()| size)
+        }
         _ => fill(job, wanted, (&remote, &local), (&plan, size)).await,
     };
     let name = wanted.name.clone();
@@ -87,7 +88,7 @@ pub(crate) async fn fetch(job: &Job, wanted: &Wanted) -> Result<(), Fault> {
     let verify = job.options.verify.then(|| local.clone());
     job.disk
         .run(move || {
-            filled?;
+            let size = filled?;
             if local.metadata()?.len() < size {
                 // It ends with a hole.
                 local.set_len(size)?;
@@ -106,11 +107,44 @@ pub(crate) async fn fetch(job: &Job, wanted: &Wanted) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Looks at what is there and makes the file to write to. None: it is there already.
+/// What is here would be taken for the file, but is to be compared, and differs.
+async fn differs(
+    job: &Job,
+    wanted: &Wanted,
+    remote: &RemoteFile,
+    size: u64,
+) -> Result<bool, Fault> {
+    if !(job.options.resume && job.options.verify) {
+        return Ok(false);
+    }
+    let (dir, name, attrs) = (wanted.dir.clone(), wanted.name.clone(), wanted.attrs);
+    let look = move || {
+        let old = dir.stat(&name)?.filter(|old| looks_same(old, &attrs, size));
+        old.map(|_| dir.open(&name)).transpose()
+    };
+    match job.disk.run(look).await? {
+        None => Ok(false),
+        Some(local) => {
+            let compared = super::verify::downloaded(job, remote, Arc::new(local)).await;
+            Ok(!super::verify::is_same(compared)?)
+        }
+    }
+}
+
+/// Whether a local file is, by size and time, what a node has.
+fn looks_same(old: &Stat, attrs: &Attrs, size: u64) -> bool {
+    let change = attrs.times.map(|(_, change)| i64::from(change));
+    FileType::from_raw_mode(old.st_mode) == FileType::RegularFile
+        && u64::try_from(old.st_size) == Ok(size)
+        && change == Some(old.st_mtime)
+}
+
+/// Looks at what is there and makes the file to write to; `anew`: it is no other's. None: it is
+/// there already.
 async fn prepare(
     job: &Job,
     wanted: &Wanted,
-    size: u64,
+    (size, anew): (u64, bool),
 ) -> Result<Option<(Arc<File>, Plan)>, Fault> {
     let (dir, name, attrs) = (wanted.dir.clone(), wanted.name.clone(), wanted.attrs);
     let (preserve, keeps, resume) = (job.options.preserve, job.keeps(), job.options.resume);
@@ -129,19 +163,16 @@ async fn prepare(
                 }
                 Some(_) => return Err(Fault::new("special", "a device, pipe or socket is there")),
             }
+            if overwrite == Overwrite::Fail && kind.is_some() {
+                return Err(Fault::new("exists", "it is there already"));
+            }
             let old = old.filter(|_| kind == Some(FileType::RegularFile));
-            let same = |old: &Stat| {
-                let change = attrs.times.map(|(_, change)| i64::from(change));
-                u64::try_from(old.st_size) == Ok(size) && change == Some(old.st_mtime)
-            };
+            let same = |old: &Stat| !anew && looks_same(old, &attrs, size);
             if resume && old.as_ref().is_some_and(same) {
                 return Ok(None);
             }
             let change = attrs.times.map_or(0, |(_, change)| i64::from(change));
             match (overwrite, &old) {
-                (Overwrite::Fail, Some(_)) => {
-                    return Err(Fault::new("exists", "it is there already"));
-                }
                 (Overwrite::Newer, Some(old)) if old.st_mtime >= change => return Ok(None),
                 _ => {}
             }
@@ -186,17 +217,19 @@ async fn prepare(
         })
 }
 
-/// Fetches what is left of a file.
+/// Fetches what is left of a file. Gives its size.
 async fn fill(
     job: &Job,
     wanted: &Wanted,
     (remote, local): (&RemoteFile, &Arc<File>),
     (plan, size): (&Plan, u64),
-) -> Result<(), Fault> {
+) -> Result<u64, Fault> {
     let left = plan.offset.min(size)..size;
     let blocks = Blocks::new(vec![left], job.read_block(), job.ahead());
-    let fetching = Fetching { job, wanted, remote, local, dense: plan.length };
-    super::blocks::carry(job, remote, &blocks, &fetching).await
+    let end = AtomicU64::new(size);
+    let fetching = Fetching { job, wanted, remote, local, dense: plan.length, end: &end };
+    super::blocks::carry(job, remote, &blocks, &fetching).await?;
+    Ok(end.into_inner())
 }
 
 /// How the blocks of a file are fetched.
@@ -207,6 +240,18 @@ struct Fetching<'a> {
     local: &'a Arc<File>,
     /// Holes are not left out before this.
     dense: u64,
+    /// The size of the file.
+    end: &'a AtomicU64,
+}
+
+impl Fetching<'_> {
+    /// The size of a file that the kernel makes up (as in `/sys`) is a guess, and says so by
+    /// staying. Such a file is read at once.
+    async fn is_guess(&self, file: &RemoteFile, start: u64) -> bool {
+        let said = self.end.load(Relaxed);
+        let at_once = start == 0 && said <= self.job.read_block();
+        at_once && file.stat().await.is_ok_and(|now| now.size == Some(said))
+    }
 }
 
 impl Carrier for Fetching<'_> {
@@ -214,9 +259,13 @@ impl Carrier for Fetching<'_> {
     async fn carry(&self, file: &RemoteFile, Piece { mut at, length }: Piece) -> Result<(), Fault> {
         let job = self.job;
         let _permit = job.budget(length).await?;
-        let mut left = u32::try_from(length).unwrap_or(u32::MAX);
+        let (start, mut left) = (at, u32::try_from(length).unwrap_or(u32::MAX));
         while left > 0 {
             let pieces = match file.read(at, left).await {
+                Err(error) if error.is_eof() && self.is_guess(file, start).await => {
+                    self.end.store(at, Relaxed);
+                    return Ok(());
+                }
                 Err(error) if error.is_eof() => {
                     return Err(Fault::new("changed", "it is shorter than the node said"));
                 }
@@ -294,12 +343,12 @@ async fn write(
         .await
 }
 
-/// A file of unknown size, one block after the other.
-async fn unsaid(job: &Job, remote: &RemoteFile, local: &Arc<File>) -> Result<(), Fault> {
+/// A file of unknown size, one block after the other. Gives its size.
+async fn unsaid(job: &Job, remote: &RemoteFile, local: &Arc<File>) -> Result<u64, Fault> {
     let mut at = 0;
     while at < MOST_UNSAID {
         let pieces = match remote.read(at, job.sftp.limits().read).await {
-            Err(error) if error.is_eof() => return Ok(()),
+            Err(error) if error.is_eof() => return Ok(at),
             pieces => pieces?,
         };
         let got: usize = pieces.iter().map(Bytes::len).sum();
@@ -307,5 +356,5 @@ async fn unsaid(job: &Job, remote: &RemoteFile, local: &Arc<File>) -> Result<(),
         job.count.add(&job.count.bytes, got as u64);
         at += got as u64;
     }
-    Err(Fault::new("changed", "it claims to be empty and does not end"))
+    Err(Fault::endless())
 }

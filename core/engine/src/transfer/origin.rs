@@ -35,15 +35,15 @@ pub(crate) async fn open(job: &Job, item: &Item) -> Result<Origin, Fault> {
     }
 }
 
-/// A whole small file.
+/// A whole small file; the beginning of one that claims to be empty and is not.
 pub(crate) async fn whole(job: &Job, item: &Item, length: usize) -> Result<Block, Fault> {
     match &job.source {
         // One visit to the disk's threads.
         None => {
             let path = item.path.clone();
-            job.disk.run(move || read_at(&File::open(path)?, 0, length)).await
+            job.disk.run(move || read_whole(&File::open(path)?, length)).await
         }
-        Some(_) if length == 0 => Ok(Block::new(0)),
+        Some(_) if length == 0 => open(job, item).await?.some(job, 0, 1).await,
         Some(_) => open(job, item).await?.block(job, 0, length).await,
     }
 }
@@ -62,6 +62,25 @@ impl Origin {
                 let pieces = pieces.map_err(|fault| at_source(job, fault))?;
                 let mut block = Block::new(length);
                 pieces.iter().for_each(|piece| block.extend(piece));
+                Ok(block)
+            }
+        }
+    }
+
+    /// What there is at an offset, up to so many bytes; nothing at the end.
+    pub(crate) async fn some(&self, job: &Job, at: u64, most: usize) -> Result<Block, Fault> {
+        match self {
+            Origin::Disk(file) => {
+                let file = file.clone();
+                job.disk.run(move || Ok(read_some(&file, at, most)?)).await
+            }
+            Origin::Node(file) => {
+                let mut block = Block::new(most);
+                match file.read(at, u32::try_from(most).unwrap_or(u32::MAX)).await {
+                    Err(error) if error.is_eof() => {}
+                    Err(error) => return Err(at_source(job, error.into())),
+                    Ok(pieces) => pieces.iter().for_each(|piece| block.extend(piece)),
+                }
                 Ok(block)
             }
         }
@@ -101,6 +120,26 @@ impl Origin {
 fn at_source(job: &Job, fault: Fault) -> Fault {
     let name = job.run.source_name().unwrap_or("the source");
     fault.while_doing(&format!("reading it on {name}"))
+}
+
+fn read_some(file: &File, at: u64, most: usize) -> std::io::Result<Block> {
+    let mut block = Block::new(most);
+    let n = file.read_at(block.resize(most), at)?;
+    block.truncate(n);
+    Ok(block)
+}
+
+/// The size of a file that the kernel makes up (as in `/sys`) is a guess, and says so by staying.
+fn read_whole(file: &File, length: usize) -> Result<Block, Fault> {
+    let first = read_some(file, 0, length.max(1))?;
+    if first.len() == length || length == 0 {
+        return Ok(first);
+    }
+    let ends = read_some(file, first.len() as u64, 1)?.is_empty();
+    match ends && file.metadata()?.len() == length as u64 {
+        true => Ok(first),
+        false => read_at(file, 0, length),
+    }
 }
 
 fn read_at(file: &File, at: u64, length: usize) -> Result<Block, Fault> {

@@ -19,6 +19,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// to here before its end, which is more than may have been on the way.
 pub(crate) const UNSURE: u64 = super::node::MOST_AHEAD + (1 << 20);
 
+/// A file that claims to be empty and is not is read up to here.
+pub(crate) const MOST_UNSAID: u64 = 256 << 20;
+/// Its owner may write to a file.
+const WRITABLE: u32 = 0o200;
+
 /// A file to write to on the node.
 struct Opened {
     file: RemoteFile,
@@ -27,6 +32,8 @@ struct Opened {
     offset: u64,
     /// How long it is: what is before that is written over, holes too.
     length: u64,
+    /// The mode it gets at the end, if nothing else decides that.
+    like: Option<Attrs>,
 }
 
 /// Sends a file to `target`. `fresh`: nothing is there.
@@ -49,7 +56,7 @@ pub(crate) async fn send(job: &Job, item: &Item, target: &[u8], fresh: bool) -> 
     let same = |old: &Attrs| {
         old.size == Some(item.size) && old.times.is_some_and(|(_, change)| change == item.times.1)
     };
-    if job.options.resume && old.as_ref().is_some_and(same) {
+    if job.options.resume && old.as_ref().is_some_and(same) && is_same(job, item, &target).await? {
         job.count.add(&job.count.skipped, 1);
         return Ok(());
     }
@@ -63,10 +70,11 @@ pub(crate) async fn send(job: &Job, item: &Item, target: &[u8], fresh: bool) -> 
     }
     let opened = open(job, item, &target).await?;
     let small = item.size <= job.write_block() && opened.offset == 0;
+    let like = old.as_ref().or(opened.like.as_ref());
     let done = match small {
-        true => fill_small(job, item, &opened.file, old.as_ref()).await,
+        true => fill_small(job, item, &opened.file, like).await,
         false => match fill(job, item, &opened).await {
-            Ok(()) => finish(job, item, &opened.file, old.as_ref()).await,
+            Ok(()) => finish(job, item, &opened.file, like).await,
             Err(fault) => Err(fault),
         },
     };
@@ -95,6 +103,14 @@ pub(crate) async fn send(job: &Job, item: &Item, target: &[u8], fresh: bool) -> 
     Ok(())
 }
 
+/// What looks the same is the same, unless both are to be read and differ.
+async fn is_same(job: &Job, item: &Item, target: &[u8]) -> Result<bool, Fault> {
+    if !job.options.verify {
+        return Ok(true);
+    }
+    super::verify::is_same(super::verify::uploaded(job, item, target).await)
+}
+
 /// Where the file really is, and what is there. A link is followed; but with `delete` one inside
 /// of the target gives way: it may lead to what has no source and is deleted.
 async fn there(job: &Job, item: &Item, target: &[u8]) -> Result<(Vec<u8>, Option<Attrs>), Fault> {
@@ -119,19 +135,24 @@ async fn open(job: &Job, item: &Item, target: &[u8]) -> Result<Opened, Fault> {
         let how = flags::WRITE | flags::CREATE | flags::EXCLUSIVE;
         job.count.temporary(&part);
         let file = job.sftp.open_file(&part, how, &attrs).await.map_err(failed)?;
-        return Ok(Opened { file, name: part, offset: 0, length: 0 });
+        return Ok(Opened { file, name: part, offset: 0, length: 0, like: None });
     }
+    // Whoever goes on with it must be able to write to it.
+    let attrs = Attrs::permissions(attrs.mode.unwrap_or_default() | WRITABLE);
     let state = format!("{} {}", item.size, item.changed_ns);
     let part = join(dir, &part_name(name, &state));
     let file =
         job.sftp.open_file(&part, flags::WRITE | flags::CREATE, &attrs).await.map_err(failed)?;
-    let size = file.stat().await?.size.unwrap_or(0);
+    let now = file.stat().await?;
+    let size = now.size.unwrap_or(0);
+    let like = now.mode.filter(|_| item.mode & WRITABLE == 0);
+    let like = like.map(|mode| Attrs::permissions(mode & !WRITABLE));
     let offset = size.min(item.size).saturating_sub(UNSURE);
     if size > item.size {
         file.set_stat(&Attrs { size: Some(item.size), ..Attrs::default() }).await?;
     }
     job.count.add(&job.count.resumed, offset);
-    Ok(Opened { file, name: part, offset, length: size.min(item.size) })
+    Ok(Opened { file, name: part, offset, length: size.min(item.size), like })
 }
 
 /// The name of what an interrupted transfer leaves: the same for the same state of the same file.
@@ -236,11 +257,16 @@ async fn fill_small(
 ) -> Result<(), Fault> {
     let length = usize::try_from(item.size).unwrap_or(0);
     let permit = job.budget(length).await?;
-    let opened = origin::whole(job, item, length).await?;
+    let whole = origin::whole(job, item, length).await?;
+    if length == 0 && !whole.is_empty() {
+        fill_unsaid(job, item, file).await?;
+        return finish(job, item, file, old).await;
+    }
+    let n_read = whole.len() as u64;
     let writing = async {
-        match length {
-            0 => Ok(()),
-            _ => file.write(0, opened).await,
+        match whole.is_empty() {
+            true => Ok(()),
+            false => file.write(0, whole).await,
         }
     };
     let finishing = finish(job, item, file, old);
@@ -248,8 +274,28 @@ async fn fill_small(
     written?;
     finished?;
     drop(permit);
-    job.count.add(&job.count.bytes, item.size);
+    job.count.add(&job.count.bytes, n_read);
     Ok(())
+}
+
+/// A file that claims to be empty and is not (as in `/proc`), one block after the other.
+async fn fill_unsaid(job: &Job, item: &Item, file: &RemoteFile) -> Result<(), Fault> {
+    let origin = origin::open(job, item).await?;
+    let most = usize::try_from(job.write_block()).unwrap_or(usize::MAX);
+    let mut at = 0;
+    while at < MOST_UNSAID {
+        let permit = job.budget(most).await?;
+        let block = origin.some(job, at, most).await?;
+        let n_read = block.len() as u64;
+        if n_read == 0 {
+            return Ok(());
+        }
+        file.write(at, block).await?;
+        drop(permit);
+        job.count.add(&job.count.bytes, n_read);
+        at += n_read;
+    }
+    Err(Fault::endless())
 }
 
 /// Mode, times, disk; in one go, as the server does them in order.

@@ -10,7 +10,7 @@ use super::send::{send, send_link};
 use super::tree::{Item, Tree, What, join};
 use bssh_ssh::sftp::{Attrs, FileKind};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -94,8 +94,23 @@ pub(crate) fn place(
     if !is_dir && there.is_some() && tree.roots.iter().any(|root| root.is_dir) {
         return Err(Fault::new("notDirectory", "is no directory"));
     }
+    distinct(tree.roots.iter().map(|root| (root.name.as_slice(), root.is_dir)))?;
     let place = |name: &[u8]| if is_dir { join(to, name) } else { to.to_vec() };
     Ok(tree.roots.iter().map(|root| place(&root.name)).collect())
+}
+
+/// Of two sources of one name, one would replace the other; only directories become one. Of each
+/// its name and whether it is a directory.
+pub(crate) fn distinct<'a>(sources: impl Iterator<Item = (&'a [u8], bool)>) -> Result<(), Fault> {
+    let mut seen = HashMap::new();
+    for (name, is_dir) in sources {
+        if seen.insert(name, is_dir).is_some_and(|other| !(other && is_dir)) {
+            let name = String::from_utf8_lossy(name);
+            let message = format!("two sources are called {name}: one would replace the other");
+            return Err(Fault::new("sameName", message));
+        }
+    }
+    Ok(())
 }
 
 fn only_dirs(tree: &Tree) -> bool {
