@@ -97,7 +97,7 @@ pub struct PromptQuestion {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instructions: Option<String>,
     pub fields: Vec<PromptField>,
-    /// 1 for the first time.
+    /// 1 for the first time; more also for every further question of one dialogue.
     pub attempt: u32,
 }
 

@@ -91,6 +91,9 @@ fn meaning(kind: &ErrorKind) -> Meaning {
             let file = known_at.rsplit_once(':').map(|(file, _)| file).filter(|file| *file != "KnownHostsCommand");
             ("hostKeyChanged", false, file.map(|file| format!("if the node was set up anew: ssh-keygen -f '{file}' -R '{host}'")))
         }
+        ErrorKind::Untrusted { .. } => {
+            ("hostKeyChanged", false, Some("see which key is right, and have known_hosts say so".to_owned()))
+        }
         ErrorKind::HostKeyRevoked { .. } => ("hostKeyRevoked", false, None),
         ErrorKind::HostKeyFile { .. } => ("hostKeyFile", false, Some("mend the file; nothing is trusted without it".to_owned())),
         ErrorKind::HostCertificate(_) => ("hostCertificate", false, None),
@@ -99,6 +102,9 @@ fn meaning(kind: &ErrorKind) -> Meaning {
         }
         ErrorKind::TooManyAuthFailures { .. } => {
             ("tooManyAuthFailures", false, Some("too many keys were offered; name one with -i and -o IdentitiesOnly=yes".to_owned()))
+        }
+        ErrorKind::AuthClosed { .. } => {
+            ("authClosed", false, Some("LoginGraceTime or MaxAuthTries of the server may have run out; -v (-vv on many nodes) shows every attempt".to_owned()))
         }
         ErrorKind::AuthTimeout { .. } => ("timeout", true, None),
         ErrorKind::ChannelRefused { reason, .. } => ("channelRefused", false, advice(*reason)),

@@ -29,8 +29,8 @@ pub(crate) struct AgentKey {
 }
 
 type Keys = Arc<Vec<AgentKey>>;
-/// What an agent answered, and when.
-type Answers = HashMap<PathBuf, (Instant, Result<Keys, String>)>;
+/// What an agent answered, and when. Whoever asks holds it, so that it is asked once.
+type Answer = Arc<Mutex<Option<(Instant, Result<Keys, String>)>>>;
 
 const FAILURE: u8 = 5;
 const SUCCESS: u8 = 6;
@@ -45,33 +45,46 @@ const SIGN_RESPONSE: u8 = 14;
 const EXTENSION: u8 = 27;
 
 const MAX_MESSAGE: usize = 256 * 1024;
-/// How long a list stays good.
-const FRESH: Duration = Duration::from_secs(5);
+/// Agents whose lists are remembered.
+const MAX_LISTED: usize = 64;
+/// How long a list stays good: a key may be added any time.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long an agent that did not answer is left alone.
+const SULKS: Duration = Duration::from_secs(5);
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Signing may wait for a person: `ssh-add -c`, a touch of a token.
 const SIGN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Requests open at once; the agent's listen queue is short.
 static OPEN: Semaphore = Semaphore::const_new(16);
-static LISTED: Mutex<Option<Answers>> = Mutex::const_new(None);
+static LISTED: Mutex<Option<HashMap<PathBuf, Answer>>> = Mutex::const_new(None);
 
-/// The agent's keys, at most a few seconds old.
+/// The agent's keys, at most a second old.
 ///
 /// # Errors
 /// There is no agent, or it does not answer sensibly.
 pub(crate) async fn keys(socket: &Path) -> Result<Keys, String> {
-    let mut listed = LISTED.lock().await;
-    let answers = listed.get_or_insert_default();
-    answers.retain(|_, (at, _)| at.elapsed() < FRESH);
-    if let Some((_, answer)) = answers.get(socket) {
-        return answer.clone();
+    let answer = {
+        let mut listed = LISTED.lock().await;
+        let listed = listed.get_or_insert_default();
+        if listed.len() > MAX_LISTED {
+            listed.retain(|_, answer| Arc::strong_count(answer) > 1);
+        }
+        listed.entry(socket.to_owned()).or_default().clone()
+    };
+    let mut answer = answer.lock().await;
+    let is_good = |(at, answer): &&(Instant, Result<Keys, String>)| {
+        at.elapsed() < if answer.is_ok() { FRESH } else { SULKS }
+    };
+    if let Some((_, known)) = answer.as_ref().filter(is_good) {
+        return known.clone();
     }
-    let answer = match request(socket, None, &[REQUEST_IDENTITIES], LIST_TIMEOUT).await {
+    let new = match request(socket, None, &[REQUEST_IDENTITIES], LIST_TIMEOUT).await {
         Ok(answer) => decode_keys(&answer).map(Arc::new).ok_or_else(|| NONSENSE.to_owned()),
         Err(error) => Err(error.to_string()),
     };
-    answers.insert(socket.to_owned(), (Instant::now(), answer.clone()));
-    answer
+    *answer = Some((Instant::now(), new.clone()));
+    new
 }
 
 /// The message that tells an agent which server a connection leads to, before the login: keys

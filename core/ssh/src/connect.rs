@@ -45,6 +45,8 @@ pub struct Facts {
     pub cipher: String,
     /// From dialing to being let in.
     pub connect: Duration,
+    /// The host key is one to trust: false if another was known and policy let it through.
+    pub trusted: bool,
 }
 
 /// One authenticated connection. Clones are the same connection; dropping the last one ends it.
@@ -121,7 +123,8 @@ pub async fn connect(
     let verdict = shared.state().verdict.take().unwrap_or_default();
     ask.say(|| format!("Authenticating to {address} as '{}'", plan.user));
     let done =
-        auth::authenticate(&mut handle, (&plan, kill.software()), &verdict, ask.as_ref()).await?;
+        auth::authenticate(&mut handle, (&plan, kill.software()), &verdict, ask.as_ref()).await;
+    let done = done.map_err(|error| auth::closed(error, shared.said().as_deref()))?;
     let facts = {
         let state = shared.state();
         Facts {
@@ -132,6 +135,7 @@ pub async fn connect(
             kex: state.kex.clone(),
             cipher: state.cipher.clone(),
             connect: begun.elapsed(),
+            trusted: verdict.trusted,
         }
     };
     let inner = Arc::new_cyclic(|inner| {
@@ -224,16 +228,19 @@ async fn config(plan: &ConnectPlan) -> Result<Config, Error> {
         nodelay: true,
         ..Config::default()
     };
-    let bytes = plan.algorithms.rekey_bytes.and_then(|b| usize::try_from(b).ok());
-    if let Some(bytes) = bytes {
-        config.limits.rekey_read_limit = bytes.min(config.limits.rekey_read_limit);
-        config.limits.rekey_write_limit = bytes.min(config.limits.rekey_write_limit);
-    }
-    if let Some(time) = plan.algorithms.rekey_time {
-        config.limits.rekey_time_limit = time;
-    }
+    let bytes = plan.algorithms.rekey_bytes.map_or(REKEY, |bytes| bytes.min(REKEY));
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    config.limits.rekey_read_limit = bytes;
+    config.limits.rekey_write_limit = bytes;
+    config.limits.rekey_time_limit = plan.algorithms.rekey_time.unwrap_or(NEVER);
     Ok(config)
 }
+
+/// What one key of a cipher with blocks of 128 bits is good for, in bytes: RFC 4344 section 3.2,
+/// and what ssh does without `RekeyLimit`. Seldom is better, too: while keys are exchanged the
+/// library takes two windows of what is on its way, and ends a connection of more (docs/upstream-russh.md).
+const REKEY: u64 = 64 << 30;
+const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 const CLIENT_ID: &str = concat!("SSH-2.0-bssh_", env!("CARGO_PKG_VERSION"));
 

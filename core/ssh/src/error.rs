@@ -78,6 +78,9 @@ pub enum ErrorKind {
     },
     #[error("too many authentication failures")]
     TooManyAuthFailures { tried: Vec<String> },
+    /// After attempts that were refused; the server's own words, if it had any.
+    #[error("{how}")]
+    AuthClosed { how: String },
     #[error("no answer to authentication within {seconds:.1} s")]
     AuthTimeout { seconds: f64 },
     /// With what the server says about it beyond the reason, which may be nothing.
@@ -89,6 +92,9 @@ pub enum ErrorKind {
         if said.is_empty() { String::new() } else { format!(" ({said})") }
     )]
     TooManySessions { said: String },
+    /// Policy let a connection through whose host key is not the known one.
+    #[error("{what} is disabled to avoid man-in-the-middle attacks: the host key has changed")]
+    Untrusted { what: &'static str },
     /// AllowAgentForwarding, or `no-agent-forwarding` for the key.
     #[error("the node does not allow agent forwarding, which is required")]
     AgentRefused,

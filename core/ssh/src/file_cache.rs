@@ -88,7 +88,9 @@ impl<T> FileCache<T> {
         let mut guard = self.lock();
         let files = guard.get_or_insert_default();
         let changed = files.get_mut(path).and_then(|(stamp, file)| {
-            let now = Stamp::of(&std::fs::metadata(path).ok()?);
+            // A device (/dev/null) keeps nothing of what is written to it.
+            let now = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+            let now = Stamp::of(&now);
             let same = stamp.size == before && stamp.inode == now.inode;
             change(Arc::get_mut(file).filter(|_| same)?);
             *stamp = now;

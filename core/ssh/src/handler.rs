@@ -102,6 +102,14 @@ impl Shared {
         Opening(self)
     }
 
+    /// What the server said when it ended the connection, if it has.
+    pub(crate) fn said(&self) -> Option<String> {
+        match self.ended.borrow().as_ref() {
+            Some(End::Said(text)) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
     fn end(&self, why: End) {
         self.ended.send_if_modified(|ended| ended.is_none() && ended.replace(why).is_none());
         // Nobody will open a channel any more: whoever accepts learns it.

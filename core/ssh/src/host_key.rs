@@ -48,8 +48,9 @@ pub struct Verdict {
     pub key_type: String,
     /// `SHA256:…`
     pub fingerprint: String,
-    /// Passwords may be sent: false if the key is not the known one and policy let it through.
-    pub passwords: bool,
+    /// False if another key is known and policy let this one through: no password is sent, no
+    /// agent or port forwarded.
+    pub trusted: bool,
     /// The user's own file vouches for it: further keys may be learned (`UpdateHostKeys`).
     pub updatable: bool,
 }
@@ -262,7 +263,7 @@ impl Presented {
 
     fn trusted(&self, updatable: bool) -> Verdict {
         let (key_type, fingerprint) = (self.key_type.clone(), self.fingerprint.clone());
-        Verdict { key_type, fingerprint, passwords: true, updatable }
+        Verdict { key_type, fingerprint, trusted: true, updatable }
     }
 
     fn revoked(&self, name: &str, at: String) -> Error {
@@ -433,7 +434,7 @@ fn changed(
     let text = "Password and keyboard-interactive authentication are disabled to avoid \
                 man-in-the-middle attacks.";
     note(ask, NoteLevel::Error, text.to_owned());
-    Ok(Verdict { passwords: false, ..key.trusted(false) })
+    Ok(Verdict { trusted: false, ..key.trusted(false) })
 }
 
 async fn unknown(

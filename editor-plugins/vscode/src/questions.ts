@@ -95,7 +95,7 @@ export class Questions implements CoreQuestions {
     const stored = mayRemember ? await this.secrets.get(key) : undefined;
     if (stored !== undefined && question.attempt <= 1) return new SecretText(stored);
     if (stored !== undefined) await this.secrets.delete(key);
-    const again = question.attempt > 1 ? `(attempt ${question.attempt}) ` : '';
+    const again = question.attempt > 1 && question.kind !== 'keyboardInteractive' ? `(attempt ${question.attempt}) ` : '';
     const prompt = `${again}${printable(question.instructions ?? '')} ${printable(field.label)}`.trim();
     const typed = await this.person.type(`${place(question)}: ${printable(question.title)}`, prompt, !field.echo, mayRemember, token);
     if (!typed) return undefined;

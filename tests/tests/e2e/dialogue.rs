@@ -59,9 +59,11 @@ fn every_round_is_asked_and_one_without_prompts_is_not() {
     assert_eq!(prompts(&asked[1]), [json!(["Token: ", false])]);
     assert_eq!(asked[0]["instructions"], "Bank[2J\nboth,\nplease");
     assert_eq!(asked[1]["instructions"], Value::Null);
-    for question in asked {
+    // What answers the first of them is no answer to the next.
+    for (question, attempt) in asked.iter().zip([1, 2]) {
         assert_eq!(question["kind"], "keyboardInteractive");
-        assert_eq!((&question["title"], &question["attempt"]), (&json!("demo@demo1"), &json!(1)));
+        let (title, number) = (&question["title"], &question["attempt"]);
+        assert_eq!((title, number), (&json!("demo@demo1"), &json!(attempt)));
     }
 }
 

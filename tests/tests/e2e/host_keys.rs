@@ -65,6 +65,26 @@ fn a_changed_host_key_that_is_let_through_is_an_error_to_tell() {
 }
 
 #[test]
+fn a_changed_host_key_gets_neither_agent_nor_forwards() {
+    let lab = Lab::start();
+    let other = std::fs::read_to_string(lab.sshd.file("user_key.pub")).unwrap();
+    let known = format!("[127.0.0.1]:{} {other}", lab.sshd.port());
+    let known = lab.home.write("known", known).unwrap();
+    let known = format!("UserKnownHostsFile={}", known.display());
+    let port = bssh_tests::net::free_port();
+    let forward = format!("{port}:127.0.0.1:1");
+    let words = ["-o", &known, "-o", "StrictHostKeyChecking=no"];
+    let rest = ["-L", &forward, "127.0.0.1", "echo [$SSH_AUTH_SOCK]"];
+    let done = lab.run(&[&words[..], &["-A"], &rest].concat()).expect_status(0);
+    assert_eq!(done.text(), "[]\n");
+    for said in ["agent forwarding is disabled", "port forwarding is disabled"] {
+        assert!(done.stderr.contains(said), "{}", done.stderr);
+    }
+    let strict = ["-o", "ExitOnForwardFailure=yes"];
+    lab.run(&[&words[..], &strict, &rest].concat()).expect_status(255);
+}
+
+#[test]
 fn a_key_that_is_revoked_for_a_host_is_revoked_on_every_port() {
     let lab = Lab::start();
     let known = format!("@revoked 127.0.0.1 {}\n", key_of(&lab, "ed25519"));

@@ -73,6 +73,14 @@ impl Engine {
         }
         let rules = wish.rules();
         let node = &wish.route.plan.node;
+        if !wish.lease.connection.facts().trusted {
+            let error = Error::new(Phase::HostKey, Cause::Untrusted { what: "agent forwarding" });
+            if rules.required {
+                return Err(error);
+            }
+            tracing::error!("{node}: {error}");
+            return Ok(None);
+        }
         if let Err(why) = self.is_there(&rules).await {
             if rules.required {
                 return Err(Error::new(Phase::Channel, Cause::AgentUnavailable(why)));

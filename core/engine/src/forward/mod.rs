@@ -134,6 +134,7 @@ impl Engine {
         let acl = acl.map_err(|e| wrong("params.allow", e))?;
         let ask = self.ask_for(Engine::asking(caller));
         let (lease, _) = self.pool().lease(&route, &ask).await.map_err(|e| lost(&route, &e))?;
+        work::trusted(&lease).map_err(|e| failed(Kind::ForwardDenied, &route, &e))?;
         let (traffic, events) = Traffic::new();
         let most = params.max_connections.or(settings.as_ref().map(|s| s.max_connections));
         let work = Arc::new(Work {
@@ -326,9 +327,13 @@ async fn listen_there(
 }
 
 fn lost(route: &Route, error: &bssh_ssh::error::Error) -> CallError {
+    failed(Kind::Disconnected, route, error)
+}
+
+fn failed(kind: Kind, route: &Route, error: &bssh_ssh::error::Error) -> CallError {
     let failure = failure(error);
     let text = format!("{}: {}", route.plan.node, failure.message);
-    let error = CallError::new(Kind::Disconnected, text);
+    let error = CallError::new(kind, text);
     failure.hint.map_or(error.clone(), |hint| error.hint(hint))
 }
 

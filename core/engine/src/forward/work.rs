@@ -16,7 +16,7 @@ use bssh_protocol::forward::{ForwardEvent, ForwardId};
 use bssh_protocol::lock;
 use bssh_ssh::BoxStream;
 use bssh_ssh::RemoteListener;
-use bssh_ssh::error::Error;
+use bssh_ssh::error::{Error, ErrorKind as Cause, Phase};
 use bytes::Bytes;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -184,6 +184,7 @@ impl Work {
     ) -> Result<(Arc<Lease>, Option<RemoteListener>), Error> {
         let ask = self.engine.ask_for(&self.questions);
         let (lease, _) = self.engine.pool().lease(&self.route, &ask).await?;
+        trusted(&lease)?;
         let listener = match on_node {
             Some(listen) => Some(remote::listen(&lease.connection, listen).await?.0),
             None => None,
@@ -284,6 +285,20 @@ impl Work {
                 event.error = Some(why);
             }
         });
+    }
+}
+
+/// Forwards lead nowhere over a connection whose host key is not the known one (ssh does so, too).
+///
+/// # Errors
+/// It is such a one.
+pub(super) fn trusted(lease: &Lease) -> Result<(), Error> {
+    match lease.connection.facts().trusted {
+        true => Ok(()),
+        false => {
+            let what = Cause::Untrusted { what: "port forwarding" };
+            Err(Error::new(Phase::HostKey, what))
+        }
     }
 }
 

@@ -201,7 +201,7 @@ async fn trust(given: &Given, question: HostKeyQuestion) -> HostKeyAnswer {
     };
     match verdict {
         Ok(verdict) => {
-            aim.trusted.store(verdict.passwords, Ordering::Relaxed);
+            aim.trusted.store(verdict.trusted, Ordering::Relaxed);
             HostKeyAnswer::Accept { scope: TrustScope::Once }
         }
         Err(why) => {

@@ -42,7 +42,7 @@ pub(crate) async fn authenticate<H: Handler>(
         handle,
         plan,
         ask,
-        passwords: verdict.passwords && !plan.auth.batch,
+        passwords: verdict.trusted && !plan.auth.batch,
         tried: Vec::new(),
         allowed: None,
         rsa: None,
@@ -97,6 +97,16 @@ impl Ask for Person<'_> {
     }
 }
 
+impl Person<'_> {
+    /// Awaits a program that may ask a person by itself: the clock stands still as well.
+    async fn waiting<F: Future>(&self, step: F) -> F::Output {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let done = step.await;
+        self.asked.fetch_sub(1, Ordering::Relaxed);
+        done
+    }
+}
+
 /// A login under way.
 struct Login<'a, H: Handler> {
     handle: &'a mut Handle<H>,
@@ -128,6 +138,7 @@ const METHODS: &[(Method, MethodKind, &str)] = &[
 ];
 
 /// What an attempt led to.
+#[derive(PartialEq, Eq)]
 enum Step {
     In,
     Refused,
@@ -209,10 +220,17 @@ impl<H: Handler> Login<'_, H> {
 
     async fn attempt(&mut self, method: Method, left: &mut Left) -> Result<Step, Error> {
         match method {
-            Method::PublicKey => match left.keys.pop_front() {
-                Some(key) => self.public_key(&key).await,
-                None => Ok(Step::Exhausted),
-            },
+            Method::PublicKey => {
+                let Some(key) = left.keys.pop_front() else { return Ok(Step::Exhausted) };
+                let step = self.public_key(&key).await?;
+                let allowed = self.allowed.as_ref();
+                let judged = allowed.is_none_or(|a| a.contains(&MethodKind::PublicKey));
+                if step == Step::Refused && !judged {
+                    // Its turn comes when keys are taken.
+                    left.keys.push_front(key);
+                }
+                Ok(step)
+            }
             Method::Keyboard => {
                 left.keyboard += 1;
                 self.keyboard(left.keyboard).await
@@ -247,7 +265,8 @@ impl<H: Handler> Login<'_, H> {
             // The session ends a moment after it has told us.
             tokio::task::yield_now().await;
             if self.handle.is_closed() {
-                return Err(self.hung_up());
+                let (tried, remaining) = (std::mem::take(&mut self.tried), Vec::new());
+                return Err(auth_error(ErrorKind::AuthFailed { tried, remaining }));
             }
         }
         self.say(|| {
@@ -258,11 +277,11 @@ impl<H: Handler> Login<'_, H> {
         Ok(if partial { Step::Partial } else { Step::Refused })
     }
 
-    /// The server closed the connection: most probably it has seen enough attempts.
+    /// The server closed the connection; why is for [`closed`] to say.
     fn hung_up(&mut self) -> Error {
         let tried = std::mem::take(&mut self.tried);
         auth_error(match tried.is_empty() {
-            true => ErrorKind::Lost("closed by the server during authentication".to_owned()),
+            true => ErrorKind::Lost(CLOSED.to_owned()),
             false => ErrorKind::TooManyAuthFailures { tried },
         })
     }
@@ -270,6 +289,19 @@ impl<H: Handler> Login<'_, H> {
     /// A remark for `-v`.
     fn say(&self, text: impl FnOnce() -> String) {
         self.ask.ask.say(text);
+    }
+}
+
+const CLOSED: &str = "closed by the server during authentication";
+
+/// A login that the server broke off, with what it `said` when it did so.
+pub(crate) fn closed(error: Error, said: Option<&str>) -> Error {
+    let too_many = |text: &str| text.to_ascii_lowercase().contains("too many authentication");
+    match error.kind {
+        ErrorKind::TooManyAuthFailures { .. } if !said.is_some_and(too_many) => {
+            auth_error(ErrorKind::AuthClosed { how: said.unwrap_or(CLOSED).to_owned() })
+        }
+        _ => error,
     }
 }
 

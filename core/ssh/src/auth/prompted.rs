@@ -14,7 +14,7 @@ const MAX_ROUNDS: u32 = 64;
 impl<H: Handler> Login<'_, H> {
     pub(super) async fn password(&mut self, attempt: u32) -> Result<Step, Error> {
         let user = &self.plan.user;
-        let title = format!("{user}@{}", self.plan.node);
+        let title = self.title();
         let field = Field { label: format!("{title}'s password: "), echo: false };
         let answer = self.ask.prompt(Prompt {
             kind: PromptKind::Password,
@@ -34,7 +34,7 @@ impl<H: Handler> Login<'_, H> {
         let user = &self.plan.user;
         let mut answer =
             self.handle.authenticate_keyboard_interactive_start(user, None::<String>).await;
-        let mut asked = false;
+        let (mut asked, mut declined) = (0, false);
         for _ in 0..MAX_ROUNDS {
             let (name, instructions, prompts) = match answer {
                 Ok(Answer::InfoRequest { name, instructions, prompts }) => {
@@ -44,18 +44,19 @@ impl<H: Handler> Login<'_, H> {
                 Ok(Answer::Failure { remaining_methods, partial_success }) => {
                     let answer = Ok(AuthResult::Failure { remaining_methods, partial_success });
                     let step = self.judge(answer, || "keyboard-interactive".to_owned()).await?;
-                    // A server that refuses without asking will do so again.
                     return Ok(match step {
-                        Step::Refused if !asked => Step::Exhausted,
+                        Step::Refused if declined => self.declined("keyboard-interactive"),
+                        // A server that refuses without asking will do so again.
+                        Step::Refused if asked == 0 => Step::Exhausted,
                         step => step,
                     });
                 }
                 Err(error) => return self.judge(Err(error), String::new).await,
             };
-            let mut responses = Vec::with_capacity(prompts.len());
-            if !prompts.is_empty() {
-                asked = true;
-                let title = format!("{user}@{}", self.plan.node);
+            // Unanswered, a dialogue would be all that the library goes on with: nothing is an answer.
+            let mut responses = vec![String::new(); prompts.len()];
+            if !prompts.is_empty() && !declined {
+                let title = self.title();
                 let fields: Vec<Field> = prompts
                     .into_iter()
                     .map(|p| Field { label: printable(&p.prompt), echo: p.echo })
@@ -69,18 +70,26 @@ impl<H: Handler> Login<'_, H> {
                     .collect();
                 let instructions = Some(instructions.join("\n")).filter(|text| !text.is_empty());
                 let kind = PromptKind::KeyboardInteractive;
+                // What answers the first question (a password) is no answer to the next (a code).
+                let attempt = attempt + asked;
                 let prompt = Prompt { kind, title, instructions, fields, attempt };
+                asked += 1;
                 match self.ask.prompt(prompt).await {
                     Some(given) if given.len() == wanted => {
-                        responses.extend(given.iter().map(|g| g.to_string()));
+                        responses = given.iter().map(|g| g.to_string()).collect();
                     }
-                    // Whatever method comes next abandons the dialogue.
-                    _ => return Ok(self.declined("keyboard-interactive")),
+                    _ => declined = true,
                 }
             }
             answer = self.handle.authenticate_keyboard_interactive_respond(responses).await;
         }
         Ok(self.declined("keyboard-interactive"))
+    }
+
+    /// Who logs in where; the name of a node may say who, too.
+    fn title(&self) -> String {
+        let (user, node) = (&self.plan.user, &self.plan.node);
+        format!("{user}@{}", node.rsplit('@').next().unwrap_or(node))
     }
 
     fn declined(&mut self, what: &str) -> Step {

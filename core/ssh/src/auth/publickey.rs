@@ -4,7 +4,7 @@
 //! certificate before its key. A key is only unlocked once the server has accepted it. RSA signs
 //! with SHA-2, and with SHA-1 only if `PubkeyAcceptedAlgorithms` names `ssh-rsa`.
 
-use super::{Login, Step};
+use super::{Login, Person, Step};
 use crate::agent::{self, AgentKey};
 use crate::ask::Ask;
 use crate::error::Error;
@@ -341,7 +341,7 @@ fn bare(key: &KeyData) -> &KeyData {
 struct KeySigner<'a> {
     source: &'a Source,
     asking: Asking,
-    ask: &'a dyn Ask,
+    ask: &'a Person<'a>,
     what: &'a str,
     /// What an agent is told first.
     bind: Option<Vec<u8>>,
@@ -372,7 +372,7 @@ impl russh::Signer for KeySigner<'_> {
         hash: Option<HashAlg>,
         mut data: Vec<u8>,
     ) -> Result<Vec<u8>, SignError> {
-        self.ask.say(|| format!("Server accepts key: {}", self.what));
+        self.ask.ask.say(|| format!("Server accepts key: {}", self.what));
         let signature = match self.source {
             Source::Agent { socket, blob } => {
                 let flags = match hash {
@@ -383,7 +383,8 @@ impl russh::Signer for KeySigner<'_> {
                 let named = self.host_key.as_ref().and_then(|key| hostbound(&data, key));
                 self.bound = named.is_some();
                 data = named.unwrap_or(data);
-                let signed = agent::sign(socket, self.bind.as_deref(), blob, &data, flags).await;
+                let signing = agent::sign(socket, self.bind.as_deref(), blob, &data, flags);
+                let signed = self.ask.waiting(signing).await;
                 signed.map_err(|e| SignError::Failed(format!("agent: {e}")))?
             }
             Source::File(file) => {

@@ -71,6 +71,9 @@ pub(crate) async fn replace(
     hash: bool,
 ) -> io::Result<()> {
     let mut file = locked(path).await?;
+    if !file.metadata()?.is_file() {
+        return Ok(());
+    }
     let mut old = Vec::new();
     file.read_to_end(&mut old)?;
     let wanted = name.to_ascii_lowercase();
