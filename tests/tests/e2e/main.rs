@@ -11,6 +11,7 @@
 //! - `fs`: an editor's requests about single files.
 //! - `sync`: trees that are kept the same here and on a node.
 //! - `sync_faults`: the same, killed, cut off, lied to, out of room, and far away.
+//! - `sync_push`: what a push does not look at on the node, and what it cannot send.
 //! - `sync_steps`: the same, stopped between any two requests: killed, interrupted, silent.
 //! - `kill`: nothing survives a timeout, a Ctrl-C, a dead core or a dead frontend.
 //! - `protocol`: programs that speak to the core without our client.
@@ -106,6 +107,7 @@ mod soak_shared;
 mod ssh_options;
 mod sync;
 mod sync_faults;
+mod sync_push;
 mod sync_steps;
 mod terminal;
 mod terminals;

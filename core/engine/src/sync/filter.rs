@@ -1,7 +1,7 @@
 //! What takes part in a sync: not what the user leaves out, not our own files, not roots of other
 //! pairs, not links that lead outside.
 
-use super::model::Rel;
+use super::model::{Rel, parents};
 use crate::transfer::Skip;
 use bssh_config::clusters::sync::SyncLinks;
 
@@ -52,6 +52,12 @@ impl Filter {
             true => Part::LeftOut,
             false => Part::Takes,
         }
+    }
+
+    /// Does it take part, with all that it is in?
+    pub(crate) fn takes(&self, path: &[u8], is_dir: bool) -> bool {
+        let takes = |path: &[u8], is_dir| self.part(path, is_dir) == Part::Takes;
+        takes(path, is_dir) && parents(path).all(|dir| takes(dir, true))
     }
 
     /// A link is carried, left out, or cannot be.
@@ -139,6 +145,16 @@ mod tests {
             ("a.conflict-remote-20261126T160000Z-01020304", false, Part::LeftOut),
         ] {
             assert_eq!(filter.part(path.as_bytes(), is_dir), want, "{path}");
+        }
+        for (path, want) in [
+            ("target/a", false),
+            ("x/target/b/a", false),
+            ("sub/other/a", false),
+            ("sub/a", true),
+            ("x.o/a", false),
+            ("target-x/a", true),
+        ] {
+            assert_eq!(filter.takes(path.as_bytes(), false), want, "{path}");
         }
         let only = Filter { include: skip(&["*.rs"]), ..Filter::default() };
         assert_eq!(only.part(b"x/a.c", false), Part::LeftOut);

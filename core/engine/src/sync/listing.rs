@@ -5,11 +5,11 @@
 //! elsewhere, or comes twice, ends the sync, and its number of names is bounded.
 
 use super::ends::{Ends, NAMES};
-use super::filter::Part;
-use super::model::{Base, Entry, Rel, RemoteStat, Seen, Side, Thing};
+use super::filter::{Filter, Part};
+use super::model::{Base, Entry, Rel, RemoteStat, Seen, Side, Thing, parents};
 use crate::transfer::{DEEPEST, Fault, join, remote};
 use bssh_config::clusters::sync::SyncLinks;
-use bssh_ssh::sftp::{Attrs, Entry as Name, FileKind};
+use bssh_ssh::sftp::{Attrs, FileKind};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,7 +53,9 @@ pub(crate) async fn list(ends: &Ends, base: &Base) -> Result<Remote, Fault> {
                 remote.block(dir, Fault::new("loop", "directories are too deep"));
             }
             Ok(names) => {
-                let inner = names.into_iter().filter_map(|n| remote.take(ends, base, &dir, &n));
+                let inner = names
+                    .iter()
+                    .filter_map(|n| remote.take(ends, base, join(&dir, &n.name), &n.attrs));
                 waiting.extend(inner.map(|dir| (dir, depth + 1)));
             }
             Err(fault) if fault.fatal || dir.is_empty() => return Err(fault),
@@ -70,62 +72,74 @@ pub(crate) async fn list(ends: &Ends, base: &Base) -> Result<Remote, Fault> {
     Ok(remote)
 }
 
-/// Only these paths; all others are taken to be as in the base.
+/// Only these paths, with all that they are in; all others stay as they were taken to be.
 ///
 /// # Errors
 /// What ends the conversation with the node.
-pub(crate) async fn look(ends: &Ends, base: &Base, paths: &BTreeSet<Rel>) -> Result<Remote, Fault> {
-    let mut remote = Remote::as_known(base);
-    let depth = |path: &Rel| path.iter().filter(|b| **b == b'/').count();
-    let deepest = paths.iter().map(depth).max().unwrap_or_default();
-    let mut absent: BTreeSet<Rel> = BTreeSet::new();
-    for level in 0..=deepest {
-        let mut asking = Vec::new();
-        for path in paths.iter().filter(|path| depth(path) == level) {
-            remote.side.remove(path);
-            remote.stats.remove(path);
-            let parent = crate::transfer::split(path).0;
-            if absent.contains(parent) {
-                absent.insert(path.clone());
-            } else {
-                asking.push(path);
-            }
+pub(crate) async fn look(
+    ends: &Ends,
+    base: &Base,
+    paths: &BTreeSet<Rel>,
+    remote: &mut Remote,
+) -> Result<(), Fault> {
+    for path in paths {
+        remote.side.remove(path);
+        remote.stats.remove(path);
+    }
+    // Directories first, so that nothing is asked about what is in one that is not there.
+    let mut waiting: Vec<&Rel> = paths.iter().collect();
+    waiting.sort_by_key(|path| parents(path).count());
+    let mut waiting = waiting.into_iter();
+    let mut no_dirs: BTreeSet<Rel> = BTreeSet::new();
+    let is_in = |no_dirs: &BTreeSet<Rel>, path: &Rel| parents(path).any(|d| no_dirs.contains(d));
+    loop {
+        let some = waiting.by_ref().filter(|path| !is_in(&no_dirs, path)).take(NAMES);
+        let some: Vec<&Rel> = some.collect();
+        if some.is_empty() {
+            break;
         }
-        for some in asking.chunks(NAMES) {
-            let found = some.iter().map(|path| async move {
-                let far = ends.far(path);
-                (*path, remote::lstat(&ends.sftp, &far).await)
-            });
-            for (path, attrs) in futures_util::future::join_all(found).await {
-                match attrs {
-                    Ok(None) => drop(absent.insert(path.clone())),
-                    Ok(Some(attrs)) => drop(remote.one(ends, base, path.clone(), &attrs)),
-                    Err(fault) if fault.fatal => return Err(fault),
-                    Err(fault) => remote.block(path.clone(), fault),
-                }
+        let asked = some.iter().map(|path| async move {
+            let far = ends.far(path);
+            (*path, remote::lstat(&ends.sftp, &far).await)
+        });
+        for (path, attrs) in futures_util::future::join_all(asked).await {
+            if is_in(&no_dirs, path) {
+                continue;
+            }
+            if !matches!(&attrs, Ok(Some(attrs)) if attrs.kind() == FileKind::Dir) {
+                no_dirs.insert(path.clone());
+            }
+            match attrs {
+                Ok(None) => {}
+                Ok(Some(attrs)) => drop(remote.take(ends, base, path.clone(), &attrs)),
+                Err(fault) if fault.fatal => return Err(fault),
+                Err(fault) => remote.block(path.clone(), fault),
             }
         }
     }
-    remote.read_links(ends, base).await?;
-    Ok(remote)
+    // What was in a directory that is none any more is gone, or reached through a link only.
+    remote.side.retain(|path, _| !is_in(&no_dirs, path));
+    remote.read_links(ends, base).await
 }
 
 impl Remote {
-    /// As it is in the base.
-    pub(crate) fn as_known(base: &Base) -> Remote {
+    /// As it is in the base, but for what is left out by now: that takes no part on either side.
+    pub(crate) fn as_known(base: &Base, local: &Side, filter: &Filter) -> Remote {
+        let takes_part = |path: &Rel, entry: &Entry| {
+            local.contains_key(path) || filter.takes(path, entry.thing == Thing::Dir)
+        };
+        let known = base.iter().filter(|(path, entry)| takes_part(path, entry));
         Remote {
-            side: base.keys().map(|path| (path.clone(), Seen::Same)).collect(),
-            stats: base.iter().map(|(path, entry)| (path.clone(), entry.remote)).collect(),
+            side: known.clone().map(|(path, _)| (path.clone(), Seen::Same)).collect(),
+            stats: known.map(|(path, entry)| (path.clone(), entry.remote)).collect(),
             ..Remote::default()
         }
     }
 
-    /// A name of a listing; a directory that has to be listed in its turn.
-    fn take(&mut self, ends: &Ends, base: &Base, dir: &[u8], name: &Name) -> Option<Rel> {
-        let path = join(dir, &name.name);
-        let kind = name.attrs.kind();
-        match ends.filter.part(&path, kind == FileKind::Dir) {
-            Part::Takes => self.one(ends, base, path, &name.attrs),
+    /// Something that is there; a directory that a walk has to list in its turn.
+    fn take(&mut self, ends: &Ends, base: &Base, path: Rel, attrs: &Attrs) -> Option<Rel> {
+        match ends.filter.part(&path, attrs.kind() == FileKind::Dir) {
+            Part::Takes => self.one(ends, base, path, attrs),
             Part::LeftOut => None,
             Part::Stale => {
                 self.stale.push(path);

@@ -3,7 +3,7 @@
 use super::apply::{Tally, Work, apply, fatal, is_note};
 use super::journal::{Conflict, Record};
 use super::listing::{self, Remote};
-use super::model::{Base, Rel, Seen};
+use super::model::{Base, Rel, Seen, parents};
 use super::open::Opened;
 use super::options::Options;
 use super::reconcile::{Action, Clash, Direction, Plan, Policy, mass_deletion, reconcile, towards};
@@ -105,11 +105,11 @@ async fn compare(
     let (mut local, mut remote, mut fresh);
     if wanted.action == SyncAction::Push {
         local = scanning.await?;
-        remote = Remote::as_known(&base);
+        remote = Remote::as_known(&base, &local.side, &ends.filter);
         fresh = sides::settle(ends, &base, &mut local, &mut remote).await?;
-        let touched = touched(&base, &local);
+        let touched = touched(&local, &remote);
         if !touched.is_empty() {
-            remote = listing::look(ends, &base, &touched).await?;
+            listing::look(ends, &base, &touched, &mut remote).await?;
             fresh = sides::settle(ends, &base, &mut local, &mut remote).await?;
         }
     } else {
@@ -139,11 +139,17 @@ async fn compare(
     Ok(Compared { base, local, remote, plan })
 }
 
-/// What a push has to look at on the node.
-fn touched(base: &Base, local: &Local) -> BTreeSet<Rel> {
+/// What a push has to look at on the node: what differs here, and the directories on the way there,
+/// which may have gone or become links.
+fn touched(local: &Local, remote: &Remote) -> BTreeSet<Rel> {
     let changed = local.side.iter().filter(|(_, seen)| **seen != Seen::Same);
-    let gone = base.keys().filter(|path| !local.side.contains_key(*path));
-    changed.map(|(path, _)| path).chain(gone).cloned().collect()
+    let gone = remote.side.keys().filter(|path| !local.side.contains_key(*path));
+    let mut touched = BTreeSet::new();
+    for path in changed.map(|(path, _)| path).chain(gone) {
+        touched.extend(parents(path).map(<[u8]>::to_vec));
+        touched.insert(path.clone());
+    }
+    touched
 }
 
 /// What is protected stays, and so does what is reached through a link; a conflict that is known
