@@ -5,8 +5,8 @@ pub(crate) fn is_pattern(text: &[u8]) -> bool {
     text.iter().any(|b| matches!(b, b'*' | b'?' | b'['))
 }
 
-/// Does the whole name fit? `*` and `?` take no slash, `**` does; `\` takes the next byte as it
-/// is. A dot in front must be written, as in a shell.
+/// Does the whole name fit? `*` and `?` take no slash, `**` does, and `**/` is any number of
+/// directories, none as well; `\` takes the next byte as it is. A dot in front must be written, as in a shell.
 pub(crate) fn fits_name(pattern: &[u8], name: &[u8]) -> bool {
     !(name.first() == Some(&b'.') && pattern.first() != Some(&b'.')) && fits(pattern, name)
 }
@@ -27,7 +27,8 @@ pub(crate) fn fits(pattern: &[u8], text: &[u8]) -> bool {
             ([], None) => return true,
             ([b'*', b'*', ..], _) => {
                 (wide, star) = (Some((p + 2, t)), None);
-                p += 2;
+                let first = p.checked_sub(1).is_none_or(|at| pattern.get(at) == Some(&b'/'));
+                p += if first && rest.get(2) == Some(&b'/') { 3 } else { 2 };
                 continue;
             }
             ([b'*', ..], _) => {
@@ -152,6 +153,17 @@ mod tests {
             ("a/*.o", "a/x.o", false, true),
             ("a/*.o", "b/a/x.o", false, false),
             ("**/x.o", "b/a/x.o", false, true),
+            ("**/x.o", "x.o", false, true),
+            ("**/*.o", "x.o", false, true),
+            ("**/x.o", "ax.o", false, false),
+            ("a/**/x.o", "a/x.o", false, true),
+            ("a/**/x.o", "a/b/c/x.o", false, true),
+            ("a/**/x.o", "ax.o", false, false),
+            ("a/**/b/**/c", "a/b/c", false, true),
+            ("a/**/b/**/c", "a/x/b/b/y/c", false, true),
+            ("/**/x/", "x", true, true),
+            ("a/**", "a/b/c", false, true),
+            ("a/**", "a", true, false),
         ] {
             assert_eq!(skip(&[pattern]).has(path.as_bytes(), is_dir), want, "{pattern} {path}");
         }
