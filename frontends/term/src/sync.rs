@@ -123,7 +123,11 @@ pub fn sync_summary(result: &Synced) -> String {
     ];
     let did: Vec<String> =
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    let did = if did.is_empty() { "nothing to do".to_owned() } else { did.join(", ") };
+    let did = match (did.is_empty(), &result.failure) {
+        (false, _) => did.join(", "),
+        (true, None) => "nothing to do".to_owned(),
+        (true, Some(_)) => "nothing was done".to_owned(),
+    };
     let seconds = Duration::from_millis(result.duration_ms).as_secs_f64();
     format!("{did}; {} in {seconds:.1} s", bytes_text(result.bytes))
 }
@@ -137,6 +141,9 @@ mod tests {
     fn results_in_words() {
         let result = Synced { pushed: 3, deleted_there: 1, bytes: 2048, ..Synced::default() };
         assert_eq!(sync_summary(&result), "3 sent, 1 deleted on the node; 2.0 KiB in 0.0 s");
+        let result = Synced { failure: Some(Failure::default()), ..Synced::default() };
+        assert!(sync_summary(&result).starts_with("nothing was done; "));
+        assert!(sync_summary(&Synced::default()).starts_with("nothing to do; "));
         let path = PathBytes(b"a\xff".to_vec());
         let conflict = SyncConflict { path, ..SyncConflict::default() };
         let result = Synced { conflicts: vec![conflict], n_faults: 2, ..Synced::default() };

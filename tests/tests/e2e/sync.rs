@@ -141,6 +141,9 @@ fn a_conflict_keeps_both_until_somebody_decides() {
     }
     let there: Vec<String> = copies(&pair.here("")).iter().map(|path| text(path)).collect();
     assert_eq!(there.len(), 3, "{there:?}");
+    let status = pair.sync("status", &[]).expect_status(0).text();
+    assert!(status.contains("ago: 3 files were changed on both sides"), "{status}");
+    assert!(!status.contains("could not be fetched"), "{status}");
     // Once more: known, and no second copy; copies are nobody's new files.
     pair.sync("run", &[]).expect_status(5);
     assert_eq!(copies(&pair.here("")).len(), 3);

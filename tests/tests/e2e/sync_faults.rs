@@ -110,7 +110,11 @@ fn a_file_that_does_not_fit_is_named_and_the_rest_goes_on() {
     assert_eq!((text(&pair.here("a")), text(&pair.here("z"))), ("new".into(), "new".into()));
     assert!(!pair.here("large").exists());
     assert!(files(&pair.here("")).iter().all(|(path, _)| !is_temporary(path)));
+    let status = || pair.sync("status", &[]).expect_status(0).text();
+    assert!(status().contains("ago: 1 file failed"), "{}", status());
+    assert!(status().contains("changes that could not be fetched"), "{}", status());
     pair.sync("run", &[]).expect_status(0);
+    assert!(status().contains("ago: ok") && !status().contains("fetched"), "{}", status());
     assert_eq!(fs::metadata(pair.here("large")).unwrap().len(), 3 << 20);
 }
 
@@ -210,7 +214,8 @@ fn a_watch_carries_changes_as_they_come() {
     assert!(until(DEADLINE, || !pair.there("a").exists()), "a deletion");
     run.signal(rustix::process::Signal::INT);
     let done = run.finish(DEADLINE).expect_status(130);
-    assert!(done.stderr.contains("1 fetched"), "{}", done.stderr);
+    assert!(done.stderr.contains("1 fetched; 1 B in"), "{}", done.stderr);
+    assert!(!done.stderr.contains("sent; 0 B"), "{}", done.stderr);
     assert!(!pair.there(".bssh-sync/lease").exists(), "it is given back");
 }
 

@@ -55,7 +55,7 @@ fn what_is_left_out_only_now_stays_on_the_node() {
 
 #[test]
 fn nothing_is_written_or_deleted_through_a_link_on_the_node() {
-    for (to, said) in [("../else", "leads outside"), ("own", "differs on both sides")] {
+    for (to, said) in [("../else", "d: is a link that leads outside"), ("own", "d: differs")] {
         let pair = Pair::new();
         for name in ["d/f", "d/g", "d/e/h", "z"] {
             write(&pair.here(name), "base");
@@ -69,8 +69,10 @@ fn nothing_is_written_or_deleted_through_a_link_on_the_node() {
         write(&pair.here("d/e/h"), "edited");
         write(&pair.here("z"), "edited");
         fs::remove_file(pair.here("d/g")).unwrap();
-        let done = pair.sync("push", &[]);
-        assert!(done.stderr.contains("d: ") && done.stderr.contains(said), "{}", done.stderr);
+        let done = pair.sync("push", &[]).expect_status(5);
+        let what_to_do = done.stderr.contains("rename or remove");
+        assert!(done.stderr.contains(said) && what_to_do, "{}", done.stderr);
+        assert!(!done.stderr.contains("sync resolve"), "{}", done.stderr);
         assert_eq!(files(&target), before, "{to}: what is behind the link is as it was");
         assert_eq!(text(&pair.there("z")), "edited", "{to}: what is beside it is sent");
     }
@@ -96,4 +98,39 @@ fn a_directory_that_is_gone_on_the_node_comes_back_for_what_is_in_it() {
         assert_eq!(pair.there("d/e/g").exists(), delete == "push", "{delete}");
         assert_eq!(files(&pair.here("")), files(&pair.there("")), "{delete}");
     }
+}
+
+#[test]
+fn what_a_push_cannot_send_is_told() {
+    let pair = Pair::new();
+    for name in ["f", "g", "gone"] {
+        write(&pair.here(name), "base");
+    }
+    pair.sync("run", &[]).expect_status(0);
+    write(&pair.here("f"), "mine");
+    write(&pair.there("f"), "theirs");
+    let wins = ["--conflict", "remote-wins"];
+    for flags in [&wins[..], &[]] {
+        let done = pair.sync("push", flags).expect_status(5);
+        assert!(done.stderr.contains("1 file was changed on both sides"), "{}", done.stderr);
+        assert!(done.stderr.contains("bssh sync back"), "{}", done.stderr);
+    }
+    pair.sync("back", &wins).expect_status(0);
+    pair.sync("push", &wins).expect_status(0);
+    assert_eq!((text(&pair.here("f")), text(&pair.there("f"))), ("theirs".into(), "theirs".into()));
+    // Where something else is on the node now; what was not changed here is not asked about.
+    for name in ["f", "g"] {
+        fs::remove_file(pair.there(name)).unwrap();
+        symlink("/etc/passwd", pair.there(name)).unwrap();
+    }
+    write(&pair.here("g"), "mine");
+    let done = pair.sync("push", &[]).expect_status(5);
+    assert!(done.stderr.contains("1 path differs and is left alone"), "{}", done.stderr);
+    assert!(done.stderr.contains("g: is a link that leads outside"), "{}", done.stderr);
+    // An edit beats a deletion: nothing is left to be decided.
+    write(&pair.here("g"), "base");
+    fs::remove_file(pair.here("gone")).unwrap();
+    write(&pair.there("gone"), "edited");
+    pair.sync("push", &[]).expect_status(0);
+    assert_eq!(text(&pair.there("gone")), "edited");
 }

@@ -15,6 +15,7 @@ use super::put::{Put, discard, put};
 use super::reconcile::{Action, Clash, Plan};
 use super::scan::{self, Local};
 use super::store::Store;
+use super::total::Way;
 use crate::transfer::{Fault, LocalDir, split};
 use bssh_protocol::lock;
 use futures_util::future::{BoxFuture, join_all};
@@ -50,10 +51,31 @@ pub(crate) struct Tally {
     pub pulled: u64,
     pub deleted_there: u64,
     pub deleted_here: u64,
-    pub conflicts: Vec<(Rel, Option<Rel>)>,
+    pub conflicts: Vec<(Rel, Way)>,
     pub faults: Vec<(Rel, Fault)>,
     /// What was left out on purpose, and why.
     pub notes: Vec<(Rel, &'static str)>,
+    /// The node has changes that could not be fetched.
+    pub unfetched: bool,
+}
+
+impl Tally {
+    /// Nothing is done with a path, for this reason.
+    pub(crate) fn clash(&mut self, path: &Rel, clash: Clash) {
+        if let Clash::Blocked(why) | Clash::Unsent(why) = clash {
+            // All else has been told by whoever could not read it.
+            if !is_note(why) {
+                return;
+            }
+            self.notes.push((path.clone(), why));
+        }
+        let way = match clash {
+            Clash::Blocked(_) => return,
+            Clash::Content | Clash::Open => Way::Fetch,
+            Clash::Type | Clash::Link | Clash::Unsent(_) => Way::Remove,
+        };
+        self.conflicts.push((path.clone(), way));
+    }
 }
 
 /// Everything a plan is carried out with.
@@ -126,14 +148,8 @@ pub(crate) fn fatal(fault: Fault) -> Fault {
 /// What ended the run early. What was done until then is in the tally and in the base.
 pub(crate) async fn apply(work: &Work<'_>, plan: &Plan) -> Result<(), Fault> {
     for (path, action) in plan {
-        match action {
-            Action::Clash(Clash::Blocked(why)) if is_note(why) => {
-                work.tally().notes.push((path.clone(), why));
-            }
-            // Told by whoever could not read it.
-            Action::Clash(Clash::Blocked(_)) => {}
-            Action::Clash(_) => work.tally().conflicts.push((path.clone(), None)),
-            _ => {}
+        if let Action::Clash(clash) = action {
+            work.tally().clash(path, *clash);
         }
     }
     let mut records = names::agreed(work, plan);
@@ -164,7 +180,7 @@ pub(crate) async fn apply(work: &Work<'_>, plan: &Plan) -> Result<(), Fault> {
 }
 
 /// Why something is left alone that nobody else complains about.
-pub(crate) fn is_note(why: &str) -> bool {
+fn is_note(why: &str) -> bool {
     matches!(why, "special" | "unsafeLink" | "deadLink" | "link" | "followed" | "protected")
 }
 
@@ -346,7 +362,7 @@ fn settled(work: &Work<'_>, one: Ready) -> Record {
     match (one.intent.place, one.copy_of) {
         (Place::Local, Some(path)) => {
             let copy = one.intent.path;
-            tally.conflicts.push((path.clone(), Some(copy.clone())));
+            tally.conflicts.push((path.clone(), Way::Decide(copy.clone())));
             Record::Opened(Conflict { path, copy, theirs: one.entry })
         }
         (Place::Local, None) => {

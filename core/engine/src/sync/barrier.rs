@@ -8,11 +8,12 @@ use super::open::Opened;
 use super::options::{Options, Pair};
 use super::round::Wanted;
 use super::run::{SyncRun, Told};
+use super::total::{Total, Way};
 use crate::engine::{Caller, Engine};
 use crate::failure::plain;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Failure, Phase, Settings, Targets};
-use bssh_protocol::sync::{SyncAction, SyncWhat, Synced};
+use bssh_protocol::sync::{SyncAction, SyncWhat};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as Flight, Notify};
@@ -116,9 +117,9 @@ impl Barrier {
             }
         }
         for Kept { run, pair, opened } in kept.iter() {
-            let mut result = Synced::default();
-            run.one_round(opened, pair, run.wanted, &mut result).await?;
-            complete(&result)?;
+            let mut total = Total::default();
+            run.one_round(opened, pair, run.wanted, &mut total).await?;
+            complete(&total)?;
         }
         Ok(())
     }
@@ -151,19 +152,20 @@ async fn close(kept: &mut Vec<Kept>) {
 }
 
 /// Everything was sent.
-fn complete(result: &Synced) -> Result<(), Failure> {
-    let faults = result.faults.iter().map(|fault| (&fault.path, fault.message.as_str()));
-    let conflicts = result.conflicts.iter().map(|c| (&c.path, "changed on both sides"));
-    let all: Vec<_> = faults.chain(conflicts).collect();
-    if all.is_empty() {
-        return Ok(());
-    }
-    let name = |(path, why): &(&bssh_protocol::transfer::PathBytes, &str)| {
+fn complete(total: &Total) -> Result<(), Failure> {
+    let Some(incomplete) = total.incomplete() else { return Ok(()) };
+    let faults = total.result.faults.iter().map(|fault| (&fault.path, fault.message.as_str()));
+    let conflicts = total.conflicts.iter().map(|(conflict, way)| match way {
+        Way::Decide(_) | Way::Fetch => (&conflict.path, "changed on both sides"),
+        Way::Remove => (&conflict.path, "differs on both sides"),
+    });
+    let name = |(path, why): (&bssh_protocol::transfer::PathBytes, &str)| {
         format!("{}: {why}", String::from_utf8_lossy(&path.0))
     };
-    let mut text = all.iter().take(NAMED).map(name).collect::<Vec<_>>().join("; ");
-    if all.len() > NAMED {
-        text.push_str(&format!("; and {} more", all.len() - NAMED));
+    let mut text = faults.chain(conflicts).take(NAMED).map(name).collect::<Vec<_>>().join("; ");
+    let more = (total.result.n_faults + total.n_conflicts()).saturating_sub(NAMED as u64);
+    if more > 0 {
+        text.push_str(&format!("; and {more} more"));
     }
-    Err(plain(Phase::Transfer, "filesFailed", text))
+    Err(Failure { hint: incomplete.hint, ..plain(Phase::Transfer, "filesFailed", text) })
 }

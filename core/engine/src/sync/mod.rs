@@ -6,8 +6,8 @@
 //! what is doubtful. `apply` carries a plan out with `put`, `get` and `names`; what is replaced
 //! here goes to `backup`. `store` remembers (`journal`, `record`), `lock` and `lease` keep others
 //! away, `open` makes a pair ready and has `recover` deal with what was cut off. `round` is one
-//! look and what follows from it, `run` the way from start to end, `watch` rounds without
-//! end, `barrier` a push before each command of a session. `decide` is what a person asks and decides.
+//! look and what follows from it, `total` what is told of it, `run` the way from start to end,
+//! `watch` rounds without end, `barrier` a push before each command of a session. `decide` is what a person asks and decides.
 
 mod apply;
 mod backup;
@@ -36,6 +36,7 @@ mod run;
 mod scan;
 mod sides;
 mod store;
+mod total;
 mod watch;
 
 pub(crate) use barrier::Barrier;

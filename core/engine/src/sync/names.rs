@@ -7,7 +7,7 @@ use super::ends::{Ends, NAMES};
 use super::journal::Record;
 use super::listing::described;
 use super::model::{Entry, LocalStat, Rel, RemoteStat, Seen, Thing};
-use super::reconcile::{Action, Plan};
+use super::reconcile::{Action, Clash, Plan};
 use super::scan;
 use crate::transfer::{Fault, LocalDir, remote, split};
 use bssh_ssh::sftp::{Attrs, Status};
@@ -201,7 +201,7 @@ pub(crate) async fn links(work: &Work<'_>, plan: &Plan) -> Result<(), Fault> {
             },
             // There is no copy of a link: both sides stay.
             Action::KeepBoth if text(r).is_some() => {
-                work.tally().conflicts.push((path.clone(), None));
+                work.tally().clash(path, Clash::Link);
                 continue;
             }
             _ => continue,

@@ -38,8 +38,12 @@ pub(crate) enum Clash {
     Open,
     /// A directory on one side, something else on the other.
     Type,
+    /// Both sides have changed it, and one has a link: there is no copy of it to be made.
+    Link,
     /// This side has something that cannot be carried.
     Blocked(&'static str),
+    /// The node has, so that what has changed here cannot be sent.
+    Unsent(&'static str),
 }
 
 pub(crate) type Plan = BTreeMap<Rel, Action>;
@@ -207,19 +211,32 @@ fn keep_guarded(plan: &mut Plan, closed: BTreeSet<&Rel>) {
     }
 }
 
-/// What of a plan may be done in this direction.
-pub(crate) fn towards(plan: Plan, direction: Direction) -> Plan {
+/// What of a plan may be done in this direction. A push that cannot send what has changed here says
+/// so: a command may be about to run on it.
+pub(crate) fn towards(plan: Plan, direction: Direction, local: &Side) -> Plan {
     let fits = |action: &Action| match action {
         Action::Push | Action::PushOver | Action::DeleteRemote => direction != Direction::Back,
         Action::Pull | Action::DeleteLocal | Action::KeepBoth => direction != Direction::Push,
         Action::Agree | Action::Forget | Action::Clash(_) => true,
     };
-    let unanswered = |action: Action| match (action, direction) {
+    let unanswered = |action: Action, here: Option<&Seen>| match (action, here) {
         // Pushing alone cannot keep both; the edit of the other side is left to `back`.
-        (Action::KeepBoth, Direction::Push) => Action::Clash(Clash::Content),
+        (Action::KeepBoth, _) => Action::Clash(Clash::Content),
+        (Action::Pull, Some(seen)) if *seen != Seen::Same => Action::Clash(Clash::Content),
+        // Only what is on the way of a change here was looked at.
+        (Action::Clash(Clash::Blocked(why)), Some(seen)) if !matches!(seen, Seen::Blocked(_)) => {
+            Action::Clash(Clash::Unsent(why))
+        }
         (action, _) => action,
     };
-    let plan = plan.into_iter().map(|(path, action)| (path, unanswered(action)));
+    let answered = |path: &Rel, action: Action| match direction {
+        Direction::Push => unanswered(action, local.get(path)),
+        Direction::Back | Direction::Both => action,
+    };
+    let plan = plan.into_iter().map(|(path, action)| {
+        let action = answered(&path, action);
+        (path, action)
+    });
     plan.filter(|(_, action)| fits(action)).collect()
 }
 

@@ -173,14 +173,37 @@ fn directions() {
         ("d", DeleteRemote),
         ("e", Agree),
         ("f", PushOver),
+        ("g", Pull),
+        ("h", Action::Clash(Clash::Blocked("special"))),
+        ("i", Action::Clash(Clash::Blocked("special"))),
+        ("j", Action::Clash(Clash::Blocked("special"))),
     ]);
+    let here = side("a:f1 b:= c:f1 e:f1 f:f1 g:f1 h:= i:! j:0");
     let clash = Action::Clash(Clash::Content);
-    let push =
-        plan(&[("a", Push), ("c", clash), ("d", DeleteRemote), ("e", Agree), ("f", PushOver)]);
-    assert_eq!(towards(all.clone(), Direction::Push), push);
-    let back = plan(&[("b", Pull), ("c", KeepBoth), ("e", Agree)]);
-    assert_eq!(towards(all.clone(), Direction::Back), back);
-    assert_eq!(towards(all.clone(), Direction::Both), all);
+    let blocked = Action::Clash(Clash::Blocked("special"));
+    let push = plan(&[
+        ("a", Push),
+        ("c", clash),
+        ("d", DeleteRemote),
+        ("e", Agree),
+        ("f", PushOver),
+        ("g", clash),
+        ("h", Action::Clash(Clash::Unsent("special"))),
+        ("i", blocked),
+        ("j", blocked),
+    ]);
+    assert_eq!(towards(all.clone(), Direction::Push, &here), push);
+    let back = plan(&[
+        ("b", Pull),
+        ("c", KeepBoth),
+        ("e", Agree),
+        ("g", Pull),
+        ("h", blocked),
+        ("i", blocked),
+        ("j", blocked),
+    ]);
+    assert_eq!(towards(all.clone(), Direction::Back, &here), back);
+    assert_eq!(towards(all.clone(), Direction::Both, &here), all);
 }
 
 #[test]
@@ -298,7 +321,7 @@ impl World {
     /// A run that is disturbed by edits and may end anywhere. True if it came to its end.
     fn sync(&mut self, rules: &Rules, direction: Direction, calm: bool) -> bool {
         let (local, remote) = (self.look(&self.local), self.look(&self.remote));
-        let plan = towards(reconcile(&self.base, &local, &remote, rules), direction);
+        let plan = towards(reconcile(&self.base, &local, &remote, rules), direction, &local);
         let (seen_local, seen_remote) = (self.local.clone(), self.remote.clone());
         let is_dir = |path: &Rel, action: Action| match action {
             Action::Push => seen_local.get(path) == Some(&Thing::Dir),

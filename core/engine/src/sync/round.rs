@@ -1,6 +1,6 @@
 //! One round: look at both sides, decide, carry it out.
 
-use super::apply::{Tally, Work, apply, fatal, is_note};
+use super::apply::{Tally, Work, apply, fatal};
 use super::journal::{Conflict, Record};
 use super::listing::{self, Remote};
 use super::model::{Base, Rel, Seen, parents};
@@ -10,6 +10,7 @@ use super::reconcile::{Action, Clash, Direction, Plan, Policy, mass_deletion, re
 use super::run::Told;
 use super::scan::{self, Local};
 use super::sides;
+use super::total::Way;
 use crate::transfer::{Fault, split};
 use bssh_protocol::lock;
 use bssh_protocol::sync::SyncAction;
@@ -52,6 +53,7 @@ pub(crate) async fn round(
     if wanted.dry_run {
         tell_plan(&compared, told).await;
         note_plan(plan, &mut tally);
+        name_copies(opened, &mut tally);
         return (tally, Ok(()));
     }
     if let Err(fault) = may(options, wanted, &compared) {
@@ -80,13 +82,23 @@ pub(crate) async fn round(
         fault => fault,
     };
     let mut tally = work.tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    name_copies(opened, &mut tally);
+    let fetched = |action: Option<&Action>| {
+        !matches!(action, Some(Action::Pull | Action::KeepBoth | Action::DeleteLocal))
+    };
+    tally.unfetched =
+        !remote.faults.is_empty() || !tally.faults.iter().all(|(path, _)| fetched(plan.get(path)));
+    (tally, done)
+}
+
+/// Conflicts that are open have copies, though this round made none.
+fn name_copies(opened: &Opened, tally: &mut Tally) {
     let open = open_conflicts(opened);
-    for (path, copy) in &mut tally.conflicts {
-        if copy.is_none() {
-            *copy = open.get(path).map(|conflict| conflict.copy.clone());
+    for (path, way) in tally.conflicts.iter_mut().filter(|(_, way)| *way == Way::Fetch) {
+        if let Some(conflict) = open.get(path) {
+            *way = Way::Decide(conflict.copy.clone());
         }
     }
-    (tally, done)
 }
 
 async fn compare(
@@ -134,7 +146,7 @@ async fn compare(
         SyncAction::Back => Direction::Back,
         _ => Direction::Both,
     };
-    let mut plan = towards(all, direction);
+    let mut plan = towards(all, direction, &local.side);
     restrict((opened, options), &mut plan, &local, &remote);
     Ok(Compared { base, local, remote, plan })
 }
@@ -168,13 +180,13 @@ fn restrict(
         }
         if here && local.really(path).is_some() {
             *action = Action::Clash(match *action {
-                Action::KeepBoth => Clash::Content,
+                Action::KeepBoth => Clash::Link,
                 _ => Clash::Blocked("followed"),
             });
         }
         // There is no place to save a link in.
         if *action == Action::PushOver && matches!(remote.side.get(path), Some(Seen::Link(_))) {
-            *action = Action::Clash(Clash::Content);
+            *action = Action::Clash(Clash::Link);
         }
         let known = open.get(path).map(|conflict| &conflict.theirs.remote);
         if *action == Action::KeepBoth && known.is_some() && known == remote.stats.get(path) {
@@ -277,12 +289,8 @@ fn carried(compared: &Compared, path: &Rel, action: Action) -> Option<u64> {
 fn note_plan(plan: &Plan, tally: &mut Tally) {
     for (path, action) in plan {
         match action {
-            Action::KeepBoth | Action::Clash(Clash::Content | Clash::Open | Clash::Type) => {
-                tally.conflicts.push((path.clone(), None));
-            }
-            Action::Clash(Clash::Blocked(why)) if is_note(why) => {
-                tally.notes.push((path.clone(), why));
-            }
+            Action::KeepBoth => tally.clash(path, Clash::Content),
+            Action::Clash(clash) => tally.clash(path, *clash),
             _ => {}
         }
     }

@@ -8,6 +8,7 @@ use super::model::Rel;
 use super::open::{Opened, With, open};
 use super::options::{Options, Pair};
 use super::round::{Wanted, round};
+use super::total::Total;
 use super::watch;
 use crate::engine::Engine;
 use crate::failure::{failure, one_line, plain};
@@ -22,14 +23,12 @@ use bssh_protocol::methods::{
     SyncStateEvent, SyncStepEvent,
 };
 use bssh_protocol::sync::{
-    SyncAction, SyncConflict, SyncConflictEvent, SyncDone, SyncId, SyncNote, SyncProgress,
-    SyncStateChange, SyncStep, Synced,
+    SyncAction, SyncConflict, SyncConflictEvent, SyncDone, SyncId, SyncProgress, SyncStateChange,
+    SyncStep, Synced,
 };
-use bssh_protocol::transfer::{FileFault, PathBytes};
 use bssh_ssh::sftp::Sftp;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
-use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -40,8 +39,6 @@ const PAUSES: [Duration; 3] =
     [Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
 /// How often the frontend is told how far it has got.
 const TELL_EVERY: Duration = Duration::from_millis(200);
-/// Faults and notes that are kept; the others are counted.
-const MOST_KEPT: usize = 1000;
 
 /// One sync.
 pub(crate) struct SyncRun {
@@ -83,8 +80,8 @@ impl Told {
         self.tell::<SyncStepEvent>(&event).await;
     }
 
-    async fn conflict(&self, conflict: SyncConflict) {
-        let event = SyncConflictEvent { sync: self.sync, conflict };
+    async fn conflict(&self, conflict: &SyncConflict) {
+        let event = SyncConflictEvent { sync: self.sync, conflict: conflict.clone() };
         self.tell::<ConflictEvent>(&event).await;
     }
 
@@ -106,39 +103,35 @@ impl SyncRun {
 
     /// Does everything and says how it ended.
     pub(crate) async fn drive(self: Arc<Self>, engine: &Engine) {
-        let mut result = Synced::default();
+        let mut total = Total::default();
         let ended = {
-            let all = self.pairs(engine, &mut result);
+            let all = self.pairs(engine, &mut total);
             let telling = self.tell_progress();
             tokio::select! {
                 ended = all => ended,
                 () = telling => Ok(()),
             }
         };
-        result.bytes = self.count.bytes.load(Relaxed);
-        result.duration_ms = millis(self.begun.elapsed());
-        result.failure = match ended {
-            Err(failure) => Some(failure),
-            Ok(()) => incomplete(&result),
-        };
-        let event = SyncDone { sync: self.id, result };
+        total.result.duration_ms = millis(self.begun.elapsed());
+        let failure = ended.err().or_else(|| total.incomplete());
+        let event = SyncDone { sync: self.id, result: total.told(failure) };
         self.told.tell::<SyncDoneEvent>(&event).await;
     }
 
-    async fn pairs(&self, engine: &Engine, result: &mut Synced) -> Result<(), Failure> {
+    async fn pairs(&self, engine: &Engine, total: &mut Total) -> Result<(), Failure> {
         if self.wanted.action == SyncAction::Watch {
-            return watch::watch(self, engine, result).await;
+            return watch::watch(self, engine, &mut total.result).await;
         }
         for pair in &self.options.pairs {
-            self.pair(engine, pair, result).await?;
+            self.pair(engine, pair, total).await?;
         }
         Ok(())
     }
 
     /// One pair, tried again as long as the connection is what failed.
-    async fn pair(&self, engine: &Engine, pair: &Pair, result: &mut Synced) -> Result<(), Failure> {
+    async fn pair(&self, engine: &Engine, pair: &Pair, total: &mut Total) -> Result<(), Failure> {
         lock(&self.left).clear();
-        let mut tries = Tries { run: self, engine, pair, result, was_there: false };
+        let mut tries = Tries { run: self, engine, pair, total, was_there: false };
         persist((&self.told, &self.stop, &CLOCK), &mut tries).await
     }
 
@@ -151,44 +144,49 @@ impl SyncRun {
         &self,
         engine: &Engine,
         pair: &Pair,
-        (result, was_there): (&mut Synced, &mut bool),
+        (total, was_there): (&mut Total, &mut bool),
     ) -> Result<(), Failure> {
         let opened = self.open(engine, pair).await?;
         *was_there = true;
         // What the try before could not remove goes with what this one leaves.
         lock(&self.left).iter().for_each(|temp| opened.ends.unnamed(temp));
-        let done = self.one_round(&opened, pair, self.wanted, result).await;
+        let done = self.one_round(&opened, pair, self.wanted, total).await;
         opened.close().await;
         *lock(&self.left) = opened.ends.left_over();
         done
     }
 
-    /// A round while the lease is kept; adds to the result what it has done.
+    /// A round while the lease is kept; adds to the total what it has done.
     pub(crate) async fn one_round(
         &self,
         opened: &Opened,
         pair: &Pair,
         wanted: Wanted,
-        result: &mut Synced,
+        total: &mut Total,
     ) -> Result<(), Failure> {
+        let before = self.count.bytes.load(Relaxed);
         let (tally, done) = tokio::select! {
             done = round(opened, &self.options, wanted, &self.told) => done,
             fault = opened.stay() => (Tally::default(), Err(fault)),
             fault = self.stalled(&opened.ends.sftp) => (Tally::default(), Err(fault)),
         };
-        let conflicts = add(result, pair, tally);
-        for conflict in conflicts {
+        let unfetched = tally.unfetched || done.is_err();
+        let mut one = Total::of(pair, tally);
+        for (conflict, _) in &one.conflicts {
             self.told.conflict(conflict).await;
         }
-        result.known = lock(&opened.store).base.len() as u64;
-        let failure = match done {
-            Ok(()) => None,
-            Err(fault) => Some(of(opened, fault).await),
+        one.result.bytes = self.count.bytes.load(Relaxed).saturating_sub(before);
+        one.result.known = lock(&opened.store).base.len() as u64;
+        let done = match done {
+            Ok(()) => Ok(()),
+            Err(fault) => Err(of(opened, fault).await),
         };
+        let failure = done.clone().err().or_else(|| one.incomplete());
+        total.add(one);
         if !wanted.dry_run {
-            self.remember(opened, wanted, failure.as_ref()).await?;
+            self.remember(opened, wanted, (failure, unfetched)).await?;
         }
-        failure.map_or(Ok(()), Err)
+        done
     }
 
     /// A connection, and everything else a pair needs.
@@ -232,7 +230,7 @@ impl SyncRun {
         &self,
         opened: &Opened,
         wanted: Wanted,
-        failure: Option<&Failure>,
+        (failure, unfetched): (Option<Failure>, bool),
     ) -> Result<(), Failure> {
         let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let action = match wanted.action {
@@ -246,10 +244,10 @@ impl SyncRun {
         let last = LastRun {
             unix_ms: millis(now),
             action: action.to_owned(),
-            failure: failure.map(|f| f.message.clone()).unwrap_or_default(),
+            failure: failure.map(|f| f.message).unwrap_or_default(),
             pending_back: match wanted.action {
                 SyncAction::Push => before,
-                _ => failure.is_some(),
+                _ => unfetched,
             },
         };
         let store = opened.store.clone();
@@ -292,13 +290,13 @@ struct Tries<'a> {
     run: &'a SyncRun,
     engine: &'a Engine,
     pair: &'a Pair,
-    result: &'a mut Synced,
+    total: &'a mut Total,
     was_there: bool,
 }
 
 impl Attempt for Tries<'_> {
     fn attempt(&mut self) -> BoxFuture<'_, Result<(), Failure>> {
-        let state = (&mut *self.result, &mut self.was_there);
+        let state = (&mut *self.total, &mut self.was_there);
         Box::pin(self.run.attempt(self.engine, self.pair, state))
     }
 
@@ -344,57 +342,6 @@ async fn wait((told, stop, clock): (&Told, &Stop, &Clock), failure: &Failure, pa
 fn jittered(pause: Duration) -> Duration {
     let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.subsec_nanos());
     pause * 4 / 5 + pause * (nanos / 64 % 1000) / 2500
-}
-
-/// Adds what was done; gives the conflicts.
-fn add(result: &mut Synced, pair: &Pair, tally: Tally) -> Vec<SyncConflict> {
-    result.pushed += tally.pushed;
-    result.pulled += tally.pulled;
-    result.deleted_there += tally.deleted_there;
-    result.deleted_here += tally.deleted_here;
-    let root = PathBytes(pair.local.as_os_str().as_bytes().to_vec());
-    let conflict = |(path, copy): (Rel, Option<Rel>)| SyncConflict {
-        root: root.clone(),
-        path: PathBytes(path),
-        copy: copy.map(PathBytes),
-    };
-    let conflicts: Vec<SyncConflict> = tally.conflicts.into_iter().map(conflict).collect();
-    result.conflicts.extend(conflicts.iter().cloned());
-    result.conflicts.truncate(MOST_KEPT);
-    for (path, fault) in tally.faults {
-        result.n_faults += 1;
-        if result.faults.len() < MOST_KEPT {
-            result.faults.push(FileFault {
-                path: PathBytes(path),
-                code: fault.code.to_owned(),
-                message: one_line(&fault.message),
-                here: fault.here,
-            });
-        }
-    }
-    let note =
-        |(path, code): (Rel, &str)| SyncNote { path: PathBytes(path), code: code.to_owned() };
-    result.notes.extend(tally.notes.into_iter().map(note));
-    result.notes.truncate(MOST_KEPT);
-    conflicts
-}
-
-/// Why a sync that came to its end is not complete.
-pub(crate) fn incomplete(result: &Synced) -> Option<Failure> {
-    if result.n_faults > 0 {
-        let text = match result.n_faults {
-            1 => "1 file failed".to_owned(),
-            n => format!("{n} files failed"),
-        };
-        return Some(plain(Phase::Transfer, "filesFailed", text));
-    }
-    let text = match result.conflicts.len() {
-        0 => return None,
-        1 => "1 file was changed on both sides".to_owned(),
-        n => format!("{n} files were changed on both sides"),
-    };
-    let hint = "bssh sync conflicts lists them, bssh sync resolve decides".to_owned();
-    Some(Failure { hint: Some(hint), ..plain(Phase::Transfer, "conflicts", text) })
 }
 
 /// A fault as the failure of the sync.

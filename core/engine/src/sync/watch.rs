@@ -7,7 +7,8 @@
 use super::open::Opened;
 use super::options::Pair;
 use super::round::Wanted;
-use super::run::{SyncRun, incomplete};
+use super::run::SyncRun;
+use super::total::Total;
 use crate::engine::Engine;
 use crate::run::millis;
 use bssh_protocol::exec::Failure;
@@ -84,14 +85,12 @@ async fn rounds(
         for (pair, opened) in open {
             let begun = Instant::now();
             let wanted = Wanted { action, ..run.wanted };
-            let mut one = Synced::default();
-            let done = run.one_round(opened, pair, wanted, &mut one).await;
-            one.duration_ms = millis(begun.elapsed());
+            let mut total = Total::default();
+            let done = run.one_round(opened, pair, wanted, &mut total).await;
+            total.result.duration_ms = millis(begun.elapsed());
+            let failure = done.clone().err().or_else(|| total.incomplete());
+            let one = total.told(failure);
             merge(result, &one);
-            one.failure = match &done {
-                Ok(()) => incomplete(&one),
-                Err(failure) => Some(failure.clone()),
-            };
             let did = one.pushed + one.pulled + one.deleted_there + one.deleted_here;
             if did > 0 || one.failure.is_some() {
                 run.told.round(one).await;
@@ -119,6 +118,7 @@ fn merge(all: &mut Synced, one: &Synced) {
     all.pulled += one.pulled;
     all.deleted_there += one.deleted_there;
     all.deleted_here += one.deleted_here;
+    all.bytes += one.bytes;
     all.known = one.known;
 }
 
