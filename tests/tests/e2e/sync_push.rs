@@ -1,10 +1,14 @@
 //! A push looks at the node only where something has changed here; what it does not see there must
 //! be as safe as what it does.
 
+use super::files::noise;
 use super::sync::{Pair, text, write};
 use super::sync_faults::files;
+use super::sync_steps::server;
+use bssh_fixtures::{Home, SshdOptions};
+use bssh_tests::Lab;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 /// The paths of all files below a directory.
@@ -133,4 +137,23 @@ fn what_a_push_cannot_send_is_told() {
     write(&pair.there("gone"), "edited");
     pair.sync("push", &[]).expect_status(0);
     assert_eq!(text(&pair.there("gone")), "edited");
+}
+
+/// The file server has a disk of its own (root, Linux).
+#[test]
+fn a_full_disk_of_the_node_is_said_to_be_full() {
+    let home = Home::new().unwrap();
+    let disk = home.path().join("disk").display().to_string();
+    fs::create_dir(&disk).unwrap();
+    let mounted = format!("mount -t tmpfs -o size=512k tmpfs {disk} && exec {}", server());
+    let script = home.write("server", format!("#!/bin/sh\nexec unshare -m sh -c '{mounted}'\n"));
+    let script = script.unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let extra = vec![format!("Subsystem sftp {}", script.display())];
+    let lab = Lab::with(&SshdOptions { no_sftp: true, extra, ..SshdOptions::default() });
+    write(&lab.home.path().join("here/small"), "x");
+    write(&lab.home.path().join("here/big"), noise(1_500_000));
+    let to = format!("127.0.0.1:{disk}/there");
+    let done = lab.run(&["sync", "push", "here", &to]).expect_status(5);
+    assert!(done.stderr.contains("big: no space left on the node's disk"), "{}", done.stderr);
 }

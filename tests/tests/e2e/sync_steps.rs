@@ -244,7 +244,7 @@ fn a_file_that_changes_while_it_is_sent_is_sent_again() {
 }
 
 /// OpenSSH's file server, which can be given a umask.
-fn server() -> &'static str {
+pub(super) fn server() -> &'static str {
     let server = ["/usr/lib/openssh/sftp-server", "/usr/libexec/sftp-server"];
     let server = server.iter().find(|path| std::path::Path::new(path).exists());
     server.expect("openssh-sftp-server")

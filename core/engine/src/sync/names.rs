@@ -9,7 +9,7 @@ use super::listing::described;
 use super::model::{Entry, LocalStat, Rel, RemoteStat, Seen, Thing};
 use super::reconcile::{Action, Clash, Plan};
 use super::scan;
-use crate::transfer::{Fault, LocalDir, remote, split};
+use crate::transfer::{Fault, LocalDir, explain, remote, split};
 use bssh_ssh::sftp::{Attrs, Status};
 use futures_util::future::join_all;
 
@@ -134,7 +134,7 @@ pub(crate) async fn make_there(ends: &Ends, path: &[u8], mode: u32) -> Result<()
     match remote::lstat(&ends.sftp, &far).await?.map(|attrs| attrs.kind()) {
         Some(bssh_ssh::sftp::FileKind::Dir) => Ok(()),
         Some(_) => Err(Fault::new("notDirectory", "something else is there")),
-        None => Err(refused.into()),
+        None => Err(explain(&ends.sftp, refused.into(), &far).await),
     }
 }
 

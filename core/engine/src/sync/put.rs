@@ -7,7 +7,7 @@ use super::journal::{Intent, Place};
 use super::listing::described;
 use super::model::{Entry, LocalStat, Rel, RemoteStat, Thing};
 use super::scan;
-use crate::transfer::{Fault, LocalDir, remote};
+use crate::transfer::{Fault, LocalDir, explain, remote};
 use bssh_protocol::lock;
 use bssh_ssh::sftp::{Attrs, Block, RemoteFile, flags};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -48,6 +48,8 @@ pub(crate) async fn put(ends: &Ends, put: Put) -> Result<Ready, Fault> {
             // What is left is removed when the run ends.
             Err(fault) if fault.fatal => return Err(fault),
             Err(fault) => {
+                // Before the room is given back that it has taken.
+                let fault = explain(&ends.sftp, fault, &ends.far(&put.path)).await;
                 discard(ends, &temp).await;
                 return Err(fault);
             }

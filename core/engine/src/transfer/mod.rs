@@ -35,7 +35,7 @@ pub(crate) use fault::Fault;
 pub(crate) use node::open_on;
 pub(crate) use origin::far_block;
 pub(crate) use pattern::Skip;
-pub(crate) use send::split;
+pub(crate) use send::{explain, split};
 use tree::Tree;
 pub(crate) use tree::{DEEPEST, join};
 

@@ -86,7 +86,7 @@ pub(crate) async fn send(job: &Job, item: &Item, target: &[u8], fresh: bool) -> 
     };
     if let Err(fault) = placed {
         // Before the room is given back that it has taken.
-        let fault = explain(job, fault, &target).await;
+        let fault = explain(&job.sftp, fault, &target).await;
         if job.options.resume {
             // It is what the next transfer goes on with.
             job.count.settled(&part);
@@ -344,13 +344,13 @@ pub(crate) async fn place(
 }
 
 /// A server says "failure" for many things; a full disk is one that can be told.
-async fn explain(job: &Job, fault: Fault, target: &[u8]) -> Fault {
+pub(crate) async fn explain(sftp: &Sftp, fault: Fault, target: &[u8]) -> Fault {
     if fault.code != "failure" {
         return fault;
     }
     let (dir, _) = split(target);
     let dir: &[u8] = if dir.is_empty() { b"." } else { dir };
-    match job.sftp.space(dir).await {
+    match sftp.space(dir).await {
         Ok(space) if space.available == 0 || (space.inodes > 0 && space.inodes_free == 0) => {
             Fault::new("noSpace", "no space left on the node's disk")
         }
