@@ -389,16 +389,26 @@ fn a_sandbox_gets_to_the_listed_host_and_nowhere_else() {
     assert_eq!(through(port ^ 1), Some(2));
     let denied = peer.wait_for("event/gate", |p| p["state"] == "connDenied" && p["name"] == "s");
     assert_eq!(denied["params"]["reason"], "notListed", "{denied}");
-    // And the gate's own check says so.
+    // And the gate's own check says so: the upstream it reaches is out of the sandbox's reach.
+    let elsewhere = Netns::start();
     let text = format!(
-        "gates:\n  g:\n    listen_addr: {outside}\n    entries: [{{ alias: git, hostname: 127.0.0.1, port: {listed} }}]\n"
+        "gates:\n  s:\n    mode: socks\n    socks_port: {socks}\n    listen_addr: {outside}\n    entries: \
+         [{{ alias: git, hostname: {}, port: {port} }}]\n",
+        elsewhere.outside()
     );
     quiet.home.write(".config/bssh/config.yaml", text).unwrap();
     let enter = netns.command(&quiet.home, "sh");
     let enter: Vec<String> = enter.get_args().map(|w| w.to_string_lossy().into_owned()).collect();
     let enter = format!("ip {}", enter[..3].join(" "));
-    let checked = quiet.run(&["gate", "check", "g", "--from-sandbox", &enter]).expect_status(0);
-    assert!(checked.text().contains("sandbox: egress: ok"), "{}", checked.text());
-    let leaky = quiet.run(&["gate", "check", "g", "--from-sandbox", "false"]).expect_status(1);
-    assert!(leaky.text().contains("egress: failed"), "{}", leaky.text());
+    let checked = quiet.run(&["gate", "check", "s", "--from-sandbox", &enter]).expect_status(0);
+    for part in [
+        format!("sandbox: gate: ok: it reaches {outside}:{socks}"),
+        "sandbox: egress: ok: ".to_owned(),
+        format!("{}:{port}", elsewhere.outside()),
+    ] {
+        assert!(checked.text().contains(&part), "{}", checked.text());
+    }
+    // Nothing keeps it in.
+    let open = quiet.run(&["gate", "check", "s", "--from-sandbox", "env"]).expect_status(1);
+    assert!(open.text().contains("egress: failed: it can reach"), "{}", open.text());
 }

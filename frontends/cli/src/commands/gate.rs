@@ -1,6 +1,7 @@
 //! `bssh gate`: exactly the listed SSH hosts, for a sandbox.
 
 use super::hold::{hold, needs_shared_core, steps};
+use super::sandbox::sandboxed;
 use super::{failed, print_json, table, warn};
 use crate::args::Args;
 use crate::verbs::GateVerb;
@@ -18,7 +19,6 @@ use bssh_protocol::methods::{
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
 
 /// Does what was asked of a gate.
 pub(crate) async fn gate(core: &Core, args: &Args, verb: &GateVerb) -> u8 {
@@ -63,7 +63,13 @@ pub(crate) async fn gate(core: &Core, args: &Args, verb: &GateVerb) -> u8 {
                         good &= steps(&entry.alias, &entry.steps);
                     }),
                 }
-                good &= from_sandbox.as_deref().is_none_or(sandboxed);
+                if let Some(command) = from_sandbox {
+                    let plan = match core.call::<GatePrepare>(&params(name)).await {
+                        Ok(plan) => plan,
+                        Err(error) => return failed(&error),
+                    };
+                    good &= steps("sandbox", &sandboxed(command, &plan.listeners, &checked));
+                }
                 if good { exit::OK } else { exit::GENERAL }
             }
             Err(error) => failed(&error),
@@ -177,32 +183,6 @@ fn line(event: &GateEvent) -> Option<String> {
         part(&event.error),
     ];
     Some(words.into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" "))
-}
-
-/// Proves from inside that there is another way out, or none: a gate alone keeps nobody in.
-fn sandboxed(command: &str) -> bool {
-    // TEST-NET-1, which nobody has, and the address of cloud metadata.
-    let script = "for to in 169.254.169.254/80 192.0.2.1/443; do \
-                  if timeout 3 bash -c \"exec 3<>/dev/tcp/$to\" 2>/dev/null; then echo $to; fi; done";
-    let dialed = Command::new("/bin/sh")
-        .args(["-c", &format!("exec {command} \"$@\""), "sh", "sh", "-c", script])
-        .stderr(Stdio::inherit())
-        .output();
-    let outcome = match dialed {
-        Ok(output) if output.status.success() && output.stdout.is_empty() => Ok(()),
-        Ok(output) if output.status.success() => {
-            Err(format!("it can reach {}", String::from_utf8_lossy(&output.stdout).trim()))
-        }
-        Ok(output) => Err(format!("the command has failed: {}", output.status)),
-        Err(error) => Err(error.to_string()),
-    };
-    match outcome {
-        Ok(()) => print("sandbox: egress: ok: forbidden addresses are out of its reach\n") == 0,
-        Err(why) => {
-            print(&format!("sandbox: egress: failed: {why}\n"));
-            false
-        }
-    }
 }
 
 /// Stdin and stdout through the gate's socket.

@@ -16,6 +16,7 @@ mod hold;
 pub(crate) mod job;
 mod list;
 mod nodes;
+mod sandbox;
 pub(crate) mod shared;
 mod sync;
 mod terminal;
