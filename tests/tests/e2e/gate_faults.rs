@@ -4,7 +4,7 @@
 use bssh_fixtures::{Home, SshdOptions};
 use bssh_protocol::gate::{AddressMode, GateEntry, GateListParams, GateParams, GateSpec, GateStop};
 use bssh_protocol::methods::{GateStart, GateStatus, GateStop as StopGate};
-use bssh_tests::net::{echo, echoes, free_port, serve};
+use bssh_tests::net::{connect, echo, echoes, free_port, serve};
 use bssh_tests::{Driver, Lab, Netns, Peer, Run, Shared, bssh, descriptors, until};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
@@ -164,6 +164,41 @@ fn upstreams_that_are_silent_unknown_or_reset_are_told_apart() {
     drop(crowd);
     limit(1024);
     echoes(TcpStream::connect(&at).unwrap(), b"after").unwrap();
+}
+
+/// All at once, and those that say nothing: nobody gets in beyond the limit, and who is kept out
+/// is told of.
+#[test]
+fn a_gate_has_as_many_connections_as_it_may() {
+    let home = Home::new().unwrap();
+    let mut peer = Peer::start(&home, &[], &[]);
+    let (target, port) = (serve(echo), free_port());
+    let gate = |peer: &mut Peer, more: Value| {
+        let mut params = open_gate(json!([entry("t", "127.0.0.1", target)]));
+        let inline = params["inline"].as_object_mut().unwrap();
+        inline.extend(more.as_object().unwrap().clone());
+        peer.call("gate/start", params)
+    };
+    let started = gate(&mut peer, json!({"maxConns": 3}));
+    let at = address(&started, 0);
+    let crowd: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(&at).unwrap()).collect();
+    let works = |mut stream: &TcpStream| {
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.write_all(b"a").is_ok() && stream.read_exact(&mut [0; 1]).is_ok()
+    };
+    assert_eq!(crowd.iter().filter(|stream| works(stream)).count(), 3);
+    let told = ended(&mut peer, "t");
+    assert_eq!((&told["reason"], &told["upstream"]), (&"limit".into(), &format!("127.0.0.1:{target}").into()));
+    assert_eq!(peer.call("gate/status", json!({}))["gates"][0]["denied"], 17);
+    drop(crowd);
+    assert!(until(SOON, || works(&TcpStream::connect(&at).unwrap())), "there is room again");
+    peer.call("gate/stop", json!({"name": "g"}));
+    let before = descriptors(peer.pid());
+    gate(&mut peer, json!({"mode": "socks", "socksPort": port, "maxConns": 4}));
+    let silent: Vec<TcpStream> = (0..50).map(|_| connect(port)).collect();
+    peer.wait_for("event/gate", |p| p["state"] == "connDenied" && p["conn"] == 50);
+    assert!(descriptors(peer.pid()) <= before + 5, "{before}, {}", descriptors(peer.pid()));
+    drop(silent);
 }
 
 /// A socket that somebody has removed (a cleaner of /tmp) is made again, or ends the gate.

@@ -40,7 +40,22 @@ pub(super) struct Gate {
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 const ACCEPT_LATER: Duration = Duration::from_secs(5);
 /// For a client to say where it wants to go.
-const REQUEST: Duration = Duration::from_secs(30);
+const REQUEST: Duration = Duration::from_secs(10);
+
+/// Why a connection may not be.
+struct Denial<'a> {
+    /// The entry it was for, if that is known.
+    entry: Option<&'a GateEntry>,
+    /// Where it wanted to go, if not there.
+    to: Option<String>,
+    rule: &'static str,
+}
+
+impl<'a> Denial<'a> {
+    fn of(rule: &'static str) -> Denial<'a> {
+        Denial { entry: None, to: None, rule }
+    }
+}
 
 impl Gate {
     pub(super) fn tell(&self, state: &str, fill: impl FnOnce(&mut GateEvent)) {
@@ -65,10 +80,7 @@ impl Gate {
             let error = match door.next().await {
                 Ok((stream, peer, entry)) => {
                     pause = ACCEPT_AGAIN;
-                    let gate = self.clone();
-                    let mut all = lock(&self.connections);
-                    while all.try_join_next().is_some() {}
-                    all.spawn(gate.one(stream, peer, entry));
+                    self.admit(stream, peer, entry);
                     continue;
                 }
                 Err(error) => error,
@@ -82,6 +94,23 @@ impl Gate {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(ACCEPT_LATER);
         }
+    }
+
+    /// Serves a connection if there is room for one more. Those count, too, that have not said
+    /// yet where they want to go, or are not there yet.
+    fn admit(self: &Arc<Self>, stream: BoxStream, peer: String, entry: Option<usize>) {
+        let has_room = {
+            let mut all = lock(&self.connections);
+            while all.try_join_next().is_some() {}
+            all.len() < self.plan.spec.max_conns as usize
+        };
+        let number = self.traffic.number();
+        if !has_room {
+            let entry = entry.and_then(|at| self.plan.spec.entries.get(at));
+            return self.denied(number, &peer, &Denial { entry, ..Denial::of("limit") });
+        }
+        let serving = self.clone().one(number, stream, peer, entry);
+        lock(&self.connections).spawn(serving);
     }
 
     /// Opens a door again that cannot accept any more, however long that takes. None: the gate
@@ -129,8 +158,13 @@ impl Gate {
         all.push((address, listener.clone()));
     }
 
-    async fn one(self: Arc<Self>, near: BoxStream, peer: String, entry: Option<usize>) {
-        let number = self.traffic.number();
+    async fn one(
+        self: Arc<Self>,
+        number: u64,
+        near: BoxStream,
+        peer: String,
+        entry: Option<usize>,
+    ) {
         let entry = match entry {
             Some(at) => Ok((at, near)),
             None => {
@@ -141,22 +175,22 @@ impl Gate {
         let (at, near) = match entry {
             Ok(found) => found,
             Err(None) => return,
-            Err(Some(wanted)) => return self.denied(number, &peer, None, (&wanted, "notListed")),
+            Err(Some(wanted)) => {
+                let denial = Denial { to: Some(wanted), ..Denial::of("notListed") };
+                return self.denied(number, &peer, &denial);
+            }
         };
         let Some(entry) = self.plan.spec.entries.get(at) else { return };
         let Some(_place) = self.place(at, entry) else {
-            let upstream = format!("{}:{}", entry.hostname, entry.port);
-            return self.denied(number, &peer, Some(&entry.alias), (&upstream, "limit"));
+            let denial = Denial { entry: Some(entry), ..Denial::of("limit") };
+            return self.denied(number, &peer, &denial);
         };
         self.carry(near, number, &peer, entry).await;
     }
 
-    /// One connection more, if there may be.
+    /// One connection of an entry more, if there may be.
     fn place(&self, at: usize, entry: &GateEntry) -> Option<Place<'_>> {
         let open = self.open.get(at)?;
-        if self.traffic.n_live() >= self.plan.spec.max_conns as usize {
-            return None;
-        }
         let most = entry.max_conns;
         let taken = open.fetch_update(Relaxed, Relaxed, |n| (n < most).then_some(n + 1));
         taken.is_ok().then_some(Place(open))
@@ -193,15 +227,18 @@ impl Gate {
         found.map(|at| (at, near)).ok_or_else(|| Some(format!("{host}:{port}")))
     }
 
-    fn denied(&self, number: u64, peer: &str, alias: Option<&str>, (to, rule): (&str, &str)) {
+    fn denied(&self, number: u64, peer: &str, denial: &Denial<'_>) {
         self.traffic.denied.fetch_add(1, Relaxed);
+        let upstream = |entry: &GateEntry| format!("{}:{}", entry.hostname, entry.port);
+        let to = denial.to.clone().or_else(|| denial.entry.map(upstream)).unwrap_or_default();
         let to: String = to.chars().filter(|c| !c.is_control()).take(300).collect();
-        tracing::warn!("gate {}: {peer} may not go to {to}: {rule}", self.plan.spec.name);
+        let rule = denial.rule;
+        tracing::warn!("gate {}: {peer} may not go to \"{to}\": {rule}", self.plan.spec.name);
         self.tell("connDenied", |e| {
             e.conn = Some(number);
             e.peer = Some(peer.to_owned());
-            e.alias = alias.map(str::to_owned);
-            e.upstream = Some(to);
+            e.alias = denial.entry.map(|entry| entry.alias.clone());
+            e.upstream = Some(to).filter(|to| !to.is_empty());
             e.reason = Some(rule.to_owned());
         });
     }
@@ -212,7 +249,9 @@ impl Gate {
         let upstream = match connect(&self.engine, &self.plan, entry, &self.settings).await {
             Ok(upstream) => upstream,
             Err(Failed::Denied(why)) => {
-                return self.denied(number, peer, Some(&entry.alias), (&why, "address"));
+                let denial =
+                    Denial { entry: Some(entry), to: Some(why), ..Denial::of("address") };
+                return self.denied(number, peer, &denial);
             }
             Err(Failed::Dial(why)) => {
                 self.traffic.failed.fetch_add(1, Relaxed);
