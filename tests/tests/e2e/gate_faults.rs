@@ -90,10 +90,15 @@ fn a_gate_that_leads_to_itself_does_not_start() {
     let home = Home::new().unwrap();
     let mut peer = Peer::start(&home, &[], &[]);
     let port = free_port();
-    let looping = json!({"inline": {"name": "g", "entries": [entry("me", "127.0.0.1", port)]}});
-    let error = peer.try_call("gate/start", looping).unwrap_err();
-    assert_eq!(error["data"]["kind"], "gate.invalid", "{error}");
-    assert!(error["message"].as_str().unwrap().contains("entry 'me': hostname"), "{error}");
+    for (listen, host) in
+        [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "localhost")]
+    {
+        let looping = json!({"inline": {"name": "g", "listenAddr": listen, "denyAddrs": [],
+            "entries": [entry("me", host, port)]}});
+        let error = peer.try_call("gate/start", looping).unwrap_err();
+        assert_eq!(error["data"]["kind"], "gate.invalid", "{error}");
+        assert!(error["message"].as_str().unwrap().contains("entry 'me': hostname"), "{error}");
+    }
     let bad =
         json!({"inline": {"name": "g", "denyAddrs": ["home"], "entries": [entry("a", "x", 22)]}});
     let error = peer.try_call("gate/prepare", bad).unwrap_err();

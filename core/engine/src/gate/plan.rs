@@ -9,7 +9,7 @@ use bssh_config::Environment;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::gate::{AddressMode, GateEntry, GateListener, GateMode, GatePlan, GateSpec};
 use std::collections::{BTreeMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
 /// A plan with what the core needs of it.
@@ -30,14 +30,38 @@ pub(super) enum Listen {
 }
 
 impl Plan {
-    /// It is an address of the gate itself.
+    /// Dialing this address would lead back to the gate.
     pub(super) fn listens_on(&self, address: &SocketAddr) -> bool {
+        let leads = |own: &SocketAddr| leads_to(own, address);
         match &self.listen {
-            Listen::Tcp(all) => all.contains(address),
-            Listen::Socks(one) => one == address,
+            Listen::Tcp(all) => all.iter().any(leads),
+            Listen::Socks(one) => leads(one),
             Listen::Proxy(_) => false,
         }
     }
+}
+
+fn leads_to(own: &SocketAddr, address: &SocketAddr) -> bool {
+    if own.port() != address.port() {
+        return false;
+    }
+    // Whoever dials no address in particular dials this machine.
+    let to = match address.ip().to_canonical() {
+        IpAddr::V4(v4) if v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(v6) if v6.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    match own.ip() {
+        // Those of both families reach the one for IPv6.
+        IpAddr::V6(v6) if v6.is_unspecified() => is_here(to),
+        IpAddr::V4(v4) if v4.is_unspecified() => to.is_ipv4() && is_here(to),
+        ip => ip.to_canonical() == to,
+    }
+}
+
+/// It is an address of this machine: one can be bound to it.
+fn is_here(ip: IpAddr) -> bool {
+    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
 }
 
 /// Decides. Pure.
@@ -265,6 +289,30 @@ mod tests {
         }
         let other = GateSpec { max_conns: 7, ..spec };
         assert_ne!(plan(&other, &Environment::default()).unwrap().shown.plan_id, first.plan_id);
+    }
+
+    /// A listener on all addresses is reached by every one of this machine.
+    #[test]
+    fn what_leads_back_to_the_gate() {
+        for (own, address, want) in [
+            ("127.0.0.1:22", "127.0.0.1:22", true),
+            ("127.0.0.1:22", "127.0.0.1:23", false),
+            ("127.0.0.1:22", "127.0.0.2:22", false),
+            ("127.0.0.1:22", "0.0.0.0:22", true),
+            ("127.0.0.1:22", "[::ffff:127.0.0.1]:22", true),
+            ("0.0.0.0:22", "127.0.0.1:22", true),
+            ("0.0.0.0:22", "127.9.9.9:22", true),
+            ("0.0.0.0:22", "0.0.0.0:22", true),
+            ("0.0.0.0:22", "203.0.113.7:22", false),
+            ("0.0.0.0:22", "127.0.0.1:23", false),
+            ("0.0.0.0:22", "[::1]:22", false),
+            ("[::]:22", "[::1]:22", true),
+            ("[::]:22", "127.0.0.1:22", true),
+            ("[::]:22", "[2001:db8::7]:22", false),
+        ] {
+            let got = leads_to(&own.parse().unwrap(), &address.parse().unwrap());
+            assert_eq!(got, want, "{own} {address}");
+        }
     }
 
     #[test]
