@@ -307,6 +307,32 @@ fn a_socks_gate_reaches_the_listed_only() {
     assert_eq!(bssh_tests::net::socks5(&mut connect(port), other).unwrap(), 2);
     let denied = peer.wait_for("event/gate", |p| p["state"] == "connDenied");
     assert_eq!(denied["params"]["upstream"], format!("127.0.0.1:{other}"));
+    // Clients that do not wait for the answer, which is in their own version.
+    let ask = |head: &[u8], to: u16, rest: &[u8]| {
+        let mut client = connect(port);
+        client.write_all(&[head, &to.to_be_bytes(), rest].concat()).unwrap();
+        client
+    };
+    let five: &[u8] = &[5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1];
+    let (four, home): (&[u8], &[u8]) = (&[4, 1], &[127, 0, 0, 1, b'u', 0]);
+    for (head, rest, granted, denied) in [
+        (five, &[][..], &[5, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], &[5, 0, 5, 2][..]),
+        (four, home, &[0, 90, 0, 0, 0, 0, 0, 0], &[0, 91, 0, 0, 0, 0, 0, 0]),
+    ] {
+        let mut client = ask(head, target, &[rest, b"hello"].concat());
+        let mut said = vec![0; granted.len() + 5];
+        client.read_exact(&mut said).unwrap();
+        assert_eq!(said, [granted, b"hello"].concat());
+        let mut said = vec![0; denied.len()];
+        ask(head, other, &[rest, b"hello"].concat()).read_exact(&mut said).unwrap();
+        assert_eq!(said, denied);
+        let told = peer.wait_for("event/gate", |p| p["state"] == "connDenied");
+        assert_eq!(told["params"]["reason"], "notListed", "{told}");
+    }
+    connect(port).write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let told = peer.wait_for("event/gate", |p| p["state"] == "connDenied");
+    assert_eq!(told["params"]["error"], "not a SOCKS request", "{told}");
+    assert_eq!(peer.call("gate/status", json!({}))["gates"][0]["denied"], 4);
 }
 
 /// Another user's process must not get in.

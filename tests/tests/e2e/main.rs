@@ -32,6 +32,7 @@
 //! - `agent_life`: the same over days: required, with a stable path, over links that hang.
 //! - `gates`: the gate, with git behind it.
 //! - `gate_faults`: what goes wrong around a gate, and what must not get through it.
+//! - `gate_frontends`: several frontends at one gate, and what ends with what it holds.
 //! - `cuts`: links that are cut, black-holed and stopped, in network namespaces.
 //! - `gateways`: commands run by other cores, lost ones, hostile ones.
 //! - `gateways_more`: the same detached, with passwords and sudo, with keys that stay here.
@@ -75,6 +76,7 @@ mod files;
 mod forwards;
 mod fs;
 mod gate_faults;
+mod gate_frontends;
 mod gates;
 mod gateways;
 mod gateways_more;

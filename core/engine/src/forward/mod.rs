@@ -23,7 +23,7 @@ mod work;
 
 pub use dial::PreparedDial;
 pub(crate) use lanes::Nobody;
-pub(crate) use work::request_of as request;
+pub(crate) use work::{Asked, request_of as request};
 
 use crate::engine::{Caller, Engine};
 use crate::failure::failure;

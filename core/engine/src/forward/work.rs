@@ -310,15 +310,30 @@ pub(super) async fn say(near: &mut BoxStream, version: Option<Version>, code: u8
     }
 }
 
+/// A client that has said where it wants to go, and waits for an answer.
+pub(crate) struct Asked {
+    pub near: BoxStream,
+    /// What it has sent already for the other side.
+    pub head: Bytes,
+    pub host: String,
+    pub port: u16,
+    /// The answer if it may go there, and if not.
+    pub granted: Vec<u8>,
+    pub denied: Vec<u8>,
+}
+
 /// Asks a SOCKS client where it wants to go; the answer is the caller's.
-pub(crate) async fn request_of(near: BoxStream) -> Option<(String, u16, BoxStream)> {
-    match request(near, None).await.ok()? {
-        Client { near, target: Target::Tcp { host, port }, head, .. } if head.is_empty() => {
-            Some((host, port, near))
-        }
-        // A client that does not wait for the answer.
-        _ => None,
-    }
+///
+/// # Errors
+/// It has gone, or (kind `Other`) it was refused.
+pub(crate) async fn request_of(near: BoxStream) -> io::Result<Asked> {
+    let Client { near, head, target, version } = request(near, None).await?;
+    let (Target::Tcp { host, port }, Some(version)) = (target, version) else {
+        return Err(io::Error::other("no host and port"));
+    };
+    let reply = |code: u8| socks::reply(version, code);
+    let (granted, denied) = (reply(socks::SUCCEEDED), reply(socks::NOT_ALLOWED));
+    Ok(Asked { near, head, host, port, granted, denied })
 }
 
 async fn request(mut near: BoxStream, login: Option<Login>) -> io::Result<Client> {

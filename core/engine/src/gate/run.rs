@@ -4,6 +4,7 @@
 //! links that started it and goes with the last of them, unless it is kept.
 
 use super::bind::bind;
+use super::owners::Owners;
 use super::plan::{Plan, plan};
 use super::serve::Gate;
 use super::upstream::loops;
@@ -12,19 +13,17 @@ use crate::forward::traffic::Traffic;
 use crate::plan::Planner;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::gate::{
-    GateEntry, GateEvent, GateId, GateParams, GatePlan, GateSpec, GateStarted, GateStop,
+    GateEntry, GateId, GateParams, GatePlan, GateSpec, GateStarted, GateStop,
     GateStopped,
 };
-use bssh_protocol::link::Link;
 use bssh_protocol::lock;
-use bssh_protocol::methods::GateStateEvent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, JoinHandle};
 
 /// Every gate of the core, by name. Locked while one starts or stops: the others wait.
@@ -37,8 +36,7 @@ pub(crate) struct Gates {
 
 pub(super) struct Running {
     gate: Arc<Gate>,
-    /// Links that have started it, as [`owner`] names them.
-    owners: BTreeSet<usize>,
+    owners: Arc<Owners>,
     tasks: Vec<JoinHandle<()>>,
     telling: AbortHandle,
     socket: Option<PathBuf>,
@@ -58,10 +56,14 @@ impl Gates {
     /// A link is gone: ends those it alone has started, connections too, but for what is kept.
     pub(crate) async fn leave(&self, engine: &Engine, kept: &BTreeSet<u64>) {
         let mut all = self.running.lock().await;
-        let over = all.iter_mut().filter_map(|(name, running)| {
-            let had = running.owners.remove(&owner(engine));
-            let last = had && running.owners.is_empty() && !kept.contains(&running.gate.id);
-            last.then(|| name.clone())
+        let engines = engine.commons.engines();
+        let over = all.iter().filter_map(|(name, running)| {
+            let id = running.gate.id;
+            if !kept.contains(&id) {
+                running.owners.leave(engine);
+            }
+            let is_kept = engines.iter().any(|engine| engine.is_kept(id));
+            (running.owners.are_gone(id) && !is_kept).then(|| name.clone())
         });
         for name in over.collect::<Vec<_>>() {
             let Some(mut running) = all.remove(&name) else { continue };
@@ -81,10 +83,8 @@ impl Gates {
     }
 }
 
-/// A link's engine, for telling links apart.
-fn owner(engine: &Engine) -> usize {
-    std::ptr::from_ref(engine).addr()
-}
+/// The last event of a gate.
+pub(super) const STOPPED: &str = "stopped";
 
 impl Running {
     pub(super) fn gate(&self) -> &Gate {
@@ -93,7 +93,7 @@ impl Running {
 
     /// This link has started it, too.
     pub(super) fn is_of(&self, engine: &Engine) -> bool {
-        self.owners.contains(&owner(engine))
+        self.owners.has(engine, self.gate.id)
     }
 
     /// Returns when its addresses are free for others.
@@ -182,9 +182,9 @@ impl Engine {
             return Err(CallError::new(Kind::GateInvalid, text));
         }
         let mut running = self.commons.gates.running.lock().await;
-        let same = |old: &&mut Running| old.gate.plan.shown.plan_id == plan.shown.plan_id;
-        if let Some(old) = running.get_mut(&name).filter(same) {
-            old.owners.insert(owner(self));
+        let same = |old: &&Running| old.gate.plan.shown.plan_id == plan.shown.plan_id;
+        if let Some(old) = running.get(&name).filter(same) {
+            old.owners.enter(self, &caller.link, old.gate.id);
             return Ok(old.started());
         }
         let old = running.get(&name);
@@ -196,16 +196,21 @@ impl Engine {
         let (doors, listeners, socket) = bind(&plan, old).await?;
         let id = self.new_id();
         // What is open goes on under the new gate.
-        let (traffic, connections, telling) = match old {
-            Some(old) => {
-                (old.gate.traffic.clone(), old.gate.connections.clone(), old.telling.clone())
+        let (traffic, connections, owners, telling) = match old {
+            Some(Running { gate, owners, telling, .. }) => {
+                (gate.traffic.clone(), gate.connections.clone(), owners.clone(), telling.clone())
             }
             None => {
                 let (traffic, events) = Traffic::new();
-                let telling = tokio::spawn(tell(events, caller.link.clone())).abort_handle();
-                (traffic, Arc::default(), telling)
+                let owners = Arc::<Owners>::default();
+                let telling = tokio::spawn(owners.clone().tell(events)).abort_handle();
+                (traffic, Arc::default(), owners, telling)
             }
         };
+        owners.enter(self, &caller.link, id);
+        if let Some(old) = old {
+            old.gate.tell(STOPPED, |_| {});
+        }
         let gate = Arc::new(Gate {
             id,
             open: plan.spec.entries.iter().map(|_| Default::default()).collect(),
@@ -218,7 +223,6 @@ impl Engine {
         });
         let tasks = doors.into_iter().map(|door| tokio::spawn(gate.clone().accept(door)));
         let tasks = tasks.collect();
-        let owners = BTreeSet::from([owner(self)]);
         let new = Running { gate, owners, tasks, telling, socket };
         let started = new.started();
         self.gate_replaces(id, old.map(|old| old.gate.id));
@@ -298,17 +302,8 @@ impl Engine {
             });
         }
         stopping.connections().abort_all();
-        stopping.gate.tell("stopped", |_| {});
+        stopping.gate.tell(STOPPED, |_| {});
         GateStopped { stopped: true, drained: before.saturating_sub(closed), closed }
-    }
-}
-
-/// Passes a gate's events on to its link.
-async fn tell(mut events: mpsc::Receiver<GateEvent>, link: Link) {
-    while let Some(event) = events.recv().await {
-        if link.notify::<GateStateEvent>(&event).await.is_err() {
-            return;
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::plan::Plan;
 use super::upstream::{Connected, Failed, connect};
 use crate::engine::Engine;
 use crate::forward::relay::{Limits, Reason, relay};
-use crate::forward::request;
+use crate::forward::{Asked, request};
 use crate::forward::traffic::Traffic;
 use crate::run::millis;
 use bssh_protocol::exec::Settings;
@@ -14,6 +14,7 @@ use bssh_protocol::gate::{GateEntry, GateEvent, GateId, GateMode, Restart};
 use bssh_protocol::lock;
 use bssh_ssh::BoxStream;
 use bytes::Bytes;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -48,13 +49,19 @@ struct Denial<'a> {
     entry: Option<&'a GateEntry>,
     /// Where it wanted to go, if not there.
     to: Option<String>,
+    error: Option<String>,
     rule: &'static str,
 }
 
 impl<'a> Denial<'a> {
     fn of(rule: &'static str) -> Denial<'a> {
-        Denial { entry: None, to: None, rule }
+        Denial { entry: None, to: None, error: None, rule }
     }
+}
+
+/// A request that is none.
+fn unread<'a>(why: &str) -> Option<Denial<'a>> {
+    Some(Denial { error: Some(why.to_owned()), ..Denial::of("error") })
 }
 
 impl Gate {
@@ -169,16 +176,13 @@ impl Gate {
             Some(at) => Ok((at, near)),
             None => {
                 let asked = tokio::time::timeout(REQUEST, self.asked(near)).await;
-                asked.unwrap_or(Err(None))
+                asked.unwrap_or_else(|_| Err(unread("it has not said where it wants to go")))
             }
         };
         let (at, near) = match entry {
             Ok(found) => found,
             Err(None) => return,
-            Err(Some(wanted)) => {
-                let denial = Denial { to: Some(wanted), ..Denial::of("notListed") };
-                return self.denied(number, &peer, &denial);
-            }
+            Err(Some(denial)) => return self.denied(number, &peer, &denial),
         };
         let Some(entry) = self.plan.spec.entries.get(at) else { return };
         let Some(_place) = self.place(at, entry) else {
@@ -196,35 +200,28 @@ impl Gate {
         taken.is_ok().then_some(Place(open))
     }
 
-    /// Asks a client where it wants to go. `Some`: not there.
-    async fn asked(&self, near: BoxStream) -> Result<(usize, BoxStream), Option<String>> {
-        let (host, port, mut near) = match self.plan.spec.mode {
-            GateMode::Socks => request(near).await.ok_or(None)?,
-            _ => {
-                let mut near = BufReader::new(near);
-                let mut line = String::new();
-                let mut short = (&mut near).take(1024);
-                short.read_line(&mut line).await.map_err(|_| None)?;
-                let (host, port) = line.trim().split_once(' ').ok_or(None)?;
-                let port = port.parse().map_err(|_| None)?;
-                // The client waits for the answer, so that nothing can be in the buffer.
-                (host.to_owned(), port, near.into_inner())
-            }
+    /// Asks a client where it wants to go. An error is why not there; none: it has gone.
+    async fn asked(&self, near: BoxStream) -> Result<(usize, BoxStream), Option<Denial<'_>>> {
+        let asked = match self.plan.spec.mode {
+            GateMode::Socks => request(near).await,
+            _ => line(near).await,
         };
+        let Asked { mut near, head, host, port, granted, denied } =
+            asked.map_err(|error| match error.kind() {
+                ErrorKind::Other => unread(&error.to_string()),
+                _ => None,
+            })?;
         let listed = |e: &GateEntry| {
             let same = |name: &str| name.eq_ignore_ascii_case(&host);
             e.port == port && (same(&e.hostname) || same(&e.alias))
         };
         let found = self.plan.spec.entries.iter().position(listed);
-        let socks = self.plan.spec.mode == GateMode::Socks;
-        let answer: &[u8] = match (found.is_some(), socks) {
-            (true, true) => &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0],
-            (false, true) => &[5, 2, 0, 1, 0, 0, 0, 0, 0, 0],
-            (true, false) => b"ok\n",
-            (false, false) => b"denied\n",
-        };
-        near.write_all(answer).await.map_err(|_| None)?;
-        found.map(|at| (at, near)).ok_or_else(|| Some(format!("{host}:{port}")))
+        let answer = if found.is_some() { granted } else { denied };
+        let answered = near.write_all(&answer).await;
+        let to = Some(format!("{host}:{port}"));
+        let at = found.ok_or_else(|| Some(Denial { to, ..Denial::of("notListed") }))?;
+        answered.map_err(|_| None)?;
+        Ok((at, after(head, near)))
     }
 
     fn denied(&self, number: u64, peer: &str, denial: &Denial<'_>) {
@@ -240,6 +237,7 @@ impl Gate {
             e.alias = denial.entry.map(|entry| entry.alias.clone());
             e.upstream = Some(to).filter(|to| !to.is_empty());
             e.reason = Some(rule.to_owned());
+            e.error.clone_from(&denial.error);
         });
     }
 
@@ -360,6 +358,31 @@ where
     };
     tokio::time::timeout(GREETING, both).await.unwrap_or(Err(Objection::NotSsh))?;
     Ok((near_read.unsplit(near_write), far_read.unsplit(far_write)))
+}
+
+/// Reads `HOST PORT`, a client's first line in mode `proxy`.
+async fn line(near: BoxStream) -> io::Result<Asked> {
+    let mut near = BufReader::new(near);
+    let mut line = String::new();
+    let read = (&mut near).take(1024).read_line(&mut line).await;
+    if read.is_ok_and(|n| n == 0) {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    let parts = line.strip_suffix('\n').and_then(|line| line.trim().split_once(' '));
+    let parts = parts.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+    let (host, port) = parts.ok_or_else(|| io::Error::other("no line HOST PORT"))?;
+    let head = Bytes::copy_from_slice(near.buffer());
+    let (granted, denied) = (b"ok\n".to_vec(), b"denied\n".to_vec());
+    Ok(Asked { near: near.into_inner(), head, host, port, granted, denied })
+}
+
+/// The stream, after what was read of it already.
+fn after(head: Bytes, near: BoxStream) -> BoxStream {
+    if head.is_empty() {
+        return near;
+    }
+    let (read, write) = split(near);
+    Box::new(tokio::io::join(io::Cursor::new(head).chain(read), write))
 }
 
 /// An open connection's place among those of its entry.
