@@ -90,6 +90,18 @@ impl Forward {
     }
 }
 
+impl Forward {
+    /// Ends it, and lets those who opened it know.
+    fn close_for_others(mut self) {
+        if !self.is_over() {
+            self.work.tell("closed", None, None);
+        }
+        let [serving, telling] = &mut self.tasks;
+        // What tells ends by itself, once it has told.
+        telling.clone_from(serving);
+    }
+}
+
 impl Forwards {
     fn open(&self) -> MutexGuard<'_, BTreeMap<ForwardId, Forward>> {
         lock(&self.open)
@@ -197,9 +209,13 @@ impl Engine {
     /// `handle.unknown`.
     pub fn forward_close(&self, id: ForwardId) -> Result<(), CallError> {
         let of = |engine: &Engine| engine.forwards.open().remove(&id);
-        let closed = of(self).or_else(|| self.commons.engines().iter().find_map(|e| of(e)));
+        let closed = of(self).map(drop).or_else(|| {
+            // Whoever opened it must hear of it.
+            let engines = self.commons.engines();
+            engines.iter().find_map(|engine| of(engine)).map(Forward::close_for_others)
+        });
         self.commons.tell();
-        closed.map(drop).ok_or_else(|| unknown(id))
+        closed.ok_or_else(|| unknown(id))
     }
 
     /// `forward/drain`: stops listening; it is over with the last of its connections.

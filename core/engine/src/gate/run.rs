@@ -257,17 +257,18 @@ impl Engine {
             }
         };
         match name {
-            Some(name) => self.gate_end(&name, params.gate, params.drain_ms).await,
+            Some(name) => self.gate_end(&name, params.gate, params.drain_ms, None).await,
             None => GateStopped::default(),
         }
     }
 
-    /// Stops a gate; `only`: if it is still this one.
+    /// Stops a gate; `only`: if it is still this one. `why`: nobody has asked for it.
     pub(super) async fn gate_end(
         &self,
         name: &str,
         only: Option<GateId>,
         drain_ms: Option<u64>,
+        why: Option<String>,
     ) -> GateStopped {
         let stopping = {
             let mut running = self.commons.gates.running.lock().await;
@@ -302,7 +303,7 @@ impl Engine {
             });
         }
         stopping.connections().abort_all();
-        stopping.gate.tell(STOPPED, |_| {});
+        stopping.gate.tell(STOPPED, |e| e.error = why);
         GateStopped { stopped: true, drained: before.saturating_sub(closed), closed }
     }
 }

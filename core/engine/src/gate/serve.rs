@@ -128,8 +128,9 @@ impl Gate {
         failed(error.to_string());
         if self.plan.spec.restart == Restart::Never {
             let (engine, name, id) = (self.engine.clone(), self.plan.spec.name.clone(), self.id);
+            let why = Some(error.to_string());
             let end = async move {
-                engine.gate_end(&name, Some(id), Some(0)).await;
+                engine.gate_end(&name, Some(id), Some(0), why).await;
             };
             self.engine.spawn(end).await;
             return None;

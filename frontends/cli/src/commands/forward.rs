@@ -1,7 +1,7 @@
 //! `bssh forward add`: forwards on many nodes, kept until Ctrl-C. A lost connection comes back by
 //! itself; what happens is told on stderr.
 
-use super::hold::{hold, needs_shared_core};
+use super::hold::{End, hold, needs_shared_core};
 use super::{failed, print_json, table};
 use crate::args::Args;
 use crate::verbs::ForwardVerb;
@@ -11,8 +11,8 @@ use bssh_protocol::auth::Secret;
 use bssh_protocol::error::CallError;
 use bssh_protocol::exec::Targets;
 use bssh_protocol::forward::{
-    ConfiguredParams, ForwardEvent, ForwardKind, ForwardListParams, ForwardParams, ForwardRef,
-    SocksLogin,
+    ConfiguredParams, ForwardEntry, ForwardEvent, ForwardKind, ForwardList as ForwardEntries,
+    ForwardListParams, ForwardParams, ForwardRef, SocksLogin,
 };
 use bssh_protocol::methods::{
     ForwardClose, ForwardConfigured, ForwardList, ForwardOpen, ForwardStateEvent, GroupResolve,
@@ -54,18 +54,18 @@ pub(crate) async fn forward(core: &Core, args: &Args, verb: &ForwardVerb) -> u8 
         Ok(_) => {}
         Err(error) => return failed(&error),
     }
+    let list = match core.call::<ForwardList>(&Default::default()).await {
+        Ok(list) => list,
+        Err(error) => return failed(&error),
+    };
+    let opened = list.forwards.iter().map(|f| f.forward);
     if args.connect.shared.detach {
-        return match core.call::<ForwardList>(&Default::default()).await {
-            Ok(list) => {
-                super::job::keep(core, list.forwards.iter().map(|f| f.forward).collect()).await
-            }
-            Err(error) => failed(&error),
-        };
+        return super::job::keep(core, opened.collect()).await;
     }
-    if let Err(error) = show(core, args, false).await {
-        return failed(&error);
-    }
-    hold::<ForwardStateEvent>(core, args.output.json.is_some(), line).await
+    let opened = opened.collect();
+    let json = args.output.json.is_some();
+    show(&list, json, false);
+    hold::<ForwardStateEvent>(core, json, opened, line, end).await
 }
 
 /// What was opened by others, or has outlived who opened it.
@@ -77,7 +77,10 @@ async fn of_shared_core(core: &Core, args: &Args, verb: &ForwardVerb) -> u8 {
         ForwardVerb::Close { forward } => {
             core.call::<ForwardClose>(&ForwardRef { forward: *forward }).await.map(drop)
         }
-        _ => show(core, args, true).await,
+        _ => core
+            .call::<ForwardList>(&ForwardListParams { all: true })
+            .await
+            .map(|list| show(&list, args.output.json.is_some(), true)),
     };
     done.map_or_else(|error| failed(&error), |()| exit::OK)
 }
@@ -169,19 +172,22 @@ fn login(path: &Path) -> Result<SocksLogin, String> {
     }
 }
 
-async fn show(core: &Core, args: &Args, all: bool) -> Result<(), CallError> {
-    let list = core.call::<ForwardList>(&ForwardListParams { all }).await?;
-    if args.output.json.is_some() {
-        print_json(&list);
-        return Ok(());
+fn show(list: &ForwardEntries, json: bool, numbered: bool) {
+    if json {
+        print_json(list);
+        return;
     }
-    let row = |f: &bssh_protocol::forward::ForwardEntry| {
-        let number = all.then(|| f.forward.to_string());
+    let row = |f: &ForwardEntry| {
+        let number = numbered.then(|| f.forward.to_string());
         let rest = [f.node.clone(), f.kind.flag().to_owned(), f.bound.clone(), f.spec.clone()];
         number.into_iter().chain(rest).collect()
     };
     print(&table(&list.forwards.iter().map(row).collect::<Vec<_>>()));
-    Ok(())
+}
+
+fn end(event: &ForwardEvent) -> Option<End> {
+    let is_last = event.state == "closed";
+    is_last.then(|| End { of: event.forward, failed: event.error.is_some() })
 }
 
 fn line(event: &ForwardEvent) -> Option<String> {

@@ -1,6 +1,6 @@
 //! `bssh gate`: exactly the listed SSH hosts, for a sandbox.
 
-use super::hold::{hold, needs_shared_core, steps};
+use super::hold::{End, hold, needs_shared_core, steps};
 use super::sandbox::sandboxed;
 use super::{failed, print_json, table, warn};
 use crate::args::Args;
@@ -44,7 +44,7 @@ pub(crate) async fn gate(core: &Core, args: &Args, verb: &GateVerb) -> u8 {
                         true => print_json(&started),
                         false => print(&listeners(&started.listeners)),
                     };
-                    hold::<GateStateEvent>(core, json, line).await
+                    hold::<GateStateEvent>(core, json, [started.gate].into(), line, end).await
                 }
                 Err(error) => failed(&error),
             }
@@ -170,6 +170,11 @@ fn listeners(all: &[GateListener]) -> String {
         vec![l.alias.clone(), l.listen.clone(), l.upstream.clone(), via]
     };
     table(&all.iter().map(row).collect::<Vec<_>>())
+}
+
+fn end(event: &GateEvent) -> Option<End> {
+    let is_last = event.state == "stopped";
+    is_last.then(|| End { of: event.gate, failed: event.error.is_some() })
 }
 
 fn line(event: &GateEvent) -> Option<String> {

@@ -1,4 +1,4 @@
-//! What lives as long as this command: shows its events until a signal or the core's end.
+//! What lives as long as this command: shows its events until a signal, its own or the core's end.
 
 use super::watch::listening;
 use crate::{exit, print, say};
@@ -6,6 +6,7 @@ use bssh_client::Core;
 use bssh_protocol::link::Notification;
 use bssh_protocol::methods::Event;
 use bssh_term::{Signal, Signals, bare};
+use std::collections::BTreeSet;
 
 /// A command for a core that outlives this process.
 pub(super) fn needs_shared_core(what: &str) -> u8 {
@@ -16,23 +17,39 @@ pub(super) fn needs_shared_core(what: &str) -> u8 {
     exit::USAGE
 }
 
-/// Shows events of one kind until a signal ends it, which is the way it is meant to end.
+/// Something that is held has ended.
+pub(super) struct End {
+    pub of: u64,
+    /// Nobody has asked for it.
+    pub failed: bool,
+}
+
+/// Shows events of one kind until a signal ends it, which is the way it is meant to end, or all
+/// that is held has ended.
 pub(super) async fn hold<E: Event>(
     core: &Core,
     json: bool,
+    mut held: BTreeSet<u64>,
     show: impl Fn(&E::Params) -> Option<String>,
+    end: impl Fn(&E::Params) -> Option<End>,
 ) -> u8 {
     let mut signals = match listening(Signals::listen()) {
         Ok(signals) => signals,
         Err(status) => return status,
     };
     let Some(mut events) = core.events() else { return exit::GENERAL };
-    let tell = |event: Notification| {
-        let Ok(event) = event.event::<E>() else { return };
+    let mut status = exit::OK;
+    let mut tell = |event: Notification| {
+        let Ok(event) = event.event::<E>() else { return false };
         match json {
             true => drop(super::print_json(&event)),
             false => drop(show(&event).map(|line| say(&line))),
         }
+        let Some(end) = end(&event).filter(|end| held.remove(&end.of)) else { return false };
+        if end.failed {
+            status = exit::GENERAL;
+        }
+        held.is_empty()
     };
     loop {
         tokio::select! {
@@ -40,7 +57,9 @@ pub(super) async fn hold<E: Event>(
                 Signal::HangUp => signal.status(),
                 Signal::Interrupt | Signal::Terminate => exit::OK,
             },
-            Some(event) = events.recv() => if E::NAME == &*event.method { tell(event) },
+            Some(event) = events.recv() => if E::NAME == &*event.method && tell(event) {
+                return status;
+            },
             lost = core.lost() => {
                 say(&format!("bssh: {lost}"));
                 return exit::GENERAL;
