@@ -32,10 +32,18 @@ impl Pin {
             let whole = digest.len() == 43 && digest.bytes().all(|b| b.is_ascii_graphic());
             return whole.then(|| Pin(format!("SHA256:{digest}")));
         }
-        let at = words.iter().position(|w| w.starts_with("ssh-") || w.starts_with("ecdsa-"))?;
-        let key = base64::engine::general_purpose::STANDARD.decode(words.get(at + 1)?).ok()?;
-        Some(Pin(key_fingerprint(&key)))
+        known_key(text).map(|(_, _, key)| Pin(key_fingerprint(&key)))
     }
+}
+
+/// Type and key of a known_hosts line, and the key's bytes. What is a type shows in the key, which
+/// begins with it: a host's name may look like one.
+pub(super) fn known_key(line: &str) -> Option<(&str, &str, Vec<u8>)> {
+    let words = || line.split_whitespace();
+    words().zip(words().skip(1)).find_map(|(kind, key)| {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(key).ok()?;
+        (first_string(&bytes)? == kind.as_bytes()).then_some((kind, key, bytes))
+    })
 }
 
 impl Pin {
@@ -201,11 +209,21 @@ mod tests {
 
     #[test]
     fn pins() {
-        let key = base64::engine::general_purpose::STANDARD.encode(b"key");
-        let digest = key_fingerprint(b"key");
-        assert_eq!(Pin::parse(&format!("host ssh-ed25519 {key}")), Pin::parse(&digest));
-        assert!(Pin::parse(&digest).is_some());
-        for bad in ["", "SHA256:short", "host", "host ssh-ed25519", "MD5:aa"] {
+        let line = |kind: &str| {
+            let bytes = [string(kind.as_bytes()), string(&[7; 32])].concat();
+            let key = base64::engine::general_purpose::STANDARD.encode(&bytes);
+            (format!("{kind} {key}"), Pin::parse(&key_fingerprint(&bytes)))
+        };
+        for kind in ["ssh-ed25519", "ecdsa-sha2-nistp256", "sk-ssh-ed25519@openssh.com"] {
+            let (key, pin) = line(kind);
+            assert!(pin.is_some());
+            for host in ["host", "ssh-gw.example.org", "ecdsa-host,[ssh-gw]:22", ""] {
+                assert_eq!(Pin::parse(&format!("{host} {key} me@here")), pin, "{host} {kind}");
+            }
+        }
+        let (key, _) = line("ssh-rsa");
+        let other = key.replace("ssh-rsa", "ssh-dss");
+        for bad in ["", "SHA256:short", "host", "host ssh-ed25519", "MD5:aa", &other] {
             assert_eq!(Pin::parse(bad), None, "{bad}");
         }
     }

@@ -1,5 +1,6 @@
 //! What the gate's client needs: lines for its ssh_config and its known_hosts.
 
+use super::inspect::known_key;
 use super::plan::Listen;
 use bssh_protocol::gate::{GateEntry, GateSpec};
 use std::collections::BTreeMap;
@@ -84,7 +85,6 @@ fn bracketed(host: &str, port: u16) -> String {
 
 /// Type and key of a known_hosts line; a fingerprint is no key.
 fn pinned(entry: &GateEntry) -> Option<String> {
-    let words: Vec<&str> = entry.host_key.as_deref()?.split_whitespace().collect();
-    let at = words.iter().position(|w| w.starts_with("ssh-") || w.starts_with("ecdsa-"))?;
-    Some(format!("{} {}", words.get(at)?, words.get(at + 1)?))
+    let (kind, key, _) = known_key(entry.host_key.as_deref()?)?;
+    Some(format!("{kind} {key}"))
 }
