@@ -102,7 +102,7 @@ fn a_gate_that_leads_to_itself_does_not_start() {
     let bad =
         json!({"inline": {"name": "g", "denyAddrs": ["home"], "entries": [entry("a", "x", 22)]}});
     let error = peer.try_call("gate/prepare", bad).unwrap_err();
-    assert!(error["message"].as_str().unwrap().contains("denyAddrs[0]: \"home\""), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("deny_addrs[0]: \"home\""), "{error}");
 }
 
 #[test]

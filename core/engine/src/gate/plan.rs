@@ -72,7 +72,7 @@ pub(super) fn plan(spec: &GateSpec, env: &Environment) -> Result<Plan, CallError
     let mut problems = problems(spec);
     let address: Option<IpAddr> = spec.listen_addr.parse().ok();
     if address.is_none() {
-        problems.push(format!("listenAddr: \"{}\" is no address", spec.listen_addr));
+        problems.push(format!("listen_addr: \"{}\" is no address", spec.listen_addr));
     }
     let (Some(address), true) = (address, problems.is_empty()) else {
         return Err(CallError::new(
@@ -122,7 +122,7 @@ fn problems(spec: &GateSpec) -> Vec<String> {
         if Rule::parse(text).is_none() {
             let text = printable(text);
             problems.push(format!(
-                "denyAddrs[{at}]: \"{text}\" is neither a network nor one of loopback, link-local, \
+                "deny_addrs[{at}]: \"{text}\" is neither a network nor one of loopback, link-local, \
                  multicast, unspecified, private"
             ));
         }
@@ -151,10 +151,10 @@ fn problems(spec: &GateSpec) -> Vec<String> {
             wrong("port", "1 to 65535");
         }
         if entry.connect_timeout_ms == 0 {
-            wrong("connectTimeoutMs", "at least 1");
+            wrong("connect_timeout", "at least 1ms");
         }
         if entry.host_key.as_ref().is_some_and(|key| super::inspect::Pin::parse(key).is_none()) {
-            wrong("hostKey", "neither SHA256:… nor a known_hosts line");
+            wrong("host_key", "neither SHA256:… nor a known_hosts line");
         }
     }
     problems
@@ -187,7 +187,7 @@ fn addresses(spec: &GateSpec, shared: IpAddr) -> Result<Vec<SocketAddr>, CallErr
     }
     if !collisions.is_empty() {
         let text = format!("gate '{}': {}", spec.name, collisions.join("; "));
-        let hint = "set addressMode to perUpstream, or mode to proxy";
+        let hint = "set address_mode: per-upstream, or mode: proxy";
         return Err(CallError::new(Kind::GatePortCollision, text).hint(hint));
     }
     Ok(spec.entries.iter().map(|entry| SocketAddr::new(shared, entry.port)).collect())
@@ -329,5 +329,18 @@ mod tests {
             let text = refused(&spec(entries));
             assert!(text.contains(part), "{text}");
         }
+        // In the words of the configuration.
+        let mut bad = spec(&[("a", "x", 22)]);
+        bad.deny_addrs = vec!["home".to_owned()];
+        bad.listen_addr = "here".to_owned();
+        bad.entries[0].host_key = Some("MD5:aa".to_owned());
+        bad.entries[0].connect_timeout_ms = 0;
+        let text = refused(&bad);
+        for key in ["deny_addrs[0]: ", "listen_addr: ", "host_key: ", "connect_timeout: "] {
+            assert!(text.contains(key), "{text}");
+        }
+        let error = plan(&spec(&[("a", "x", 22), ("b", "y", 22)]), &Environment::default());
+        let hint = error.unwrap_err().hint.unwrap();
+        assert!(hint.contains("address_mode: per-upstream"), "{hint}");
     }
 }
