@@ -159,7 +159,9 @@ impl Engine {
             Ok(inventory) => {
                 files.extend(inventory.config().files.iter().map(|f| f.display().to_string()));
                 problems.extend(inventory.warnings().iter().map(|e| problem(e, "warning")));
-                problems.extend(inventory.check().iter().map(|e| problem(e, "error")));
+                let gates = self.gate_problems(&inventory);
+                let wrong = inventory.check().into_iter().chain(gates);
+                problems.extend(wrong.map(|e| problem(&e, "error")));
             }
         }
         match Planner::new(self.env(), &params.settings, false) {

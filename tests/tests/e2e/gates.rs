@@ -335,6 +335,28 @@ fn a_socks_gate_reaches_the_listed_only() {
     assert_eq!(peer.call("gate/status", json!({}))["gates"][0]["denied"], 4);
 }
 
+#[test]
+fn a_bad_gate_is_found_without_starting_it() {
+    let home = Home::new().unwrap();
+    let text = "gates:\n  bad:\n    listen_addr: here\n    deny_addrs: [home]\n    entries:\n      \
+                - { alias: a, hostname: x, host_key: \"MD5:aa\" }\n  two:\n    entries:\n      \
+                - { alias: a, hostname: x }\n      - { alias: b, hostname: y }\n";
+    home.write("bssh.yaml", text).unwrap();
+    let mut check = home.command(bssh());
+    check.args(["--config", "bssh.yaml", "config", "check"]);
+    let said = Run::start(check).finish(SOON).expect_status(2).text();
+    for part in [
+        "bssh.yaml:2:3: error: gate 'bad': ",
+        "listen_addr: \"here\"",
+        "deny_addrs[0]: \"home\"",
+        "entry 'a': host_key",
+        "bssh.yaml:7:3: error: gate 'two': entries 'a' (x:22) and 'b' (y:22)",
+        "2 errors",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
 /// Another user's process must not get in.
 #[test]
 fn the_proxy_socket_is_for_its_owner() {

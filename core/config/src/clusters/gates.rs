@@ -4,6 +4,7 @@
 use super::Config;
 use super::reader::{Field, Reader};
 use super::schema::{put, small};
+use crate::error::Error;
 use crate::yaml::{Kind, Value};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,8 @@ use std::time::Duration;
 /// One gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gate {
+    /// Where it is, for problems that are found when it is prepared: an error without words yet.
+    pub place: Error,
     pub mode: GateMode,
     pub listen_addr: String,
     /// Each entry has a loopback address of its own.
@@ -52,6 +55,7 @@ pub struct GateEntry {
 impl Default for Gate {
     fn default() -> Gate {
         Gate {
+            place: Error::plain(""),
             mode: GateMode::Listen,
             listen_addr: "127.0.0.1".to_owned(),
             per_upstream: false,
@@ -139,7 +143,7 @@ pub(super) fn gates(config: &mut Config, v: &Value, r: &mut Reader<'_>) {
             r.problem(&Value { line: key.line, column: key.column, kind: Kind::Null }, message);
             continue;
         }
-        let mut gate = Gate::default();
+        let mut gate = Gate { place: r.place(key.line, key.column, ""), ..Gate::default() };
         r.table(&mut gate, value, GATE);
         config.gates.insert(key.text.clone(), gate);
     }

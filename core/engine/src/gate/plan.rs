@@ -340,7 +340,7 @@ mod tests {
             assert!(text.contains(key), "{text}");
         }
         let error = plan(&spec(&[("a", "x", 22), ("b", "y", 22)]), &Environment::default());
-        let hint = error.unwrap_err().hint.unwrap();
+        let hint = error.unwrap_err().data.unwrap().hint.unwrap();
         assert!(hint.contains("address_mode: per-upstream"), "{hint}");
     }
 }

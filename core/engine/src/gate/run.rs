@@ -11,6 +11,7 @@ use super::upstream::loops;
 use crate::engine::{Caller, Engine};
 use crate::forward::traffic::Traffic;
 use crate::plan::Planner;
+use bssh_config::Inventory;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::gate::{
     GateEntry, GateId, GateParams, GatePlan, GateSpec, GateStarted, GateStop,
@@ -156,6 +157,16 @@ impl Engine {
         let missing =
             || CallError::new(Kind::GateNotFound, format!("no gate \"{name}\"")).hint(known());
         found.map(|gate| spec(name, gate)).ok_or_else(missing)
+    }
+
+    /// What is wrong with the configuration's gates, each with its place.
+    pub(crate) fn gate_problems(&self, inventory: &Inventory) -> Vec<bssh_config::Error> {
+        let wrong = |(name, gate): (&String, &bssh_config::clusters::gates::Gate)| {
+            let CallError { message, data, .. } = plan(&spec(name, gate), self.env()).err()?;
+            let hint = data.and_then(|data| data.hint);
+            Some(bssh_config::Error { message, hint, ..gate.place.clone() })
+        };
+        inventory.config().gates.iter().filter_map(wrong).collect()
     }
 
     /// `gate/start`: all listeners or none.
