@@ -193,7 +193,10 @@ fn a_gate_has_as_many_connections_as_it_may() {
     };
     assert_eq!(crowd.iter().filter(|stream| works(stream)).count(), 3);
     let told = ended(&mut peer, "t");
-    assert_eq!((&told["reason"], &told["upstream"]), (&"limit".into(), &format!("127.0.0.1:{target}").into()));
+    assert_eq!(
+        (&told["reason"], &told["upstream"]),
+        (&"limit".into(), &format!("127.0.0.1:{target}").into())
+    );
     assert_eq!(peer.call("gate/status", json!({}))["gates"][0]["denied"], 17);
     drop(crowd);
     assert!(until(SOON, || works(&TcpStream::connect(&at).unwrap())), "there is room again");

@@ -41,8 +41,7 @@ fn every_frontend_of_a_gate_is_told() {
         let old = drivers[0].call::<GateStart>(&start(7)).await;
         assert_eq!(drivers[1].call::<GateStart>(&start(7)).await.gate, old.gate);
         let dial = || TcpStream::connect(&old.listeners[0].listen).unwrap();
-        let opened =
-            |conn: u64| move |e: &GateEvent| e.state == "connOpen" && e.conn == Some(conn);
+        let opened = |conn: u64| move |e: &GateEvent| e.state == "connOpen" && e.conn == Some(conn);
         drop(dial());
         for driver in &drivers[..2] {
             driver.event::<GateStateEvent>(opened(1)).await;

@@ -172,8 +172,7 @@ fn printable(text: &str) -> String {
 /// port is always the upstream's own.
 fn addresses(spec: &GateSpec, shared: IpAddr) -> Result<Vec<SocketAddr>, CallError> {
     if spec.address_mode == AddressMode::PerUpstream {
-        let mut taken = HashSet::new();
-        return Ok(spec.entries.iter().map(|entry| own(&spec.name, entry, &mut taken)).collect());
+        return Ok(per_upstream(spec));
     }
     let mut by_port: BTreeMap<u16, Vec<&GateEntry>> = BTreeMap::new();
     for entry in &spec.entries {
@@ -191,6 +190,21 @@ fn addresses(spec: &GateSpec, shared: IpAddr) -> Result<Vec<SocketAddr>, CallErr
         return Err(CallError::new(Kind::GatePortCollision, text).hint(hint));
     }
     Ok(spec.entries.iter().map(|entry| SocketAddr::new(shared, entry.port)).collect())
+}
+
+/// An address for each hostname, so that `ssh -p` finds the other ports of one: ssh_config cannot
+/// tell ports apart. Entries for the same port of it have addresses of their own.
+fn per_upstream(spec: &GateSpec) -> Vec<SocketAddr> {
+    let mut taken = HashSet::new();
+    let mut all: Vec<SocketAddr> = Vec::new();
+    for entry in &spec.entries {
+        let same = |other: &GateEntry| other.hostname.eq_ignore_ascii_case(&entry.hostname);
+        let first = spec.entries.iter().zip(&all).find(|(other, _)| same(other));
+        let shared = first.map(|(_, address)| SocketAddr::new(address.ip(), entry.port));
+        let free = shared.filter(|address| !all.contains(address));
+        all.push(free.unwrap_or_else(|| own(&spec.name, entry, &mut taken)));
+    }
+    all
 }
 
 /// An address of 127.77.0.0/16 that an entry keeps over restarts.
@@ -253,6 +267,18 @@ mod tests {
         let listeners: HashSet<&String> = plan.shown.listeners.iter().map(|l| &l.listen).collect();
         assert_eq!(listeners.len(), 4, "{listeners:?}");
         assert!(listeners.iter().all(|l| l.starts_with("127.77.")));
+    }
+
+    /// `ssh -p PORT HOST` takes the first address that ssh_config has for the host.
+    #[test]
+    fn one_hostname_has_one_address_for_all_its_ports() {
+        let many = [("a", "x", 22), ("b", "X", 2222), ("c", "y", 22), ("d", "x", 22)];
+        let spec = GateSpec { address_mode: AddressMode::PerUpstream, ..spec(&many) };
+        let plan = plan(&spec, &Environment::default()).unwrap();
+        let Listen::Tcp(all) = &plan.listen else { panic!("{plan:?}") };
+        let [a, b, c, d] = all.as_slice() else { panic!("{all:?}") };
+        assert_eq!((a.ip(), b.port()), (b.ip(), 2222));
+        assert!(c.ip() != a.ip() && d.ip() != a.ip() && d.ip() != c.ip(), "{all:?}");
     }
 
     /// Any gate: two entries on one port are named together, and nobody else is named.

@@ -14,8 +14,7 @@ use crate::plan::Planner;
 use bssh_config::Inventory;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::gate::{
-    GateEntry, GateId, GateParams, GatePlan, GateSpec, GateStarted, GateStop,
-    GateStopped,
+    GateEntry, GateId, GateParams, GatePlan, GateSpec, GateStarted, GateStop, GateStopped,
 };
 use bssh_protocol::lock;
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,8 +6,8 @@ use super::plan::Plan;
 use super::upstream::{Connected, Failed, connect};
 use crate::engine::Engine;
 use crate::forward::relay::{Limits, Reason, relay};
-use crate::forward::{Asked, request};
 use crate::forward::traffic::Traffic;
+use crate::forward::{Asked, request};
 use crate::run::millis;
 use bssh_protocol::exec::Settings;
 use bssh_protocol::gate::{GateEntry, GateEvent, GateId, GateMode, Restart};
@@ -248,8 +248,7 @@ impl Gate {
         let upstream = match connect(&self.engine, &self.plan, entry, &self.settings).await {
             Ok(upstream) => upstream,
             Err(Failed::Denied(why)) => {
-                let denial =
-                    Denial { entry: Some(entry), to: Some(why), ..Denial::of("address") };
+                let denial = Denial { entry: Some(entry), to: Some(why), ..Denial::of("address") };
                 return self.denied(number, peer, &denial);
             }
             Err(Failed::Dial(why)) => {

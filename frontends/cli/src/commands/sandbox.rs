@@ -68,9 +68,11 @@ pub(super) fn sandboxed(
         known.iter().filter(|at| !at.ip().is_loopback()).copied().collect();
     let outcome = match (leaks.is_empty(), telling.is_empty()) {
         (false, _) => Err(format!("it can reach {}", list(&leaks))),
-        (true, true) => Err("nothing was proved: no address was found that answers here and is not \
+        (true, true) => {
+            Err("nothing was proved: no address was found that answers here and is not \
                              the gate's, so that not reaching it would show anything"
-            .to_owned()),
+                .to_owned())
+        }
         (true, false) => Ok(format!(
             "out of its reach: {}, which answer here, and {}; nothing else was tried",
             list(&telling),
@@ -165,7 +167,8 @@ mod tests {
         let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = upstream.local_addr().unwrap().to_string();
         let connect = CheckStep { step: "connect".to_owned(), ok: true, detail: at.clone() };
-        let entry = bssh_protocol::gate::EntryChecked { steps: vec![connect], ..Default::default() };
+        let entry =
+            bssh_protocol::gate::EntryChecked { steps: vec![connect], ..Default::default() };
         let checked = GateChecked { entries: vec![entry] };
         let told = |command: &str| {
             let steps = sandboxed(command, &[], &checked);
