@@ -106,18 +106,16 @@ impl Gate {
     /// Serves a connection if there is room for one more. Those count, too, that have not said
     /// yet where they want to go, or are not there yet.
     fn admit(self: &Arc<Self>, stream: BoxStream, peer: String, entry: Option<usize>) {
-        let has_room = {
-            let mut all = lock(&self.connections);
-            while all.try_join_next().is_some() {}
-            all.len() < self.plan.spec.max_conns as usize
-        };
         let number = self.traffic.number();
-        if !has_room {
-            let entry = entry.and_then(|at| self.plan.spec.entries.get(at));
-            return self.denied(number, &peer, &Denial { entry, ..Denial::of("limit") });
+        let mut all = lock(&self.connections);
+        while all.try_join_next().is_some() {}
+        if all.len() < self.plan.spec.max_conns as usize {
+            all.spawn(self.clone().one(number, stream, peer, entry));
+            return;
         }
-        let serving = self.clone().one(number, stream, peer, entry);
-        lock(&self.connections).spawn(serving);
+        drop(all);
+        let entry = entry.and_then(|at| self.plan.spec.entries.get(at));
+        self.denied(number, &peer, &Denial { entry, ..Denial::of("limit") });
     }
 
     /// Opens a door again that cannot accept any more, however long that takes. None: the gate
