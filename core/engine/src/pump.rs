@@ -9,7 +9,7 @@ use crate::failure::{overflow, plain};
 use crate::run::Run;
 use crate::sink::Out;
 use crate::spool::Spool;
-use crate::stdin::Place;
+use crate::stdin::{Broken, Place};
 use crate::sudo::{self, Heard, Sudo};
 use bssh_protocol::auth::PromptKind;
 use bssh_protocol::exec::{Ended, Exit, Failure, Output, Phase};
@@ -63,7 +63,7 @@ pub(crate) struct End {
     pub stdout_bytes: u64,
     pub stderr_bytes: u64,
     pub output: Option<Box<Output>>,
-    /// Nobody takes its output, and it may go on.
+    /// It has been left, and may go on.
     pub unheard: bool,
 }
 
@@ -78,31 +78,40 @@ impl Pump<'_> {
         let Pump { channel, stdin, stdout, stderr, sudo, run, node, spool, signs } = self;
         let mut outputs = Outputs { stdout, stderr, end: End::default(), sudo, go: &go, run, node };
         let feed = pin!(feed(stdin, &writer, &go));
-        {
+        let fed = {
             let output = pin!(read(channel, &mut outputs, &writer, (spool, signs)));
             // stdin may end long before or never: only the output decides.
-            if let Either::Right(((), output)) = select(output, feed).await {
-                output.await;
+            match select(output, feed).await {
+                Either::Right((Ok(()), output)) => {
+                    output.await;
+                    Ok(())
+                }
+                Either::Right((broken, _)) => broken,
+                Either::Left(_) => Ok(()),
             }
+        };
+        if let Err(broken) = fed {
+            outputs.leave(broken.failure());
         }
         outputs.finish().await
     }
 }
 
 /// Sends stdin, then end of file. A node that takes no more ends this, not the run.
-async fn feed(stdin: Option<Place>, writer: &ChannelWriter, go: &Notify) {
-    let Some(mut stdin) = stdin else { return };
+async fn feed(stdin: Option<Place>, writer: &ChannelWriter, go: &Notify) -> Result<(), Broken> {
+    let Some(mut stdin) = stdin else { return Ok(()) };
     go.notified().await;
-    while let Some(bytes) = stdin.next().await {
+    while let Some(bytes) = stdin.next().await? {
         if writer.write(bytes).await.is_err() {
-            return;
+            return Ok(());
         }
     }
     // The channel may be closed already.
     let _ = writer.eof().await;
+    Ok(())
 }
 
-/// Reads the channel to its end, or until nobody takes the output: it is closed then.
+/// Reads the channel to its end, or until nothing more is wanted of it: it is closed then.
 ///
 /// A sink may take its time. Where the channel must be read `ahead`, or once it must be, what comes
 /// meanwhile is kept. The channel goes with its last event, before what was kept has been taken:
@@ -139,7 +148,8 @@ async fn read(
             matches!(select(taken, reading).await, Either::Left((Err(Gone), _)))
         };
         if is_gone {
-            return outputs.sink_gone();
+            let text = "the output could not be written";
+            return outputs.leave(plain(Phase::Exec, "sinkGone", text));
         }
     }
     if kept.is_full() {
@@ -188,7 +198,9 @@ impl Outputs<'_> {
             }
             ChannelEvent::Err(bytes) => {
                 let bytes = self.heard(bytes, writer).await;
-                self.err(bytes).await
+                self.err(bytes).await?;
+                // After a refusal nothing is waited for.
+                if self.end.failure.is_some() { Err(Gone) } else { Ok(()) }
             }
             ChannelEvent::Exit(status) => {
                 self.end.exit = Some(Exit::Status(status));
@@ -245,14 +257,17 @@ impl Outputs<'_> {
 
     async fn refuse(&mut self, code: &str, text: &str, writer: &ChannelWriter) {
         self.end.failure = Some(plain(Phase::Exec, code, text));
+        // sudo reads the end of its stdin, and goes; the command was never started.
+        let _ = writer.eof().await;
         let _ = writer.close().await;
     }
 
-    /// Nobody takes the output: the command need not go on.
-    fn sink_gone(&mut self) {
-        let text = "the output could not be written";
-        self.end.failure.get_or_insert_with(|| plain(Phase::Exec, "sinkGone", text));
-        self.end.unheard = self.end.exit.is_none();
+    /// The command need not go on: nobody takes its output, or it cannot have its stdin.
+    fn leave(&mut self, why: Failure) {
+        if self.end.failure.is_none() {
+            self.end.failure = Some(why);
+            self.end.unheard = self.end.exit.is_none();
+        }
     }
 
     async fn finish(mut self) -> End {
@@ -268,15 +283,16 @@ impl Outputs<'_> {
 pub(crate) async fn dial(stream: Pipe, mut stdin: Place, mut stdout: Out) -> Ended {
     let (mut read, mut write) = tokio::io::split(stream);
     let mut total = 0;
-    {
+    let fed = {
         let up = pin!(async {
-            while let Some(bytes) = stdin.next().await {
+            while let Some(bytes) = stdin.next().await? {
                 if write.write_all(&bytes).await.is_err() {
-                    return;
+                    return Ok(());
                 }
             }
             // The far side may have closed first.
             let _ = write.shutdown().await;
+            Ok::<(), Broken>(())
         });
         let down = pin!(async {
             let mut buffer = BytesMut::new();
@@ -288,10 +304,19 @@ pub(crate) async fn dial(stream: Pipe, mut stdin: Place, mut stdout: Out) -> End
                 }
             }
         });
-        if let Either::Right((_, down)) = select(down, up).await {
-            down.await;
+        match select(down, up).await {
+            Either::Right((Ok(()), down)) => {
+                down.await;
+                Ok(())
+            }
+            Either::Right((broken, _)) => broken,
+            Either::Left(_) => Ok(()),
         }
-    }
+    };
     stdout.finish().await;
-    Ended { stdout_bytes: total, exit: Some(Exit::Status(0)), ..Ended::default() }
+    let ended = Ended { stdout_bytes: total, ..Ended::default() };
+    match fed {
+        Ok(()) => Ended { exit: Some(Exit::Status(0)), ..ended },
+        Err(broken) => Ended { failure: Some(broken.failure()), ..ended },
+    }
 }

@@ -5,6 +5,8 @@
 //! that does not read at all delays nobody, and one that starts late gets everything.
 
 use crate::descriptor::Reader;
+use crate::failure::plain;
+use bssh_protocol::exec::{Failure, Phase};
 use bssh_protocol::link::StreamReceiver;
 use bssh_protocol::lock;
 use bytes::Bytes;
@@ -47,9 +49,21 @@ pub(crate) enum Stdin {
 /// What has been read so far.
 pub(crate) struct Spool {
     kept: Mutex<Kept>,
-    /// Length so far, and whether that is all.
-    progress: watch::Sender<(u64, bool)>,
+    progress: watch::Sender<Progress>,
 }
+
+#[derive(Default)]
+struct Progress {
+    /// Bytes kept so far.
+    length: u64,
+    /// Nothing more comes: that is all, or the rest could not be kept.
+    end: Option<Result<(), Broken>>,
+}
+
+/// Why nobody can be given the rest of stdin. Its end must not be told in its place: a command
+/// would take the part for the whole.
+#[derive(Debug, Clone)]
+pub(crate) struct Broken(Arc<str>);
 
 #[derive(Default)]
 struct Kept {
@@ -76,37 +90,50 @@ impl Stdin {
 }
 
 impl Place {
-    /// The next bytes; none at the end. An unreadable spool ends it early, which cannot happen
-    /// with a file of our own short of a broken disk.
-    pub(crate) async fn next(&mut self) -> Option<Bytes> {
+    /// The next bytes; none at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
         match self {
-            Place::Null => None,
-            Place::Direct(origin) => origin.next().await,
+            Place::Null => Ok(None),
+            Place::Direct(origin) => Ok(origin.next().await),
             Place::Shared { spool, at } => {
                 let bytes = spool.read(*at).await?;
-                *at += bytes.len() as u64;
-                Some(bytes)
+                *at += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+                Ok(bytes)
             }
         }
     }
 }
 
+impl Broken {
+    /// What that is for a node.
+    pub(crate) fn failure(&self) -> Failure {
+        let text = format!("stdin could not be kept for all nodes: {}", self.0);
+        let hint = "what is beyond 1 MiB needs room in the directory for temporary files (TMPDIR)";
+        Failure { hint: Some(hint.to_owned()), ..plain(Phase::Exec, "stdinLost", text) }
+    }
+}
+
+impl From<std::io::Error> for Broken {
+    fn from(error: std::io::Error) -> Self {
+        Broken(error.to_string().into())
+    }
+}
+
 impl Spool {
     pub(crate) fn new() -> Arc<Self> {
-        let (progress, _) = watch::channel((0, false));
-        Arc::new(Spool { kept: Mutex::default(), progress })
+        Arc::new(Spool { kept: Mutex::default(), progress: watch::Sender::default() })
     }
 
     /// Reads the origin to its end. Run it beside the nodes.
     pub(crate) async fn fill(&self, mut origin: Origin) {
-        while let Some(bytes) = origin.next().await {
+        let end = loop {
+            let Some(bytes) = origin.next().await else { break Ok(()) };
             if let Err(error) = self.keep(&bytes) {
-                tracing::warn!("cannot keep stdin for the nodes: {error}");
-                break;
+                break Err(error.into());
             }
-            self.progress.send_modify(|(length, _)| *length += bytes.len() as u64);
-        }
-        self.progress.send_modify(|(_, all)| *all = true);
+            self.progress.send_modify(|p| p.length += bytes.len() as u64);
+        };
+        self.progress.send_modify(|p| p.end = Some(end));
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -127,23 +154,59 @@ impl Spool {
         }
     }
 
-    async fn read(&self, at: u64) -> Option<Bytes> {
+    async fn read(&self, at: u64) -> Result<Option<Bytes>, Broken> {
         let mut progress = self.progress.subscribe();
-        let (length, _) = *progress.wait_for(|(length, all)| *length > at || *all).await.ok()?;
+        let length = match progress.wait_for(|p| p.length > at || p.end.is_some()).await {
+            Ok(progress) => {
+                progress.end.clone().unwrap_or(Ok(()))?;
+                progress.length
+            }
+            // The sender lives as long as we do.
+            Err(_) => return Ok(None),
+        };
         let left = usize::try_from(length.saturating_sub(at)).unwrap_or(CHUNK).min(CHUNK);
         if left == 0 {
-            return None;
+            return Ok(None);
         }
         let kept = self.kept();
-        let in_memory = kept.memory.len() as u64;
-        if at < in_memory {
-            let from = usize::try_from(at).ok()?;
-            let to = (from + left).min(kept.memory.len());
-            return kept.memory.get(from..to).map(Bytes::copy_from_slice);
+        let from = usize::try_from(at).unwrap_or(usize::MAX);
+        if let Some(rest @ [_, ..]) = kept.memory.get(from..) {
+            return Ok(Some(Bytes::copy_from_slice(rest.get(..left).unwrap_or(rest))));
         }
+        let Some(file) = &kept.file else { return Ok(None) };
         let mut buffer = vec![0_u8; left];
-        let n = kept.file.as_ref()?.read_at(&mut buffer, at - in_memory).ok()?;
+        let n = file.read_at(&mut buffer, at - kept.memory.len() as u64)?;
+        if n == 0 {
+            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+        }
         buffer.truncate(n);
-        (n > 0).then(|| buffer.into())
+        Ok(Some(buffer.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_be_kept_has_no_end() {
+        for (kept, is_whole) in [(None, true), (Some("/dev/null"), false)] {
+            let spool = Spool::new();
+            // Open for reading only: nothing can be kept there.
+            spool.kept().file = kept.map(|path| File::open(path).unwrap());
+            let (read, write) = rustix::pipe::pipe().unwrap();
+            rustix::io::write(&write, b"some").unwrap();
+            drop(write);
+            spool.fill(Origin::Descriptor(Reader::start(read).unwrap())).await;
+            let mut place = Stdin::Shared(spool).open().await;
+            let first = place.next().await;
+            match is_whole {
+                true => {
+                    assert_eq!(first.unwrap().unwrap(), &b"some"[..]);
+                    assert!(place.next().await.unwrap().is_none());
+                }
+                false => assert_eq!(first.unwrap_err().failure().code, "stdinLost"),
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use bssh_fixtures::{Behaviour, EmbeddedNodes, Home, SshdOptions, UserKey, proces
 use bssh_tests::{Ending, Lab, Peer, Run, Transcript, until};
 use serde_json::{Value, json};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 const MINUTES: Duration = Duration::from_secs(240);
@@ -242,6 +243,42 @@ fn stdin_reaches_every_node_whole() {
     let line = done.text();
     assert!(line.contains(" 3000000"), "{line}");
     assert_eq!(line.matches(" 3000000").count(), 1, "all the same: {line}");
+}
+
+/// A command must not take a part of its input for the whole.
+#[test]
+fn stdin_that_cannot_be_kept_fails_its_nodes_and_does_not_end() {
+    let lab = Lab::start();
+    let mark = lab.home.path().join("taken-for-whole");
+    let command = format!("cat >/dev/null; touch {}", mark.display());
+    let mut bssh = lab.command(&["-H", "127.0.0.[1-2]", "--json", &command]);
+    bssh.env("TMPDIR", lab.home.path().join("nowhere"));
+    let mut run = Run::start(bssh);
+    run.write(&vec![b'z'; 3 << 20]);
+    let done = run.finish(MINUTES).expect_status(10);
+    let ends = done.endings();
+    assert_eq!(ends.len(), 2);
+    for (name, node) in ends {
+        assert_eq!(node.cause(), "exec/stdinLost", "{name}: {}", node.event);
+        assert!(node.event["hint"].as_str().is_none_or(|h| h.contains("TMPDIR")));
+    }
+    assert!(!mark.exists());
+}
+
+/// Stands for sudo: wants a password, and would wait for ever for it.
+const SUDO: &str = "#!/bin/sh\n[ \"$1\" != -n ] || exit 1\nprintf %s \"$3\" >&2\nread -r answer\n";
+
+#[test]
+fn sudo_without_a_password_is_refused_at_once() {
+    let lab = Lab::start();
+    let sudo = lab.home.write("bin/sudo", SUDO).unwrap();
+    std::fs::set_permissions(&sudo, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("SetEnv=PATH={}:/usr/bin:/bin", sudo.parent().unwrap().display());
+    let words = ["-o", &path, "-H", "127.0.0.1", "-u", "100", "--sudo", "--json", "id"];
+    let done = lab.run(&words).expect_status(10);
+    let node = only(&done);
+    assert_eq!(node.cause(), "exec/sudoDeclined", "{}", node.event);
+    assert!(done.took < Duration::from_secs(60), "{:?}", done.took);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::failure::{one_line, plain};
 use crate::plan::{NodePlan, Route};
 use crate::run::{Order, Run, has_streams, millis};
 use crate::sink::Out;
-use crate::stdin::Stdin;
+use crate::stdin::{Broken, Stdin};
 use bssh_config::ssh_config::carried;
 use bssh_protocol::error::Kind;
 use bssh_protocol::exec::{
@@ -272,7 +272,13 @@ impl Trip<'_> {
                 match select(carry, feed).await {
                     Either::Left((outcome, _)) => outcome,
                     // stdin may end long before its node.
-                    Either::Right(((), carry)) => carry.await,
+                    Either::Right((Ok(()), carry)) => carry.await,
+                    Either::Right((Err(broken), carry)) => {
+                        gateway.link.ask::<ExecCancel>(&CancelRun { run: id, nodes: Vec::new() });
+                        // Why it was ended says more than that it was.
+                        let _ = tokio::time::timeout(KILL, carry).await;
+                        Try::Ended(failed(broken.failure()))
+                    }
                 }
             });
             let mut stopped = pin!(self.run.stopped(self.index));
@@ -304,17 +310,23 @@ impl Trip<'_> {
     }
 
     /// Sends stdin once the command has begun.
-    async fn feed(&self, to: Option<StreamSender>, go: &Notify, stdin: &Stdin) {
-        let Some(mut to) = to else { return };
+    async fn feed(
+        &self,
+        to: Option<StreamSender>,
+        go: &Notify,
+        stdin: &Stdin,
+    ) -> Result<(), Broken> {
+        let Some(mut to) = to else { return Ok(()) };
         go.notified().await;
         let mut place = stdin.open().await;
-        while let Some(bytes) = place.next().await {
+        while let Some(bytes) = place.next().await? {
             if to.write(bytes).await.is_err() {
-                return;
+                return Ok(());
             }
         }
         // The node may have ended already.
         let _ = to.finish().await;
+        Ok(())
     }
 
     /// Takes what the gateway says about the node until it has ended.
