@@ -103,6 +103,12 @@ impl Repl<'_> {
         let begins = |n: &usize| self.nodes.all.get(*n).is_some_and(|n| n.name.starts_with(expr));
         let is = |n: &usize| self.nodes.all.get(*n).is_some_and(|n| n.name == expr);
         let all = 0..self.nodes.all.len();
+        // Of the last line here; before there is one, of the last run of bssh.
+        let wanted = [("@ok", true), ("@failed", false)].into_iter().find(|(set, _)| *set == expr);
+        if let Some((_, ok)) = wanted.filter(|_| !self.ended.is_empty()) {
+            let meant = self.ended.iter().filter(|(_, is_ok)| *is_ok == ok);
+            return Some(meant.map(|(n, _)| *n).collect());
+        }
         if let Some(n) = all.clone().find(is) {
             return Some(vec![n]);
         }

@@ -66,8 +66,11 @@ impl Input {
     pub(crate) fn start(history: Option<PathBuf>, words: Words) -> Result<Input, String> {
         let typing = Arc::new(Mutex::new(Typing::default()));
         let paint = words.paint.clone();
+        let is_typed = std::io::stdin().is_terminal();
+        // The lines of a script are nobody's history.
+        let history = history.filter(|_| is_typed);
         let lines = Lines::start(history, |tell| Helper::new(words, tell, typing.clone()))?;
-        let typing = Some(typing).filter(|_| std::io::stdin().is_terminal());
+        let typing = Some(typing).filter(|_| is_typed);
         Ok(Input { lines, typing, paint })
     }
 

@@ -1,7 +1,7 @@
 //! The loop: a line is read, run on the active nodes, and shown; meanwhile nodes come and go.
 
 use crate::acts;
-use crate::collect::{Collect, Show};
+use crate::collect::{Collect, Part, Show};
 use crate::commands::Job;
 use crate::complete::{MOST_PATHS, completing};
 use crate::input::{Ask, Input, Typed, Words};
@@ -16,9 +16,12 @@ use bssh_protocol::exec::{Exit, Targets};
 use bssh_protocol::link::Notification;
 use bssh_protocol::methods::{GroupList, NodeResolve};
 use bssh_protocol::node::{ExplainParams, GroupListParams};
-use bssh_protocol::session::{ExecId, Interactive, SessionExecParams, SessionOpenParams, StateUse};
+use bssh_protocol::session::{
+    ExecId, Interactive, SessionExecDone, SessionExecParams, SessionOpenParams, StateUse,
+};
 use bssh_term::{Look, Signal, Signals, say};
 use std::collections::HashMap;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -31,6 +34,8 @@ const WINDOW: u64 = 64 << 10;
 const ENDS: [&str; 2] = ["INT", "TERM"];
 /// How long a node may take to heed it before one is told what the next does.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Whoever reads stdout has gone (128 + SIGPIPE).
+const OUTPUT_CLOSED: u8 = 141;
 /// What begins a line about nodes unless the configuration says otherwise.
 const SWITCH: &str = "!";
 
@@ -65,6 +70,8 @@ pub(crate) struct Repl<'a> {
     accounts: HashMap<usize, (String, String)>,
     news: Option<mpsc::Receiver<Notification>>,
     pub jobs: Vec<Job>,
+    /// Where the last line ran, and whether it was well there: `@ok` and `@failed`.
+    pub ended: Vec<(usize, bool)>,
     /// Of the last line, for whoever runs a script.
     pub status: u8,
     pub signals: Signals,
@@ -122,6 +129,7 @@ pub(crate) async fn session(core: &Core, wishes: Wishes) -> Result<u8, CallError
         accounts: HashMap::new(),
         news: core.events(),
         jobs: Vec::new(),
+        ended: Vec::new(),
         status: 0,
         signals,
         completing: HashMap::new(),
@@ -194,6 +202,10 @@ impl Repl<'_> {
             match words::read(&line, &self.switch) {
                 Line::Quit => break,
                 line => self.obey(line).await,
+            }
+            // On a terminal that is gone, reading says so.
+            if let Some(error) = self.screen.gone.take_if(|_| !std::io::stdout().is_terminal()) {
+                self.over = Some(cannot_print(&error));
             }
         }
         self.over.unwrap_or(self.status)
@@ -338,7 +350,7 @@ impl Repl<'_> {
             let Some(node) = self.nodes.all.get(*n) else { continue };
             if node.place != Place::Ready {
                 let why = node.why(&self.screen.paint.look);
-                self.screen.line(&why);
+                self.screen.aside(&why);
                 self.status = 255;
                 continue;
             }
@@ -353,7 +365,7 @@ impl Repl<'_> {
                 Ok(exec) => collect.add(*n, node.session, exec),
                 Err(error) => {
                     let text = format!("{}: {error}", node.name);
-                    self.screen.line(&text);
+                    self.screen.aside(&text);
                     self.status = 255;
                 }
             }
@@ -367,7 +379,7 @@ impl Repl<'_> {
                     hint = None;
                     let n = collect.parts.iter().filter(|part| part.done.is_none()).count();
                     let next = ENDS.get(pressed).unwrap_or(&"KILL");
-                    self.screen.line(&format!("{n} still at it; Ctrl-C again sends {next}"));
+                    self.screen.aside(&format!("{n} still at it; Ctrl-C again sends {next}"));
                 }
                 signal = self.signals.next() => {
                     self.heard(signal);
@@ -385,6 +397,7 @@ impl Repl<'_> {
         }
         self.screen.finish(&collect, &self.nodes, self.core).await;
         if !collect.parts.is_empty() {
+            self.ended = collect.parts.iter().map(|part| (part.node, is_ok(part))).collect();
             self.status =
                 worst(&collect).max(if collect.parts.len() < nodes.len() { 255 } else { 0 });
         }
@@ -406,12 +419,21 @@ impl Repl<'_> {
             }
             SessionEvent::State(change) => {
                 if let Some(news) = self.nodes.take(change, &self.screen.paint.look) {
-                    self.screen.line(&news);
+                    self.screen.aside(&news);
                 }
             }
             other => self.idle(other, None),
         }
     }
+}
+
+/// The status for a stdout that takes no more. Its reader has gone: no words needed.
+fn cannot_print(error: &std::io::Error) -> u8 {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return OUTPUT_CLOSED;
+    }
+    say(&format!("bssh: stdout: {error}"));
+    1
 }
 
 async fn at(time: Option<Instant>) {
@@ -428,6 +450,13 @@ async fn next_news(news: &mut Option<mpsc::Receiver<Notification>>) -> Notificat
         Some(event) => event,
         None => std::future::pending().await,
     }
+}
+
+fn is_ok(part: &Part) -> bool {
+    let is_zero = |done: &SessionExecDone| {
+        done.failure.is_none() && matches!(done.exit, Some(Exit::Status(0)))
+    };
+    part.done.as_ref().is_some_and(is_zero)
 }
 
 /// The greatest status of a line; 255 for a node that gave none.

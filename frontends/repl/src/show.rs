@@ -9,7 +9,7 @@ use bssh_protocol::exec::Exit;
 use bssh_protocol::methods::GroupFold;
 use bssh_protocol::node::FoldParams;
 use bssh_protocol::session::SessionExecDone;
-use bssh_term::{Flow, plain, put};
+use bssh_term::{Flow, plain, try_put};
 use std::io::IsTerminal;
 use std::time::SystemTime;
 
@@ -19,11 +19,14 @@ pub(crate) struct Screen {
     pub timestamps: bool,
     /// What the nodes say.
     flow: Flow,
+    /// Why stdout takes no more.
+    pub gone: Option<std::io::Error>,
 }
 
 impl Screen {
     pub(crate) fn new(paint: Paint) -> Screen {
-        Screen { paint, timestamps: false, flow: Flow::default() }
+        let flow = Flow::new(std::io::stdout().is_terminal());
+        Screen { paint, timestamps: false, flow, gone: None }
     }
 
     /// Shows what is to be shown now.
@@ -85,21 +88,29 @@ impl Screen {
     /// A line of ours.
     pub(crate) fn line(&mut self, text: &str) {
         self.close_line();
-        put(format!("{text}\n").as_bytes());
+        self.put(format!("{text}\n").as_bytes());
     }
 
     /// An empty screen, where there is one.
     pub(crate) fn clear(&mut self) {
         if std::io::stdout().is_terminal() {
-            put(b"\x1b[H\x1b[2J\x1b[3J");
+            self.put(b"\x1b[H\x1b[2J\x1b[3J");
+            self.flow = Flow::new(true);
         }
-        self.flow = Flow::default();
     }
 
     /// A line of ours about something that is not well.
     pub(crate) fn error(&mut self, text: &str) {
         let line = self.paint.paint(Role::Error, text);
-        self.line(&line);
+        self.aside(&line);
+    }
+
+    /// A line of ours about a node: on a terminal in its place, else apart from what nodes say.
+    pub(crate) fn aside(&mut self, text: &str) {
+        match std::io::stdout().is_terminal() {
+            true => self.line(text),
+            false => crate::say(text),
+        }
     }
 
     /// A line with words in it that are a node's.
@@ -108,11 +119,19 @@ impl Screen {
     }
 
     fn close_line(&mut self) {
-        put(&self.flow.end());
+        let rest = self.flow.end();
+        self.put(&rest);
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
-        put(&self.flow.pass(bytes));
+        let shown = self.flow.pass(bytes);
+        self.put(&shown);
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        if self.gone.is_none() && !bytes.is_empty() {
+            self.gone = try_put(bytes).err();
+        }
     }
 
     /// `[12:34:56Z] `, if wanted.

@@ -37,6 +37,8 @@ pub fn bare(text: &str) -> String {
 /// character or a colour, is held back: in two harmless halves it could be a whole that is not.
 #[derive(Debug, Default)]
 pub struct Flow {
+    /// stdout is plain payload.
+    raw: bool,
     held: Vec<u8>,
     colored: bool,
     /// Something of a line was shown, and not its end.
@@ -44,8 +46,17 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// For a stdout that is a terminal, or one that is not: there bytes pass as they are.
+    pub fn new(is_terminal: bool) -> Flow {
+        Flow { raw: !is_terminal, ..Flow::default() }
+    }
+
     /// Gives what can be shown by now.
     pub fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
+        if self.raw {
+            self.open = bytes.last().map_or(self.open, |last| *last != b'\n');
+            return bytes.to_vec();
+        }
         self.held.extend_from_slice(bytes);
         let held = std::mem::take(&mut self.held);
         let mut out = Vec::with_capacity(held.len());
@@ -215,6 +226,14 @@ mod tests {
         }
         let mut flow = Flow::default();
         assert_eq!(flow.pass(b"sure? "), b"sure? ", "a question without an end is seen");
+    }
+
+    #[test]
+    fn payload_passes_as_it_is() {
+        let mut flow = Flow::new(false);
+        assert_eq!(flow.pass(b"\xff\x01\r\nopen"), b"\xff\x01\r\nopen");
+        assert_eq!((flow.end(), flow.end()), (b"\n".to_vec(), Vec::new()));
+        assert_eq!((flow.pass(b"a\n"), flow.end()), (b"a\n".to_vec(), Vec::new()));
     }
 
     #[test]

@@ -49,6 +49,14 @@ pub fn say(line: &str) {
 
 /// Bytes for the screen on stdout. One that is gone cannot be told about.
 pub fn put(bytes: &[u8]) {
+    let _ = try_put(bytes);
+}
+
+/// The same where stdout may be a pipe or a file.
+///
+/// # Errors
+/// Nobody reads it any more, or there is no room.
+pub fn try_put(bytes: &[u8]) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(bytes).and_then(|()| out.flush());
+    out.write_all(bytes).and_then(|()| out.flush())
 }

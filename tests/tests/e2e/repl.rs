@@ -2,7 +2,7 @@
 //! and go.
 
 use bssh_fixtures::processes;
-use bssh_tests::{Lab, Terminal, until};
+use bssh_tests::{Lab, Run, Terminal, until};
 use rustix::process::Signal;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -360,6 +360,25 @@ fn a_script_on_stdin_is_run_and_gives_its_status() {
     for (script, status) in [("false\n:jobs\n", 0), ("true\n:job 1\n", 2), ("false\n\n", 1)] {
         lab.feed(&["-H", "127.0.0.1", "repl"], script.as_bytes()).expect_status(status);
     }
+}
+
+#[test]
+fn what_a_script_prints_is_payload() {
+    let lab = Lab::start();
+    let script = b"printf '\\377\\001\\r\\n'; exit 7\n!@failed\necho again\n!@ok\n!@failed\n";
+    let done = lab.feed(&["-H", "127.0.0.1", "repl"], script);
+    assert_eq!(done.stdout, b"\xff\x01\r\nagain\n", "{}", done.stderr);
+    assert!(done.stderr.contains("127.0.0.1: status 7"), "{}", done.stderr);
+    assert!(!done.stderr.contains("no run has ended"), "{}", done.stderr);
+    assert!(!lab.home.path().join(".local/state/bssh/history").exists());
+    let bssh = lab.command(&["-H", "127.0.0.1", "repl"]);
+    let mark = lab.home.path().join("went-on");
+    let mut shell = lab.home.command("sh");
+    let line = format!("printf 'echo x\\ntouch {}\\n' | \"$0\" \"$@\" >/dev/full", mark.display());
+    shell.arg("-c").arg(line).arg(bssh.get_program()).args(bssh.get_args());
+    let done = Run::start(shell).finish(DEADLINE).expect_status(1);
+    assert!(done.stderr.contains("stdout: No space left"), "{}", done.stderr);
+    assert!(!mark.exists());
 }
 
 #[test]
