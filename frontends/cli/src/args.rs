@@ -180,7 +180,7 @@ pub(crate) struct OutputArgs {
     #[arg(long, conflicts_with_all = ["gather", "gather_all", "diff"], global = true)]
     pub stream: bool,
     /// Lines without their node
-    #[arg(short = 'N', long, global = true)]
+    #[arg(short = 'N', long, conflicts_with_all = ["gather", "gather_all", "diff", "live", "json"], global = true)]
     pub no_prefix: bool,
     /// One JSON object per event, or one at the end
     #[arg(long, value_name = "WHAT", value_enum, num_args = 0..=1, require_equals = true,

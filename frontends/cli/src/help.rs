@@ -28,6 +28,7 @@ Expressions are separated by commas and read from left to right:
   web[1-3]            web1 web2 web3; also n[01-10/2], rack[1-2]node[1-4]
   user@host:2222      with user and port; user@[fe80::1]:22 for IPv6
   @web, @slurm:gpu    a group, a group of a source, @* everything; ^FILE: one a line
+                      (^\"a,b\" if its name has what means something here)
   A!B  A&B  A^B       A without B, both, either but not both
   @ok @failed @unreachable   nodes of the last run; @job:3.failed: of a job
 Names come from the configuration's clusters, ssh_config (@ssh:), ClusterShell's groups, Ansible's
@@ -64,8 +65,8 @@ value and where it comes from.",
   2    usage or configuration
   3    no node could be reached
   4    no node let us in
-  5    the command failed on every node
-  10   some nodes failed
+  5    the command ran on every node and failed on at least one
+  10   some nodes were not reached, denied, lost or cancelled
   130  interrupted
   141  output closed
 --exit-code max: the greatest status of any node; main: the first node's; ssh: as ssh, 255 for a node

@@ -38,7 +38,12 @@ fn text(result: &CheckResult) -> String {
 
 fn line(p: &Problem) -> String {
     let hint = p.hint.as_ref().map(|h| format!("hint: {h}\n")).unwrap_or_default();
-    format!("{}:{}:{}: {}: {}\n{hint}", p.file, p.line, p.column, p.severity, p.message)
+    let place = match (p.file.as_str(), p.line) {
+        ("", _) => String::new(),
+        (file, 0) => format!("{file}: "),
+        (file, line) => format!("{file}:{line}:{}: ", p.column),
+    };
+    format!("{place}{}: {}\n{hint}", p.severity, p.message)
 }
 
 #[cfg(test)]
@@ -55,6 +60,9 @@ mod tests {
             message: "unknown key".into(),
             hint: Some("did you mean `user`?".into()),
         };
+        let nowhere =
+            Problem { message: "odd".into(), severity: "error".into(), ..Problem::default() };
+        assert_eq!(line(&nowhere), "error: odd\n");
         let result = CheckResult { files: vec!["c.yaml".into()], problems: vec![problem] };
         assert_eq!(
             text(&result),

@@ -96,11 +96,15 @@ pub(crate) fn print_json(object: &impl Serialize) -> u8 {
     }
 }
 
+/// A longer cell does not push those of other rows away.
+const WIDEST: usize = 40;
+
 /// Columns padded to the widest cell, two blanks apart; the last column is not padded.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|t| t.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|c| width(c).unwrap_or_default()).collect();
+    let widths: Vec<usize> =
+        (0..columns).map(|c| width(c).unwrap_or_default().min(WIDEST)).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
@@ -122,5 +126,8 @@ mod tests {
         let row = |cells: &[&str]| cells.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>();
         let rows = [row(&["a", "long", "x"]), row(&["wide", "b", ""])];
         assert_eq!(table(&rows), "a     long  x\nwide  b\n");
+        let rows = [row(&[&"x".repeat(500), "end"]), row(&["a", "end"])];
+        let lengths: Vec<_> = table(&rows).lines().map(str::len).collect();
+        assert_eq!(lengths, [505, WIDEST + 5], "one long cell does not move all others");
     }
 }

@@ -36,17 +36,16 @@ pub(crate) fn diff(old: &[u8], new: &[u8]) -> Vec<u8> {
 }
 
 fn lines(text: &[u8]) -> Vec<&[u8]> {
-    if text.is_empty() {
-        return Vec::new();
-    }
-    text.strip_suffix(b"\n").unwrap_or(text).split(|b| *b == b'\n').collect()
+    text.split_inclusive(|b| *b == b'\n').collect()
 }
 
 fn put(text: &mut Vec<u8>, sign: u8, lines: &[&[u8]]) {
     for line in lines {
         text.push(sign);
         text.extend_from_slice(line);
-        text.push(b'\n');
+        if !line.ends_with(b"\n") {
+            text.extend_from_slice(b"\n\\ No newline at the end\n");
+        }
     }
 }
 
@@ -67,6 +66,7 @@ mod tests {
         for (old, new, want) in [
             ("a\nb\n", "a\nb\n", ""),
             ("a\n", "b\n", "@@ -1 +1 @@\n-a\n+b\n"),
+            ("a\n", "a", "@@ -1 +1 @@\n-a\n+a\n\\ No newline at the end\n"),
             ("a\nb\n", "a\nb\nc\n", "@@ -1,2 +1,3 @@\n a\n b\n+c\n"),
             ("1\n2\n3\n4\n5\n6\n", "1\n2\n3\n4\n5\nx\n", "@@ -3,4 +3,4 @@\n 3\n 4\n 5\n-6\n+x\n"),
         ] {

@@ -23,6 +23,8 @@ pub(crate) struct Line<'a> {
     pub bytes: &'a [u8],
     /// Continues the line given out before.
     pub continued: bool,
+    /// Its newline comes here.
+    pub ends: bool,
 }
 
 impl Lines {
@@ -35,7 +37,7 @@ impl Lines {
             let line = whole.get(start..end).unwrap_or_default();
             start = end + 1;
             if self.partial.is_empty() && !self.cut && line.len() <= LONGEST {
-                each(Line { bytes: line, continued: false });
+                each(Line { bytes: line, continued: false, ends: true });
                 continue;
             }
             self.hold(line, &mut each);
@@ -46,11 +48,8 @@ impl Lines {
 
     /// The stream has ended: gives out a last line without newline.
     pub(crate) fn end(&mut self, mut each: impl FnMut(Line<'_>)) {
-        // A cut line whose last part is empty was given out whole.
-        let nothing_left = self.partial.is_empty() && self.cut;
-        if !nothing_left {
-            each(Line { bytes: &self.partial, continued: self.cut });
-        }
+        // What is left of a cut line is never empty: it is cut when more comes.
+        each(Line { bytes: &self.partial, continued: self.cut, ends: true });
         self.partial.clear();
         self.cut = false;
     }
@@ -64,7 +63,7 @@ impl Lines {
         while self.partial.len() + bytes.len() > LONGEST {
             let (now, later) = bytes.split_at(LONGEST - self.partial.len());
             self.partial.extend_from_slice(now);
-            each(Line { bytes: &self.partial, continued: self.cut });
+            each(Line { bytes: &self.partial, continued: self.cut, ends: false });
             self.partial.clear();
             self.cut = true;
             bytes = later;

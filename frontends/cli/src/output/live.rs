@@ -4,7 +4,7 @@
 //! What is held for slow nodes is bounded by [`HELD`]: beyond it the oldest row is shown for the
 //! nodes that have it, and the others' line of that row is shown when it comes.
 
-use super::lines::Lines;
+use super::lines::{Line, Lines};
 use super::printer::Printer;
 use super::{Nodes, Piece, Screen, To, View};
 use bssh_client::Channel;
@@ -23,8 +23,29 @@ pub(crate) struct Live {
     shown: usize,
     held: usize,
     /// Lines to show once their nodes' names are folded.
-    ready: Vec<(Vec<usize>, Box<[u8]>)>,
+    ready: Vec<(Vec<usize>, Row)>,
     printer: Printer,
+}
+
+/// A line, or a part of a very long one.
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    bytes: Box<[u8]>,
+    continued: bool,
+}
+
+impl Row {
+    fn new(line: Line<'_>) -> Row {
+        Row { bytes: line.bytes.into(), continued: line.continued }
+    }
+
+    fn line(&self) -> Line<'_> {
+        Line { bytes: &self.bytes, continued: self.continued, ends: true }
+    }
+
+    fn held(&self) -> usize {
+        self.bytes.len() + std::mem::size_of::<Row>()
+    }
 }
 
 /// One node's lines.
@@ -33,7 +54,7 @@ struct Rows {
     partial: [Lines; 2],
     /// Lines received so far.
     received: usize,
-    waiting: VecDeque<Box<[u8]>>,
+    waiting: VecDeque<Row>,
     ended: bool,
 }
 
@@ -43,7 +64,7 @@ impl Live {
         Live { all, rows, shown: 0, held: 0, ready: Vec::new(), printer }
     }
 
-    fn take(&mut self, node: usize, lines: Vec<Box<[u8]>>) {
+    fn take(&mut self, node: usize, lines: Vec<Row>) {
         let Some(rows) = self.rows.get_mut(node) else { return };
         for line in lines {
             let late = rows.received < self.shown;
@@ -51,7 +72,7 @@ impl Live {
             match late {
                 true => self.ready.push((vec![node], line)),
                 false => {
-                    self.held += line.len() + std::mem::size_of::<Box<[u8]>>();
+                    self.held += line.held();
                     rows.waiting.push_back(line);
                 }
             }
@@ -65,10 +86,10 @@ impl Live {
         while self.rows.iter().any(|r| !r.waiting.is_empty())
             && (self.held > HELD || self.rows.iter().all(complete))
         {
-            let mut groups: Vec<(Vec<usize>, Box<[u8]>)> = Vec::new();
+            let mut groups: Vec<(Vec<usize>, Row)> = Vec::new();
             for (node, rows) in self.rows.iter_mut().enumerate() {
                 let Some(line) = rows.waiting.pop_front() else { continue };
-                self.held -= line.len() + std::mem::size_of::<Box<[u8]>>();
+                self.held -= line.held();
                 match groups.iter_mut().find(|(_, l)| *l == line) {
                     Some((nodes, _)) => nodes.push(node),
                     None => groups.push((vec![node], line)),
@@ -89,7 +110,7 @@ impl View for Live {
         if let Some(rows) = self.rows.get_mut(piece.node) {
             let [out, err] = &mut rows.partial;
             let partial = if piece.channel == Channel::Stdout { out } else { err };
-            partial.push(piece.bytes, |l| lines.push(l.bytes.into()));
+            partial.push(piece.bytes, |l| lines.push(Row::new(l)));
         }
         self.take(piece.node, lines);
     }
@@ -104,7 +125,7 @@ impl View for Live {
         if let Some(rows) = self.rows.get_mut(node) {
             rows.ended = true;
             for partial in rows.partial.iter_mut().filter(|p| !p.is_empty()) {
-                partial.end(|l| lines.push(l.bytes.into()));
+                partial.end(|l| lines.push(Row::new(l)));
             }
         }
         self.take(node, lines);
@@ -116,7 +137,7 @@ impl View for Live {
 
     fn folded(&mut self, names: &[String], _: &Nodes, screen: &mut Screen) {
         for ((_, line), name) in self.ready.drain(..).zip(names) {
-            self.printer.under(name, &line, To::Out, screen);
+            self.printer.under(name, line.line(), To::Out, screen);
         }
     }
 }
@@ -155,6 +176,18 @@ mod tests {
         let state = NodeState::Ended(Ended::default());
         view.node(&ExecNode { run: 1, index: 2, node: "c".into(), state }, &nodes, &mut screen);
         assert_eq!(show(&mut view, &nodes), "a: 2\nb: x\n");
+    }
+
+    #[test]
+    fn parts_of_a_long_line_are_marked() {
+        let nodes = nodes("a b");
+        let mut screen = Screen::default();
+        let mut view = new(&nodes);
+        let line = [vec![b'x'; 70_000], b"\n".to_vec()].concat();
+        view.data(out(0, &line), &nodes, &mut screen);
+        view.data(out(1, &line), &nodes, &mut screen);
+        let text = show(&mut view, &nodes);
+        assert_eq!(text.lines().map(|l| &l[..6]).collect::<Vec<_>>(), ["a,b: x", "a,b+ x"]);
     }
 
     #[test]

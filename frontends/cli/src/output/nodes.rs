@@ -88,7 +88,11 @@ pub(crate) fn cause(node: &str, ended: &Ended) -> Option<String> {
         };
         let prefixed = message.starts_with(phase)
             && message.get(phase.len()..).is_some_and(|m| m.starts_with(':'));
-        let lead = if prefixed { String::new() } else { format!("{phase}: ") };
+        // What was cancelled did not fail in a phase.
+        let lead = match prefixed || failure.code == "cancelled" {
+            true => String::new(),
+            false => format!("{phase}: "),
+        };
         return Some(format!("{lead}{message}{via}{killed}"));
     }
     match &ended.exit {
@@ -127,11 +131,18 @@ mod tests {
             }),
             ..Ended::default()
         };
+        let not_started = Failure {
+            code: "cancelled".into(),
+            message: "not started".into(),
+            ..Failure::default()
+        };
+        let not_started = Ended { failure: Some(not_started), ..Ended::default() };
         let exited = |exit| Ended { exit: Some(exit), ..Ended::default() };
         for (ended, want) in [
             (failed("connection refused"), Some("dial: connection refused")),
             (failed("n1: connection refused"), Some("dial: connection refused")),
             (failed("dial: connection refused"), Some("dial: connection refused")),
+            (not_started, Some("not started")),
             (exited(Exit::Status(7)), Some("exited with status 7")),
             (exited(Exit::Signal("KILL".into())), Some("killed by SIGKILL")),
             (exited(Exit::Status(0)), None),

@@ -1,8 +1,9 @@
 //! Lines of many nodes, each with its node's name in front.
 //!
 //! The format is pdsh's and clush's: `node: line`. A part of a very long line that continues the
-//! one before says `node+ ` instead. A last line without newline gets one, unless the run has a
-//! single node and no prefix: then bytes pass untouched.
+//! one before says `node+ ` instead; without a head the parts are one line again. A last line
+//! without newline gets one, unless the run has a single node and no prefix: then bytes pass
+//! untouched.
 
 use super::lines::{Line, Lines};
 use super::{Nodes, Piece, Screen, Style, To, side};
@@ -19,6 +20,8 @@ pub(crate) struct Printer {
     /// The same with colours, if stdout or stderr has any.
     colored: Vec<Box<[u8]>>,
     lines: Vec<[Lines; 2]>,
+    /// Without heads: the node whose line is only begun, on stdout and on stderr.
+    open: [Option<usize>; 2],
     /// Bytes pass as they are.
     raw: bool,
 }
@@ -39,6 +42,7 @@ impl Printer {
             heads: heads(prefix, &|name| name.as_bytes().into()),
             colored: heads(prefix && colors, &paint),
             lines: std::iter::repeat_with(Default::default).take(nodes.len()).collect(),
+            open: [None; 2],
             raw: !prefix && nodes.len() == 1,
         }
     }
@@ -71,28 +75,31 @@ impl Printer {
 
     /// Appends the lines that bytes of no particular node complete, to stdout.
     pub(crate) fn plain(&self, lines: &mut Lines, bytes: &[u8], screen: &mut Screen) {
-        let mut printed = self.headless(screen);
+        let mut open = None;
+        let mut printed = self.headless(&mut open, screen);
         lines.push(bytes, |l| printed.print(l));
     }
 
     /// Appends the last line, if it has no newline.
     pub(crate) fn plain_end(&self, lines: &mut Lines, screen: &mut Screen) {
         if !lines.is_empty() {
-            let mut printed = self.headless(screen);
+            let mut open = None;
+            let mut printed = self.headless(&mut open, screen);
             lines.end(|l| printed.print(l));
         }
     }
 
-    fn headless<'a>(&self, screen: &'a mut Screen) -> Printed<'a> {
-        Printed { head: b"", harmless: self.style.is_terminal(To::Out), to: screen.to(To::Out) }
+    fn headless<'a>(&self, open: &'a mut Option<usize>, screen: &'a mut Screen) -> Printed<'a> {
+        let harmless = self.style.is_terminal(To::Out);
+        Printed { head: b"", harmless, node: 0, open, to: screen.to(To::Out) }
     }
 
     /// Appends one line under a name of its own.
-    pub(crate) fn under(&self, name: &str, line: &[u8], to: To, screen: &mut Screen) {
+    pub(crate) fn under(&self, name: &str, line: Line<'_>, to: To, screen: &mut Screen) {
         let head = self.style.look(to).paint(Color::Header, name);
         let harmless = self.style.is_terminal(to);
-        let mut printed = Printed { head: head.as_bytes(), harmless, to: screen.to(to) };
-        printed.print(Line { bytes: line, continued: false });
+        let (head, to) = (head.as_bytes(), screen.to(to));
+        Printed { head, harmless, node: 0, open: &mut None, to }.print(line);
     }
 
     fn line<'a>(
@@ -104,8 +111,11 @@ impl Printer {
         let to = Piece { node, channel, bytes: b"" }.to();
         let heads = if self.style.look(to).colors { &self.colored } else { &self.heads };
         let head: &[u8] = heads.get(node).map_or(b"", |h| h);
+        let harmless = self.style.is_terminal(to);
         let lines = self.lines.get_mut(node).and_then(|pair| pair.get_mut(side(channel)));
-        (Printed { head, harmless: self.style.is_terminal(to), to: screen.to(to) }, lines)
+        let [out, err] = &mut self.open;
+        let open = if channel == Channel::Stdout { out } else { err };
+        (Printed { head, harmless, node, open, to: screen.to(to) }, lines)
     }
 }
 
@@ -113,6 +123,8 @@ impl Printer {
 struct Printed<'a> {
     head: &'a [u8],
     harmless: bool,
+    node: usize,
+    open: &'a mut Option<usize>,
     to: &'a mut Vec<u8>,
 }
 
@@ -121,12 +133,18 @@ impl Printed<'_> {
         if !self.head.is_empty() {
             self.to.extend_from_slice(self.head);
             self.to.extend_from_slice(if line.continued { b"+ " } else { b": " });
+        } else if self.open.take().is_some_and(|node| node != self.node) {
+            // Two nodes in one line would be worse than a line in two.
+            self.to.push(b'\n');
         }
         match self.harmless {
             true => harmless(line.bytes, self.to),
             false => self.to.extend_from_slice(line.bytes),
         }
-        self.to.push(b'\n');
+        match line.ends || !self.head.is_empty() {
+            true => self.to.push(b'\n'),
+            false => *self.open = Some(self.node),
+        }
     }
 }
 
@@ -190,6 +208,30 @@ pub(crate) mod tests {
         let text = screen.text(To::Out);
         let starts: Vec<_> = text.lines().map(|l| &l[..4]).collect();
         assert_eq!(starts, ["a: x", "a+ x"]);
+    }
+
+    #[test]
+    fn without_heads_a_long_line_is_one_line_unless_another_node_comes_between() {
+        let mut screen = Screen::default();
+        let mut printer = Printer::new(&nodes("a b"), style(false), false);
+        let long = [b'x'; 70_000];
+        printer.data(out(0, &long), &mut screen);
+        printer.data(out(0, b"end\nnext"), &mut screen);
+        printer.ended(0, &mut screen);
+        let text = screen.text(To::Out);
+        let lengths: Vec<_> = text.lines().map(str::len).collect();
+        assert_eq!(lengths, [70_003, 4]);
+        let mut screen = Screen::default();
+        printer.data(out(0, &long), &mut screen);
+        printer.data(out(1, b"b\n"), &mut screen);
+        printer.data(out(0, b"\n"), &mut screen);
+        let text = screen.text(To::Out);
+        assert_eq!(text.lines().map(str::len).collect::<Vec<_>>(), [65_536, 1, 4464]);
+        let mut screen = Screen::default();
+        let mut lines = Lines::default();
+        printer.plain(&mut lines, &long, &mut screen);
+        printer.plain_end(&mut lines, &mut screen);
+        assert_eq!(screen.text(To::Out).lines().map(str::len).collect::<Vec<_>>(), [70_000]);
     }
 
     #[test]
