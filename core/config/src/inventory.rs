@@ -82,7 +82,7 @@ impl Inventory {
     /// A bad expression (with its column), an unknown group, a bad target, no nodes left.
     pub fn resolve(&self, expr: &str, exclude: &[String]) -> Result<Vec<Node>, Error> {
         let resolver = Resolver::new(self);
-        let names = if expr.trim().is_empty() {
+        let names = if expr.is_empty() {
             resolver.expand(&format!("@cluster:{}", self.default_cluster()?))?
         } else {
             resolver.expand(expr)?

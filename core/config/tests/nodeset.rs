@@ -34,7 +34,7 @@ impl Groups for Lab {
 
     fn file(&self, path: &str) -> Result<Vec<String>, Error> {
         match path {
-            "list" | "/a b/list" => Ok(vec!["f1".into(), "f2".into()]),
+            "list" | "/a b/list" | "x,y/\"h\"!1" => Ok(vec!["f1".into(), "f2".into()]),
             _ => Err(Error::plain("no such host file")),
         }
     }
@@ -104,6 +104,7 @@ fn accepted() {
         ("@none", ""),
         ("x,^list", "x f1 f2"),
         ("^/a b/list!f1", "f2"),
+        ("x,^\"x,y/\\\"h\\\"!1\"!f1,y", "x f2 y"),
         ("web*", "web1 web2"),
         ("?b1", "db1"),
     ];
@@ -151,6 +152,8 @@ fn refused() {
         ("n\u{7}1", "control character"),
         ("n1,^", "missing file name"),
         ("^nosuch", "no such host file"),
+        ("n1,^\"x,y", "missing closing quote of the file name at column 5"),
+        ("^\"\"", "missing file name"),
         ("@", "missing group name"),
         ("@webb", "unknown group \"@webb\" at column 1"),
         ("a,@s:x", "unknown group \"@s:x\" at column 3"),

@@ -119,11 +119,11 @@ pub(crate) enum Class {
 
 impl Class {
     fn of(ended: &Ended) -> Class {
-        let phase = ended.failure.as_ref().map(|failure| &failure.phase);
-        match phase {
-            Some(Phase::Resolve | Phase::Dial | Phase::Handshake | Phase::HostKey) => {
-                Class::Unreachable
-            }
+        use Phase::{Dial, Handshake, HostKey, Resolve};
+        match ended.failure.as_ref().map(|f| (&f.phase, f.code.as_str())) {
+            // Nobody has tried.
+            Some((_, "cancelled" | "config")) => Class::Failed,
+            Some((Resolve | Dial | Handshake | HostKey, _)) => Class::Unreachable,
             _ if ended.is_ok() => Class::Ok,
             _ => Class::Failed,
         }
@@ -206,7 +206,7 @@ impl Run {
         let mut last_batch = None;
         loop {
             if batch_left == 0 && running.is_empty() {
-                if last_batch.is_some() && waiting.len() > 0 {
+                if last_batch.is_some() && waiting.len() > 0 && !tally.give_up {
                     self.pause().await;
                 }
                 last_batch = batches.next().or(last_batch);

@@ -38,7 +38,8 @@ pub(crate) async fn run(words: &[OsString], around: &Around, core: Option<Core>)
         *expr = last.as_ref().map_or_else(|| expr.clone(), |last| last.expand(expr));
     }
     let here = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    if let Some(why) = via_args::refused(&args).or_else(|| refused::refused(&args, here)) {
+    let why = via_args::refused(&args).or_else(|| refused::refused(&args, here));
+    if let Some(why) = why.or_else(|| request::nameless(&args)) {
         return wrong(&why);
     }
     match &args.subcommand {
@@ -173,18 +174,27 @@ async fn in_session(args: &Args, around: &Around, run: Option<&named::RunIn>) ->
 }
 
 /// A core, if the configuration knows a cluster of this name.
-pub(crate) async fn known(words: &[OsString], name: &str, around: &Around) -> Option<Core> {
-    let args = Args::read(words).ok()?;
-    let core = start(&args, around).await.ok()?;
+///
+/// # Errors
+/// It does not, but these.
+pub(crate) async fn known(
+    words: &[OsString],
+    name: &str,
+    around: &Around,
+) -> Result<Core, Vec<String>> {
+    let args = Args::read(words).map_err(|_| Vec::new())?;
+    let core = start(&args, around).await.map_err(|_| Vec::new())?;
     let params = GroupListParams { settings: request::settings(&args) };
     let groups = match core.call::<GroupList>(&params).await {
         Ok(list) => list.groups,
         Err(error) => {
             say(&format!("bssh: warning: -C is taken as ssh's: {}", error.advised()));
-            return None;
+            return Err(Vec::new());
         }
     };
-    groups.iter().any(|g| g.source == "cluster" && g.name == name).then_some(core)
+    let clusters = groups.into_iter().filter(|g| matches!(&*g.source, "cluster" | "backendai"));
+    let names: Vec<String> = clusters.map(|g| g.name).collect();
+    if names.iter().any(|known| known == name) { Ok(core) } else { Err(names) }
 }
 
 async fn dispatch(args: &Args, core: &Core, ui: &Ui, term: &str) -> u8 {

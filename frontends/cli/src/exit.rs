@@ -20,21 +20,30 @@ pub(crate) const INTERRUPTED: u8 = 130;
 /// Whoever reads stdout has gone (128 + SIGPIPE).
 pub(crate) const OUTPUT_CLOSED: u8 = 141;
 /// ssh's status for what is not the remote command's doing.
-const TRANSPORT: u8 = 255;
+pub(crate) const TRANSPORT: u8 = 255;
 
 /// The status of a run. `nodes` holds how each node ended, in the run's order.
 pub(crate) fn status<'a>(
     rule: ExitRule,
     summary: &Summary,
-    nodes: impl Iterator<Item = Option<&'a Ended>>,
+    mut nodes: impl Iterator<Item = Option<&'a Ended>>,
 ) -> u8 {
-    let mut nodes = nodes.map(node_status);
     match rule {
-        ExitRule::Default => by_table(summary),
-        ExitRule::Main => nodes.next().unwrap_or(GENERAL),
+        ExitRule::Default => match by_table(summary) {
+            // No node was tried: what is wrong was written here.
+            ALL_UNREACHABLE if nodes.all(is_misconfigured) => USAGE,
+            status => status,
+        },
+        ExitRule::Main => nodes.map(node_status).next().unwrap_or(GENERAL),
         // ssh's 255 is the greatest status there is, so both rules are one.
-        ExitRule::Max | ExitRule::Ssh => nodes.max().unwrap_or(GENERAL),
+        ExitRule::Max | ExitRule::Ssh => nodes.map(node_status).max().unwrap_or(GENERAL),
     }
+}
+
+/// The command line or ssh_config cannot be understood for this node.
+fn is_misconfigured(ended: Option<&Ended>) -> bool {
+    let failure = ended.and_then(|ended| ended.failure.as_ref());
+    failure.is_some_and(|failure| failure.code == "config")
 }
 
 /// The first row that fits counts.
@@ -116,8 +125,12 @@ mod tests {
         let (zero, seven) = (exit(Exit::Status(0)), exit(Exit::Status(7)));
         let killed = exit(Exit::Signal("KILL".to_owned()));
         let timeout = Ended { failure: Some(Failure::default()), ..killed.clone() };
-        let s = Summary::default();
+        let config = Failure { code: "config".to_owned(), ..Failure::default() };
+        let config = Ended { failure: Some(config), ..Ended::default() };
+        let s = summary([0, 0, 2, 0, 0, 0]);
         for (rule, nodes, want) in [
+            (ExitRule::Default, vec![Some(&config), Some(&config)], USAGE),
+            (ExitRule::Default, vec![Some(&config), Some(&lost)], ALL_UNREACHABLE),
             (ExitRule::Max, vec![Some(&zero), Some(&seven)], 7),
             (ExitRule::Max, vec![Some(&zero), Some(&killed)], 137),
             (ExitRule::Max, vec![Some(&timeout)], 137),

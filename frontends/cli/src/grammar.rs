@@ -93,9 +93,9 @@ const ABSENT: &[&str] = &["demo"];
 
 /// Flags of the cluster grammar that are reserved and not built yet.
 const ABSENT_FLAGS: &[(&str, &str)] = &[
-    ("L", "forwards for several nodes; `bssh -L SPEC HOST` opens one for a single host"),
-    ("R", "forwards for several nodes; `bssh -R SPEC HOST` opens one for a single host"),
-    ("D", "forwards for several nodes; `bssh -D SPEC HOST` opens one for a single host"),
+    ("L", "-L beside a command; forwards on many nodes: `bssh -H NODES forward add -L SPEC`"),
+    ("R", "-R beside a command; forwards on many nodes: `bssh -H NODES forward add -R SPEC`"),
+    ("D", "-D beside a command; forwards on many nodes: `bssh -H NODES forward add -D SPEC`"),
 ];
 
 /// Short flags that give targets.

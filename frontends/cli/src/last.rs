@@ -4,6 +4,7 @@
 //! the state directory, one node a line. In an expression `@failed` becomes `^FILE`, which is
 //! what the core can read.
 
+use crate::request::host_file;
 use crate::{exit, say};
 use bssh_client::Core;
 use bssh_protocol::exec::{Ended, Phase};
@@ -36,7 +37,7 @@ impl LastRun {
             let name = after.split(SEPARATORS).next().unwrap_or_default();
             let file = self.dir.join(name);
             match starts && SETS.contains(&name) && file.exists() {
-                true => out.push_str(&format!("^{}", file.display())),
+                true => out.push_str(&host_file(&file.to_string_lossy())),
                 false => out.push_str(&format!("@{name}")),
             }
             rest = after.get(name.len()..).unwrap_or_default();
@@ -109,7 +110,7 @@ pub(crate) async fn expand_jobs(
         let text: String = nodes.nodes.iter().map(|node| format!("{node}\n")).collect();
         let kept = fs::create_dir_all(&dir).and_then(|()| fs::write(&file, text));
         kept.map_err(|e| wrong(format!("{}: {e}", file.display())))?;
-        out.push_str(&format!("{before}^{}", file.display()));
+        out.push_str(&format!("{before}{}", host_file(&file.to_string_lossy())));
         rest = after.get(name.len()..).unwrap_or_default();
     }
     Ok(out + rest)
@@ -119,8 +120,13 @@ pub(crate) async fn expand_jobs(
 const SEPARATORS: [char; 8] = [',', '!', '&', '^', ' ', '\t', '\n', ';'];
 
 fn is_unreachable(ended: &Ended) -> bool {
-    let phase = ended.failure.as_ref().map(|f| &f.phase);
-    matches!(phase, Some(Phase::Resolve | Phase::Dial | Phase::Handshake | Phase::HostKey))
+    use Phase::{Dial, Handshake, HostKey, Resolve};
+    let failure = ended.failure.as_ref();
+    failure.is_some_and(|f| {
+        // What was not tried, or not understood here, says nothing about the node.
+        matches!(f.phase, Resolve | Dial | Handshake | HostKey)
+            && !matches!(f.code.as_str(), "cancelled" | "config")
+    })
 }
 
 #[cfg(test)]

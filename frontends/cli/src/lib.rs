@@ -102,12 +102,25 @@ async fn choose(grammar: Grammar, words: &[OsString], repl: Repl) -> u8 {
     match grammar {
         Grammar::Cluster => cluster::run(words, &around, None).await,
         Grammar::ClusterIfKnown(name) => match cluster::known(words, &name, &around).await {
-            Some(core) => cluster::run(words, &around, Some(core)).await,
-            None => ssh_grammar(words, &around).await,
+            Ok(core) => cluster::run(words, &around, Some(core)).await,
+            Err(clusters) => {
+                let status = ssh_grammar(words, &around).await;
+                if status == exit::TRANSPORT && !clusters.is_empty() && !is_host(&name).await {
+                    let clusters = clusters.join(", ");
+                    say(&format!("hint: {name} is no cluster either; clusters are {clusters}"));
+                }
+                status
+            }
         },
         Grammar::Sftp => sftp::run(words.get(1..).unwrap_or_default(), &around).await,
         Grammar::Ssh | Grammar::Refused(_) => ssh_grammar(words, &around).await,
     }
+}
+
+/// There is a host of this name, as far as can be told without ssh's files.
+async fn is_host(name: &str) -> bool {
+    let host = name.rsplit_once('@').map_or(name, |(_, host)| host);
+    tokio::net::lookup_host((host, 22)).await.is_ok()
 }
 
 async fn ssh_grammar(words: &[OsString], around: &Around) -> u8 {

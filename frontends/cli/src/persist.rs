@@ -40,7 +40,13 @@ pub(crate) async fn core(
     if wanted.is_some() || core.is_shared() || start().program.is_some() {
         return Ok(core);
     }
-    let asked = core.call::<ConfigPersist>(&PersistParams { settings: settings() }).await;
+    let settings = settings();
+    // What is read from a pipe is there once: for the command, and no shared core could read it.
+    let is_lasting = |path: &str| std::fs::metadata(path).map_or(true, |m| m.is_file());
+    if !settings.config.as_deref().is_none_or(is_lasting) {
+        return Ok(core);
+    }
+    let asked = core.call::<ConfigPersist>(&PersistParams { settings }).await;
     // What is wrong with the configuration is said by the command itself.
     match asked.ok().and_then(|answer| answer.persist_ms) {
         None => Ok(core),

@@ -4,7 +4,7 @@
 //! After this file no option means "decide later", except what only the core can know (the
 //! nodes behind an expression, the configuration's defaults).
 
-use crate::args::{Args, ExitRule, Json};
+use crate::args::{Args, ExitRule, Json, TargetArgs};
 use bssh_protocol::exec::{Action, ExecParams, PtyRequest, Settings, Targets};
 use bssh_protocol::stream::{Base64Bytes, Sink, Source};
 use std::ffi::OsString;
@@ -133,14 +133,15 @@ const STDIN: i32 = 0;
 /// What the targets flags say, as one node set expression.
 pub(crate) fn targets(args: &Args) -> Targets {
     let t = &args.targets;
-    let with = |prefix: &'static str, names: &[String]| {
-        names.iter().map(move |n| format!("{prefix}{n}")).collect::<Vec<_>>()
+    let with = |prefix: &'static str, lists: &[String]| {
+        let names = lists.iter().flat_map(|list| names(list));
+        names.map(|name| format!("{prefix}{name}")).collect::<Vec<_>>()
     };
     let nodes = [
         t.hosts.clone(),
         with("@cluster:", &t.cluster),
         with("@", &t.group),
-        with("^", &t.hostfile),
+        t.hostfile.iter().map(|file| host_file(file)).collect(),
     ];
     let exclude = [t.exclude.clone(), with("@", &t.exclude_group)].concat();
     Targets {
@@ -148,6 +149,42 @@ pub(crate) fn targets(args: &Args) -> Targets {
         exclude,
         settings: settings(args),
         destination: None,
+    }
+}
+
+/// A flag that names targets and has none, as with a variable that is not set. It must not mean
+/// `default_cluster`, which is for those who name nothing, nor all clusters.
+pub(crate) fn nameless(args: &Args) -> Option<String> {
+    let TargetArgs { hosts, cluster, group, hostfile, .. } = &args.targets;
+    let blank = |name: &str| name.trim().is_empty();
+    let any = |values: &[String]| values.iter().any(|value| blank(value));
+    let any_name = |lists: &[String]| lists.iter().flat_map(|list| names(list)).any(blank);
+    let flags = [
+        (any(hosts), "-H"),
+        (any_name(cluster), "-C"),
+        (any_name(group), "-g"),
+        (any(hostfile), "--hostfile"),
+    ];
+    let (_, flag) = flags.into_iter().find(|(empty, _)| *empty)?;
+    Some(format!("{flag} names no nodes: its value is empty\nhint: is a variable in it not set?"))
+}
+
+/// The names of a list: between commas, but for those of a range (`rack[1,3]`).
+fn names(list: &str) -> impl Iterator<Item = &str> {
+    let mut in_range = false;
+    let names = list.split(move |c: char| {
+        in_range = c == '[' || in_range && c != ']';
+        c == ',' && !in_range
+    });
+    names.map(str::trim)
+}
+
+/// A host file as a part of an expression, whatever its path holds.
+pub(crate) fn host_file(path: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+~%=:@".contains(c);
+    match !path.is_empty() && path.chars().all(is_plain) {
+        true => format!("^{path}"),
+        false => format!("^{}", word(path)),
     }
 }
 
@@ -166,7 +203,7 @@ pub(crate) fn settings(args: &Args) -> Settings {
     set("AddressFamily", c.ipv6.then(|| "inet6".to_owned()));
     set("ConnectTimeout", c.connect_timeout.map(|t| whole_seconds(t).to_string()));
     for file in &c.identity {
-        set("IdentityFile", Some(file.clone()));
+        options.push(quoted("IdentityFile", file));
     }
     options.extend(c.options.iter().cloned());
     Settings {
@@ -251,6 +288,41 @@ mod tests {
     }
 
     #[test]
+    fn lists_of_groups_and_odd_files_are_one_expression() {
+        for (flag, value, want) in [
+            ("-H", "a,b", "a,b"),
+            ("-g", "web,rack1", "@web,@rack1"),
+            ("-g", "rack[1,3],web", "@rack[1,3],@web"),
+            ("-C", "prod, db", "@cluster:prod,@cluster:db"),
+            ("--hostfile", "h", "^h"),
+            ("--hostfile", "x,y/h!1", r#"^"x,y/h!1""#),
+            ("--hostfile", r#"a "b""#, r#"^"a \"b\"""#),
+        ] {
+            let args = Args::try_parse_from(["bssh", flag, value, "-X", "a,b", "x"]).unwrap();
+            let targets = targets(&args);
+            assert_eq!(targets.nodes, want, "{flag} {value}");
+            assert_eq!(targets.exclude, ["@a", "@b"]);
+        }
+    }
+
+    #[test]
+    fn an_empty_value_names_no_nodes() {
+        for (flag, value, is_nameless) in [
+            ("-H", "", true),
+            ("-w", " ", true),
+            ("-C", "", true),
+            ("-C", "a,", true),
+            ("-g", "\t", true),
+            ("--hostfile", "", true),
+            ("-H", "a", false),
+            ("-x", "", false),
+        ] {
+            let args = Args::try_parse_from(["bssh", flag, value, "-x", "b", "x"]).unwrap();
+            assert_eq!(nameless(&args).is_some(), is_nameless, "{flag} {value:?}");
+        }
+    }
+
+    #[test]
     fn flags_become_parameters() {
         let r = from(
             "-H a[1-2] -w b -C prod -g web --hostfile h -x c -X old -l joe -p 22 -J j -i k1 -i k2 \
@@ -271,8 +343,8 @@ mod tests {
                 "ProxyJump=j",
                 "AddressFamily=inet",
                 "ConnectTimeout=2",
-                "IdentityFile=k1",
-                "IdentityFile=k2",
+                "IdentityFile=\"k1\"",
+                "IdentityFile=\"k2\"",
                 "User=no"
             ]
         );

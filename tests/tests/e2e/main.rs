@@ -18,6 +18,7 @@
 //! - `old_client`: a frontend of a frozen level at the core of today.
 //! - `pty`: terminals through the protocol: views, owners, slow readers, floods.
 //! - `session`: shell state that outlives commands and connections, in every shell.
+//! - `targets`: which nodes a command line means, and what the last run has left of them.
 //! - `session_limits`: output kept for a slow reader, connections to a node and commands on each.
 //! - `session_more`: terminals, stateless commands, what escapes, what is kept or run again, calls.
 //! - `named`: sessions that outlive the command, for programs and agents.
@@ -111,6 +112,7 @@ mod sync;
 mod sync_faults;
 mod sync_push;
 mod sync_steps;
+mod targets;
 mod terminal;
 mod terminals;
 mod tui;

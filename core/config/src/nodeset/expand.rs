@@ -4,6 +4,8 @@
 //! range unless it stands where a host begins and what follows holds a colon: `[::1]:22` is an IPv6
 //! address, `[1-3]` is three names.
 
+use std::borrow::Cow;
+
 use super::pattern::{Pattern, Range};
 use super::{Groups, MAX_NODES, NodeSet};
 use crate::clusters::nearest;
@@ -115,11 +117,11 @@ impl<'a> Parser<'a> {
         match self.peek() {
             Some('^') => {
                 self.chars.next();
-                let path = self.path();
+                let path = self.path()?;
                 if path.is_empty() {
                     return here("missing file name after \"^\"", at);
                 }
-                let names = self.groups.file(path).map_err(Problem::Elsewhere)?;
+                let names = self.groups.file(&path).map_err(Problem::Elsewhere)?;
                 self.spend(names.len(), at)?;
                 Ok(names.into_iter().collect())
             }
@@ -292,11 +294,23 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// A file name: up to an operator or the end of the line, without spaces around it.
-    fn path(&mut self) -> &'a str {
+    /// A file name: in quotes, where a backslash takes what follows as it is; or up to an operator
+    /// or the end of the line, without spaces around it.
+    fn path(&mut self) -> Result<Cow<'a, str>, Problem> {
         let start = self.offset();
-        while self.chars.next_if(|(_, c)| *c != '\n' && !is_operator(*c)).is_some() {}
-        self.expr.get(start..self.offset()).unwrap_or_default().trim()
+        if self.chars.next_if(|(_, c)| *c == '"').is_none() {
+            while self.chars.next_if(|(_, c)| *c != '\n' && !is_operator(*c)).is_some() {}
+            return Ok(self.expr.get(start..self.offset()).unwrap_or_default().trim().into());
+        }
+        let mut path = String::new();
+        while let Some((_, c)) = self.chars.next() {
+            match c {
+                '"' => return Ok(path.into()),
+                '\\' => path.extend(self.chars.next().map(|(_, c)| c)),
+                c => path.push(c),
+            }
+        }
+        here("missing closing quote of the file name", start)
     }
 
     fn accept(&mut self, wanted: char) -> bool {

@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// GNU timeout's status.
@@ -213,6 +214,9 @@ fn target<'a>(
         (Some(_), _) => false,
     };
     if named && let Some((target, rest)) = words.split_first() {
+        if target.as_bytes().trim_ascii().is_empty() {
+            return Err("the target is empty\nhint: is a variable in it not set?".to_owned());
+        }
         targets.nodes = target.to_string_lossy().into_owned();
         words = rest;
     }
