@@ -10,7 +10,7 @@ use bssh_ssh::{BoxStream, Channel, ChannelEvent, ChannelWriter, Pipe};
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -87,7 +87,7 @@ const SMALL: usize = 4096;
 /// Copies until both sides have said end of file, or one fails. An end of file on one side is
 /// passed on and the other direction goes on. `head` are bytes of the near end read already.
 pub(crate) async fn relay(
-    (near, head): (BoxStream, Bytes),
+    near: (BoxStream, Bytes),
     far: Far,
     flow: Option<&Flow>,
     carried: &Carried,
@@ -95,13 +95,7 @@ pub(crate) async fn relay(
 ) -> Reason {
     // Dropping a channel cuts it short: it stays until both directions are over.
     let (mut far_read, far_write) = far.split();
-    let reason = {
-        let (near_read, near_write) = tokio::io::split(near);
-        let up = pin!(up((near_read, head), far_write, carried, limits.buffer));
-        let down = pin!(down(&mut far_read, near_write, flow, carried));
-        both(up, down, carried, limits.idle).await
-    };
-    match reason {
+    match both(near, (&mut far_read, far_write), flow, carried, limits).await {
         Ok(reason) => {
             far_read.closed().await;
             reason
@@ -112,32 +106,42 @@ pub(crate) async fn relay(
 
 /// Both directions to their end, and how the first one ended. Else what has cut them short.
 async fn both(
-    mut up: Pin<&mut impl Future<Output = Result<Reason, Reason>>>,
-    mut down: Pin<&mut impl Future<Output = Result<Reason, Reason>>>,
+    (near, head): (BoxStream, Bytes),
+    (far_read, far_write): (&mut FarRead, FarWrite),
+    flow: Option<&Flow>,
     carried: &Carried,
-    idle: Option<Duration>,
+    limits: Limits,
 ) -> Result<Reason, Reason> {
-    let mut first = None;
-    let (mut up_done, mut down_done) = (false, false);
-    loop {
-        let limit = if first.is_some() { Some(HALF_CLOSED) } else { None };
-        let limit = idle.into_iter().chain(limit).min();
-        let ended = tokio::select! {
-            ended = &mut up, if !up_done => {
-                up_done = true;
-                ended
+    let (near_read, near_write) = tokio::io::split(near);
+    let mut up = pin!(up((near_read, head), far_write, carried, limits.buffer));
+    let half = limits.idle.into_iter().chain([HALF_CLOSED]).min();
+    let first = {
+        let mut down = pin!(down(far_read, near_write, flow, carried));
+        tokio::select! {
+            ended = &mut down => ended?,
+            ended = &mut up => {
+                let first = ended?;
+                return tokio::select! {
+                    ended = down => ended.map(|_| first),
+                    cut = cut_short(carried, half) => Err(cut),
+                };
             }
-            ended = &mut down, if !down_done => {
-                down_done = true;
-                ended
-            }
-            () = silence(carried, limit) => Err(Reason::Idle),
-            () = carried.kick.notified() => Err(Reason::Kicked),
-        };
-        let first = first.get_or_insert(ended?);
-        if up_done && down_done {
-            return Ok(first.clone());
+            cut = cut_short(carried, limits.idle) => return Err(cut),
         }
+    };
+    tokio::select! {
+        ended = up => ended.map(|_| first),
+        // What the client still sends has nowhere to go.
+        () = far_read.gone() => Err(Reason::UpstreamEof),
+        cut = cut_short(carried, half) => Err(cut),
+    }
+}
+
+/// Returns why nothing more is to be carried: silence for `limit`, or it was told to end.
+async fn cut_short(carried: &Carried, limit: Option<Duration>) -> Reason {
+    tokio::select! {
+        () = silence(carried, limit) => Reason::Idle,
+        () = carried.kick.notified() => Reason::Kicked,
     }
 }
 
@@ -167,8 +171,8 @@ async fn up(
         if !next.is_empty() {
             let n = next.len();
             if far.write(next).await.is_err() {
-                // What the far end still says decides.
-                return std::future::pending().await;
+                // What the far end still says goes through.
+                return Ok(Reason::UpstreamEof);
             }
             carried.up.fetch_add(n as u64, Relaxed);
         }
@@ -313,6 +317,15 @@ impl FarRead {
         matches!(self, FarRead::Stream { shared: false, .. })
     }
 
+    /// Behind the end of file: returns once nothing can be sent any more either. A socket shows
+    /// that to whoever writes.
+    async fn gone(&mut self) {
+        match self {
+            FarRead::Stream { shared: false, .. } => std::future::pending().await,
+            far => while let Got::Bytes(_) = far.next().await {},
+        }
+    }
+
     /// Waits for the server to close a channel that both sides have ended.
     async fn closed(&mut self) {
         if let FarRead::Channel(Given(Some(channel))) = self {
@@ -374,6 +387,9 @@ impl FarWrite {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use tokio::io::ReadBuf;
 
     #[tokio::test]
     async fn a_client_out_of_breath_is_waited_for_before_more_than_memory_is_used() {
@@ -396,5 +412,64 @@ mod tests {
             longest = says => longest,
         };
         assert!(longest > BREATH / 2, "{longest:?}");
+    }
+
+    /// A far end that has said that it is done, and takes nothing.
+    #[tokio::test]
+    async fn a_client_that_goes_on_learns_that_the_far_end_is_gone() {
+        /// Ends once, and a second time when it is closed.
+        struct Ended(Option<tokio::sync::oneshot::Receiver<()>>, bool);
+        impl AsyncRead for Ended {
+            fn poll_read(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                _: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                match (std::mem::replace(&mut self.1, true), &mut self.0) {
+                    (true, Some(closed)) => Pin::new(closed).poll(cx).map(|_| Ok(())),
+                    _ => Poll::Ready(Ok(())),
+                }
+            }
+        }
+        impl AsyncWrite for Ended {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+                _: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                match self.0 {
+                    Some(_) => Poll::Pending,
+                    None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                }
+            }
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+            fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+        }
+        for shared in [true, false] {
+            let (near, mut client) = tokio::io::duplex(16);
+            let (close, closed) = tokio::sync::oneshot::channel();
+            // A channel is closed while a write waits, a socket refuses it.
+            let far = Ended(shared.then_some(closed), false);
+            let (mut read, write) = halves(Box::new(far), shared);
+            let carried = Carried::default();
+            let near = (Box::new(near) as BoxStream, Bytes::new());
+            let both = both(near, (&mut read, write), None, &carried, Limits::default());
+            let client = async {
+                assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0, "{shared}");
+                client.write_all(b"more").await.unwrap();
+                let _ = close.send(());
+                while client.write_all(b"and more").await.is_ok() {}
+            };
+            let (ended, ()) =
+                tokio::time::timeout(Duration::from_secs(30), async { tokio::join!(both, client) })
+                    .await
+                    .unwrap_or_else(|_| panic!("it hangs, shared: {shared}"));
+            let (Ok(why) | Err(why)) = ended;
+            assert_eq!(why, Reason::UpstreamEof);
+        }
     }
 }
