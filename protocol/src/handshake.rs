@@ -281,9 +281,24 @@ impl LogRecord {
     pub fn line(&self) -> String {
         match self.level.as_str() {
             "banner" => self.message.clone(),
-            debug if debug.starts_with("debug") => format!("{debug}: {}\r\n", self.message),
-            _ => format!("{}\r\n", self.message),
+            debug if debug.starts_with("debug") => format!("{debug}: {}\r\n", self.text()),
+            _ => format!("{}\r\n", self.text()),
         }
+    }
+
+    /// What it says, with nothing in it that a terminal obeys: whatever names somebody else chose
+    /// are in it, their control characters are shown as ssh shows them, `\033`.
+    pub fn text(&self) -> String {
+        let mut text = String::with_capacity(self.message.len());
+        for c in self.message.chars() {
+            match c.is_control() && !matches!(c, '\n' | '\t') {
+                true => c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| {
+                    text.push_str(&format!("\\{byte:03o}"));
+                }),
+                false => text.push(c),
+            }
+        }
+        text
     }
 }
 
@@ -335,4 +350,22 @@ pub struct Progress {
     /// What `done` and `total` count, e.g. `bytes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LogRecord;
+
+    #[test]
+    fn a_remark_cannot_command_a_terminal() {
+        for (level, message, line) in [
+            ("info", "grün\tis\nfine", "grün\tis\nfine\r\n"),
+            ("info", "to \x1b]0;owned\x07", "to \\033]0;owned\\007\r\n"),
+            ("debug1", "to \u{9b}2J\rFAKE", "debug1: to \\302\\2332J\\015FAKE\r\n"),
+            ("banner", "as\r\nit is", "as\r\nit is"),
+        ] {
+            let record = LogRecord { level: level.to_owned(), message: message.to_owned() };
+            assert_eq!(record.line(), line);
+        }
+    }
 }

@@ -205,7 +205,7 @@ fn text4(input: &[u8], at: usize) -> Text4<'_> {
 
 fn name_of(name: &[u8]) -> Option<String> {
     let name = std::str::from_utf8(name).ok()?;
-    (!name.is_empty() && !name.contains('\0')).then(|| name.to_owned())
+    (!name.is_empty() && !name.contains(char::is_control)).then(|| name.to_owned())
 }
 
 fn request5(input: &[u8]) -> Parsed {
@@ -319,6 +319,18 @@ mod tests {
                     reply(Version::V5, 7),
                     "SOCKS 5: only CONNECT is supported, neither BIND nor UDP ASSOCIATE",
                 ),
+            ),
+            (
+                None,
+                b"\x05\x01\0\x05\x01\0\x03\x04a\x1b]0\0\x50",
+                b"\x05\0",
+                refuse(reply(Version::V5, FAILED), "SOCKS 5: bad host name"),
+            ),
+            (
+                None,
+                b"\x04\x01\0\x50\0\0\0\x01\0a\r\nb\0",
+                b"",
+                refuse(reply4(false), "SOCKS 4: bad host name"),
             ),
             (None, b"GET / HTTP/1.0", b"", refuse(Vec::new(), "not a SOCKS request")),
         ];

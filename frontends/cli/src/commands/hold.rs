@@ -43,7 +43,7 @@ pub(super) async fn hold<E: Event>(
         let Ok(event) = event.event::<E>() else { return false };
         match json {
             true => drop(super::print_json(&event)),
-            false => drop(show(&event).map(|line| say(&line))),
+            false => drop(show(&event).map(|line| say(&bare(&line)))),
         }
         let Some(end) = end(&event).filter(|end| held.remove(&end.of)) else { return false };
         if end.failed {

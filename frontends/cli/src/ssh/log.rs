@@ -102,7 +102,7 @@ pub(super) fn remarks() -> Option<Remarks> {
         };
         match log {
             Log::File(_) => write(severity, &record.line()),
-            Log::System(_) => write(severity, &record.message),
+            Log::System(_) => write(severity, &record.text()),
         }
     }))
 }
