@@ -83,6 +83,15 @@ pub struct ForwardRef {
     pub forward: ForwardId,
 }
 
+/// Parameters of `forward/drain`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct DrainParams {
+    pub forward: ForwardId,
+    /// The answer comes with the end of the last connection, not with that of the listener.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wait: bool,
+}
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ForwardList {
     pub forwards: Vec<ForwardEntry>,
@@ -100,7 +109,7 @@ pub struct ForwardEntry {
     pub connections: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
-    /// `open`, or `reconnecting` while its connection is lost.
+    /// `open`, `reconnecting` while its connection is lost, `draining` when it no longer listens.
     #[serde(default)]
     pub state: String,
     /// Opened since the forward is there.
@@ -117,6 +126,9 @@ pub struct ForwardEntry {
     pub error: Option<String>,
 }
 
+/// [`ForwardEntry::state`] of a forward that no longer listens.
+pub const DRAINING: &str = "draining";
+
 /// Parameters of `forward/list`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -124,6 +136,9 @@ pub struct ForwardListParams {
     /// Those of other links, too, and those that outlived theirs.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
+    /// Only those on the connection that these targets, one node, have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub targets: Option<Targets>,
 }
 
 /// `forward/configured`

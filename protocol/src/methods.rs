@@ -191,7 +191,7 @@ protocol! {
         core ForwardClose = "forward/close" (forward::ForwardRef) -> handshake::Empty, since 1;
         /// Stops a forward's listening; what is open goes on, and the forward is over with the
         /// last of it.
-        core ForwardDrain = "forward/drain" (forward::ForwardRef) -> handshake::Empty, since 1;
+        core ForwardDrain = "forward/drain" (forward::DrainParams) -> handshake::Empty, since 1;
         /// The forwards this link owns, or all of the core's.
         core ForwardList = "forward/list" (forward::ForwardListParams) -> forward::ForwardList, since 1;
         /// The forwards the configuration names.

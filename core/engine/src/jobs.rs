@@ -153,7 +153,7 @@ impl Engine {
             detached: self.is_kept(job),
             ..JobEntry::default()
         };
-        for forward in self.forward_list(&Default::default()).forwards {
+        for forward in self.forwards_along(None, false).forwards {
             let title = format!("{} {}", forward.node, forward.spec);
             jobs.push(other("forward", forward.forward, title, 1));
         }

@@ -24,7 +24,7 @@ impl Engine {
             buffered_bytes: buffered as u64,
             tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64,
             links: self.commons.attached() as u64,
-            forwards: all(|engine| engine.forward_list(&Default::default()).forwards.len()),
+            forwards: all(|engine| engine.forwards_along(None, false).forwards.len()),
             ptys: all(|engine| engine.own_ptys().len()),
             transfers: all(|engine| engine.transfer_list().transfers.len()),
             sessions: all(|engine| engine.own_sessions().len()),

@@ -142,12 +142,11 @@ fn forwards(module: &mut RpcModule<Context>) {
         c.engine.forward_close(p.forward).map(|()| Empty {})
     });
     register::<m::ForwardDrain, _, _, _>(module, |c, _, p| async move {
-        c.engine.forward_drain(p.forward).map(|()| Empty {})
+        c.engine.forward_drain(&p).await.map(|()| Empty {})
     });
-    register::<m::ForwardList, _, _, _>(
-        module,
-        |c, _, p| async move { Ok(c.engine.forward_list(&p)) },
-    );
+    register::<m::ForwardList, _, _, _>(module, |c, _, p| async move {
+        c.engine.forward_list(&p).await
+    });
 }
 
 fn ptys(module: &mut RpcModule<Context>) {

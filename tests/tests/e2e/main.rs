@@ -28,6 +28,7 @@
 //! - `repl_state`: how the nodes are, connecting again, beginning anew, syncs that go wrong.
 //! - `jump`: nodes behind a jump host.
 //! - `forwards`: -L, -R and -D, clients that do not read, lost connections.
+//! - `forward_ends`: how they end: with a command, a side that closes, `-O cancel`, their master.
 //! - `agents`: the local agent on a node.
 //! - `agent_bind`: keys restricted to destinations, beside `ssh -A`.
 //! - `agent_life`: the same over days: required, with a stable path, over links that hang.
@@ -74,6 +75,7 @@ mod dialogue;
 mod escapes;
 mod faults;
 mod files;
+mod forward_ends;
 mod forwards;
 mod fs;
 mod gate_faults;

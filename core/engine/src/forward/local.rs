@@ -5,7 +5,7 @@ use super::listen::Listener;
 use super::relay::Far;
 use super::socks::{FAILED, NOT_ALLOWED, REFUSED, SUCCEEDED, UNREACHABLE};
 use super::spec::Target;
-use super::work::{Work, say};
+use super::work::{Stage, Work, say};
 use crate::failure::advised;
 use crate::pool::Lease;
 use bssh_ssh::BoxStream;
@@ -49,10 +49,11 @@ async fn accept_all(work: &Arc<Work>, listener: Listener) {
                 }
             },
             Some(_) = connections.join_next() => {}
-            () = work.drained() => break,
+            () = work.reached(Stage::Draining) => break,
         }
     }
     drop(listener);
+    work.reach(Stage::Deaf);
     while connections.join_next().await.is_some() {}
 }
 

@@ -33,8 +33,8 @@ use crate::pool::Lease;
 use acl::Acl;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::forward::{
-    Connections, ForwardEntry, ForwardEvent, ForwardId, ForwardKind, ForwardList,
-    ForwardListParams, ForwardOpened, ForwardParams, KickParams,
+    Connections, DRAINING, DrainParams, ForwardEntry, ForwardEvent, ForwardId, ForwardKind,
+    ForwardList, ForwardListParams, ForwardOpened, ForwardParams, KickParams,
 };
 use bssh_protocol::link::Link;
 use bssh_protocol::lock;
@@ -47,12 +47,12 @@ use socks::Login;
 use spec::{ForwardSpec, Listen, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use traffic::Traffic;
-use work::Work;
+use work::{Stage, Work};
 
 /// Connections through one forward of the ssh grammar at once; ssh itself has no limit but that
 /// of open files.
@@ -80,13 +80,15 @@ struct Forward {
 impl Drop for Forward {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
+        self.work.reach(Stage::Over);
     }
 }
 
 impl Forward {
     /// Its connection is lost for good, or it was drained.
     fn is_over(&self) -> bool {
-        self.work.over.load(Relaxed) || self.tasks.first().is_some_and(AbortHandle::is_finished)
+        *self.work.stage.borrow() == Stage::Over
+            || self.tasks.first().is_some_and(AbortHandle::is_finished)
     }
 }
 
@@ -168,8 +170,7 @@ impl Engine {
             watch: params.watch,
             traffic,
             lanes: watch::channel(None).0,
-            drain: watch::channel(false).0,
-            over: AtomicBool::new(false),
+            stage: watch::channel(Stage::Serving).0,
             trouble: Mutex::default(),
         });
         let (bound, serving) = match params.kind {
@@ -222,10 +223,13 @@ impl Engine {
     ///
     /// # Errors
     /// `handle.unknown`.
-    pub fn forward_drain(&self, id: ForwardId) -> Result<(), CallError> {
-        let open = self.forwards.open();
-        let forward = open.get(&id).ok_or_else(|| unknown(id))?;
-        forward.work.drain.send_replace(true);
+    pub async fn forward_drain(&self, params: &DrainParams) -> Result<(), CallError> {
+        let id = params.forward;
+        let of = |engine: &Engine| engine.forwards.open().get(&id).map(|f| f.work.clone());
+        let found = of(self).or_else(|| self.commons.engines().iter().find_map(|e| of(e)));
+        let work = found.ok_or_else(|| unknown(id))?;
+        work.reach(Stage::Draining);
+        work.reached(if params.wait { Stage::Over } else { Stage::Deaf }).await;
         Ok(())
     }
 
@@ -255,12 +259,28 @@ impl Engine {
     }
 
     /// `forward/list`.
-    pub fn forward_list(&self, params: &ForwardListParams) -> ForwardList {
+    ///
+    /// # Errors
+    /// As `exec/start`; targets that are more than one node.
+    pub async fn forward_list(&self, params: &ForwardListParams) -> Result<ForwardList, CallError> {
+        let route = match &params.targets {
+            Some(targets) => Some(self.one_route(targets).await?.0),
+            None => None,
+        };
+        Ok(self.forwards_along(route.as_deref(), params.all))
+    }
+
+    /// The forwards of this link, or of all, on this route or on any.
+    pub(crate) fn forwards_along(&self, route: Option<&Route>, all: bool) -> ForwardList {
         let entry = |(id, f): (&ForwardId, &Forward)| {
             let traffic = &f.work.traffic;
             let (bytes_in, bytes_out) = traffic.bytes();
             let error = lock(&f.work.trouble).clone();
-            let state = if error.is_some() { "reconnecting" } else { "open" };
+            let state = match *f.work.stage.borrow() {
+                Stage::Serving if error.is_some() => "reconnecting",
+                Stage::Serving => "open",
+                _ => DRAINING,
+            };
             ForwardEntry {
                 forward: *id,
                 node: f.work.route.plan.node.clone(),
@@ -281,9 +301,10 @@ impl Engine {
             // One whose connection is lost for good has no task any more.
             let mut open = engine.forwards.open();
             open.retain(|_, f| !f.is_over());
-            open.iter().map(entry).collect()
+            let along = |f: &Forward| route.is_none_or(|route| route.key == f.work.route.key);
+            open.iter().filter(|(_, f)| along(f)).map(entry).collect()
         };
-        let forwards = match params.all {
+        let forwards = match all {
             true => self.commons.engines().iter().flat_map(|engine| of(engine)).collect(),
             false => of(self),
         };

@@ -4,7 +4,7 @@ use super::lanes::Flow;
 use super::relay::Far;
 use super::socks::{FAILED, REFUSED, SUCCEEDED};
 use super::spec::{Listen, Target};
-use super::work::{Client, Work, say};
+use super::work::{Client, Stage, Work, say};
 use crate::pool::Lease;
 use bssh_ssh::BoxStream;
 use bssh_ssh::error::{Error, ErrorKind};
@@ -47,7 +47,7 @@ pub(super) async fn serve(
     (mut listener, bound): (RemoteListener, Listen),
 ) {
     let mut connections = JoinSet::new();
-    loop {
+    'serving: loop {
         let resident = lease.load.reside();
         loop {
             tokio::select! {
@@ -56,11 +56,7 @@ pub(super) async fn serve(
                     connections.spawn(inward(work.clone(), lease.clone(), incoming));
                 }
                 Some(_) = connections.join_next() => {}
-                () = work.drained() => {
-                    drop(listener);
-                    while connections.join_next().await.is_some() {}
-                    return;
-                }
+                () = work.reached(Stage::Draining) => break 'serving,
             }
         }
         drop(resident);
@@ -68,12 +64,19 @@ pub(super) async fn serve(
         if !work.keep {
             return work.tell("closed", Some(error.to_string()), None);
         }
-        match work.again(&error, Some(&bound)).await {
+        let again = tokio::select! {
+            again = work.again(&error, Some(&bound)) => again,
+            () = work.reached(Stage::Draining) => break,
+        };
+        match again {
             Ok((again, Some(listening))) => (lease, listener) = (again, listening),
             Ok(_) => return,
             Err(why) => return work.tell("closed", Some(why), None),
         }
     }
+    drop(listener);
+    work.reach(Stage::Deaf);
+    while connections.join_next().await.is_some() {}
 }
 
 /// One connection. The node learns whether it is open once the target answers.

@@ -19,7 +19,7 @@ use bssh_ssh::RemoteListener;
 use bssh_ssh::error::{Error, ErrorKind as Cause, Phase};
 use bytes::Bytes;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -46,12 +46,21 @@ pub(super) struct Work {
     pub watch: bool,
     pub traffic: Arc<Traffic<ForwardEvent>>,
     pub lanes: watch::Sender<Option<Arc<Lanes>>>,
-    /// No new connections; it is over with the last one.
-    pub drain: watch::Sender<bool>,
-    /// It no longer serves anybody.
-    pub over: AtomicBool,
+    pub stage: watch::Sender<Stage>,
     /// Why there is no connection.
     pub trouble: Mutex<Option<String>>,
+}
+
+/// How far a forward has come; none goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Serving,
+    /// Nobody new is wanted; it is over with the last connection.
+    Draining,
+    /// Nothing listens any more.
+    Deaf,
+    /// It no longer serves anybody.
+    Over,
 }
 
 /// First pause before connecting again; doubled up to [`LONGEST_PAUSE`].
@@ -71,16 +80,25 @@ pub(super) struct Client {
 }
 
 impl Work {
-    /// Returns when nobody new is wanted.
-    pub(super) async fn drained(&self) {
+    /// It has come so far.
+    pub(super) fn reach(&self, stage: Stage) {
+        self.stage.send_if_modified(|now| {
+            let further = stage > *now;
+            *now = stage.max(*now);
+            further
+        });
+    }
+
+    /// Returns when it has come so far.
+    pub(super) async fn reached(&self, stage: Stage) {
         // It never fails while we are here.
-        let _ = self.drain.subscribe().wait_for(|drain| *drain).await;
+        let _ = self.stage.subscribe().wait_for(|now| *now >= stage).await;
     }
 
     /// Serves until it is over, and says so to those who wait for that.
     pub(super) async fn see_through(self: Arc<Self>, serving: impl Future<Output = ()>) {
         serving.await;
-        self.over.store(true, Relaxed);
+        self.reach(Stage::Over);
         self.engine.commons.tell();
     }
 

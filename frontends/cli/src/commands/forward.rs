@@ -78,7 +78,7 @@ async fn of_shared_core(core: &Core, args: &Args, verb: &ForwardVerb) -> u8 {
             core.call::<ForwardClose>(&ForwardRef { forward: *forward }).await.map(drop)
         }
         _ => core
-            .call::<ForwardList>(&ForwardListParams { all: true })
+            .call::<ForwardList>(&ForwardListParams { all: true, ..Default::default() })
             .await
             .map(|list| show(&list, args.output.json.is_some(), true)),
     };

@@ -5,10 +5,11 @@ use super::show;
 use bssh_client::Core;
 use bssh_protocol::error::CallError;
 use bssh_protocol::exec::{RunId, RunRef};
-use bssh_protocol::forward::ForwardRef;
+use bssh_protocol::forward::{DrainParams, ForwardEntry};
 use bssh_protocol::handshake::{LinkCloseParams, LogLevelParams};
 use bssh_protocol::link::StreamSender;
 use bssh_protocol::methods::{ExecRekey, ForwardDrain, ForwardList, LinkClose, LogSetLevel};
+use futures_util::future::try_join_all;
 use std::time::Duration;
 
 /// A node that does not read must not hold us back.
@@ -49,6 +50,17 @@ pub(super) async fn verbosity(core: &Core, level: LogLevel, up: bool, typed: &st
     }
 }
 
+/// Nothing new comes through the forwards; returns when what is open has ended.
+///
+/// # Errors
+/// The core is gone.
+pub(super) async fn see_through(core: &Core) -> Result<(), CallError> {
+    let forwards = core.call::<ForwardList>(&Default::default()).await?.forwards;
+    let wait = |f: &ForwardEntry| DrainParams { forward: f.forward, wait: true };
+    let waits: Vec<_> = forwards.iter().map(wait).collect();
+    try_join_all(waits.iter().map(|one| core.call::<ForwardDrain>(one))).await.map(drop)
+}
+
 /// `~&`: nothing new comes through the forwards, the shell is told to end, and the core sees
 /// what is open through to its end without us.
 ///
@@ -62,7 +74,7 @@ pub(super) async fn background(
     let forwards = core.call::<ForwardList>(&Default::default()).await?.forwards;
     let mut keep = vec![run];
     for forward in forwards.iter().map(|f| f.forward) {
-        core.call::<ForwardDrain>(&ForwardRef { forward }).await?;
+        core.call::<ForwardDrain>(&DrainParams { forward, wait: false }).await?;
         // One that nobody uses is over at once, and nothing to keep.
         keep.push(forward);
     }

@@ -5,8 +5,8 @@
 use bssh_client::Core;
 use bssh_protocol::error::CallError;
 use bssh_protocol::exec::Targets;
-use bssh_protocol::forward::{ForwardEntry, ForwardKind, ForwardParams, ForwardRef};
-use bssh_protocol::methods::{ForwardClose, ForwardList, ForwardOpen};
+use bssh_protocol::forward::{DRAINING, DrainParams, ForwardEntry, ForwardKind, ForwardParams};
+use bssh_protocol::methods::{ForwardDrain, ForwardList, ForwardOpen};
 
 /// A line in the making.
 #[derive(Debug, Default)]
@@ -119,7 +119,7 @@ async fn cancel(core: &Core, kind: ForwardKind, spec: &str) -> Result<bool, Call
     let Some(found) = list.forwards.iter().find(|f| named(kind, spec, f)) else {
         return Ok(false);
     };
-    core.call::<ForwardClose>(&ForwardRef { forward: found.forward }).await?;
+    core.call::<ForwardDrain>(&DrainParams { forward: found.forward, wait: false }).await?;
     Ok(true)
 }
 
@@ -129,7 +129,7 @@ fn named(kind: ForwardKind, spec: &str, entry: &ForwardEntry) -> bool {
         || entry.spec == spec
         || entry.spec.strip_prefix(spec).is_some_and(|rest| rest.starts_with([':', ' ']))
         || entry.bound.rsplit_once(':').is_some_and(|(_, port)| port == spec);
-    entry.kind == kind && listens
+    entry.kind == kind && entry.state != DRAINING && listens
 }
 
 #[cfg(test)]

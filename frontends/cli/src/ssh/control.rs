@@ -13,11 +13,11 @@ use bssh_protocol::connection::{ConnectionClose, ConnectionParams, Ending};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::Targets;
 use bssh_protocol::forward::{
-    ForwardEntry, ForwardKind, ForwardListParams, ForwardParams, ForwardRef,
+    DRAINING, DrainParams, ForwardEntry, ForwardKind, ForwardListParams, ForwardParams,
 };
 use bssh_protocol::handshake::LinkCloseParams;
 use bssh_protocol::methods::{
-    ConnectionCheck, ConnectionCloseAll, ForwardClose, ForwardList, ForwardOpen, LinkClose,
+    ConnectionCheck, ConnectionCloseAll, ForwardDrain, ForwardList, ForwardOpen, LinkClose,
 };
 use bssh_protocol::node::EffectiveValue;
 use std::time::Duration;
@@ -69,21 +69,20 @@ pub(super) fn wanted(told: &[EffectiveValue]) -> Option<Persist> {
     })
 }
 
-/// Leaves this session's forwards to a master that stays (`ControlPersist`).
-///
-/// # Errors
-/// The core does not let go of us.
-pub(super) async fn leave_forwards(
-    core: &Core,
-    values: &[EffectiveValue],
-) -> Result<(), CallError> {
+/// The session's master stays after it, and its forwards with it (`ControlPersist`).
+pub(super) fn stays(core: &Core, values: &[EffectiveValue]) -> bool {
     let stays = match wanted(values) {
         Some(Persist::For(stay)) => stay != Some(LEAST),
         _ => false,
     };
-    if !stays || !core.is_shared() {
-        return Ok(());
-    }
+    stays && core.is_shared()
+}
+
+/// Leaves this session's forwards to a master that stays.
+///
+/// # Errors
+/// The core does not let go of us.
+pub(super) async fn leave_forwards(core: &Core) -> Result<(), CallError> {
     let forwards = core.call::<ForwardList>(&ForwardListParams::default()).await?.forwards;
     let keep = forwards.iter().map(|f| f.forward).collect();
     core.call::<LinkClose>(&LinkCloseParams { keep }).await.map(drop)
@@ -124,7 +123,7 @@ pub(super) async fn control(
             close(core, params, Ending::WithLast, "Stop listening request sent.\r\n").await
         }
         Control::Forward => forward(core, effective, params.targets).await,
-        Control::Cancel => cancel(core, effective).await,
+        Control::Cancel => cancel(core, effective, params.targets).await,
     };
     Some(done.map_or_else(|error| failed(&error), |()| 0))
 }
@@ -163,9 +162,11 @@ async fn forward(core: &Core, effective: &Effective, targets: Targets) -> Result
     core.call::<LinkClose>(&LinkCloseParams { keep }).await.map(drop)
 }
 
-/// Closes the forwards the command line names.
-async fn cancel(core: &Core, effective: &Effective) -> Result<(), CallError> {
-    let all = core.call::<ForwardList>(&ForwardListParams { all: true }).await?.forwards;
+/// Ends the listening of the forwards the command line names; what is open goes on.
+async fn cancel(core: &Core, effective: &Effective, targets: Targets) -> Result<(), CallError> {
+    let params = ForwardListParams { all: true, targets: Some(targets) };
+    let mut all = core.call::<ForwardList>(&params).await?.forwards;
+    all.retain(|f| f.state != DRAINING);
     let mut missing = Vec::new();
     for (kind, spec) in &effective.forwards {
         let named = |f: &&ForwardEntry| f.kind == *kind && f.spec == *spec;
@@ -173,7 +174,8 @@ async fn cancel(core: &Core, effective: &Effective) -> Result<(), CallError> {
             missing.push(spec.as_str());
         }
         for forward in all.iter().filter(named) {
-            core.call::<ForwardClose>(&ForwardRef { forward: forward.forward }).await?;
+            core.call::<ForwardDrain>(&DrainParams { forward: forward.forward, wait: false })
+                .await?;
         }
     }
     match missing.as_slice() {

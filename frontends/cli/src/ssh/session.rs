@@ -154,13 +154,22 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Around) -> Result<
         run,
         pty,
         level: effective.log_level,
+        signals,
+        forwards: match control::stays(&core, &explained.values) {
+            true => Forwards::Stay,
+            false if effective.forwards.is_empty() => Forwards::None,
+            false => Forwards::Ours,
+        },
         stdin: None,
         keyboard: None,
     };
-    let code = session.drive(signals, resized).await;
+    let stay = session.forwards == Forwards::Stay;
+    let code = session.drive(resized).await;
     drop(held);
-    // A core that has gone keeps nothing.
-    let _ = control::leave_forwards(&core, &explained.values).await;
+    if stay {
+        // A core that has gone keeps nothing.
+        let _ = control::leave_forwards(&core).await;
+    }
     Ok(code)
 }
 
@@ -282,8 +291,20 @@ struct Session<'a> {
     pty: bool,
     /// `LogLevel`, until `~v` or `~V` change it.
     level: LogLevel,
+    signals: Signals,
+    forwards: Forwards,
     stdin: Option<StreamSender>,
     keyboard: Option<Keyboard>,
+}
+
+/// What becomes of forwards when the session has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Forwards {
+    None,
+    /// Connections through them are seen through to their end, as ssh does.
+    Ours,
+    /// They are left to a master that stays.
+    Stay,
 }
 
 /// The one closed set of things that can happen to a session.
@@ -295,16 +316,16 @@ enum Happening {
 }
 
 impl Session<'_> {
-    async fn drive(mut self, mut signals: Signals, mut resized: unix::Signal) -> u8 {
+    async fn drive(mut self, mut resized: unix::Signal) -> u8 {
         loop {
             let happening = tokio::select! {
                 event = self.run.next() => Happening::Run(event),
                 typed = typed(&mut self.keyboard) => Happening::Typed(typed),
-                signal = signals.next() => Happening::Signal(signal),
+                signal = self.signals.next() => Happening::Signal(signal),
                 _ = resized.recv() => Happening::Resized,
             };
             let over = match happening {
-                Happening::Run(event) => self.on_event(event),
+                Happening::Run(event) => self.on_event(event).await,
                 Happening::Typed(typed) => self.on_typed(typed).await,
                 Happening::Resized => {
                     self.resize().await;
@@ -328,12 +349,12 @@ impl Session<'_> {
         OURS
     }
 
-    fn on_event(&mut self, event: Option<RunEvent>) -> Option<u8> {
+    async fn on_event(&mut self, event: Option<RunEvent>) -> Option<u8> {
         match event {
             Some(RunEvent::Node(event)) => match event.state {
                 NodeState::Connected(how) => self.connected(&event.node, &how),
                 NodeState::Executing { .. } if self.pty => self.take_terminal(),
-                NodeState::Ended(ended) => Some(self.ended(&event.node, &ended)),
+                NodeState::Ended(ended) => Some(self.ended(&event.node, &ended).await),
                 _ => None,
             },
             Some(RunEvent::Data { .. } | RunEvent::End { .. }) => None,
@@ -379,10 +400,17 @@ impl Session<'_> {
     }
 
     /// Says how it ended, as ssh does, and gives the exit code.
-    fn ended(&mut self, node: &str, ended: &Ended) -> u8 {
+    async fn ended(&mut self, node: &str, ended: &Ended) -> u8 {
         let had_terminal = self.leave_terminal(ended.failure.is_some());
         if let Some(failure) = &ended.failure {
             return failed(self.effective, node, failure);
+        }
+        if self.forwards == Forwards::Ours {
+            tokio::select! {
+                // A core that is gone carries nothing either.
+                _ = acts::see_through(self.core) => {}
+                signal = self.signals.next() => return self.killed(signal),
+            }
         }
         if had_terminal {
             self.note(
@@ -431,7 +459,12 @@ impl Session<'_> {
                     acts::background(self.core, self.run.started.run, self.stdin.take()).await;
                 return Some(done.map_or_else(|error| fail(&error.advised()), |()| 0));
             }
-            Typed::Command(line) => command_line::run(self.core, &self.targets, &line).await,
+            Typed::Command(line) => {
+                if self.forwards == Forwards::None {
+                    self.forwards = Forwards::Ours;
+                }
+                command_line::run(self.core, &self.targets, &line).await;
+            }
         }
         None
     }
