@@ -2,6 +2,7 @@
 
 use super::spec::Listen;
 use bssh_ssh::BoxStream;
+use bssh_ssh::plan::Family;
 use rustix::net::sockopt::set_ipv6_v6only;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,6 +15,8 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener};
 pub(super) struct BindRules {
     /// `GatewayPorts`: without an address listen everywhere, not on loopback only.
     pub gateway: bool,
+    /// `AddressFamily`: listen on no other addresses.
+    pub family: Family,
     /// `StreamLocalBindMask`.
     pub mask: u32,
     /// `StreamLocalBindUnlink`.
@@ -40,7 +43,7 @@ impl Listener {
         match listen {
             Listen::Unix(path) => bind_unix(Path::new(path), rules),
             Listen::Tcp { bind, port } => {
-                let addresses = addresses(bind.as_deref(), rules.gateway).await?;
+                let addresses = addresses(bind.as_deref(), rules).await?;
                 bind_tcp(&addresses, *port)
             }
         }
@@ -80,17 +83,23 @@ impl Listener {
 
 /// ssh's reading of a bind address: none is loopback (or everywhere with `GatewayPorts`), `*`
 /// and the empty one are everywhere.
-async fn addresses(bind: Option<&str>, gateway: bool) -> io::Result<Vec<IpAddr>> {
+async fn addresses(bind: Option<&str>, rules: BindRules) -> io::Result<Vec<IpAddr>> {
     let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     let everywhere = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-    Ok(match (bind, gateway) {
+    let mut all = match (bind, rules.gateway) {
         (Some("" | "*"), _) | (None, true) => everywhere.to_vec(),
         (None, false) | (Some("localhost"), _) => loopback.to_vec(),
         (Some(host), _) => match host.parse() {
             Ok(address) => vec![address],
             Err(_) => tokio::net::lookup_host((host, 0)).await?.map(|a| a.ip()).collect(),
         },
-    })
+    };
+    all.retain(|address| match rules.family {
+        Family::Any => true,
+        Family::V4 => address.is_ipv4(),
+        Family::V6 => address.is_ipv6(),
+    });
+    Ok(all)
 }
 
 fn bind_tcp(addresses: &[IpAddr], mut port: u16) -> io::Result<Listener> {
@@ -109,7 +118,10 @@ fn bind_tcp(addresses: &[IpAddr], mut port: u16) -> io::Result<Listener> {
     }
     match (bound.is_empty(), first_error) {
         (true, Some(error)) => Err(error),
-        (true, None) => Err(io::Error::new(io::ErrorKind::NotFound, "no address to bind")),
+        (true, None) => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "no address of the wanted family (AddressFamily)",
+        )),
         _ => Ok(Listener::Tcp(bound)),
     }
 }
@@ -146,4 +158,27 @@ fn is_stale(path: &Path) -> bool {
     let refused = |e: io::Error| e.kind() == io::ErrorKind::ConnectionRefused;
     let socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
     socket && std::os::unix::net::UnixStream::connect(path).is_err_and(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_listened_on() {
+        for (bind, gateway, family, want) in [
+            (None, false, Family::Any, &["127.0.0.1", "::1"][..]),
+            (None, false, Family::V4, &["127.0.0.1"]),
+            (Some("localhost"), true, Family::V6, &["::1"]),
+            (None, true, Family::Any, &["0.0.0.0", "::"]),
+            (Some("*"), false, Family::V6, &["::"]),
+            (Some("127.0.0.2"), false, Family::V4, &["127.0.0.2"]),
+            (Some("127.0.0.2"), false, Family::V6, &[]),
+        ] {
+            let rules = BindRules { gateway, family, mask: 0o177, unlink: false };
+            let all = addresses(bind, rules).await.unwrap();
+            let all: Vec<_> = all.iter().map(IpAddr::to_string).collect();
+            assert_eq!(all, want, "{bind:?} {gateway} {family:?}");
+        }
+    }
 }

@@ -328,6 +328,7 @@ async fn tell(mut events: mpsc::Receiver<ForwardEvent>, link: Link) {
 async fn bind(listen: &Listen, route: &Route) -> Result<Listener, CallError> {
     let rules = BindRules {
         gateway: route.options.gateway_ports,
+        family: route.plan.address.family,
         mask: route.options.stream_local_bind_mask,
         unlink: route.options.stream_local_bind_unlink,
     };

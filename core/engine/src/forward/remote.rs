@@ -8,7 +8,7 @@ use super::work::{Client, Stage, Work, say};
 use crate::pool::Lease;
 use bssh_ssh::BoxStream;
 use bssh_ssh::error::{Error, ErrorKind};
-use bssh_ssh::plan::{Address, Family};
+use bssh_ssh::plan::Address;
 use bssh_ssh::{Channel, Connection, Incoming, Refusal, RemoteListener, dial};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -140,7 +140,7 @@ async fn reach(target: &Target, work: &Work) -> Result<BoxStream, (u8, String)> 
             let address = Address {
                 host: host.clone(),
                 port: *port,
-                family: Family::Any,
+                family: work.route.plan.address.family,
                 bind: None,
                 interface: None,
             };
