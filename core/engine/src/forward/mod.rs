@@ -134,7 +134,8 @@ impl Engine {
             _ => ForwardSpec::parse(&params.spec),
         };
         let wrong = |at: &str, why: String| CallError::new(Kind::InvalidParams, why).at(at);
-        let spec = spec.map_err(|e| wrong("params.spec", e))?;
+        let whole = |path: &str| self.env().here(path).to_string_lossy().into_owned();
+        let spec = spec.map_err(|e| wrong("params.spec", e))?.here(params.kind, whole);
         if params.kind == ForwardKind::Local && spec.target == Target::Socks {
             return Err(wrong("params.spec", format!("\"{}\" has no target", params.spec)));
         }

@@ -1,6 +1,8 @@
 //! What a forward is, read from ssh's notation: `[bind:]port:host:hostport`, socket paths, and
 //! the two-word form of `ssh_config(5)`.
 
+use bssh_protocol::forward::ForwardKind;
+
 /// Where a forward listens and where its connections go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ForwardSpec {
@@ -54,14 +56,12 @@ impl ForwardSpec {
                 fields.truncate(fields.len().saturating_sub(2));
                 Target::Socks
             }
-            [.., last] if last.starts_with('/') && fields.len() > 1 => {
+            [.., last] if is_path(last) && fields.len() > 1 => {
                 let path = (*last).to_owned();
                 fields.pop();
                 Target::Unix(path)
             }
-            [.., host, port]
-                if fields.len() > 2 || fields.first().is_some_and(|f| f.starts_with('/')) =>
-            {
+            [.., host, port] if fields.len() > 2 || fields.first().is_some_and(|f| is_path(f)) => {
                 let target =
                     Target::Tcp { host: (*host).to_owned(), port: port_of(port).ok_or_else(bad)? };
                 fields.truncate(fields.len().saturating_sub(2));
@@ -74,6 +74,19 @@ impl ForwardSpec {
             return Err(bad());
         }
         Ok(ForwardSpec { listen, target })
+    }
+
+    /// The same with the path of a socket on our side, if it is relative, made whole.
+    pub(super) fn here(mut self, kind: ForwardKind, whole: impl Fn(&str) -> String) -> Self {
+        let ours = match (kind, &mut self.listen, &mut self.target) {
+            (ForwardKind::Remote, _, Target::Unix(path)) => Some(path),
+            (ForwardKind::Local | ForwardKind::Dynamic, Listen::Unix(path), _) => Some(path),
+            _ => None,
+        };
+        if let Some(path) = ours {
+            *path = whole(path);
+        }
+        self
     }
 
     /// A `-D` forward: only a listening side.
@@ -90,11 +103,16 @@ impl ForwardSpec {
 
 fn listen_of(fields: &[&str]) -> Option<Listen> {
     match fields {
-        [path] if path.starts_with('/') => Some(Listen::Unix((*path).to_owned())),
+        [path] if is_path(path) => Some(Listen::Unix((*path).to_owned())),
         [port] => Some(Listen::Tcp { bind: None, port: port_of(port)? }),
         [bind, port] => Some(Listen::Tcp { bind: Some((*bind).to_owned()), port: port_of(port)? }),
         _ => None,
     }
+}
+
+/// As ssh: whatever has a slash is the path of a socket.
+fn is_path(field: &str) -> bool {
+    field.contains('/')
 }
 
 fn port_of(text: &str) -> Option<u16> {
@@ -108,7 +126,7 @@ fn fields(spec: &str) -> Option<Vec<String>> {
     let mut bracketed = false;
     let between = between(spec);
     for (at, c) in spec.char_indices() {
-        let in_path = between.is_some() && !bracketed && fields.last()?.starts_with('/');
+        let in_path = between.is_some() && !bracketed && is_path(fields.last()?);
         match c {
             ' ' | '\t' | ':' | '[' | ']' if in_path && between != Some(at) => {
                 fields.last_mut()?.push(c);
@@ -137,7 +155,7 @@ fn between(spec: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ForwardSpec, Listen, Target};
+    use super::{ForwardKind, ForwardSpec, Listen, Target};
 
     fn tcp(bind: Option<&str>, port: u16) -> Listen {
         Listen::Tcp { bind: bind.map(str::to_owned), port }
@@ -169,6 +187,10 @@ mod tests {
             ("8080 /tmp/r-fe80::1", Some((tcp(None, 8080), Target::Unix("/tmp/r-fe80::1".into())))),
             ("/tmp/[::1] [a]:80", Some((Listen::Unix("/tmp/[::1]".into()), to("a", 80)))),
             ("/tmp/s-::1 [socks]:0", Some((Listen::Unix("/tmp/s-::1".into()), Target::Socks))),
+            ("u/s:a:80", Some((Listen::Unix("u/s".into()), to("a", 80)))),
+            ("u/s [a]:80", Some((Listen::Unix("u/s".into()), to("a", 80)))),
+            ("./s:u/r", Some((Listen::Unix("./s".into()), Target::Unix("u/r".into())))),
+            ("8080 u/r", Some((tcp(None, 8080), Target::Unix("u/r".into())))),
             ("1080", Some((tcp(None, 1080), Target::Socks))),
             ("[a]:1080 [socks]:0", Some((tcp(Some("a"), 1080), Target::Socks))),
             ("8080:a:0", None),
@@ -182,6 +204,15 @@ mod tests {
             let got = ForwardSpec::parse(spec).ok().map(|s| (s.listen, s.target));
             assert_eq!(got, want, "{spec}");
         }
+        let here = |spec, kind| {
+            let here = ForwardSpec::parse(spec).unwrap().here(kind, |path| format!("/home/{path}"));
+            (here.listen, here.target)
+        };
+        let unix = |listen: &str, target: &str| {
+            (Listen::Unix(listen.to_owned()), Target::Unix(target.to_owned()))
+        };
+        assert_eq!(here("u/s:u/r", ForwardKind::Local), unix("/home/u/s", "u/r"));
+        assert_eq!(here("u/s:u/r", ForwardKind::Remote), unix("u/s", "/home/u/r"));
         assert!(ForwardSpec::parse_dynamic("127.0.0.1:1080").is_ok());
         assert!(ForwardSpec::parse_dynamic("1080:a:80").is_err());
     }

@@ -145,7 +145,7 @@ fn nth(spec: &str, kind: ForwardKind, at: usize) -> Option<String> {
         }
         fields.last_mut()?.push(c);
     }
-    let has_path = fields.last().is_some_and(|f| f.starts_with('/'));
+    let has_path = fields.last().is_some_and(|f| f.contains('/'));
     let behind = match (kind, has_path) {
         (ForwardKind::Dynamic, _) => 0,
         (_, true) => 1,
@@ -212,6 +212,7 @@ mod tests {
             ("127.0.0.1:8080:localhost:80", l, Some("127.0.0.1:8082:localhost:80")),
             ("[::1]:8080:[::2]:80", l, Some("[::1]:8082:[::2]:80")),
             ("8080:/run/s", l, Some("8082:/run/s")),
+            ("8080:run/s", l, Some("8082:run/s")),
             ("0:localhost:80", l, Some("0:localhost:80")),
             ("1080", d, Some("1082")),
             ("*:1080", d, Some("*:1082")),
