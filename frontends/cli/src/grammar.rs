@@ -91,11 +91,11 @@ const SUBCOMMANDS: &[&str] = &[
 /// that has it.
 const ABSENT: &[&str] = &["demo"];
 
-/// Flags of the cluster grammar that are reserved and not built yet.
+/// Flags that the cluster grammar does not have, and what does the same.
 const ABSENT_FLAGS: &[(&str, &str)] = &[
-    ("L", "-L beside a command; forwards on many nodes: `bssh -H NODES forward add -L SPEC`"),
-    ("R", "-R beside a command; forwards on many nodes: `bssh -H NODES forward add -R SPEC`"),
-    ("D", "-D beside a command; forwards on many nodes: `bssh -H NODES forward add -D SPEC`"),
+    ("L", "bssh -H NODES forward add -L SPEC"),
+    ("R", "bssh -H NODES forward add -R SPEC"),
+    ("D", "bssh -H NODES forward add -D SPEC"),
 ];
 
 /// Short flags that give targets.
@@ -157,8 +157,8 @@ struct Seen {
 
 impl Seen {
     fn refused(&self) -> Option<String> {
-        if let Some((flag, what)) = &self.absent_flag {
-            return Some(format!("{flag}: this build has no {what}"));
+        if let Some((flag, instead)) = &self.absent_flag {
+            return Some(format!("{flag} is for one host\nhint: for several nodes, {instead}"));
         }
         let word = self.first_word.as_deref().filter(|_| !self.separated)?;
         if word == "sftp" {
@@ -337,13 +337,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_built_is_refused_by_name() {
-        for line in ["-H a -L 1:b:2 ls", "-H a demo"] {
+    fn what_is_not_there_is_refused_by_name() {
+        for (line, said) in [
+            ("-H a -L 1:b:2 ls", "hint: for several nodes, bssh -H NODES forward add -L SPEC"),
+            ("-H a demo", "this build has no subcommand demo"),
+        ] {
             let got = check("bssh", line);
-            assert!(
-                matches!(&got, Grammar::Refused(why) if why.contains("this build has no")),
-                "{line}: {got:?}"
-            );
+            assert!(matches!(&got, Grammar::Refused(why) if why.contains(said)), "{line}: {got:?}");
         }
         for line in ["-p 22 sftp host", "-H a sftp host"] {
             assert!(matches!(check("bssh", line), Grammar::Refused(_)), "{line}");

@@ -62,6 +62,11 @@ const MOST: usize = 8192;
 const NOT_THERE: &str = "the port is taken there or below 1024, or AllowTcpForwarding or \
                          PermitListen of its sshd_config forbids it; its log says which";
 
+/// The same for the path of a socket.
+const NO_SOCKET_THERE: &str = "there may be a file of that name already (StreamLocalBindUnlink \
+                               there removes it), its directory is missing or not yours, or \
+                               AllowStreamLocalForwarding of its sshd_config forbids it";
+
 /// Every forward of the core.
 #[derive(Default)]
 pub(crate) struct Forwards {
@@ -359,7 +364,10 @@ async fn listen_there(
         let text = format!("{node}: cannot listen on {at} there: {e}");
         let error = CallError::new(Kind::ForwardDenied, text);
         match e.kind {
-            Cause::RequestRefused { .. } => error.hint(NOT_THERE),
+            Cause::RequestRefused { .. } => error.hint(match listen {
+                Listen::Tcp { .. } => NOT_THERE,
+                Listen::Unix(_) => NO_SOCKET_THERE,
+            }),
             _ => error,
         }
     })

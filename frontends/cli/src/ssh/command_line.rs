@@ -24,13 +24,15 @@ enum Command {
 }
 
 /// What `-h` shows.
-const HELP: &str = "Commands:\r\n\
-      -L[bind_address:]port:host:hostport    Request local forward\r\n\
-      -R[bind_address:]port:host:hostport    Request remote forward\r\n\
-      -D[bind_address:]port                  Request dynamic forward\r\n\
-      -KL[bind_address:]port                 Cancel local forward\r\n\
-      -KR[bind_address:]port                 Cancel remote forward\r\n\
-      -KD[bind_address:]port                 Cancel dynamic forward\r\n";
+const HELP: &str = concat!(
+    "Commands:\r\n",
+    "      -L[bind_address:]port:host:hostport    Request local forward\r\n",
+    "      -R[bind_address:]port:host:hostport    Request remote forward\r\n",
+    "      -D[bind_address:]port                  Request dynamic forward\r\n",
+    "      -KL[bind_address:]port                 Cancel local forward\r\n",
+    "      -KR[bind_address:]port                 Cancel remote forward\r\n",
+    "      -KD[bind_address:]port                 Cancel dynamic forward\r\n",
+);
 
 /// No specification is longer.
 const LONGEST: usize = 1024;

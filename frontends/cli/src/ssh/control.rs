@@ -147,11 +147,18 @@ async fn close(
 
 /// Opens the forwards of the command line; they stay with the connection.
 async fn forward(core: &Core, effective: &Effective, targets: Targets) -> Result<(), CallError> {
-    let mut keep = Vec::new();
+    let (mut keep, mut done) = (Vec::new(), Ok(()));
     for (kind, spec) in &effective.forwards {
         let (targets, spec) = (targets.clone(), spec.clone());
         let params = ForwardParams { targets, kind: *kind, spec, ..ForwardParams::default() };
-        let opened = core.call::<ForwardOpen>(&params).await?;
+        let opened = match core.call::<ForwardOpen>(&params).await {
+            Ok(opened) => opened,
+            // As with ssh, those before it stay and those behind it are not tried.
+            Err(error) => {
+                done = Err(error);
+                break;
+            }
+        };
         let chosen = target_of_open_port(&params.spec).and(opened.port());
         if let Some(port) = chosen.filter(|_| *kind == ForwardKind::Remote) {
             // A script wants to know it.
@@ -159,7 +166,8 @@ async fn forward(core: &Core, effective: &Effective, targets: Targets) -> Result
         }
         keep.push(opened.forward);
     }
-    core.call::<LinkClose>(&LinkCloseParams { keep }).await.map(drop)
+    core.call::<LinkClose>(&LinkCloseParams { keep }).await?;
+    done
 }
 
 /// Ends the listening of the forwards the command line names; what is open goes on.
