@@ -141,6 +141,14 @@ impl Commons {
         self.links().is_empty()
     }
 
+    /// Nobody is here, and nothing goes on but listening for connections that nobody has made.
+    pub fn only_listens(&self) -> bool {
+        let listens = |member: &Member| {
+            !member.attached && member.engine.upgrade().is_none_or(|e| e.only_listens())
+        };
+        self.links().values().all(listens)
+    }
+
     /// Every engine of the core, the kept ones included.
     pub(crate) fn engines(&self) -> Vec<Arc<Engine>> {
         self.links().values().filter_map(|member| member.engine.upgrade()).collect()

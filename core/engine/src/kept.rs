@@ -62,6 +62,12 @@ impl Engine {
         }
     }
 
+    /// What was kept are forwards, and nobody uses them.
+    pub(crate) fn only_listens(&self) -> bool {
+        let kept = self.kept();
+        !kept.is_empty() && kept.iter().all(|job| self.forwards.is_unused(*job))
+    }
+
     /// Ends what was kept, too.
     pub async fn give_up(&self) {
         self.kept().clear();

@@ -70,14 +70,16 @@ pub(crate) async fn serve(
             rested = now + APART;
             commons.sweep()
         };
-        if !commons.is_empty() {
+        // As ssh's master, it does not stay for forwards that nobody uses.
+        let is_empty = commons.is_empty() || (wishes.control && commons.only_listens());
+        if !is_empty {
             empty_since = Instant::now();
         }
         let idle = match house.is_leaving() && !commons.holds_connections() {
             true => Some(Duration::ZERO),
             false => wishes.idle,
         };
-        let end = idle.filter(|_| commons.is_empty()).map(|idle| empty_since + idle);
+        let end = idle.filter(|_| is_empty).map(|idle| empty_since + idle);
         if end.is_some_and(|end| end <= Instant::now()) {
             break Duration::ZERO;
         }

@@ -117,3 +117,30 @@ fn cancelling_is_for_one_host_and_cuts_nothing() {
     let again = ssh(&["-O", "cancel", "-R", &spec, "127.0.0.1"]).expect_status(255);
     assert!(again.stderr.contains("no such forward"), "{}", again.stderr);
 }
+
+/// Without `ControlPersist` a master goes soon after its last session, as ssh's does; forwards
+/// that nobody uses do not hold it.
+#[test]
+fn a_master_stays_for_connections_and_not_for_listeners() {
+    let shared = Shared::new(Lab::start());
+    let (target, port) = (serve(echo), free_port());
+    let path = ["ssh", "-o", "ControlPath=~/m"];
+    let mut command = shared.lab.home.command(bssh_tests::bssh());
+    command.args(path).args(["-M", "127.0.0.1", "echo ready; read line"]);
+    let mut master = Run::start(command);
+    master.wait_for("ready", SOON);
+    let l = format!("{port}:127.0.0.1:{target}");
+    let words = [&path[..], &["-O", "forward", "-L", &l, "127.0.0.1"]].concat();
+    shared.lab.run_bare(&words).expect_status(0);
+    let client = connect(port);
+    says(&client, b"before");
+    assert!(master.write(b"end\n"));
+    master.finish(SOON);
+    let ended = Instant::now();
+    while ended.elapsed() < Duration::from_secs(4) {
+        says(&client, b"still there");
+    }
+    drop(client);
+    let stayed = shared.pid().is_some();
+    assert!(stayed && until(SOON, || !listens(port) && shared.pid().is_none()));
+}

@@ -118,6 +118,11 @@ impl Forwards {
         self.open().get(&id).is_some_and(|forward| !forward.is_over())
     }
 
+    /// It is there, or was, and nobody is connected through it.
+    pub(crate) fn is_unused(&self, id: ForwardId) -> bool {
+        self.open().get(&id).is_some_and(|forward| forward.work.traffic.n_live() == 0)
+    }
+
     /// Ends all but these.
     pub(crate) fn close_but(&self, kept: &BTreeSet<u64>) {
         self.open().retain(|id, _| kept.contains(id));

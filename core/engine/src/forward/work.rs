@@ -281,6 +281,8 @@ impl Work {
         (peer, target): (String, String),
     ) {
         let entry = self.traffic.enter(number, peer.clone(), target.clone());
+        // Where a core goes once nobody uses its forwards, this begins and ends its waiting.
+        self.engine.commons.tell();
         self.tell_conn("connOpen", number, |event| {
             event.peer = Some(peer);
             event.target = Some(target);
@@ -303,6 +305,8 @@ impl Work {
                 event.error = Some(why);
             }
         });
+        drop(entry);
+        self.engine.commons.tell();
     }
 }
 
