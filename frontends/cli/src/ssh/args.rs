@@ -435,6 +435,7 @@ mod tests {
     const ESCAPES: &str = "\n## Escapes\n\n\
         `~.`, `~R`, `~V`, `~v`, `~^Z`, `~#`, `~C`, `~&`, `~?` and `~~` are as in ssh, at the start of a line.\n\
         `~&` leaves the core to see open connections of forwards through: nothing new comes through them, and it ends with the last one.\n\
+        A session whose command has ended does the same before it ends.\n\
         `~C` is there unless `EnableEscapeCommandline` says no; ssh wants a yes since 9.2.\n\
         `~B` is refused: [russh cannot send a break](upstream-russh.md).\n";
 

@@ -165,5 +165,6 @@ mod tests {
         ] {
             assert_eq!(Command::parse(line), want, "{line}");
         }
+        assert!(HELP.lines().skip(1).all(|line| line.starts_with("      -")), "{HELP}");
     }
 }
