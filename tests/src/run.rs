@@ -28,10 +28,13 @@ fn heed_signals() {
     let ignored = Ignored::of(&std::fs::read_to_string(Ignored::STATUS).unwrap_or_default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let _inside = runtime.enter();
+    let inside = runtime.enter();
     for kind in kinds.into_iter().filter(|kind| ignored.has(kind.as_raw_value())) {
         drop(signal(kind).expect("a handler"));
     }
+    drop(inside);
+    // Whoever asks first may be inside a runtime of its own, where none may be waited for.
+    runtime.shutdown_background();
 }
 
 #[allow(clippy::disallowed_methods, reason = "tests are told by their environment")]
