@@ -21,6 +21,7 @@
 //! - `targets`: which nodes a command line means, and what the last run has left of them.
 //! - `session_limits`: output kept for a slow reader, connections to a node and commands on each.
 //! - `session_more`: terminals, stateless commands, what escapes, what is kept or run again, calls.
+//! - `session_user`: umask, functions, aliases, traces, traps and names of the user in sessions.
 //! - `named`: sessions that outlive the command, for programs and agents.
 //! - `repl`: the REPL on a real pseudo-terminal, as a person uses it.
 //! - `repl_acts`: what the REPL does besides lines: files, forwards, gates, settings, completion.
@@ -103,6 +104,7 @@ mod repl_state;
 mod session;
 mod session_limits;
 mod session_more;
+mod session_user;
 mod sftp;
 mod shared;
 mod shared_life;

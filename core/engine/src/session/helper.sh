@@ -2,6 +2,7 @@
 # and ends them when the other side is gone (end of file on stdin). POSIX shell only.
 # Given: Z (a nonce), A (a directory to adopt), Y (the shell wanted), V (snapshot: login, plain or
 # none), C (a directory to begin in), O (text of the file o), R (the directory of the helper before).
+u=$(umask)
 umask 077
 l() { LC_ALL=C; printf 'D %s\n%s\n' "${#1}" "$1"; }
 S=${Y:-$SHELL}
@@ -28,7 +29,9 @@ first() { # file, option: what a fresh shell has
   [ "$2" = -l ] && a=
   case $S in */busybox) s=sh ;; *) s= ;; esac
   J=dump; . "$D/o"
-  "$S" $s $a $2 -c "$B"'( eval "$__dump" ) > "$0"' "$1" </dev/null >/dev/null 2>&1
+  : > "$1"
+# Beginning with the login's umask, not ours.
+  ( umask "$u"; exec "$S" $s $a $2 -c "$B"'( eval "$__dump" ) >| "$0"' "$1" ) </dev/null >/dev/null 2>&1
   [ -s "$1" ]
 }
 snap=none
