@@ -4,20 +4,26 @@
 # E and P (code before and after), G (d: ends with the helper, k: keep, b: in the background), L
 # (time limit of the watchdog), T (whose stable path to the agent), Z (a nonce: output begins after
 # it), U (it has a terminal: its output is one stream) and Q (what marks its processes).
+# Before the word of a command: no function of the user's is meant.
+b=command t=
 case $K in
-  bash) q='export -p; declare -f; declare -Fx; alias -p' t='shopt -s expand_aliases' ;;
-  zsh) q='export -p; functions; alias -L; [ -z "${OLDPWD-}" ] || printf "OLDPWD=%s\n" "${(q)OLDPWD}"; [ -n "${HOME+x}" ] || echo unset HOME' t= ;;
-  ksh | mksh) q='export -p; typeset -f; alias -p' t= ;;
-  *) q='export -p' t= ;;
+  bash) q='"$__b" export -p; "$__b" declare -f; "$__b" declare -Fx; "$__b" alias -p' t='shopt -s expand_aliases' ;;
+  zsh) b=builtin q='"$__b" export -p; "$__b" functions; "$__b" alias -L; [ -z "${OLDPWD-}" ] || "$__b" printf "OLDPWD=%s\n" "${(q)OLDPWD}"; [ -n "${HOME+x}" ] || "$__b" echo unset HOME' ;;
+  ksh | mksh) q='"$__b" export -p; "$__b" typeset -f; "$__b" echo; "$__b" alias -p' ;;
+  *) q='"$__b" export -p' ;;
 esac
+# A state says in its first line that its last one is there to be reached; what may not be
+# understood comes late.
 B="$t
-__dump='$q; printf \"umask \"; umask'
+__b=$b
+__dump='\"\$__b\" echo \"#1\"; \"\$__b\" printf \"umask \"; \"\$__b\" umask; $q; \"\$__b\" echo __z='
 __save='[ \"\$__m\" = u ] && {
-  eval \"\$__p\"
-  __y=\$(eval \"\$__dump\")
+  \"\$__b\" eval \"\$__p\"
+  __y=\$(\"\$__b\" eval \"\$__dump\")
   if [ \"\$__y\" = \"\$__v\" ]; then __y=same
-  else printf \"%s\\n\" \"\$__y\" > \"\$__d/\$__n.st\"; __y=new; fi
-  printf \"%s\\n%s\\n.\\n\" \"\$__y\" \"\${PWD:-\$(pwd)}\" > \"\$__d/\$__n.cwd\"
+  else \"\$__b\" printf \"%s\\n\" \"\$__y\" > \"\$__d/\$__n.st\"; __y=new; fi
+  \"\$__b\" printf \"%s\\n%s\\n.\\n\" \"\$__y\" \"\${PWD:-\$(\"\$__b\" pwd)}\" > \"\$__d/\$__n.cwd\"
+  __m=
 }'
 "
 I='@INNER@'
@@ -58,6 +64,11 @@ fi
 printf %s "$Z"; [ -n "$U" ] || printf %s "$Z" >&2
 inner "$@"
 r=$?
+# An EXIT trap of the command's own has taken the place of ours, and exit ended it before its end.
+# A command that has become another program (exec) is meant to leave nothing.
+if [ "$M" = u ] && [ ! -e "$D/$N.cwd" ] && [ $r -lt 128 ]; then
+  case ${X:-$(cat "$D/$N.in")} in *trap*) echo "bssh: the session is as it was before: the command ended by exit with an EXIT trap of its own" >&2 ;; esac
+fi
 [ "$G" = k ] && { echo $r > "$D/$N.rc.t"; mv "$D/$N.rc.t" "$D/$N.rc"; }
 [ -n "$dog" ] && kill -s USR1 $dog 2>/dev/null
 exit $r

@@ -104,12 +104,12 @@ pub(super) fn env<'a>(vars: impl Iterator<Item = (&'a String, &'a String)>) -> (
         // Writing to a String cannot fail.
         let _ = writeln!(
             before,
-            "[ -n \"${{{name}+x}}\" ] && __o_{name}=${name}; export {name}={}",
+            "[ -n \"${{{name}+x}}\" ] && __o_{name}=${name}; \"$__b\" export {name}={}",
             quote(value)
         );
         let _ = writeln!(
             after,
-            "if [ -n \"${{__o_{name}+x}}\" ]; then export {name}=\"$__o_{name}\"; else unset {name}; fi"
+            "if [ -n \"${{__o_{name}+x}}\" ]; then \"$__b\" export {name}=\"$__o_{name}\"; else \"$__b\" unset {name}; fi"
         );
     }
     (before, after)
