@@ -9,6 +9,7 @@ use bssh_protocol::session::{
 
 use bssh_protocol::stream::Base64Bytes;
 use bssh_tests::{Driver, Lab};
+use std::os::unix::ffi::OsStrExt as _;
 
 const SHELLS: [&str; 6] =
     ["/bin/bash", "/bin/dash", "/bin/zsh", "/bin/ksh93", "/bin/mksh", "/bin/busybox"];
@@ -187,6 +188,29 @@ fn a_state_that_is_not_put_back_whole_is_said() {
             let ran = shell.run("echo hi").await;
             let said = "bssh: the session's state could not be put back whole: ";
             assert!(ran.text() == "hi\n" && ran.err.starts_with(said), "{path}: {ran:?}");
+        }
+        driver.close().await;
+    });
+}
+
+#[test]
+fn a_directory_need_not_be_named_in_text() {
+    let lab = Lab::start();
+    let odd = lab.sshd.file("odd");
+    let name = std::ffi::OsStr::from_bytes(b"d\xff'\xfe x");
+    std::fs::create_dir_all(odd.join(name)).unwrap();
+    let odd = odd.to_str().unwrap();
+    with_core(&lab, |driver| async move {
+        for path in SHELLS {
+            let (shell, _) = Shell::open(&driver, params(&driver, path)).await;
+            shell.check(&format!("cd '{odd}'; cd d*; export A=1"), "status 0", "").await;
+            let there = shell.run("cd .; pwd").await;
+            assert_eq!(there.out, [odd.as_bytes(), b"/d\xff'\xfe x\n"].concat(), "{path}");
+            assert_eq!(there.done.cwd, format!("{odd}/d\u{fffd}'\u{fffd} x"), "{path}");
+            let below = SessionExecParams { cwd: Some("..".to_owned()), ..command("pwd") };
+            assert_eq!(shell.exec(below).await.text(), format!("{odd}\n"), "{path}");
+            shell.check("cd ..; pwd; cd - >/dev/null", "status 0", &format!("{odd}\n")).await;
+            assert_eq!(shell.run("pwd").await.out, there.out, "{path}");
         }
         driver.close().await;
     });

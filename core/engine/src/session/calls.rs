@@ -126,7 +126,7 @@ impl Engine {
         let state = memory.state.clone().unwrap_or_default();
         Ok(SessionSaved {
             shell,
-            cwd: memory.cwd.clone(),
+            cwd: memory.shown_cwd(),
             rev: memory.rev,
             state: Base64Bytes(state),
         })

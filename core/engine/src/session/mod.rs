@@ -86,7 +86,8 @@ pub(crate) struct Session {
 /// What the core knows about a session, whatever becomes of its connection.
 struct Memory {
     stage: Stage,
-    cwd: String,
+    /// As the node names it; frontends are shown it as text.
+    cwd: Vec<u8>,
     home: String,
     rev: u64,
     state: Option<Bytes>,
@@ -414,7 +415,7 @@ impl Session {
         if !restored || memory.cwd.is_empty() {
             memory.cwd.clone_from(&facts.cwd);
         }
-        (memory.cwd.clone(), memory.rev)
+        (memory.shown_cwd(), memory.rev)
     }
 
     /// The node, once it is there. A lost one is tried once more, at once.
@@ -449,7 +450,7 @@ impl Session {
             session: self.id,
             node: self.node.clone(),
             name: self.name.clone(),
-            cwd: memory.cwd.clone(),
+            cwd: memory.shown_cwd(),
             rev: memory.rev,
             execs: u32::try_from(memory.running.len()).unwrap_or(u32::MAX),
             jobs: memory

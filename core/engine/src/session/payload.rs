@@ -56,7 +56,7 @@ pub(super) struct Start<'a> {
     pub number: u64,
     pub update: bool,
     pub state_file: &'a str,
-    pub cwd: &'a str,
+    pub cwd: &'a [u8],
     /// Empty: in the file `NUMBER.in`.
     pub command: &'a str,
     /// Code before and after it, for its own environment.
@@ -83,7 +83,7 @@ impl Start<'_> {
             self.number,
             if self.update { 'u' } else { 'r' },
             self.state_file,
-            quote(self.cwd),
+            quote_bytes(self.cwd),
             quote(self.command),
             quote(self.env.0),
             quote(self.env.1),
@@ -130,6 +130,19 @@ pub(super) fn is_name(name: &str) -> bool {
 /// One word for sh.
 pub(crate) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// One word for sh that need not be text: what is not comes from printf.
+fn quote_bytes(bytes: &[u8]) -> String {
+    let mut word = String::new();
+    for part in bytes.utf8_chunks() {
+        word.push_str(&quote(part.valid()));
+        if !part.invalid().is_empty() {
+            let octal = part.invalid().iter().map(|byte| format!("\\{byte:03o}"));
+            word.push_str(&format!("\"$(printf '{}')\"", octal.collect::<String>()));
+        }
+    }
+    word
 }
 
 /// A script without its comments.

@@ -33,7 +33,7 @@ pub(super) struct Facts {
     pub dir: String,
     pub home: String,
     pub shell: String,
-    pub cwd: String,
+    pub cwd: Vec<u8>,
 }
 
 const BYE: &str = "BYE\n";
@@ -128,14 +128,7 @@ impl Helper {
         let Answer::Data(Some(bytes)) = self.ask(format!("END {number}\n").into()).await? else {
             return Some(Left::Nothing);
         };
-        let text = String::from_utf8_lossy(&bytes);
-        let body = text.strip_suffix("\n.\n");
-        Some(match (text.as_ref(), body.and_then(|b| b.split_once('\n'))) {
-            ("gone\n", _) => Left::NoDirectory,
-            (_, Some(("new", cwd))) => Left::State { cwd: cwd.to_owned(), is_new: true },
-            (_, Some(("same", cwd))) => Left::State { cwd: cwd.to_owned(), is_new: false },
-            _ => Left::Nothing,
-        })
+        Some(Left::of(&bytes))
     }
 
     /// A part of a file, at most 1 MiB. None: there is none, or no helper.
@@ -182,13 +175,27 @@ pub(super) enum Sent {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Left {
     State {
-        cwd: String,
+        /// Its name on the node need not be text.
+        cwd: Vec<u8>,
         is_new: bool,
     },
     /// Its directory was not there; it did not run.
     NoDirectory,
     /// It replaced its shell, or was killed.
     Nothing,
+}
+
+impl Left {
+    fn of(bytes: &[u8]) -> Left {
+        let body = bytes.strip_suffix(b"\n.\n").unwrap_or_default();
+        let state = |cwd: &[u8], is_new| Left::State { cwd: cwd.to_owned(), is_new };
+        match (body.strip_prefix(b"new\n"), body.strip_prefix(b"same\n")) {
+            _ if bytes == b"gone\n" => Left::NoDirectory,
+            (Some(cwd), _) => state(cwd, true),
+            (_, Some(cwd)) => state(cwd, false),
+            _ => Left::Nothing,
+        }
+    }
 }
 
 async fn serve(wire: &mut Wire, mut queue: mpsc::Receiver<Ask>) {
@@ -268,11 +275,15 @@ impl Wire {
         }
     }
 
-    async fn text(&mut self) -> Option<String> {
+    async fn bytes(&mut self) -> Option<Vec<u8>> {
         match self.answer().await? {
-            Answer::Data(Some(bytes)) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Answer::Data(Some(bytes)) => Some(bytes.into()),
             _ => None,
         }
+    }
+
+    async fn text(&mut self) -> Option<String> {
+        Some(String::from_utf8_lossy(&self.bytes().await?).into_owned())
     }
 }
 
@@ -311,7 +322,7 @@ async fn greet(wire: &mut Wire, nonce: &str) -> Option<Greeting> {
             dir: wire.text().await?,
             home: wire.text().await?,
             shell: wire.text().await?,
-            cwd: wire.text().await?,
+            cwd: wire.bytes().await?,
         };
         return known.then_some(Greeting::Ready(facts));
     }

@@ -66,7 +66,7 @@ impl Memory {
     pub(super) fn new(restore: Option<&SessionSaved>) -> Memory {
         Memory {
             stage: Stage::Connecting(1),
-            cwd: restore.map(|saved| saved.cwd.clone()).unwrap_or_default(),
+            cwd: restore.map(|saved| saved.cwd.clone().into()).unwrap_or_default(),
             home: String::new(),
             rev: restore.map_or(0, |saved| saved.rev.max(1)),
             state: restore.map(|saved| saved.state.0.clone()),
@@ -75,6 +75,10 @@ impl Memory {
             jobs: None,
             last: None,
         }
+    }
+
+    pub(super) fn shown_cwd(&self) -> String {
+        String::from_utf8_lossy(&self.cwd).into_owned()
     }
 }
 

@@ -192,7 +192,7 @@ impl Job {
                 memory.rev += 1;
                 memory.cwd = cwd;
             }
-            told.cwd.clone_from(&memory.cwd);
+            told.cwd = memory.shown_cwd();
             told.rev = memory.rev;
         }
         (told.session, told.exec) = (session.id, self.exec);
@@ -230,7 +230,7 @@ impl Job {
 
     /// Fetches what the command has left; the directory afterwards if anything has changed. It is
     /// not told of before it is here: the connection may be lost at any time.
-    async fn take_over(&self, left: Gone) -> Option<String> {
+    async fn take_over(&self, left: Gone) -> Option<Vec<u8>> {
         let (attached, number, Left::State { cwd, is_new }) = left? else { return None };
         let session = &self.session;
         let stays = session.memory().cwd.clone();
@@ -358,19 +358,20 @@ impl Job {
         }
     }
 
-    fn directory(&self) -> String {
+    fn directory(&self) -> Vec<u8> {
         let memory = self.session.memory();
+        let home = memory.home.as_bytes();
         let from = match self.params.state {
-            StateUse::None => &memory.home,
+            StateUse::None => home,
             StateUse::Update | StateUse::Read => &memory.cwd,
         };
         match self.params.cwd.as_deref() {
-            None => from.clone(),
-            Some("~") => memory.home.clone(),
-            Some(path) if path.starts_with('/') => path.to_owned(),
+            None => from.to_owned(),
+            Some("~") => home.to_owned(),
+            Some(path) if path.starts_with('/') => path.into(),
             Some(path) => match path.strip_prefix("~/") {
-                Some(rest) => format!("{}/{rest}", memory.home),
-                None => format!("{}/{path}", from.trim_end_matches('/')),
+                Some(rest) => [home, rest.as_bytes()].join(&b'/'),
+                None => [from.strip_suffix(b"/").unwrap_or(from), path.as_bytes()].join(&b'/'),
             },
         }
     }
@@ -432,9 +433,9 @@ fn no_exit() -> Failure {
     plain(Phase::Exec, "noExit", "the server closed the channel without an exit status")
 }
 
-fn no_directory(cwd: &str) -> Failure {
+fn no_directory(cwd: &[u8]) -> Failure {
     let hint = "cd somewhere else; nothing was run";
-    let text = format!("the directory {cwd} is gone");
+    let text = format!("the directory {} is gone", String::from_utf8_lossy(cwd));
     Failure { hint: Some(hint.to_owned()), ..plain(Phase::Exec, "cwdMissing", text) }
 }
 
