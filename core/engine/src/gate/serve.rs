@@ -229,7 +229,8 @@ impl Gate {
         let to = denial.to.clone().or_else(|| denial.entry.map(upstream)).unwrap_or_default();
         let to: String = to.chars().filter(|c| !c.is_control()).take(300).collect();
         let rule = denial.rule;
-        tracing::warn!("gate {}: {peer} may not go to \"{to}\": {rule}", self.plan.spec.name);
+        let why = denial.error.as_deref().unwrap_or(rule);
+        tracing::warn!("gate {}: {peer} may not go to \"{to}\": {why}", self.plan.spec.name);
         self.tell("connDenied", |e| {
             e.conn = Some(number);
             e.peer = Some(peer.to_owned());
