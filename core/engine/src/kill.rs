@@ -4,8 +4,10 @@
 //! POSIX-shell helper (`kill.sh`) on a second channel of the same connection: it finds the
 //! command's processes as children of its own server process, signals their groups, and sees
 //! them gone. Once armed it is also a dead-man switch: end of file on its stdin, which is what a
-//! lost link or a killed core looks like, ends them too. A connection with a guard carries one
-//! command only; [`crate::pool`] sees to that.
+//! lost link or a killed core looks like, ends them too. It is armed by a word of ours that follows
+//! its first one: a helper that starts so late that nobody waits for it any more finds another
+//! command in place of its own, and must spare it. A connection with a guard carries one command
+//! only; [`crate::pool`] sees to that.
 
 use crate::pool::Lease;
 use bssh_protocol::exec::Killed;
@@ -31,13 +33,18 @@ pub(crate) struct Guard {
 impl Guard {
     /// Starts the helper. None if the node refuses (no more sessions, no shell, forced command).
     pub(crate) async fn arm(lease: &Lease) -> Option<Guard> {
-        let start = async {
-            let mut channel = lease.open_session().await.ok()?;
-            channel.exec(bootstrap().as_bytes()).await.ok()?;
-            let mut guard = Guard { channel, heard: Vec::new() };
-            guard.line().await?.starts_with("READY").then_some(guard)
-        };
-        tokio::time::timeout(START, start).await.ok().flatten()
+        tokio::time::timeout(START, Guard::start(lease)).await.ok().flatten()
+    }
+
+    async fn start(lease: &Lease) -> Option<Guard> {
+        let mut channel = lease.open_session().await.ok()?;
+        channel.exec(bootstrap().as_bytes()).await.ok()?;
+        let mut guard = Guard { channel, heard: Vec::new() };
+        if !guard.line().await?.starts_with("READY") {
+            return None;
+        }
+        guard.say("A\n").await?;
+        Some(guard)
     }
 
     /// Ends the command: TERM, then KILL; confirmed when its processes were seen to be gone.
@@ -93,12 +100,12 @@ impl Guard {
     }
 }
 
-/// Ends a command that has no guard yet.
+/// Ends a command that has no guard yet. A node that is slow to start the helper may use the time
+/// that it does not need for killing.
 pub(crate) async fn kill(lease: &Lease) -> Killed {
-    match Guard::arm(lease).await {
-        Some(mut guard) => guard.kill().await,
-        None => Killed::Unconfirmed,
-    }
+    let ended = async { Some(Guard::start(lease).await?.kill().await) };
+    let ended = tokio::time::timeout(START + FINISH, ended).await;
+    ended.ok().flatten().unwrap_or(Killed::Unconfirmed)
 }
 
 const SCRIPT: &str = include_str!("kill.sh");

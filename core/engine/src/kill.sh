@@ -1,7 +1,9 @@
 # Ends what this SSH connection has started on the node. Runs beside the command on a channel of
 # the same connection: the command's shell is then a child of the same server process as we are.
-# stdin: "K" kill and report, "S NAME" send a signal, "Q" go away. End of file without "Q" means
-# that the other side is gone: kill. POSIX shell only; /proc is used where it is there.
+# stdin: "K" kill and report, "S NAME" send a signal, "Q" go away, "A" somebody has heard that we
+# are here. End of file after "A" and without "Q" means that the other side is gone: kill. Without
+# "A" it was given up before it began, and what runs here by now may be another command. POSIX
+# shell only; /proc is used where it is there.
 trap : HUP TERM INT PIPE
 P=$PPID
 K= k=
@@ -75,12 +77,15 @@ finish() {
   i=0; while alive && [ $i -lt 40 ]; do pause; i=$((i + 1)); done
   if alive; then echo LEFT; else echo GONE; fi
 }
+armed=
 while read -r w a; do
   case $w in
+    A) armed=1 ;;
     K) finish 20 ;;
     S) groups; send "$a"; echo SENT ;;
     Q) exit 0 ;;
   esac
 done
+[ -n "$armed" ] || exit 0
 exec >/dev/null 2>&1
 finish 10

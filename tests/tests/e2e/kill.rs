@@ -1,9 +1,10 @@
 //! Nothing survives on the nodes: not a timeout, not a Ctrl-C, not a dead core, not a dead
 //! frontend. The command ignores TERM and has a child in the background.
 
+use bssh_fixtures::SshdOptions;
 use bssh_fixtures::processes::{self, Process};
 use bssh_protocol::Ignored;
-use bssh_tests::{Lab, Peer, Run, until};
+use bssh_tests::{Lab, Peer, Run, Shared, until};
 use rustix::process::Signal;
 use serde_json::json;
 use std::io::Read;
@@ -169,4 +170,34 @@ fn a_killed_frontend_takes_its_core_and_its_commands_along() {
     stubborn.assert_gone();
     let core_runs = || processes::all().iter().any(|p| p.pid == core);
     assert!(until(GONE, || !core_runs()), "the core is still there");
+}
+
+/// A lab whose login shell has a startup file that takes so many seconds.
+fn slow_shell(seconds: &str) -> Lab {
+    let line = format!("ForceCommand sleep {seconds}; exec bash -c \"$SSH_ORIGINAL_COMMAND\"");
+    Lab::with(&SshdOptions { extra: vec![line], ..SshdOptions::default() })
+}
+
+#[test]
+fn a_helper_that_comes_late_spares_the_next_command_of_its_connection() {
+    let shared = Shared::new(slow_shell("0.3"));
+    for _ in 0..3 {
+        for command in ["true", "sleep 1; echo whole"] {
+            let words = ["-H", "127.0.0.1", "--persist", "1m", command];
+            shared.lab.run(&words).expect_status(0);
+        }
+    }
+    assert_eq!(shared.logins(), 1, "one connection for all of them");
+}
+
+#[test]
+fn where_the_helper_takes_too_long_a_command_runs_to_its_end_and_can_be_ended() {
+    let lab = slow_shell("6");
+    let own = ["-H", "127.0.0.1", "--persist", "no"];
+    let done = lab.run(&[&own[..], &["sleep 2; echo whole"]].concat()).expect_status(0);
+    assert!(done.text().contains("whole"), "{}", done.text());
+    let endless = ["--json", "--timeout", "1", "sleep 1000.8080"];
+    let done = lab.run(&[&own[..], &endless].concat()).expect_status(5);
+    assert_eq!(done.endings()["127.0.0.1"].event["killed"], "confirmed", "{}", done.text());
+    assert!(processes::with_text("sleep 1000.8080").is_empty());
 }
