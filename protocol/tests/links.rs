@@ -293,6 +293,10 @@ async fn cancelled_and_surplus_requests_are_answered() {
     assert!(receive(&mut peer).await.contains(r#""id":1,"error":{"code":1083"#));
     send(&mut peer, r#"{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":"x"}}"#).await;
     assert!(receive(&mut peer).await.contains(r#""id":"x","error":{"code":-32800"#));
+    // One string, written in two ways.
+    send(&mut peer, r#"{"jsonrpc":"2.0","id":"a\/\u00e9","method":"core/info"}"#).await;
+    send(&mut peer, r#"{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":"a/é"}}"#).await;
+    assert!(receive(&mut peer).await.contains(r#""id":"a\/\u00e9","error":{"code":-32800"#));
     send(&mut peer, r#"{"jsonrpc":"2.0","id":1,"method":"core/info"}"#).await;
     assert!(receive(&mut peer).await.contains("unanswered"));
 }
@@ -384,4 +388,29 @@ async fn close_writes_what_is_queued_first() {
     let mut text = Vec::new();
     peer.read_to_end(&mut text).await.unwrap();
     assert_eq!(String::from_utf8(text).unwrap().matches("exec/done").count(), 1000);
+}
+
+#[tokio::test]
+async fn a_call_is_over_with_its_answer_whatever_that_looks_like() {
+    let (link, _task, mut peer, _) = raw(Options::core());
+    send(&mut peer, r#"{"jsonrpc":"2.0","id":0,"method":"core/ping"}"#).await;
+    receive(&mut peer).await;
+    for (answer, code, message) in [
+        (r#""error":{"code":-32603,"message":"x","data":"a string"}"#, -32603, "x"),
+        (r#""error":{"code":7,"message":"x","data":{"retryable":"maybe"}}"#, 7, "x"),
+        (r#""error":{"message":"x"}"#, -32603, "x"),
+        (r#""error":"x""#, -32603, "an error that cannot be read"),
+        (r#""result":1,"method":5"#, -32600, "cannot read the message"),
+    ] {
+        let call = link.call::<CorePing>(&Empty {});
+        let told = async {
+            let asked: serde_json::Value = serde_json::from_str(&receive(&mut peer).await).unwrap();
+            let id = &asked["id"];
+            send(&mut peer, &format!(r#"{{"jsonrpc":"2.0","id":{id},{answer}}}"#)).await;
+        };
+        let (answered, ()) = tokio::join!(call, told);
+        let error = answered.unwrap_err();
+        assert_eq!(error.code, code, "{answer}: {error}");
+        assert!(error.message.starts_with(message), "{answer}: {error}");
+    }
 }

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// A handler at work.
 pub type Answering = BoxFuture<'static, Reply>;
@@ -142,7 +143,8 @@ struct Envelope<'a> {
     params: Option<&'a RawValue>,
     #[serde(borrow)]
     result: Option<&'a RawValue>,
-    error: Option<CallError>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
 }
 
 /// Tells `"id": null` from no id at all.
@@ -156,13 +158,13 @@ pub(super) fn read(body: &Bytes) -> Incoming {
         Err(e) => {
             let kind = if e.is_data() { Kind::InvalidRequest } else { Kind::ParseError };
             let text = format!("cannot read the message at byte {}: {}", e.column(), category(&e));
-            return Incoming::Invalid(None, CallError::new(kind, text));
+            return unreadable(body, CallError::new(kind, text));
         }
     };
     let id = envelope.id.map(RawValue::get).filter(|id| *id != "null");
     let Some(method) = envelope.method else {
         let outcome = match (envelope.error, envelope.result) {
-            (Some(error), _) => Err(error),
+            (Some(error), _) => Err(fault(error)),
             (None, Some(result)) => Ok(body.slice_ref(result.get().as_bytes())),
             (None, None) => Ok(Bytes::from_static(b"null")),
         };
@@ -191,6 +193,34 @@ pub(super) fn read(body: &Bytes) -> Incoming {
             let text = "a request's id is a string or an integer that is not negative";
             Incoming::Invalid(None, CallError::new(Kind::InvalidRequest, text).at("id"))
         }
+    }
+}
+
+/// A peer's error, also one that is not as we write it: whoever waits must learn of it.
+fn fault(error: &RawValue) -> CallError {
+    let read = |value: serde_json::Value| {
+        let code = value.get("code").and_then(serde_json::Value::as_i64);
+        let message = value.get("message").and_then(serde_json::Value::as_str);
+        let unread = CallError::new(Kind::Internal, "an error that cannot be read");
+        CallError {
+            code: code.and_then(|code| i32::try_from(code).ok()).unwrap_or(unread.code),
+            message: message.map_or(unread.message, str::to_owned),
+            data: None,
+        }
+    };
+    let text = error.get();
+    serde_json::from_str(text)
+        .unwrap_or_else(|_| read(serde_json::from_str(text).unwrap_or_default()))
+}
+
+/// A message that is no JSON-RPC. If it answers a call, that call is over.
+fn unreadable(body: &Bytes, error: CallError) -> Incoming {
+    let members: HashMap<String, &RawValue> = serde_json::from_slice(body).unwrap_or_default();
+    let calls = members.get("method").is_some_and(|method| method.get().starts_with('"'));
+    let answers = !calls && (members.contains_key("result") || members.contains_key("error"));
+    match members.get("id") {
+        Some(id) if answers => Incoming::Response { id: id.get().into(), outcome: Err(error) },
+        _ => Incoming::Invalid(None, error),
     }
 }
 

@@ -112,7 +112,7 @@ async fn flush(
     }
 }
 
-/// The handlers at work, by request id.
+/// The handlers at work, by the [`name_of`] their request's id.
 struct Work {
     running: FuturesUnordered<BoxFuture<'static, Done>>,
     by_id: HashMap<Box<str>, (AbortHandle, usize)>,
@@ -212,15 +212,15 @@ impl Work {
             let text = format!("{n} requests of {bytes} bytes are unanswered already");
             return refuse(link, &request.id, &CallError::new(Kind::Busy, text));
         }
-        let id = request.id.clone();
-        if self.by_id.contains_key(&id) {
+        let (id, name) = (request.id.clone(), name_of(&request.id));
+        if self.by_id.contains_key(&name) {
             let text = "a request with this id is unanswered";
             return refuse(link, &id, &CallError::new(Kind::InvalidRequest, text).at("id"));
         }
         let bytes = request.params.len();
         let handler: Answering = service.request(link, request);
         let (abort, registration) = AbortHandle::new_pair();
-        self.by_id.insert(id.clone(), (abort, bytes));
+        self.by_id.insert(name, (abort, bytes));
         self.bytes += bytes;
         let handler = Abortable::new(handler, registration);
         self.running.push(Box::pin(async move { Done::Answered(id, handler.await.ok()) }));
@@ -228,7 +228,7 @@ impl Work {
 
     fn finish(&mut self, link: &Link, done: Done) {
         let Done::Answered(id, reply) = done else { return };
-        self.bytes -= self.by_id.remove(&id).map_or(0, |(_, bytes)| bytes);
+        self.bytes -= self.by_id.remove(&name_of(&id)).map_or(0, |(_, bytes)| bytes);
         let cancelled = || CallError::new(Kind::CancelledByCaller, "cancelled by the caller");
         let (text, then) = reply.unwrap_or_else(|| Reply::new(Err::<(), _>(cancelled()))).text(&id);
         link.shared.outbox.post(&text);
@@ -278,6 +278,15 @@ impl Work {
             _ => service.notification(link, notification),
         }
         Ok(())
+    }
+}
+
+/// An id in the one way that `$/cancelRequest` gives it: a string may be written in several.
+fn name_of(id: &str) -> Box<str> {
+    let read = || serde_json::from_str::<serde_json::Value>(id).ok();
+    match id.contains('\\').then(read).flatten() {
+        Some(id) => id.to_string().into(),
+        None => id.into(),
     }
 }
 
