@@ -2,7 +2,11 @@
 
 use crate::child;
 use crate::core::{Carrier, Core, Error, Start, own_program};
+use crate::service::remark;
 use crate::shared::{self, Passing, Persist};
+use bssh_protocol::handshake::LogRecord;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::UnixStream;
 
@@ -24,7 +28,16 @@ impl Core {
         match (shared::find().await, persist) {
             (Ok(Some(socket)), _) => match Core::attach_shared(socket, &start, ANSWER).await {
                 // One that hangs must not hang us.
-                Err(Error::Silent(_) | Error::Ended(_)) if persist == Persist::IfThere => {}
+                Err(why @ (Error::Silent(_) | Error::Ended(_))) => {
+                    if let Persist::For(_) = persist {
+                        let message = format!(
+                            "warning: {why}: a core of our own is used, which does not stay; \
+                             if that goes on, end the process of bssh core serve"
+                        );
+                        let record = LogRecord { level: "info".to_owned(), message };
+                        remark(start.remarks.as_ref(), &record);
+                    }
+                }
                 attached => return attached,
             },
             (Err(why), Persist::For(_)) => return Err(Error::Shared(why)),
@@ -56,6 +69,7 @@ impl Core {
         start: &Start,
         timeout: Duration,
     ) -> Result<Core, Error> {
+        let answered = Arc::new(AtomicBool::new(false));
         let ends = || {
             let socket = socket.into_std()?;
             let descriptors = match start.lend_stdio {
@@ -63,12 +77,20 @@ impl Core {
                 false => None,
             };
             let reader = UnixStream::from_std(socket.try_clone()?)?;
-            Ok((reader, Passing { socket: UnixStream::from_std(socket)?, descriptors }))
+            Ok((
+                reader,
+                Passing {
+                    socket: UnixStream::from_std(socket)?,
+                    descriptors,
+                    answered: answered.clone(),
+                },
+            ))
         };
         let (reader, writer) = ends().map_err(|e: std::io::Error| Error::Shared(e.to_string()))?;
         let start = Start { timeout, ..start.again() };
         let lent = start.lend_stdio.then_some(shared::LENT);
         let mut core = Core::shake_hands(reader, writer, Carrier::Shared, start).await?;
+        answered.store(true, Ordering::Release);
         core.lent = lent;
         Ok(core)
     }

@@ -30,11 +30,16 @@ pub(crate) struct Frontend {
 impl Frontend {
     /// What a child core that was not asked to tell us writes to our stderr itself.
     fn remark(&self, record: &LogRecord) {
-        match &self.remarks {
-            Some(remarks) if record.level != "banner" => remarks(record),
-            // A remark that cannot be shown is no reason to stop.
-            _ => drop(std::io::stderr().write_all(record.line().as_bytes())),
-        }
+        remark(self.remarks.as_ref(), record);
+    }
+}
+
+/// Shows a remark where it is wanted.
+pub(crate) fn remark(remarks: Option<&Remarks>, record: &LogRecord) {
+    match remarks {
+        Some(remarks) if record.level != "banner" => remarks(record),
+        // A remark that cannot be shown is no reason to stop.
+        _ => drop(std::io::stderr().write_all(record.line().as_bytes())),
     }
 }
 

@@ -14,6 +14,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncWrite, Interest};
@@ -129,14 +131,22 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The writing end of a socket, which passes descriptors with its first bytes.
+/// The writing end of a socket, which passes descriptors along with the first bytes that follow the
+/// handshake: a core that hangs must not keep our pipes open.
 pub(crate) struct Passing {
     pub(crate) socket: UnixStream,
     /// None: nothing more to pass.
     pub(crate) descriptors: Option<[OwnedFd; 3]>,
+    /// The core has shaken hands.
+    pub(crate) answered: Arc<AtomicBool>,
 }
 
 impl Passing {
+    /// What goes along now.
+    fn due(&self) -> Option<&[OwnedFd; 3]> {
+        self.descriptors.as_ref().filter(|_| self.answered.load(Ordering::Acquire))
+    }
+
     fn send(&self, bytes: &[u8], descriptors: &[OwnedFd; 3]) -> io::Result<usize> {
         let all: [BorrowedFd<'_>; 3] = descriptors.each_ref().map(AsFd::as_fd);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
@@ -154,7 +164,7 @@ impl AsyncWrite for Passing {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        while let Some(descriptors) = &self.descriptors {
+        while let Some(descriptors) = self.due() {
             ready!(self.socket.poll_write_ready(cx))?;
             let send = || self.send(buf, descriptors);
             match self.socket.try_io(Interest::WRITABLE, send) {
@@ -173,7 +183,7 @@ impl AsyncWrite for Passing {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.descriptors {
+        match self.due() {
             None => Pin::new(&mut self.socket).poll_write_vectored(cx, bufs),
             Some(_) => {
                 let first = bufs.iter().find(|b| !b.is_empty());

@@ -3,6 +3,7 @@
 
 use bssh_fixtures::processes;
 use bssh_tests::{Agent, Delay, Lab, Run, Shared, until};
+use rustix::process::{Signal, kill_process};
 use std::process::Command;
 use std::time::Duration;
 
@@ -263,4 +264,18 @@ fn a_way_that_was_planned_before_is_planned_anew_when_the_files_say_something_el
     assert_eq!(run(&asks), "[]\n");
     std::fs::write(&flag, "").unwrap();
     assert_eq!(run(&asks), "[yes]\n", "what a program says is asked each time");
+}
+
+#[test]
+fn a_core_that_hangs_is_left_alone_and_holds_no_pipe_of_ours() {
+    let shared = shared();
+    let persist = ["-H", "127.0.0.1", "--persist", "1m"];
+    shared.lab.run(&[&persist[..], &["true"]].concat()).expect_status(0);
+    kill_process(shared.pid().unwrap(), Signal::STOP).unwrap();
+    // Read to the end of its stdout: the core that hangs must not have it open.
+    let done = shared.lab.run(&["-H", "127.0.0.1", "echo whole"]).expect_status(0);
+    assert!(done.text().contains("whole") && done.stderr.is_empty(), "{}", done.stderr);
+    let done = shared.lab.run(&[&persist[..], &["echo whole"]].concat()).expect_status(0);
+    assert!(done.text().contains("whole"), "{}", done.text());
+    assert!(done.stderr.contains("a core of our own is used"), "{}", done.stderr);
 }
