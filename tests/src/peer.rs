@@ -111,7 +111,8 @@ impl Peer {
         ended["params"].clone()
     }
 
-    fn send(&mut self, message: &Value) {
+    /// Sends a message as it is, such as a notification.
+    pub fn send(&mut self, message: &Value) {
         writeln!(self.stdin, "{message}").expect("the core reads");
     }
 

@@ -36,6 +36,7 @@
 //! - `gates`: the gate, with git behind it.
 //! - `gate_faults`: what goes wrong around a gate, and what must not get through it.
 //! - `gate_frontends`: several frontends at one gate, and what ends with what it holds.
+//! - `cancelled`: requests that are cancelled at any moment leave nothing on the node.
 //! - `cuts`: links that are cut, black-holed and stopped, in network namespaces.
 //! - `gateways`: commands run by other cores, lost ones, hostile ones.
 //! - `gateways_more`: the same detached, with passwords and sudo, with keys that stay here.
@@ -70,6 +71,7 @@ mod agent_life;
 mod agents;
 mod bare;
 mod caches;
+mod cancelled;
 mod cuts;
 mod demo;
 mod dialogue;

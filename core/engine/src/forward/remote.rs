@@ -7,7 +7,7 @@ use super::spec::{Listen, Target};
 use super::work::{Client, Stage, Work, say};
 use crate::pool::Lease;
 use bssh_ssh::BoxStream;
-use bssh_ssh::error::{Error, ErrorKind};
+use bssh_ssh::error::{Error, ErrorKind, Phase};
 use bssh_ssh::plan::Address;
 use bssh_ssh::{Channel, Connection, Incoming, Refusal, RemoteListener, dial};
 use bytes::Bytes;
@@ -25,7 +25,11 @@ pub(super) async fn listen(
     listen: &Listen,
 ) -> Result<(RemoteListener, Listen), Error> {
     match listen {
-        Listen::Unix(path) => Ok((connection.listen_unix(path).await?, listen.clone())),
+        Listen::Unix(path) => {
+            let (connection, path) = (connection.clone(), path.clone());
+            let listener = whole(async move { connection.listen_unix(&path).await }).await?;
+            Ok((listener, listen.clone()))
+        }
         Listen::Tcp { bind, port } => {
             // As ssh: whether others may connect is the server's GatewayPorts to decide.
             let asked = match bind.as_deref() {
@@ -33,11 +37,22 @@ pub(super) async fn listen(
                 Some("*") => "",
                 Some(host) => host,
             };
-            let listener = connection.listen_tcp(asked, *port).await?;
+            let (connection, asked, port) = (connection.clone(), asked.to_owned(), *port);
+            let listener = whole(async move { connection.listen_tcp(&asked, port).await }).await?;
             let bound = Listen::Tcp { bind: bind.clone(), port: listener.port() };
             Ok((listener, bound))
         }
     }
+}
+
+/// Waits for the node's answer whatever becomes of who asked: a listener that nobody takes is
+/// dropped, and so taken back.
+async fn whole(
+    asking: impl Future<Output = Result<RemoteListener, Error>> + Send + 'static,
+) -> Result<RemoteListener, Error> {
+    let lost =
+        |e: tokio::task::JoinError| Error::new(Phase::Channel, ErrorKind::Lost(e.to_string()));
+    tokio::spawn(asking).await.map_err(lost)?
 }
 
 /// Serves a listener on the node until its connection is lost for good.

@@ -43,11 +43,42 @@ pub struct PreparedWrite {
     work: Writing,
 }
 
+/// A file that was made to be written to. It is removed unless somebody sees to it: whoever
+/// writes may end at any await.
+struct Part {
+    sftp: Sftp,
+    path: Vec<u8>,
+    cared_for: bool,
+}
+
+impl Part {
+    /// Makes it, in a task of its own: the node makes it whatever becomes of who asked.
+    async fn create(sftp: &Sftp, path: Vec<u8>) -> Result<(Part, RemoteFile), CallError> {
+        let sftp = sftp.clone();
+        let made = tokio::spawn(async move {
+            let how = flags::WRITE | flags::CREATE | flags::EXCLUSIVE;
+            let file = sftp.open_file(&path, how, &Attrs::default()).await.map_err(error)?;
+            Ok((Part { sftp, path, cared_for: false }, file))
+        });
+        made.await.map_err(|e| CallError::new(Kind::Internal, e.to_string()))?
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if !self.cared_for {
+            let (sftp, path) = (self.sftp.clone(), std::mem::take(&mut self.path));
+            runtime.spawn(async move { sftp.remove(&path).await });
+        }
+    }
+}
+
 /// A file that is being written.
 struct Writing {
     sftp: Sftp,
     target: Target,
-    part: Vec<u8>,
+    part: Part,
     file: RemoteFile,
     receiver: StreamReceiver,
     size: Option<u64>,
@@ -120,9 +151,7 @@ impl Engine {
         let (sftp, path) = self.fs_at(caller, &p.at).await?;
         let target = target(&sftp, path, p.if_etag.as_deref()).await?;
         let task = self.new_id();
-        let part = target.beside(task);
-        let how = flags::WRITE | flags::CREATE | flags::EXCLUSIVE;
-        let file = sftp.open_file(&part, how, &Attrs::default()).await.map_err(error)?;
+        let (part, file) = Part::create(&sftp, target.beside(task)).await?;
         let (stream, window) = (caller.link.new_stream_id(), FS_WINDOW);
         let receiver = caller.link.receiver(stream, window);
         let stop = self.fs_tasks.add(task, "write", &target.path);
@@ -145,10 +174,11 @@ impl Engine {
                 Ok(done) => done,
                 Err(why) => {
                     // What is left there is of no use; the cause is what matters.
-                    let _ = work.sftp.remove(&work.part).await;
+                    let _ = work.sftp.remove(&work.part.path).await;
                     refused(task, &why)
                 }
             };
+            work.part.cared_for = true;
             engine.fs_tasks.remove(task);
             let _ = link.notify::<FsTaskDoneEvent>(&done).await;
         })
@@ -200,7 +230,7 @@ impl Writing {
         if self.size.is_some_and(|size| bytes != size) {
             return Err(fs_error("fs.io", "fewer bytes came than were announced"));
         }
-        let attrs = commit(&self.sftp, file, (&self.part, &self.target), self.mode).await?;
+        let attrs = commit(&self.sftp, file, (&self.part.path, &self.target), self.mode).await?;
         Ok(FsTaskDone {
             task,
             files: 1,
