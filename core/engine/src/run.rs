@@ -201,22 +201,24 @@ impl Run {
         let mut tally = Tally::new(&self);
         let mut waiting =
             self.nodes.iter().zip(0..u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
-        let mut running = FuturesUnordered::new();
+        // A frontend may be slow to hear how one node has ended; the others' time goes on.
+        let (mut running, mut telling) = (FuturesUnordered::new(), FuturesUnordered::new());
         let (mut batch_left, mut batches) = (0_usize, self.params.batches.iter());
         let mut last_batch = None;
         loop {
-            if batch_left == 0 && running.is_empty() {
+            if batch_left == 0 && running.is_empty() && telling.is_empty() {
                 if last_batch.is_some() && waiting.len() > 0 && !tally.give_up {
                     self.pause().await;
                 }
                 last_batch = batches.next().or(last_batch);
                 batch_left = last_batch.map_or(usize::MAX, |b| b.count(self.nodes.len()).max(1));
             }
-            while running.len() < self.fanout && batch_left > 0 {
+            while running.len() + telling.len() < self.fanout && batch_left > 0 {
                 let Some((node, index)) = waiting.next() else { break };
                 if tally.give_up || self.course.stop.borrow().all {
                     let ended = cancelled();
-                    self.ended(index, node, &mut tally, ended).await;
+                    self.count(index, &mut tally, &ended);
+                    telling.push(self.tell_end(index, node, ended));
                     continue;
                 }
                 batch_left -= 1;
@@ -225,13 +227,19 @@ impl Run {
                     (index, node, exec::run_on_node(run, engine, index, node).await)
                 });
             }
-            match running.next().await {
-                Some((index, node, ended)) => self.ended(index, node, &mut tally, ended).await,
-                None if waiting.len() == 0 => break,
-                None => batch_left = 0,
+            tokio::select! {
+                Some((index, node, ended)) = running.next() => {
+                    self.count(index, &mut tally, &ended);
+                    telling.push(self.tell_end(index, node, ended));
+                }
+                Some(()) = telling.next() => {}
+                else => match waiting.len() {
+                    0 => break,
+                    _ => batch_left = 0,
+                },
             }
         }
-        drop(running);
+        drop((running, telling));
         Summary { duration_ms: millis(self.course.begun.elapsed()), ..tally.summary }
     }
 
@@ -259,12 +267,15 @@ impl Run {
         }
     }
 
-    async fn ended(&self, index: u32, node: &NodePlan, tally: &mut Tally, ended: Ended) {
-        tally.count(&ended);
+    fn count(&self, index: u32, tally: &mut Tally, ended: &Ended) {
+        tally.count(ended);
         if let Some(end) = self.ends().get_mut(index as usize) {
-            *end = Some(Class::of(&ended));
+            *end = Some(Class::of(ended));
         }
         self.course.n_ended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    async fn tell_end(&self, index: u32, node: &NodePlan, ended: Ended) {
         let output = ended.output.clone();
         self.tell(index, node, NodeState::Ended(ended)).await;
         self.sinks.told(output.as_deref());
