@@ -150,8 +150,10 @@ impl Decoder {
 
     /// Where the next bytes read belong, with room for a good-sized read.
     pub fn buffer(&mut self) -> &mut BytesMut {
+        // There is no room for what will be skipped.
+        let most = self.limits.max_frame.max(MAX_DATA_CEILING + DATA_HEAD as u64);
         let missing = match self.state {
-            State::Body(n) => n.saturating_sub(self.buffer.len()),
+            State::Body(n) if n as u64 <= most => n.saturating_sub(self.buffer.len()),
             _ => 0,
         };
         if self.buffer.capacity() - self.buffer.len() < missing.max(16 << 10) {

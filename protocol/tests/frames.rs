@@ -306,3 +306,11 @@ fn debug_shows_no_body() {
     let frame = whole("{\"secret\":\"canary\"}");
     assert_eq!(format!("{frame:?}"), "Json(19 bytes)");
 }
+
+#[test]
+fn what_will_be_skipped_gets_no_room() {
+    let mut decoder = Decoder::new(Limits::default());
+    decoder.push(b"Content-Length: 4294967296\r\n\r\n");
+    assert!(decoder.next_frame().is_none());
+    assert!(decoder.buffer().capacity() < 1 << 20);
+}

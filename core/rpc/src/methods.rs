@@ -412,12 +412,12 @@ fn initialize(
         return Err(error);
     }
     let capabilities = params.capabilities;
-    call.link.peer_takes(capabilities.binary_frames, frame::MAX_DATA);
     let remarks = context.engine.remarks();
     let caller = Caller::new(call.link.clone(), capabilities.prompts, remarks.clone());
     if context.caller.set(caller).is_err() {
         return Err(CallError::new(Kind::InvalidRequest, "initialize was called already"));
     }
+    call.link.peer_takes(capabilities.binary_frames, frame::MAX_DATA);
     if let Some(level) = capabilities.log.as_deref().and_then(log::Level::named) {
         remarks.send_to(&call.link, level.of_tracing());
     }

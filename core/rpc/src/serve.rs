@@ -79,7 +79,7 @@ pub(crate) async fn serve(
             true => Some(Duration::ZERO),
             false => wishes.idle,
         };
-        let end = idle.filter(|_| is_empty).map(|idle| empty_since + idle);
+        let end = idle.filter(|_| is_empty).and_then(|idle| empty_since.checked_add(idle));
         if end.is_some_and(|end| end <= Instant::now()) {
             break Duration::ZERO;
         }
