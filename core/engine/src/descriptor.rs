@@ -156,28 +156,39 @@ pub(crate) fn is_null(descriptor: &OwnedFd) -> bool {
     own.ok().and_then(device).is_some_and(|own| null.ok().and_then(device) == Some(own))
 }
 
-/// Reads from a descriptor. Dropping it stops the thread, even in the middle of a wait.
+/// Reads from a descriptor, from when the first chunk is wanted: until then what is in it is for
+/// others who share it, a question at the terminal or the next program. Dropping it stops the
+/// thread, even in the middle of a wait.
 pub(crate) struct Reader {
     chunks: mpsc::Receiver<Bytes>,
+    /// Not sent yet: nothing was wanted so far.
+    wanted: Option<oneshot::Sender<()>>,
     _stop: OwnedFd,
 }
 
 impl Reader {
-    /// Starts the thread.
+    /// Starts the thread, which reads nothing yet.
     ///
     /// # Errors
     /// No pipe or thread to be had.
-    pub(crate) fn start(descriptor: OwnedFd) -> std::io::Result<Self> {
+    pub(crate) fn new(descriptor: OwnedFd) -> std::io::Result<Self> {
         let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let (sender, chunks) = mpsc::channel(QUEUE);
-        std::thread::Builder::new()
-            .name("read".to_owned())
-            .spawn(move || read_all(&descriptor, &stopped, &sender))?;
-        Ok(Reader { chunks, _stop: stop })
+        let (wanted, begin) = oneshot::channel();
+        std::thread::Builder::new().name("read".to_owned()).spawn(move || {
+            if begin.blocking_recv().is_ok() {
+                read_all(&descriptor, &stopped, &sender);
+            }
+        })?;
+        Ok(Reader { chunks, wanted: Some(wanted), _stop: stop })
     }
 
     /// The next chunk; none at the end.
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
+        if let Some(wanted) = self.wanted.take() {
+            // The thread waits for nothing else.
+            let _ = wanted.send(());
+        }
         self.chunks.recv().await
     }
 }

@@ -431,7 +431,7 @@ impl Engine {
                 .at("params.stdin")
         };
         let mut stream = None;
-        let descriptor = |fd| crate::descriptor::Reader::start(fd).map(Origin::Descriptor);
+        let descriptor = |fd| crate::descriptor::Reader::new(fd).map(Origin::Descriptor);
         let origin = match &params.stdin {
             Source::Null => return Ok((Stdin::Null, None, None)),
             Source::Stream => {

@@ -2,7 +2,8 @@
 //!
 //! One node gets it straight, with back-pressure. For many nodes it is kept until the run ends, in
 //! memory first and then in an unlinked file, so that each node reads at its own speed, a node
-//! that does not read at all delays nobody, and one that starts late gets everything.
+//! that does not read at all delays nobody, and one that starts late gets everything. Nothing is
+//! read before a node is there for it.
 
 use crate::descriptor::Reader;
 use crate::failure::plain;
@@ -14,7 +15,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Kept in memory before a file is used, in bytes.
 const IN_MEMORY: usize = 1 << 20;
@@ -50,6 +51,8 @@ pub(crate) enum Stdin {
 pub(crate) struct Spool {
     kept: Mutex<Kept>,
     progress: watch::Sender<Progress>,
+    /// A node wants something.
+    wanted: Notify,
 }
 
 #[derive(Default)]
@@ -121,11 +124,13 @@ impl From<std::io::Error> for Broken {
 
 impl Spool {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Spool { kept: Mutex::default(), progress: watch::Sender::default() })
+        let (kept, progress) = (Mutex::default(), watch::Sender::default());
+        Arc::new(Spool { kept, progress, wanted: Notify::new() })
     }
 
-    /// Reads the origin to its end. Run it beside the nodes.
+    /// Reads the origin to its end, once a node wants something. Run it beside the nodes.
     pub(crate) async fn fill(&self, mut origin: Origin) {
+        self.wanted.notified().await;
         let end = loop {
             let Some(bytes) = origin.next().await else { break Ok(()) };
             if let Err(error) = self.keep(&bytes) {
@@ -155,6 +160,7 @@ impl Spool {
     }
 
     async fn read(&self, at: u64) -> Result<Option<Bytes>, Broken> {
+        self.wanted.notify_one();
         let mut progress = self.progress.subscribe();
         let length = match progress.wait_for(|p| p.length > at || p.end.is_some()).await {
             Ok(progress) => {
@@ -197,9 +203,9 @@ mod tests {
             let (read, write) = rustix::pipe::pipe().unwrap();
             rustix::io::write(&write, b"some").unwrap();
             drop(write);
-            spool.fill(Origin::Descriptor(Reader::start(read).unwrap())).await;
-            let mut place = Stdin::Shared(spool).open().await;
-            let first = place.next().await;
+            let origin = Origin::Descriptor(Reader::start(read).unwrap());
+            let mut place = Stdin::Shared(spool.clone()).open().await;
+            let ((), first) = tokio::join!(spool.fill(origin), place.next());
             match is_whole {
                 true => {
                     assert_eq!(first.unwrap().unwrap(), &b"some"[..]);

@@ -1,6 +1,7 @@
 //! Questions: on /dev/tty or by an askpass program, as ssh asks them, never on stdin or stdout.
 
 use bssh_tests::{Lab, Run, Terminal};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
@@ -89,4 +90,32 @@ fn a_person_is_asked_at_the_terminal_and_not_on_stdin() {
     assert!(terminal.shown().contains("datain"), "{}", terminal.shown());
     assert!(!terminal.shown().contains("horse"), "{}", terminal.shown());
     assert!(terminal.echoes());
+}
+
+#[test]
+fn what_is_typed_at_a_question_is_the_answer_and_not_stdin() {
+    let locked = Locked::start();
+    let words = ["-o", "BatchMode=no", "127.0.0.1", "echo in; head -n 1 | cat -A"];
+    let mut terminal = Terminal::start(&locked.lab.command(&words));
+    terminal.wait_for("Enter passphrase for key", MINUTES);
+    terminal.write("correct horse\n");
+    terminal.wait_for("in\r\n", MINUTES);
+    terminal.write("typed\n");
+    assert!(terminal.has("typed$", MINUTES), "{}", terminal.shown());
+    assert_eq!(terminal.finish(MINUTES), Some(0), "{}", terminal.shown());
+}
+
+#[test]
+fn what_no_node_was_there_for_stays_on_stdin() {
+    let lab = Lab::start();
+    let unused = TcpListener::bind("127.0.0.9:0").unwrap().local_addr().unwrap().port();
+    let many = format!("127.0.0.9:{unused},127.0.0.8:{unused}");
+    for words in [&["-p", &unused.to_string(), "127.0.0.9", "cat"][..], &["-H", &many, "cat"]] {
+        let bssh = lab.command(words);
+        let mut shell = lab.home.command("sh");
+        shell.args(["-c", "seq 1 200000 | ( \"$0\" \"$@\"; wc -l )"]);
+        shell.arg(bssh.get_program()).args(bssh.get_args());
+        let done = Run::start(shell).finish(MINUTES);
+        assert!(done.text().ends_with("200000\n"), "{words:?}: {}{}", done.text(), done.stderr);
+    }
 }
