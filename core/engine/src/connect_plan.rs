@@ -66,6 +66,8 @@ fn host_key_rules(options: &HostOptions) -> HostKeyRules {
             StrictHostKeys::Yes => HostKeyPolicy::Yes,
             StrictHostKeys::No => HostKeyPolicy::No,
             StrictHostKeys::AcceptNew => HostKeyPolicy::AcceptNew,
+            // Nobody is there to be asked.
+            StrictHostKeys::Ask if options.batch_mode => HostKeyPolicy::Yes,
             StrictHostKeys::Ask => HostKeyPolicy::Ask,
         },
         names,
@@ -79,6 +81,7 @@ fn host_key_rules(options: &HostOptions) -> HostKeyRules {
         update: match options.update_host_keys {
             Ask::Yes => UpdateKeys::Yes,
             Ask::No => UpdateKeys::No,
+            Ask::Ask if options.batch_mode => UpdateKeys::No,
             Ask::Ask => UpdateKeys::Ask,
         },
         skip_loopback: options.no_host_authentication_for_localhost,

@@ -1,6 +1,6 @@
 //! Whom to trust: commands that know keys, certificates, keys that are learned and forgotten.
 
-use bssh_tests::{Lab, Peer, Run, Transcript};
+use bssh_tests::{Lab, Peer, Run, Terminal, Transcript};
 use serde_json::json;
 use std::time::Duration;
 
@@ -218,4 +218,19 @@ fn a_question_whose_run_is_cancelled_is_withdrawn_and_a_late_answer_changes_noth
     let done = peer.wait_for("exec/done", |p| p["run"] == run);
     assert_eq!(done["params"]["summary"]["ok"], 1, "{done}");
     assert!(known.exists());
+}
+
+#[test]
+fn batch_mode_asks_for_no_host_key() {
+    let lab = Lab::start();
+    let words =
+        ["-n", "-oBatchMode=yes", "-oUserKnownHostsFile=/dev/null", "-oStrictHostKeyChecking=ask"];
+    let words = [&words[..], &["127.0.0.1", "true"]].concat();
+    let mut terminal = Terminal::start(&lab.command(&words));
+    assert_eq!(terminal.finish(MINUTES), Some(255), "{}", terminal.shown());
+    assert!(
+        terminal.shown().ends_with("Host key verification failed.\r\n"),
+        "{}",
+        terminal.shown()
+    );
 }
