@@ -76,7 +76,8 @@ impl Pump<'_> {
             go.notify_one();
         }
         let Pump { channel, stdin, stdout, stderr, sudo, run, node, spool, signs } = self;
-        let mut outputs = Outputs { stdout, stderr, end: End::default(), sudo, go: &go, run, node };
+        let end = End::default();
+        let mut outputs = Outputs { stdout, stderr, deaf: false, end, sudo, go: &go, run, node };
         let feed = pin!(feed(stdin, &writer, &go));
         let fed = {
             let output = pin!(read(channel, &mut outputs, &writer, (spool, signs)));
@@ -181,6 +182,8 @@ async fn next(
 struct Outputs<'a> {
     stdout: Out,
     stderr: Option<Out>,
+    /// Nobody takes stderr any more.
+    deaf: bool,
     end: End,
     sudo: Option<Sudo>,
     /// Lets stdin flow.
@@ -219,7 +222,15 @@ impl Outputs<'_> {
             return Ok(());
         }
         self.end.stderr_bytes += bytes.len() as u64;
-        self.stderr.as_mut().unwrap_or(&mut self.stdout).write(bytes).await
+        match &mut self.stderr {
+            // What nobody need end goes on, as in ssh, unheard.
+            Some(stderr) if !self.run.guard => {
+                self.deaf = self.deaf || stderr.write(bytes).await.is_err();
+                Ok(())
+            }
+            Some(stderr) => stderr.write(bytes).await,
+            None => self.stdout.write(bytes).await,
+        }
     }
 
     /// Answers sudo, and takes its prompts out of stderr.

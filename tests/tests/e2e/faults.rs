@@ -314,3 +314,14 @@ fn few_descriptors_are_enough_for_many_nodes() {
         assert_eq!(summary["ok"], n, "{limit}: {summary}");
     }
 }
+
+#[test]
+fn an_ssh_command_goes_on_when_nobody_takes_its_stderr() {
+    let lab = Lab::start();
+    let bssh = lab.command(&["127.0.0.1", "echo e1 >&2; echo e2 >&2; echo done; exit 3"]);
+    let mut shell = lab.home.command("sh");
+    shell.args(["-c", "\"$0\" \"$@\" 2>/dev/full"]);
+    shell.arg(bssh.get_program()).args(bssh.get_args());
+    let done = Run::start(shell).finish(MINUTES).expect_status(3);
+    assert_eq!(done.text(), "done\n");
+}
