@@ -132,12 +132,12 @@ impl Criterion {
     }
 }
 
-/// Runs a `Match exec` command with the user's shell: did it succeed?
+/// Runs a `Match exec` command with the user's shell: did it succeed? It is in our own process
+/// group: from one in the background it could not ask anything at the terminal.
 ///
 /// # Errors
 /// It cannot be started, is ended by a signal, or takes too long.
 pub(super) fn run(command: &str, env: &Environment) -> Result<bool, String> {
-    use std::os::unix::process::CommandExt;
     let shell = env.shell();
     let failed = |why: String| format!("match exec '{command}': {why}");
     let mut child = Command::new(shell)
@@ -146,16 +146,15 @@ pub(super) fn run(command: &str, env: &Environment) -> Result<bool, String> {
         .envs(&env.vars)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .process_group(0)
         .spawn()
         .map_err(|e| failed(format!("cannot run {shell}: {e}")))?;
-    let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     let (done, result) = mpsc::sync_channel(1);
     let waiter = thread::spawn(move || drop(done.send(child.wait())));
     let status = result.recv_timeout(EXEC_TIMEOUT);
-    if let (Err(_), Some(group)) = (&status, group) {
+    if let (Err(_), Some(pid)) = (&status, pid) {
         // The waiter reaps it.
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
     let _ = waiter.join();
     let status =
