@@ -62,9 +62,18 @@ fn phase(at: At) -> Phase {
     }
 }
 
+/// A name with a port behind it, which no name has.
+fn with_port(host: &str) -> Option<(&str, &str)> {
+    let parts = host.split_once(':');
+    parts.filter(|(name, port)| !name.is_empty() && port.parse::<u16>().is_ok())
+}
+
 fn meaning(kind: &ErrorKind) -> Meaning {
     let (code, retryable, hint) = match kind {
-        ErrorKind::Resolve { .. } => ("resolve", true, Some("check the name, or set HostName for it".to_owned())),
+        ErrorKind::Resolve { host, .. } => ("resolve", true, Some(match with_port(host) {
+            Some((host, port)) => format!("a port is no part of the name: -p {port} {host}"),
+            None => "check the name, or set HostName for it".to_owned(),
+        })),
         ErrorKind::Refused { .. } => ("refused", true, Some("is sshd running there, and is it the right port?".to_owned())),
         ErrorKind::DialTimeout { .. } => {
             ("timeout", true, Some("the node is down or a firewall drops packets; ConnectTimeout sets the limit".to_owned()))

@@ -23,9 +23,9 @@ Generated from the keyword table in `core/config/src/ssh_config/keywords.rs`:
 - **refused**: would change the way or the trust and cannot be done. The connection is refused,
   with file and line, for the values that switch it on.
 
-Defaults are those of OpenSSH, not what distributions make of them: with `BatchMode yes` Debian's
-ssh sets `ServerAliveInterval` to 300 where nobody has set it (`ssh -G -o BatchMode=yes HOST` shows
-it), here it stays 0. Set it yourself where a program has to notice a dead connection.
+Defaults are those of OpenSSH, but for one: with `BatchMode yes` `ServerAliveInterval` is 300 where
+nobody has set it, as in Debian's ssh (`ssh -G -o BatchMode=yes HOST` shows it). Set it yourself where
+a program has to notice a dead connection sooner.
 
 | keyword | class | default | meaning |
 |---|---|---|---|
