@@ -62,6 +62,11 @@ impl Part {
         });
         made.await.map_err(|e| CallError::new(Kind::Internal, e.to_string()))?
     }
+
+    /// It has its final name, or is gone.
+    fn seen_to(&mut self) {
+        self.cared_for = true;
+    }
 }
 
 impl Drop for Part {
@@ -178,7 +183,7 @@ impl Engine {
                     refused(task, &why)
                 }
             };
-            work.part.cared_for = true;
+            work.part.seen_to();
             engine.fs_tasks.remove(task);
             let _ = link.notify::<FsTaskDoneEvent>(&done).await;
         })
