@@ -442,6 +442,13 @@ export type Dialed = {
   output?: number | null;
 };
 
+/** Parameters of `forward/drain`. */
+export type DrainParams = {
+  forward: number;
+  /** The answer comes with the end of the last connection, not with that of the listener. */
+  wait?: boolean;
+};
+
 export type EffectiveValue = {
   keyword: string;
   /** `file:line`, `command line`, or `default`. */
@@ -669,7 +676,7 @@ export type ForwardEntry = {
   /** Opened since the forward is there. */
   opened?: number;
   spec: string;
-  /** `open`, or `reconnecting` while its connection is lost. */
+  /** `open`, `reconnecting` while its connection is lost, `draining` when it no longer listens. */
   state?: string;
 };
 
@@ -706,6 +713,8 @@ export type ForwardList = {
 export type ForwardListParams = {
   /** Those of other links, too, and those that outlived theirs. */
   all?: boolean;
+  /** Only those on the connection that these targets, one node, have. */
+  targets?: (Targets | null);
 };
 
 export type ForwardOpened = {
@@ -1687,7 +1696,7 @@ export type PromptKind = "password" | "passphrase" | "keyboardInteractive" | "su
 
 /** `auth/prompt`: fields for a person to fill in. */
 export type PromptQuestion = {
-  /** 1 for the first time. */
+  /** 1 for the first time; more also for every further question of one dialogue. */
   attempt: number;
   fields: Array<PromptField>;
   hop?: string | null;
@@ -2860,7 +2869,7 @@ export interface Methods {
   /** Closes a forward. */
   'forward/close': { to: 'core'; params: ForwardRef; result: Empty };
   /** Stops a forward's listening; what is open goes on, and the forward is over with the last of it. */
-  'forward/drain': { to: 'core'; params: ForwardRef; result: Empty };
+  'forward/drain': { to: 'core'; params: DrainParams; result: Empty };
   /** The forwards this link owns, or all of the core's. */
   'forward/list': { to: 'core'; params: ForwardListParams; result: ForwardList };
   /** The forwards the configuration names. */
