@@ -155,11 +155,7 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Around) -> Result<
         pty,
         level: effective.log_level,
         signals,
-        forwards: match control::stays(&core, &explained.values) {
-            true => Forwards::Stay,
-            false if effective.forwards.is_empty() => Forwards::None,
-            false => Forwards::Ours,
-        },
+        forwards: Forwards::of(control::stays(&core, &explained.values), &effective),
         stdin: None,
         keyboard: None,
     };
@@ -305,6 +301,16 @@ enum Forwards {
     Ours,
     /// They are left to a master that stays.
     Stay,
+}
+
+impl Forwards {
+    fn of(master_stays: bool, effective: &Effective) -> Self {
+        match master_stays {
+            true => Forwards::Stay,
+            false if effective.forwards.is_empty() => Forwards::None,
+            false => Forwards::Ours,
+        }
+    }
 }
 
 /// The one closed set of things that can happen to a session.
