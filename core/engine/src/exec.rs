@@ -316,8 +316,8 @@ fn gets_stdin(run: &Run) -> bool {
 enum Stop {
     Cancelled,
     TimedOut(Duration),
-    /// It says more than can be kept for a slow reader.
-    TooMuch,
+    /// It says more than can be kept for a slow reader, or stdin cannot go on: the pump knows.
+    BrokenOff,
     /// Nobody takes what it says any more.
     Unheard(Failure),
 }
@@ -338,7 +338,7 @@ async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> En
             biased;
             () = &mut pump => break None,
             why = &mut stop => break Some(why),
-            () = signs.too_much.notified() => break Some(Stop::TooMuch),
+            () = signs.broken_off.notified() => break Some(Stop::BrokenOff),
             helper = &mut arm, if !armed => {
                 (guard, armed) = (helper, true);
                 continue;
@@ -391,7 +391,7 @@ async fn attend(run: &Run, index: u32, lease: &Arc<Lease>, pump: Pump<'_>) -> En
         (true, Some(guard)) => Some(beside(pump.as_mut(), Box::pin(guard.kill())).await),
         (true, None) => Some(beside(pump.as_mut(), Box::pin(kill::kill(lease))).await),
     };
-    if let Stop::TooMuch = why {
+    if let Stop::BrokenOff = why {
         // What was kept is still shown, as long as it is wanted.
         select(pump.as_mut(), stop).await;
     }
@@ -481,7 +481,7 @@ fn stopped(why: &Stop, killed: Option<Killed>, end: End, begun: Instant) -> Ende
                 format!("the command ran longer than {} s", limit.as_secs_f64()),
             )
         },
-        Stop::TooMuch => overflow(pump::ELSEWHERE),
+        Stop::BrokenOff => end.failure.unwrap_or_else(|| overflow(pump::ELSEWHERE)),
         Stop::Unheard(failure) => failure.clone(),
     };
     Ended {

@@ -26,6 +26,9 @@ use tokio::sync::Notify;
 /// listen to its silence.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// How long a command may take to be gone that cannot have the rest of its stdin.
+const LAST: Duration = Duration::from_secs(15);
+
 /// What to do about output that is read too slowly.
 pub(crate) const ELSEWHERE: &str =
     "read it faster, or write it to files, here (--output-dir) or on the node";
@@ -49,8 +52,8 @@ pub(crate) struct Pump<'a> {
 /// What a pump and whoever sees its command through tell each other.
 #[derive(Default)]
 pub(crate) struct Signs {
-    /// More was said than can be kept: the command is to be ended.
-    pub too_much: Notify,
+    /// More was said than can be kept, or stdin cannot go on: the command is to be ended.
+    pub broken_off: Notify,
     /// The command is being ended, and its connection must be read, however slow the sinks are.
     pub read_on: Notify,
 }
@@ -87,7 +90,14 @@ impl Pump<'_> {
                     output.await;
                     Ok(())
                 }
-                Either::Right((broken, _)) => broken,
+                Either::Right((broken, output)) => {
+                    // A channel that is closed is the end of stdin, too: the command goes first.
+                    if run.guard {
+                        signs.broken_off.notify_one();
+                        let _ = tokio::time::timeout(LAST, output).await;
+                    }
+                    broken
+                }
                 Either::Left(_) => Ok(()),
             }
         };
@@ -138,7 +148,7 @@ async fn read(
             }
             while let Some(event) = next(&mut channel, &mut exited, guarded).await {
                 if kept.push(event).is_err() {
-                    signs.too_much.notify_one();
+                    signs.broken_off.notify_one();
                     channel = None;
                 }
             }

@@ -270,12 +270,12 @@ const SUDO: &str = "#!/bin/sh\n[ \"$1\" != -n ] || exit 1\nprintf %s \"$3\" >&2\
 
 #[test]
 fn sudo_without_a_password_is_refused_at_once() {
-    let lab = Lab::start();
-    let sudo = lab.home.write("bin/sudo", SUDO).unwrap();
+    let (nodes, home) = (EmbeddedNodes::start(1).unwrap(), Home::new().unwrap());
+    let sudo = home.write("bin/sudo", SUDO).unwrap();
     std::fs::set_permissions(&sudo, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("SetEnv=PATH={}:/usr/bin:/bin", sudo.parent().unwrap().display());
-    let words = ["-o", &path, "-H", "127.0.0.1", "-u", "100", "--sudo", "--json", "id"];
-    let done = lab.run(&words).expect_status(10);
+    let words = ["-o", &path, "-H", "demo1", "-u", "100", "--sudo", "--json", "id"];
+    let done = Lab::on_nodes(&nodes, &words).expect_status(10);
     let node = only(&done);
     assert_eq!(node.cause(), "exec/sudoDeclined", "{}", node.event);
     assert!(done.took < Duration::from_secs(60), "{:?}", done.took);
