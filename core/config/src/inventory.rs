@@ -139,16 +139,22 @@ impl Inventory {
         let mut problems: Vec<Error> = self.clustershell().err().into_iter().collect();
         for (source, name) in self.names() {
             let cluster = self.cluster(source, name);
+            let place = |e: Error| match cluster {
+                Some(cluster) => in_cluster(e, cluster),
+                None => e,
+            };
             if cluster.is_some_and(|c| c.nodes.is_empty()) {
-                problems.push(Error::plain(format!("cluster \"{name}\" has no nodes")));
+                problems.push(place(Error::plain(format!("cluster \"{name}\" has no nodes"))));
                 continue;
             }
             match self.resolve(&format!("@{source}:{name}"), &[]) {
-                Ok(nodes) if cluster.is_some() => problems.extend(missing_files(name, &nodes)),
+                Ok(nodes) if cluster.is_some() => {
+                    problems.extend(missing_files(name, &nodes).into_iter().map(place));
+                }
                 Ok(_) => {}
                 Err(e) => {
-                    problems
-                        .push(Error { message: format!("group \"{name}\": {}", e.message), ..e });
+                    let message = format!("group \"{name}\": {}", e.message);
+                    problems.push(place(Error { message, ..e }));
                 }
             }
         }
@@ -198,6 +204,15 @@ impl Inventory {
             names.difference(&Resolver::new(self).expand(expr)?);
         }
         Ok(names)
+    }
+}
+
+/// What is wrong with a cluster as a whole is wrong where it begins.
+fn in_cluster(error: Error, cluster: &Cluster) -> Error {
+    let place = cluster.origin.rsplit_once(':').and_then(|(f, l)| Some((f, l.parse().ok()?)));
+    match place {
+        Some((file, line)) => error.at(Path::new(file), line, cluster.column),
+        None => error,
     }
 }
 

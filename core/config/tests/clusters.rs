@@ -309,7 +309,7 @@ fn check_looks_deeper() {
     for want in [
         "contains itself",
         "\"99999\" is not a port",
-        "cluster \"d\": ssh_key \"/nosuch/key\" does not exist",
+        "c.yaml line 5:3: cluster \"d\": ssh_key \"/nosuch/key\" does not exist",
         "cluster \"e\" has no nodes",
     ] {
         assert!(problems.iter().any(|p| p.contains(want)), "{want}: {problems:?}");

@@ -85,6 +85,8 @@ pub struct Cluster {
     pub interactive: Interactive,
     /// `file:line`, or the variable it comes from.
     pub origin: String,
+    /// Where in that line; 0 if it is a variable.
+    pub column: u32,
 }
 
 /// One entry of a cluster's `nodes`.

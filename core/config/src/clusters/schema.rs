@@ -186,7 +186,8 @@ fn clusters(config: &mut Config, v: &Value, r: &mut Reader<'_>) {
             r.problem(&Value { line: key.line, column: key.column, kind: Kind::Null }, message);
             continue;
         }
-        let mut cluster = Cluster { origin: r.origin(key.line), ..Cluster::default() };
+        let (origin, column) = (r.origin(key.line), key.column);
+        let mut cluster = Cluster { origin, column, ..Cluster::default() };
         r.table(&mut cluster, value, CLUSTER);
         config.clusters.insert(key.text.clone(), cluster);
     }
