@@ -76,10 +76,10 @@ impl Input {
 
     /// Asks for a line; it comes through [`Input::next`].
     pub(crate) fn ask(&self, prompt: &str) {
-        if let Some(typing) = &self.typing {
-            let prompt = self.paint.paint(Role::Prompt, prompt);
-            *lock(typing) = Typing { prompt, ..Typing::default() };
-        }
+        // Where nobody types, a prompt would stand among what the nodes say.
+        let Some(typing) = &self.typing else { return self.lines.ask("") };
+        let painted = self.paint.paint(Role::Prompt, prompt);
+        *lock(typing) = Typing { prompt: painted, ..Typing::default() };
         self.lines.ask(prompt);
     }
 
