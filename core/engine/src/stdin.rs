@@ -203,7 +203,7 @@ mod tests {
             let (read, write) = rustix::pipe::pipe().unwrap();
             rustix::io::write(&write, b"some").unwrap();
             drop(write);
-            let origin = Origin::Descriptor(Reader::start(read).unwrap());
+            let origin = Origin::Descriptor(Reader::new(read).unwrap());
             let mut place = Stdin::Shared(spool.clone()).open().await;
             let ((), first) = tokio::join!(spool.fill(origin), place.next());
             match is_whole {

@@ -129,7 +129,13 @@ pub async fn connect(
     ask.say(|| format!("Authenticating to {address} as '{}'", plan.user));
     let done =
         auth::authenticate(&mut handle, (&plan, kill.software()), &verdict, ask.as_ref()).await;
-    let done = done.map_err(|error| auth::closed(error, shared.said().as_deref()))?;
+    let done = match done {
+        Ok(done) => done,
+        Err(error) if matches!(error.kind, ErrorKind::TooManyAuthFailures { .. }) => {
+            return Err(auth::closed(error, shared.said().await.as_deref()));
+        }
+        Err(error) => return Err(error),
+    };
     let facts = {
         let state = shared.state();
         Facts {

@@ -18,6 +18,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Connections the server may have opened and nobody taken yet; more are refused.
@@ -31,6 +32,9 @@ pub(crate) enum Listening {
     Unix(String),
     Agent,
 }
+
+/// For the end of a connection to be told.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// What handler and connection both see.
 pub(crate) struct Shared {
@@ -103,9 +107,12 @@ impl Shared {
         Opening(self)
     }
 
-    /// What the server said when it ended the connection, if it has.
-    pub(crate) fn said(&self) -> Option<String> {
-        match self.ended.borrow().as_ref() {
+    /// What the server said when it ended the connection, if it has. Its end is told a moment after
+    /// whoever waits for an answer has heard that there is none.
+    pub(crate) async fn said(&self) -> Option<String> {
+        let mut ended = self.ended.subscribe();
+        let end = tokio::time::timeout(MOMENT, ended.wait_for(Option::is_some)).await;
+        match end.ok()?.ok()?.as_ref() {
             Some(End::Said(text)) => Some(text.clone()),
             _ => None,
         }
