@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// What carries a new connection.
@@ -101,16 +101,11 @@ pub async fn connect(
     let (wire, kill) = Wire::new(carrier);
     ask.say(|| format!("Local version string {CLIENT_ID}"));
     let shared = Shared::new();
-    // Dropped with this future, and as soon as the handshake is over.
-    let (waiting, wanted) = oneshot::channel();
-    let wanted = Some(wanted);
-    let (told, rules) = (shared.clone(), plan.clone());
-    let handler = Handler { shared: told, plan: rules, ask: ask.clone(), peer, wanted };
+    let handler = Handler { shared: shared.clone(), plan: plan.clone(), ask: ask.clone(), peer };
     let config = Arc::new(config(&plan).await?);
     let handshake = russh::client::connect_stream(config, wire, handler);
     let handshake =
         within(plan.timeouts.handshake, || shared.asking.load(Ordering::Relaxed), handshake).await;
-    drop(waiting);
     if !kill.software().is_empty() {
         let software = kill.software();
         ask.say(|| format!("Remote protocol version 2.0, remote software version {software}"));
