@@ -19,7 +19,7 @@ fn a_frontend_of_level_1_does_all_it_ever_could() {
     assert_eq!(hello["protocol"], json!({ "major": 1, "level": 1 }));
     let settings = json!({
         "sshConfig": shared.lab.sshd.ssh_config(), "config": "/dev/null",
-        "options": ["UserKnownHostsFile=none", "StrictHostKeyChecking=ask"],
+        "options": ["UserKnownHostsFile=none", "StrictHostKeyChecking=ask", "BatchMode=no"],
     });
     asks(&mut old, &settings);
     runs(&mut old, &settings);
@@ -87,7 +87,8 @@ fn runs(old: &mut OldClient, settings: &Value) {
     old.notify("stream/data", json!({ "stream": stdin, "offset": 0, "text": "hello\n" }));
     old.notify("stream/end", json!({ "stream": stdin, "bytes": 6 }));
     let done = old.event("exec/done");
-    assert_eq!((&done["run"], &done["summary"]["failed"]), (&started["run"], &json!(2)));
+    let seen = (&done["run"], &done["summary"]["failed"]);
+    assert_eq!(seen, (&started["run"], &json!(2)), "{done} {}", old.event("exec/node"));
     let (mut ended, mut text) = (0, String::new());
     while ended < 2 {
         let event = old.event("exec/node");

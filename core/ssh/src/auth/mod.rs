@@ -265,8 +265,7 @@ impl<H: Handler> Login<'_, H> {
             // The session ends a moment after it has told us.
             tokio::task::yield_now().await;
             if self.handle.is_closed() {
-                let (tried, remaining) = (std::mem::take(&mut self.tried), Vec::new());
-                return Err(auth_error(ErrorKind::AuthFailed { tried, remaining }));
+                return Err(self.hung_up());
             }
         }
         self.say(|| {
