@@ -395,17 +395,8 @@ fn a_sandbox_gets_to_the_listed_host_and_nowhere_else() {
     };
     let config = quiet.sshd.ssh_config().display().to_string();
     let ssh = |host: &str, port: u16| {
-        inside(&[
-            "ssh",
-            "-F",
-            &config,
-            "-o",
-            "ConnectTimeout=3",
-            "-p",
-            &port.to_string(),
-            host,
-            "true",
-        ])
+        let (timeout, port) = ("ConnectTimeout=3", port.to_string());
+        inside(&["ssh", "-F", &config, "-o", timeout, "-p", &port, host, "true"])
     };
     ssh(&outside, listed).expect_status(0);
     // Both sides close at once.
