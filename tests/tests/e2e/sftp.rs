@@ -66,9 +66,11 @@ fn normal(text: &str) -> Vec<String> {
             false => line,
         }
     };
+    // sftp says the last when its ssh happens to end before itself.
     text.lines()
         .map(line)
         .filter(|l| !l.trim_start().starts_with(|c: char| c.is_ascii_digit()))
+        .filter(|l| l != "\rConnection closed.  ")
         .collect()
 }
 
