@@ -286,6 +286,14 @@ impl Ended {
     pub fn is_ok(&self) -> bool {
         self.failure.is_none() && matches!(&self.exit, Some(Exit::Status(0)) | None)
     }
+
+    /// The node was tried and not reached. What was not tried, or not understood here, says
+    /// nothing about the node.
+    pub fn is_unreachable(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| {
+            failure.phase.is_reaching() && !matches!(&*failure.code, "cancelled" | "config")
+        })
+    }
 }
 
 /// How the remote process ended (RFC 4254 section 6.10).
@@ -341,6 +349,13 @@ pub enum Phase {
     Transfer,
     #[serde(untagged)]
     Other(String),
+}
+
+impl Phase {
+    /// On the way to a node, before it is known to be the one.
+    pub fn is_reaching(&self) -> bool {
+        matches!(self, Phase::Resolve | Phase::Dial | Phase::Handshake | Phase::HostKey)
+    }
 }
 
 /// `exec/done`: the last word on a run.

@@ -119,11 +119,8 @@ pub(crate) enum Class {
 
 impl Class {
     fn of(ended: &Ended) -> Class {
-        use Phase::{Dial, Handshake, HostKey, Resolve};
-        match ended.failure.as_ref().map(|f| (&f.phase, f.code.as_str())) {
-            // Nobody has tried.
-            Some((_, "cancelled" | "config")) => Class::Failed,
-            Some((Resolve | Dial | Handshake | HostKey, _)) => Class::Unreachable,
+        match ended {
+            _ if ended.is_unreachable() => Class::Unreachable,
             _ if ended.is_ok() => Class::Ok,
             _ => Class::Failed,
         }
@@ -321,9 +318,7 @@ pub(crate) fn count(s: &mut Summary, ended: &Ended) {
         (Some(f), _) => match (&f.phase, f.code.as_str()) {
             (_, "cancelled") => &mut s.cancelled,
             (Phase::Exec, "timeout") => &mut s.failed,
-            (Phase::Resolve | Phase::Dial | Phase::Handshake | Phase::HostKey, _) => {
-                &mut s.unreachable
-            }
+            (phase, _) if phase.is_reaching() => &mut s.unreachable,
             (Phase::Auth, _) => &mut s.denied,
             _ => &mut s.lost,
         },

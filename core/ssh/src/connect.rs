@@ -125,12 +125,11 @@ pub async fn connect(
     let done =
         auth::authenticate(&mut handle, (&plan, kill.software()), &verdict, ask.as_ref()).await;
     let done = match done {
-        Ok(done) => done,
         Err(error) if matches!(error.kind, ErrorKind::TooManyAuthFailures { .. }) => {
-            return Err(auth::closed(error, shared.said().await.as_deref()));
+            Err(auth::closed(error, shared.said().await.as_deref()))
         }
-        Err(error) => return Err(error),
-    };
+        done => done,
+    }?;
     let facts = {
         let state = shared.state();
         Facts {
@@ -244,7 +243,8 @@ async fn config(plan: &ConnectPlan) -> Result<Config, Error> {
 
 /// What one key of a cipher with blocks of 128 bits is good for, in bytes: RFC 4344 section 3.2,
 /// and what ssh does without `RekeyLimit`. Seldom is better, too: while keys are exchanged the
-/// library takes two windows of what is on its way, and ends a connection of more (docs/upstream-russh.md).
+/// library takes two windows of what is on its way, and ends a connection of more
+/// (docs/upstream-russh.md).
 const REKEY: u64 = 64 << 30;
 const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
 

@@ -7,7 +7,7 @@
 use crate::request::host_file;
 use crate::{exit, say};
 use bssh_client::Core;
-use bssh_protocol::exec::{Ended, Phase};
+use bssh_protocol::exec::Ended;
 use bssh_protocol::job::JobNodes;
 use bssh_protocol::methods::JobNodesOf;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ impl LastRun {
             let line = format!("{node}\n");
             match ended {
                 Some(ended) if ended.is_ok() => ok.push_str(&line),
-                Some(ended) if is_unreachable(ended) => {
+                Some(ended) if ended.is_unreachable() => {
                     failed.push_str(&line);
                     unreachable.push_str(&line);
                 }
@@ -119,20 +119,10 @@ pub(crate) async fn expand_jobs(
 /// What may stand between names.
 const SEPARATORS: [char; 8] = [',', '!', '&', '^', ' ', '\t', '\n', ';'];
 
-fn is_unreachable(ended: &Ended) -> bool {
-    use Phase::{Dial, Handshake, HostKey, Resolve};
-    let failure = ended.failure.as_ref();
-    failure.is_some_and(|f| {
-        // What was not tried, or not understood here, says nothing about the node.
-        matches!(f.phase, Resolve | Dial | Handshake | HostKey)
-            && !matches!(f.code.as_str(), "cancelled" | "config")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bssh_protocol::exec::{Exit, Failure};
+    use bssh_protocol::exec::{Exit, Failure, Phase};
 
     #[test]
     fn the_sets_of_the_last_run_can_be_named() {

@@ -243,6 +243,23 @@ fn a_socket_that_is_removed_comes_back_or_ends_the_gate() {
     assert!(!Path::new(&socket).exists());
 }
 
+/// A gate to a server on this machine, with so many connections at most.
+pub(super) fn to_itself(port: u16, max_conns: u32) -> GateSpec {
+    GateSpec {
+        name: "g".to_owned(),
+        address_mode: AddressMode::PerUpstream,
+        banner_check: false,
+        max_conns,
+        entries: vec![GateEntry {
+            alias: "t".to_owned(),
+            hostname: "127.0.0.1".to_owned(),
+            port,
+            ..GateEntry::default()
+        }],
+        ..GateSpec::default()
+    }
+}
+
 /// T1-4: eight frontends of one core start, replace and stop one gate at once. Whatever came
 /// last, there is one gate or none, it is what its status says, and nothing is left behind.
 #[test]
@@ -251,19 +268,7 @@ fn eight_frontends_at_one_gate_leave_one_or_none() {
     shared.lab.run(&["list", "--persist", "5m"]).expect_status(0);
     let target = serve(echo);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let spec = |most: u32| GateSpec {
-        name: "g".to_owned(),
-        address_mode: AddressMode::PerUpstream,
-        banner_check: false,
-        max_conns: most,
-        entries: vec![GateEntry {
-            alias: "t".to_owned(),
-            hostname: "127.0.0.1".to_owned(),
-            port: target,
-            ..GateEntry::default()
-        }],
-        ..GateSpec::default()
-    };
+    let spec = |most: u32| to_itself(target, most);
     let pid = shared.pid().unwrap().as_raw_nonzero().get();
     runtime.block_on(async {
         let config = shared.lab.sshd.ssh_config();

@@ -1,8 +1,9 @@
 //! Gates and forwards of a shared core that several frontends hold: each is told what happens,
 //! and what is ended from elsewhere ends for those that held it.
 
+use super::gate_faults::to_itself;
 use bssh_fixtures::SshdOptions;
-use bssh_protocol::gate::{AddressMode, GateEntry, GateEvent, GateParams, GateSpec};
+use bssh_protocol::gate::{GateEvent, GateParams};
 use bssh_protocol::methods::{GateStart, GateStateEvent};
 use bssh_tests::net::{echo, serve};
 use bssh_tests::{Driver, Lab, Run, Shared};
@@ -16,21 +17,11 @@ fn every_frontend_of_a_gate_is_told() {
     let shared = Shared::new(Lab::start());
     shared.lab.run(&["list", "--persist", "5m"]).expect_status(0);
     let target = serve(echo);
-    let spec = |most: u32| GateSpec {
-        name: "g".to_owned(),
-        address_mode: AddressMode::PerUpstream,
-        banner_check: false,
-        max_conns: most,
-        entries: vec![GateEntry {
-            alias: "t".to_owned(),
-            hostname: "127.0.0.1".to_owned(),
-            port: target,
-            ..GateEntry::default()
-        }],
-        ..GateSpec::default()
+    let start = |most: u32| GateParams {
+        inline: Some(to_itself(target, most)),
+        replace: true,
+        ..GateParams::default()
     };
-    let start =
-        |most: u32| GateParams { inline: Some(spec(most)), replace: true, ..GateParams::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let config = shared.lab.sshd.ssh_config();

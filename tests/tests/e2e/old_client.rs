@@ -88,7 +88,7 @@ fn runs(old: &mut OldClient, settings: &Value) {
     old.notify("stream/end", json!({ "stream": stdin, "bytes": 6 }));
     let done = old.event("exec/done");
     let seen = (&done["run"], &done["summary"]["failed"]);
-    assert_eq!(seen, (&started["run"], &json!(2)), "{done} {}", old.event("exec/node"));
+    assert_eq!(seen, (&started["run"], &json!(2)), "{done}");
     let (mut ended, mut text) = (0, String::new());
     while ended < 2 {
         let event = old.event("exec/node");

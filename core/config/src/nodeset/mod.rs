@@ -3,8 +3,8 @@
 //! The grammar is ClusterShell's (`nodeset(1)`): `,` union, `!` difference, `&` intersection, `^`
 //! symmetric difference, all applied from left to right; ranges with padding and steps in any
 //! number of brackets; `@group`, `@source:group`, `@*`; `*` and `?` match known nodes. From pdsh
-//! come `^file` (`^"any, file"`) at the start of an element and brackets next to each other. Names are opaque here:
-//! what `user@host:port` means is the business of [`crate::Destination`].
+//! come `^file` (`^"any, file"`) at the start of an element and brackets next to each other. Names
+//! are opaque here: what `user@host:port` means is the business of [`crate::Destination`].
 
 use crate::error::Error;
 

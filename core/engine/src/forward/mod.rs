@@ -78,8 +78,8 @@ struct Forward {
     spec: String,
     bound: String,
     work: Arc<Work>,
-    /// Serves it, and tells of it.
-    tasks: [AbortHandle; 2],
+    /// Serves it, and tells of it; gone with it.
+    tasks: Vec<AbortHandle>,
 }
 
 impl Drop for Forward {
@@ -95,17 +95,14 @@ impl Forward {
         *self.work.stage.borrow() == Stage::Over
             || self.tasks.first().is_some_and(AbortHandle::is_finished)
     }
-}
 
-impl Forward {
     /// Ends it, and lets those who opened it know.
     fn close_for_others(mut self) {
         if !self.is_over() {
             self.work.tell("closed", None, None);
         }
-        let [serving, telling] = &mut self.tasks;
         // What tells ends by itself, once it has told.
-        telling.clone_from(serving);
+        self.tasks.truncate(1);
     }
 }
 
@@ -208,7 +205,7 @@ impl Engine {
             spec: params.spec,
             bound: bound.clone(),
             work,
-            tasks: [serving.abort_handle(), telling.abort_handle()],
+            tasks: vec![serving.abort_handle(), telling.abort_handle()],
         };
         self.commons.journal.note("forward", id, &format!("{} {bound}", route.plan.node));
         self.forwards.open().insert(id, forward);

@@ -7,7 +7,8 @@
 //! here goes to `backup`. `store` remembers (`journal`, `record`), `lock` and `lease` keep others
 //! away, `open` makes a pair ready and has `recover` deal with what was cut off. `round` is one
 //! look and what follows from it, `total` what is told of it, `run` the way from start to end,
-//! `watch` rounds without end, `barrier` a push before each command of a session. `decide` is what a person asks and decides.
+//! `watch` rounds without end, `barrier` a push before each command of a session. `decide` is what
+//! a person asks and decides.
 
 mod apply;
 mod backup;

@@ -79,12 +79,7 @@ impl Total {
     /// Both together; of conflicts, faults and notes the first.
     pub(crate) fn add(&mut self, one: Total) {
         let (all, result) = (&mut self.result, one.result);
-        all.pushed += result.pushed;
-        all.pulled += result.pulled;
-        all.deleted_there += result.deleted_there;
-        all.deleted_here += result.deleted_here;
-        all.bytes += result.bytes;
-        all.known = result.known;
+        merge(all, &result);
         all.n_faults += result.n_faults;
         all.faults.extend(result.faults);
         all.faults.truncate(MOST_KEPT);
@@ -149,6 +144,16 @@ impl Total {
             ..self.result
         }
     }
+}
+
+/// Adds what a later round has done, but not what it could not do.
+pub(crate) fn merge(all: &mut Synced, one: &Synced) {
+    all.pushed += one.pushed;
+    all.pulled += one.pulled;
+    all.deleted_there += one.deleted_there;
+    all.deleted_here += one.deleted_here;
+    all.bytes += one.bytes;
+    all.known = one.known;
 }
 
 #[cfg(test)]

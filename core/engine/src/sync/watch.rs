@@ -8,7 +8,7 @@ use super::open::Opened;
 use super::options::Pair;
 use super::round::Wanted;
 use super::run::SyncRun;
-use super::total::Total;
+use super::total::{Total, merge};
 use crate::engine::Engine;
 use crate::run::millis;
 use bssh_protocol::exec::Failure;
@@ -111,15 +111,6 @@ async fn rounds(
             tokio::time::sleep(SETTLE).await;
         }
     }
-}
-
-fn merge(all: &mut Synced, one: &Synced) {
-    all.pushed += one.pushed;
-    all.pulled += one.pulled;
-    all.deleted_there += one.deleted_there;
-    all.deleted_here += one.deleted_here;
-    all.bytes += one.bytes;
-    all.known = one.known;
 }
 
 /// Local changes, as the system tells of them.

@@ -9,6 +9,7 @@ use super::fault::Fault;
 use super::node::Job;
 use super::origin::far_block;
 use super::send::{MOST_UNSAID, UNSURE, part_name};
+use super::verify;
 use bssh_protocol::task::Overwrite;
 use bssh_ssh::sftp::{Attrs, RemoteFile, Sftp, flags};
 use bytes::Bytes;
@@ -101,7 +102,7 @@ pub(crate) async fn fetch(job: &Job, wanted: &Wanted) -> Result<(), Fault> {
         })
         .await?;
     if let Some(local) = verify {
-        super::verify::downloaded(job, &remote, local).await?;
+        verify::must_be(verify::downloaded(job, &remote, local).await?)?;
     }
     job.count.add(&job.count.files, 1);
     Ok(())
@@ -124,10 +125,7 @@ async fn differs(
     };
     match job.disk.run(look).await? {
         None => Ok(false),
-        Some(local) => {
-            let compared = super::verify::downloaded(job, remote, Arc::new(local)).await;
-            Ok(!super::verify::is_same(compared)?)
-        }
+        Some(local) => Ok(!verify::downloaded(job, remote, Arc::new(local)).await?),
     }
 }
 

@@ -6,7 +6,8 @@ pub(crate) fn is_pattern(text: &[u8]) -> bool {
 }
 
 /// Does the whole name fit? `*` and `?` take no slash, `**` does, and `**/` is any number of
-/// directories, none as well; `\` takes the next byte as it is. A dot in front must be written, as in a shell.
+/// directories, none as well; `\` takes the next byte as it is. A dot in front must be written, as
+/// in a shell.
 pub(crate) fn fits_name(pattern: &[u8], name: &[u8]) -> bool {
     !(name.first() == Some(&b'.') && pattern.first() != Some(&b'.')) && fits(pattern, name)
 }

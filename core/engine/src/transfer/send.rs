@@ -8,8 +8,8 @@ use super::crowd::Row;
 use super::fault::Fault;
 use super::node::Job;
 use super::origin::{self, Origin};
-use super::remote;
 use super::tree::{Item, join};
+use super::{remote, verify};
 use bssh_protocol::task::Overwrite;
 use bssh_ssh::sftp::{Attrs, FileKind, RemoteFile, Sftp, SftpError, Status, flags};
 use ring::digest;
@@ -97,7 +97,7 @@ pub(crate) async fn send(job: &Job, item: &Item, target: &[u8], fresh: bool) -> 
     }
     job.count.settled(&part);
     if job.options.verify {
-        super::verify::uploaded(job, item, &target).await?;
+        verify::must_be(verify::uploaded(job, item, &target).await?)?;
     }
     job.count.add(&job.count.files, 1);
     Ok(())
@@ -105,10 +105,7 @@ pub(crate) async fn send(job: &Job, item: &Item, target: &[u8], fresh: bool) -> 
 
 /// What looks the same is the same, unless both are to be read and differ.
 async fn is_same(job: &Job, item: &Item, target: &[u8]) -> Result<bool, Fault> {
-    if !job.options.verify {
-        return Ok(true);
-    }
-    super::verify::is_same(super::verify::uploaded(job, item, target).await)
+    Ok(!job.options.verify || verify::uploaded(job, item, target).await?)
 }
 
 /// Where the file really is, and what is there. A link is followed; but with `delete` one inside

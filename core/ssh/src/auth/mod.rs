@@ -293,14 +293,12 @@ impl<H: Handler> Login<'_, H> {
 
 const CLOSED: &str = "closed by the server during authentication";
 
-/// A login that the server broke off, with what it `said` when it did so.
+/// The error of a login that the server broke off, by what it `said` when it did so.
 pub(crate) fn closed(error: Error, said: Option<&str>) -> Error {
     let too_many = |text: &str| text.to_ascii_lowercase().contains("too many authentication");
-    match error.kind {
-        ErrorKind::TooManyAuthFailures { .. } if !said.is_some_and(too_many) => {
-            auth_error(ErrorKind::AuthClosed { how: said.unwrap_or(CLOSED).to_owned() })
-        }
-        _ => error,
+    match said {
+        Some(text) if too_many(text) => error,
+        said => auth_error(ErrorKind::AuthClosed { how: said.unwrap_or(CLOSED).to_owned() }),
     }
 }
 

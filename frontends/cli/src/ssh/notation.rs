@@ -89,6 +89,15 @@ fn side(text: &str) -> String {
     }
 }
 
+/// Where a connection ends, in ssh's words.
+pub(super) fn place(address: &str) -> String {
+    let parts = address.rsplit_once(" port ");
+    match parts.filter(|(host, _)| host.parse::<std::net::IpAddr>().is_ok()) {
+        Some((host, port)) => format!("[{host}]:{port}"),
+        None => "via proxy".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{forward_line, stdio_forward, target_of_open_port};

@@ -10,7 +10,7 @@ use super::effective::{Effective, LogLevel, Tty, values};
 use super::failed::failed;
 use super::keyboard::{Keyboard, Typed};
 use super::local_command::{Held, LocalCommand};
-use super::notation::{stdio_forward, target_of_open_port};
+use super::notation::{place, stdio_forward, target_of_open_port};
 use super::{OURS, acts, background, command_line, complain, control, log, query, say};
 use crate::Around;
 use bssh_client::{Core, Run, RunEvent};
@@ -113,11 +113,7 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Around) -> Result<
         return background::detach(words, holds).map_err(|e| e.to_string().into());
     }
     let core = wanted_core(core, args, around, &explained).await?;
-    let mut settings = args.settings.clone();
-    // Decided with the command in view, which the plan of a connection does not have.
-    settings.options.insert(0, format!("UpdateHostKeys={}", effective.update_host_keys));
-    let destination = Some(args.destination.clone());
-    let targets = Targets { destination, settings, ..Targets::default() };
+    let targets = targets(args, &effective);
     if let Mode::Control(asked) = args.mode
         && let Some(code) =
             control::control(&core, (args, asked), &effective, targets.clone()).await
@@ -167,6 +163,14 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Around) -> Result<
         let _ = control::leave_forwards(&core).await;
     }
     Ok(code)
+}
+
+fn targets(args: &SshArgs, effective: &Effective) -> Targets {
+    let mut settings = args.settings.clone();
+    // Decided with the command in view, which the plan of a connection does not have.
+    settings.options.insert(0, format!("UpdateHostKeys={}", effective.update_host_keys));
+    let destination = Some(args.destination.clone());
+    Targets { destination, settings, ..Targets::default() }
 }
 
 async fn resolve(core: &Core, args: &SshArgs) -> Result<Explained, String> {
@@ -266,15 +270,6 @@ fn params(
 fn pty_request(term: String) -> PtyRequest {
     let like = bssh_term::terminal(&term, (0, 0));
     PtyRequest { term, ..like }
-}
-
-/// Where a connection ends, in ssh's words.
-fn place(address: &str) -> String {
-    let parts = address.rsplit_once(" port ");
-    match parts.filter(|(host, _)| host.parse::<std::net::IpAddr>().is_ok()) {
-        Some((host, port)) => format!("[{host}]:{port}"),
-        None => "via proxy".to_owned(),
-    }
 }
 
 /// A session under way.
