@@ -213,6 +213,9 @@ pub enum NodeState {
         stdout: Option<StreamId>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stderr: Option<StreamId>,
+        /// The node gives no terminal, though one was asked for.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        no_pty: bool,
     },
     Ended(Ended),
     /// A state this side does not know yet.

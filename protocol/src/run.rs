@@ -244,7 +244,7 @@ impl Runs {
         let Some(queue) = lock(&self.open).get(&event.run).cloned() else { return true };
         let (run, index) = (event.run, event.index);
         let streams = match &event.state {
-            NodeState::Executing { stdout, stderr } => [*stdout, *stderr],
+            NodeState::Executing { stdout, stderr, .. } => [*stdout, *stderr],
             _ => [None, None],
         };
         let news = match queue.allows(index, streams, said) {

@@ -159,7 +159,8 @@ impl Part<'_> {
             let _resident = lease.load.reside();
             run.set_executing(index);
             let (stdout, _) = run.sinks.node(&run.to, index);
-            let executing = NodeState::Executing { stdout: stdout.id(), stderr: None };
+            let executing =
+                NodeState::Executing { stdout: stdout.id(), stderr: None, no_pty: false };
             run.tell(index, node, executing).await;
             return Ok(pump::dial(stream, run.stdin.open().await, stdout).await);
         }
@@ -187,6 +188,7 @@ impl Part<'_> {
         let executing = NodeState::Executing {
             stdout: stdout.id(),
             stderr: stderr.as_ref().and_then(crate::sink::Out::id),
+            no_pty: channel.terminal_refused(),
         };
         run.tell(index, node, executing).await;
         let spool = !lease.is_exclusive() && run.nodes.len() > 1;

@@ -352,7 +352,7 @@ impl Streams {
     async fn node(&mut self, link: &Link, mut event: ExecNode) -> Result<(), CallError> {
         let index = event.index;
         match &mut event.state {
-            NodeState::Executing { stdout, stderr } => {
+            NodeState::Executing { stdout, stderr, .. } => {
                 let (out, err) = (link.new_sender(self.window), link.new_sender(self.window));
                 (*stdout, *stderr) = (Some(out.id()), Some(err.id()));
                 self.open.extend([((index, false), out), ((index, true), err)]);

@@ -53,8 +53,9 @@ pub struct Channel {
     /// Events that came before the answer to a request.
     early: VecDeque<ChannelEvent>,
     ended: bool,
-    /// An answer about the agent comes before the others.
+    /// An answer about the agent comes before that about a terminal, and both before the others.
     agent: AtomicU8,
+    terminal: AtomicU8,
 }
 
 /// For a server to close a channel that both sides have ended.
@@ -63,7 +64,7 @@ const LINGER: Duration = Duration::from_secs(2);
 const CUT: Duration = Duration::from_secs(5);
 const CUT_BYTES: usize = 8 << 20;
 
-/// States of [`Channel::agent`].
+/// States of [`Channel::agent`] and [`Channel::terminal`].
 const NOT_ASKED: u8 = 0;
 const ASKED: u8 = 1;
 const REFUSED: u8 = 2;
@@ -107,6 +108,7 @@ impl Channel {
             early: VecDeque::new(),
             ended: false,
             agent: AtomicU8::new(NOT_ASKED),
+            terminal: AtomicU8::new(NOT_ASKED),
         }
     }
 
@@ -118,7 +120,8 @@ impl Channel {
         self.writer.half.set_env(false, name, value).await.map_err(gone)
     }
 
-    /// Asks for a terminal; a refusal shows as a failed start.
+    /// Asks for a terminal, after the agent was offered if it is. The answer is taken with that to
+    /// the start of a command; see [`Channel::terminal_refused`].
     ///
     /// # Errors
     /// The connection is gone.
@@ -130,8 +133,9 @@ impl Channel {
             .collect();
         let (cols, rows) = (pty.cols, pty.rows);
         let (width, height) = (pty.px_width, pty.px_height);
+        self.terminal.store(ASKED, Relaxed);
         let asked =
-            self.writer.half.request_pty(false, &pty.term, cols, rows, width, height, &modes);
+            self.writer.half.request_pty(true, &pty.term, cols, rows, width, height, &modes);
         asked.await.map_err(gone)
     }
 
@@ -153,7 +157,7 @@ impl Channel {
         while self.agent.load(Relaxed) == ASKED {
             match self.read.wait().await {
                 Some(answer @ (ChannelMsg::Success | ChannelMsg::Failure)) => {
-                    self.agent_answered(&answer);
+                    answered(&self.agent, &answer);
                 }
                 None | Some(ChannelMsg::Close) => {
                     self.ended = true;
@@ -166,14 +170,14 @@ impl Channel {
         Ok(())
     }
 
-    fn agent_answered(&self, answer: &ChannelMsg) {
-        let refused = matches!(answer, ChannelMsg::Failure);
-        self.agent.store(if refused { REFUSED } else { NOT_ASKED }, Relaxed);
-    }
-
     /// The remote side does not want our agent.
     pub fn agent_refused(&self) -> bool {
         self.agent.load(Relaxed) == REFUSED
+    }
+
+    /// The remote side gives no terminal: what was started goes without.
+    pub fn terminal_refused(&self) -> bool {
+        self.terminal.load(Relaxed) == REFUSED
     }
 
     /// Runs a command line and waits until the server has taken it.
@@ -299,23 +303,23 @@ impl Channel {
 
     async fn answer(&mut self, what: &str) -> Result<(), Error> {
         loop {
-            match self.read.wait().await {
-                Some(about @ (ChannelMsg::Success | ChannelMsg::Failure))
-                    if self.agent.load(Relaxed) == ASKED =>
-                {
-                    self.agent_answered(&about);
+            let asked = [&self.agent, &self.terminal];
+            let earlier = asked.into_iter().find(|state| state.load(Relaxed) == ASKED);
+            match (self.read.wait().await, earlier) {
+                (Some(about @ (ChannelMsg::Success | ChannelMsg::Failure)), Some(earlier)) => {
+                    answered(earlier, &about);
                 }
-                Some(ChannelMsg::Success) => return Ok(()),
-                Some(ChannelMsg::Failure) => {
+                (Some(ChannelMsg::Success), _) => return Ok(()),
+                (Some(ChannelMsg::Failure), _) => {
                     let what = what.to_owned();
                     return Err(Error::new(Phase::Exec, ErrorKind::RequestRefused { what }));
                 }
-                None | Some(ChannelMsg::Close) => {
+                (None | Some(ChannelMsg::Close), _) => {
                     self.ended = true;
                     let lost = "closed before the server said whether the command has started";
                     return Err(Error::new(Phase::Exec, ErrorKind::Lost(lost.to_owned())));
                 }
-                Some(message) => self.early.extend(event(message)),
+                (Some(message), _) => self.early.extend(event(message)),
             }
         }
     }
@@ -381,6 +385,12 @@ impl ChannelWriter {
     pub async fn close(&self) -> Result<(), Error> {
         self.half.close().await.map_err(gone)
     }
+}
+
+/// Notes the answer to a request that came before the start of a command.
+fn answered(state: &AtomicU8, answer: &ChannelMsg) {
+    let refused = matches!(answer, ChannelMsg::Failure);
+    state.store(if refused { REFUSED } else { NOT_ASKED }, Relaxed);
 }
 
 fn gone(error: russh::Error) -> Error {

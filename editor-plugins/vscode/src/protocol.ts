@@ -512,6 +512,8 @@ export type ExecNode = ({
 } | Connected & {
   state: "connected";
 } | {
+  /** The node gives no terminal, though one was asked for. */
+  noPty?: boolean;
   state: "executing";
   stderr?: number | null;
   stdout?: number | null;

@@ -128,6 +128,7 @@ async fn ssh_grammar(words: &[OsString], around: &Around) -> u8 {
         Some((first, rest)) if first == "ssh" => rest,
         _ => words,
     };
+    around.prompter.set_fatal(true);
     ssh::run(words, around).await
 }
 

@@ -11,15 +11,18 @@ use bssh_protocol::auth::{
     PromptKind, PromptQuestion, Secret, TrustScope,
 };
 use bssh_term::Typed;
+use rustix::process::{Signal, kill_current_process_group};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::{Mutex, oneshot, watch};
 use zeroize::Zeroizing;
 
 /// The program where `SSH_ASKPASS` names none, as in ssh.
 const ASKPASS: &str = "/usr/bin/ssh-askpass";
+/// How often such a program may give no answer to a question.
+const PROGRAM_TRIES: usize = 3;
 
 /// Asks on the terminal or through askpass.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(crate) struct TerminalPrompter {
     /// Held while a question is on the terminal.
     turn: Mutex<()>,
     open: AtomicUsize,
+    /// Ctrl-C at a question ends the program and not only the question.
+    fatal: AtomicBool,
     /// A view has the whole screen: questions wait until it has given it back.
     full_screen: watch::Sender<bool>,
 }
@@ -58,6 +63,7 @@ impl TerminalPrompter {
             password: environment.password.take(),
             turn: Mutex::new(()),
             open: AtomicUsize::new(0),
+            fatal: AtomicBool::new(false),
             full_screen: watch::Sender::new(false),
         }
     }
@@ -72,6 +78,11 @@ impl TerminalPrompter {
         self.full_screen.send_replace(taken);
     }
 
+    /// From here on Ctrl-C at a question ends the program, as in ssh, or no longer does.
+    pub(crate) fn set_fatal(&self, fatal: bool) {
+        self.fatal.store(fatal, Ordering::Relaxed);
+    }
+
     async fn ask(&self, text: String, want: Want) -> Option<Zeroizing<String>> {
         let _turn = self.turn.lock().await;
         let _open = Open::new(&self.open);
@@ -80,27 +91,42 @@ impl TerminalPrompter {
             let _ = self.full_screen.subscribe().wait_for(|taken| !taken).await;
         }
         match &self.way {
-            Way::Terminal => ask_terminal(text, want).await,
+            Way::Terminal => self.ask_terminal(text, want).await,
             Way::Askpass(program) => ask_program(program, &text, want).await,
             Way::Nobody => None,
         }
     }
 
-    async fn trust(&self, question: HostKeyQuestion) -> HostKeyAnswer {
-        let mut text = host_key_text(&question);
+    /// What the terminal makes signals of goes to everybody on it, as it would have sent it.
+    async fn ask_terminal(&self, text: String, want: Want) -> Option<Zeroizing<String>> {
         loop {
-            let Some(answer) = self.ask(text, Want::Text).await else {
-                return HostKeyAnswer::Reject;
-            };
-            match answer.trim() {
-                "yes" => return HostKeyAnswer::Accept { scope: TrustScope::File },
-                "no" => return HostKeyAnswer::Reject,
-                typed if typed == question.key.fingerprint => {
-                    return HostKeyAnswer::Accept { scope: TrustScope::File };
+            match read_terminal(text.clone(), want).await? {
+                Typed::Line(line) => return Some(line),
+                // The shell takes over here; the question is asked again after `fg`.
+                Typed::Signal(Signal::TSTP) => kill_current_process_group(Signal::TSTP).ok()?,
+                Typed::Signal(signal) if self.fatal.load(Ordering::Relaxed) => {
+                    let _ = kill_current_process_group(signal);
+                    bssh_term::die_of(signal.as_raw());
+                    return None;
                 }
-                _ => text = "Please type 'yes', 'no' or the fingerprint: ".to_owned(),
+                Typed::Signal(_) | Typed::Cancelled => return None,
             }
         }
+    }
+
+    async fn trust(&self, question: HostKeyQuestion) -> HostKeyAnswer {
+        let mut text = host_key_text(&question);
+        // A person has patience, a program has none.
+        let tries = if self.way == Way::Terminal { usize::MAX } else { PROGRAM_TRIES };
+        for _ in 0..tries {
+            let Some(answer) = self.ask(text, Want::Text).await else { break };
+            match trusted(answer.trim(), &question.key.fingerprint) {
+                Some(true) => return HostKeyAnswer::Accept { scope: TrustScope::File },
+                Some(false) => break,
+                None => text = "Please type 'yes', 'no' or the fingerprint: ".to_owned(),
+            }
+        }
+        HostKeyAnswer::Reject
     }
 
     async fn answer(&self, question: PromptQuestion) -> PromptAnswer {
@@ -181,16 +207,16 @@ impl Drop for Open<'_> {
 fn way(environment: &Environment, terminal: bool) -> Way {
     let program = environment.askpass.clone().unwrap_or_else(|| ASKPASS.into());
     let by_terminal = if terminal { Way::Terminal } else { Way::Nobody };
-    match (&*environment.askpass_require, terminal, environment.display) {
+    match (&*environment.askpass_require.to_ascii_lowercase(), terminal, environment.display) {
         ("never", ..) => by_terminal,
         ("force", ..) | ("prefer", _, true) | (_, false, true) => Way::Askpass(program),
         _ => by_terminal,
     }
 }
 
-/// On a thread of its own: reading a terminal blocks, and Ctrl-C must be heard meanwhile.
-async fn ask_terminal(text: String, want: Want) -> Option<Zeroizing<String>> {
-    let (tell, answer) = oneshot::channel();
+/// On a thread of its own: reading a terminal blocks, and signals must be heard meanwhile.
+async fn read_terminal(text: String, want: Want) -> Option<Typed> {
+    let (tell, typed) = oneshot::channel();
     std::thread::spawn(move || {
         let typed = match want {
             Want::Secret => bssh_term::read_secret(&text),
@@ -199,8 +225,15 @@ async fn ask_terminal(text: String, want: Want) -> Option<Zeroizing<String>> {
         // Nobody waits any more if the question was withdrawn.
         let _ = tell.send(typed);
     });
-    match answer.await {
-        Ok(Ok(Typed::Line(line))) => Some(line),
+    typed.await.ok()?.ok()
+}
+
+/// The answer to a host key question as ssh reads it; none: it is asked again.
+fn trusted(answer: &str, fingerprint: &str) -> Option<bool> {
+    match answer {
+        "" => Some(false),
+        no if no.eq_ignore_ascii_case("no") => Some(false),
+        yes if yes.eq_ignore_ascii_case("yes") || yes == fingerprint => Some(true),
         _ => None,
     }
 }
@@ -245,19 +278,23 @@ fn key_kind(kind: &str) -> String {
 
 fn field_text(question: &PromptQuestion, field: &PromptField) -> String {
     let mut text = String::new();
-    let hop = question.hop.as_deref().unwrap_or(&question.node);
-    for part in question.instructions.iter().filter(|i| !i.trim().is_empty()) {
-        text.push_str(&format!("({hop}) {part}\n"));
+    let is_first = question.fields.first().is_some_and(|first| first.id == field.id);
+    if is_first && question.kind == PromptKind::Password && question.attempt > 1 {
+        text.push_str("Permission denied, please try again.\n");
+    }
+    for part in question.instructions.iter().filter(|i| is_first && !i.trim().is_empty()) {
+        text.push_str(&format!("({}) {part}\n", question.title));
     }
     let label = if field.label.trim().is_empty() { &question.title } else { &field.label };
     let label = printable(label);
-    let ask = match question.kind {
-        PromptKind::KeyboardInteractive => format!("({hop}) {label}"),
-        _ => label,
-    };
-    let end = if ask.ends_with([' ', ':', '?']) { "" } else { ": " };
-    let blank = if ask.ends_with([':', '?']) { " " } else { end };
-    format!("{}{ask}{blank}", printable(&text))
+    let text = printable(&text);
+    // The server's own words, as they are.
+    if question.kind == PromptKind::KeyboardInteractive {
+        return format!("{text}({}) {label}", printable(&question.title));
+    }
+    let end = if label.ends_with([' ', ':', '?']) { "" } else { ": " };
+    let blank = if label.ends_with([':', '?']) { " " } else { end };
+    format!("{text}{label}{blank}")
 }
 
 /// What a server sends must not drive the terminal.
@@ -279,6 +316,7 @@ mod tests {
             ("", false, true, false, Way::Nobody),
             ("never", true, true, false, Way::Nobody),
             ("force", false, true, true, askpass()),
+            ("FORCE", false, true, true, askpass()),
             ("force", false, false, true, Way::Askpass(ASKPASS.into())),
             ("prefer", true, true, true, askpass()),
             ("prefer", false, true, true, Way::Terminal),
@@ -295,6 +333,22 @@ mod tests {
                 want,
                 "{require} {display} {program} {terminal}"
             );
+        }
+    }
+
+    #[test]
+    fn a_host_key_is_trusted_as_ssh_does() {
+        for (answer, want) in [
+            ("yes", Some(true)),
+            ("YES", Some(true)),
+            ("SHA256:x", Some(true)),
+            ("no", Some(false)),
+            ("No", Some(false)),
+            ("", Some(false)),
+            ("y", None),
+            ("sha256:x", None),
+        ] {
+            assert_eq!(trusted(answer, "SHA256:x"), want, "{answer}");
         }
     }
 
@@ -337,9 +391,15 @@ mod tests {
     fn questions_name_who_asks_and_are_harmless() {
         let mut q = question(PromptKind::Password, 1);
         assert_eq!(field_text(&q, &q.fields[0]), "joe@a's password: ");
-        q.kind = PromptKind::KeyboardInteractive;
+        q.attempt = 2;
+        let again = "Permission denied, please try again.\njoe@a's password: ";
+        assert_eq!(field_text(&q, &q.fields[0]), again);
+        (q.kind, q.title) = (PromptKind::KeyboardInteractive, "joe@a".into());
+        q.instructions = Some("Bank".into());
         q.fields[0].label = "Code\x1b[2J: ".into();
-        assert_eq!(field_text(&q, &q.fields[0]), "(a) Code[2J: ");
+        q.fields.push(PromptField { id: "q".into(), label: "PIN".into(), echo: false });
+        assert_eq!(field_text(&q, &q.fields[0]), "(joe@a) Bank\n(joe@a) Code[2J: ");
+        assert_eq!(field_text(&q, &q.fields[1]), "(joe@a) PIN");
         assert_eq!(key_kind("ssh-ed25519"), "ED25519");
         assert_eq!(key_kind("ecdsa-sha2-nistp256"), "ECDSA");
         assert_eq!(key_kind("sk-ssh-ed25519@openssh.com"), "ED25519");

@@ -73,7 +73,7 @@ async fn node(link: Link, seen: Arc<Seen>, index: u32, window: u64) -> Result<()
     state(&link, index, NodeState::Connecting { attempt: 1 }).await;
     let (mut out, err) = (link.new_sender(window), link.new_sender(window));
     let (stdout, stderr) = (Some(out.id()), Some(err.id()));
-    state(&link, index, NodeState::Executing { stdout, stderr }).await;
+    state(&link, index, NodeState::Executing { stdout, stderr, no_pty: false }).await;
     for _ in 0..PER_NODE / 1000 {
         out.write(Bytes::from(vec![index as u8; 1000])).await?;
         seen.sent.fetch_add(1000, SeqCst);

@@ -33,7 +33,7 @@ pub use look::{Color, ColorChoice, Glyphs, Look, RESET, Terminal};
 pub use modes::modes;
 pub use reset::UNDO;
 pub use secret::{Typed, read_line, read_secret};
-pub use signals::{Signal, Signals};
+pub use signals::{Signal, Signals, die_of};
 pub use size::{Size, size, terminal};
 pub use stdin::Stdin;
 pub use sync::{

@@ -1,10 +1,11 @@
 //! Answers typed at the controlling terminal, with or without echo.
 //!
 //! `/dev/tty` is used, never stdin: stdin may be data for the nodes. Keys are read one by one
-//! with signals off, so that Ctrl-C is an answer ("cancelled") and not a death in the middle of
-//! a prompt with echo off. The calls block; run them on a thread of their own.
+//! with signals off, so that Ctrl-C is an answer and not a death in the middle of a prompt with
+//! echo off: what becomes of it is the caller's. The calls block; run them on a thread of their own.
 
 use crate::guard::RawMode;
+use rustix::process::Signal;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use zeroize::Zeroizing;
@@ -13,8 +14,10 @@ use zeroize::Zeroizing;
 #[derive(PartialEq, Eq)]
 pub enum Typed {
     Line(Zeroizing<String>),
-    /// Ctrl-C, Ctrl-D on an empty line, or the terminal has gone.
+    /// Ctrl-D on an empty line, or the terminal has gone.
     Cancelled,
+    /// Ctrl-C, Ctrl-\, Ctrl-Z: what the terminal would have sent to everybody on it.
+    Signal(Signal),
 }
 
 /// Longest answer in bytes; what is typed beyond it is ignored.
@@ -57,7 +60,10 @@ fn read_keys(terminal: &mut (impl Read + Write), echo: bool) -> io::Result<Typed
         };
         let [byte] = *key;
         match (read, byte) {
-            (0, _) | (_, CTRL_C) => return Ok(Typed::Cancelled),
+            (0, _) => return Ok(Typed::Cancelled),
+            (_, CTRL_C) => return Ok(Typed::Signal(Signal::INT)),
+            (_, CTRL_BACKSLASH) => return Ok(Typed::Signal(Signal::QUIT)),
+            (_, CTRL_Z) => return Ok(Typed::Signal(Signal::TSTP)),
             (_, CTRL_D) if line.is_empty() => return Ok(Typed::Cancelled),
             (_, b'\r' | b'\n' | CTRL_D) => break,
             (_, CTRL_H | DELETE) => rub_out(terminal, &mut line, echo)?,
@@ -84,6 +90,8 @@ const CTRL_C: u8 = 0x03;
 const CTRL_D: u8 = 0x04;
 const CTRL_H: u8 = 0x08;
 const CTRL_U: u8 = 0x15;
+const CTRL_Z: u8 = 0x1a;
+const CTRL_BACKSLASH: u8 = 0x1c;
 const DELETE: u8 = 0x7f;
 
 /// Takes one character back: all of its UTF-8 bytes.
@@ -133,12 +141,14 @@ mod tests {
             (b"\n", Some("")),
             (b"\x04", None),
             (b"abc\x03", None),
+            (b"abc\x1a", None),
+            (b"abc\x1c", None),
             (b"abc", None),
         ] {
             let mut terminal = Keys(keys, Vec::new());
             let got = match read_keys(&mut terminal, false).unwrap() {
                 Typed::Line(line) => Some(line.to_string()),
-                Typed::Cancelled => None,
+                Typed::Cancelled | Typed::Signal(_) => None,
             };
             assert_eq!(got.as_deref(), want, "{keys:?}");
             assert!(terminal.1.is_empty(), "nothing is shown");

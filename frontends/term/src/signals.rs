@@ -29,6 +29,14 @@ impl Signal {
     }
 }
 
+/// Ends this process as the signal does where nobody listens, with the terminal in order: a shell's
+/// loop goes on after an exit status, and stops where its command was interrupted.
+pub fn die_of(signal: i32) {
+    crate::restore();
+    // It returns only for what is no signal.
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
+}
+
 /// Listens for them.
 #[derive(Debug)]
 pub struct Signals {

@@ -1,8 +1,11 @@
 //! What a server asks a person, round by round (RFC 4256): echoed or not, or nothing at all.
 
 use bssh_fixtures::{Behaviour, EmbeddedNodes, Home, Round};
-use bssh_tests::Peer;
+use bssh_tests::{Peer, Terminal, bssh};
 use serde_json::{Value, json};
+use std::time::Duration;
+
+const MINUTES: Duration = Duration::from_secs(120);
 
 /// A node with three rounds; the second has no prompts, and nobody is asked.
 fn node() -> EmbeddedNodes {
@@ -73,4 +76,25 @@ fn a_wrong_answer_begins_anew_and_none_ends_it() {
     let attempts: Vec<_> = asked.iter().map(|question| question["attempt"].clone()).collect();
     assert_eq!(attempts, [1, 2]);
     assert_eq!(ended["failure"]["code"], "authFailed", "{ended}");
+}
+
+#[test]
+fn a_person_is_shown_each_round_once_and_what_is_no_question() {
+    let (nodes, home) = (node(), Home::new().unwrap());
+    nodes.write_client_files(home.path()).unwrap();
+    let mut command = home.command(bssh());
+    command.arg("-F").arg(home.path().join("ssh_config"));
+    command.args(["-n", "-o", "BatchMode=no", "demo1", "exit 3"]);
+    let mut terminal = Terminal::start(&command);
+    assert!(terminal.has("(demo@demo1) Card: ", MINUTES), "{}", terminal.shown());
+    terminal.write("4711\n");
+    assert!(terminal.has("(demo@demo1) PIN: ", MINUTES), "{}", terminal.shown());
+    terminal.write("0815\n");
+    assert!(terminal.has("(demo@demo1) Token: ", MINUTES), "{}", terminal.shown());
+    terminal.write("\n");
+    assert_eq!(terminal.finish(MINUTES), Some(3), "{}", terminal.shown());
+    let shown = terminal.shown();
+    for once in ["Bank[2J", "please", "wait"] {
+        assert_eq!(shown.matches(once).count(), 1, "{shown}");
+    }
 }

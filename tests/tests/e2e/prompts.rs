@@ -1,6 +1,6 @@
 //! Questions: on /dev/tty or by an askpass program, as ssh asks them, never on stdin or stdout.
 
-use bssh_tests::{Lab, Run, Terminal};
+use bssh_tests::{Lab, Run, Terminal, until};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -117,5 +117,65 @@ fn what_no_node_was_there_for_stays_on_stdin() {
         shell.arg(bssh.get_program()).args(bssh.get_args());
         let done = Run::start(shell).finish(MINUTES);
         assert!(done.text().ends_with("200000\n"), "{words:?}: {}{}", done.text(), done.stderr);
+    }
+}
+
+#[test]
+fn ctrl_c_at_a_question_ends_a_shells_loop() {
+    let locked = Locked::start();
+    let words = locked.command(&[]);
+    let mut shell = locked.lab.home.command("/bin/bash");
+    let line = "for i in 1 2 3; do \"$0\" \"$@\"; echo went on; done";
+    shell.args(["-c", line]).arg(words.get_program()).args(words.get_args());
+    let mut terminal = Terminal::start(&shell);
+    terminal.wait_for("Enter passphrase for key", MINUTES);
+    assert!(until(MINUTES, || !terminal.echoes()));
+    terminal.write("\x03");
+    assert_eq!(terminal.finish(MINUTES), None, "{}", terminal.shown());
+    assert!(terminal.echoes());
+    for words in ["went on", "denied"] {
+        assert!(!terminal.shown().contains(words), "{}", terminal.shown());
+    }
+}
+
+#[test]
+fn ctrl_z_at_a_question_suspends_and_the_question_comes_again() {
+    let locked = Locked::start();
+    let words = locked.lab.command(&["-n", "-o", "BatchMode=no", "127.0.0.1", "exit 3"]);
+    let mut shell = locked.lab.home.command("/bin/bash");
+    let line = "set -m; \"$0\" \"$@\"; echo back; read x; fg";
+    shell.args(["--norc", "--noprofile", "-i", "-c", line]);
+    shell.arg(words.get_program()).args(words.get_args());
+    let mut terminal = Terminal::start(&shell);
+    terminal.wait_for("Enter passphrase for key", MINUTES);
+    assert!(until(MINUTES, || !terminal.echoes()));
+    terminal.write("\x1a");
+    terminal.wait_for("back", MINUTES);
+    assert!(terminal.echoes());
+    terminal.write("\n");
+    terminal.wait_for("Enter passphrase for key", MINUTES);
+    assert!(until(MINUTES, || !terminal.echoes()));
+    terminal.write("correct horse\n");
+    assert_eq!(terminal.finish(MINUTES), Some(3), "{}", terminal.shown());
+}
+
+#[test]
+fn a_program_that_says_nothing_trusts_no_host_key() {
+    let locked = Locked::start();
+    let ask = ["BatchMode=no", "UserKnownHostsFile=none", "StrictHostKeyChecking=ask"];
+    let words: Vec<_> = ask.iter().flat_map(|option| ["-o", *option]).collect();
+    let askpass = locked.lab.home.path().join("askpass");
+    let mut asked_before = 0;
+    for (answer, again) in [("", 0), ("perhaps", 2)] {
+        locked.lab.home.write("askpass.answer", answer).unwrap();
+        let mut command = locked.lab.command(&[&words[..], &["127.0.0.1", "true"]].concat());
+        command.env("SSH_ASKPASS", &askpass).env("SSH_ASKPASS_REQUIRE", "FORCE");
+        let said = Run::start(command).finish(MINUTES).expect_status(255).stderr;
+        assert!(said.contains("Host key verification failed."), "{said}");
+        let asked = locked.asked();
+        let (first, further) =
+            (asked.matches("(yes/no/[").count(), asked.matches("Please").count());
+        asked_before += 1;
+        assert_eq!((first, further), (asked_before, again), "{asked}");
     }
 }

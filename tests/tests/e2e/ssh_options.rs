@@ -363,8 +363,7 @@ fn what_is_wrong_with_the_files_is_said_at_once_with_its_places() {
 
 #[test]
 fn forwards_alone_go_to_the_background_and_end_when_told() {
-    use rustix::process::{Pid, Signal, kill_process};
-    let lab = Lab::start();
+        let lab = Lab::start();
     let port = bssh_tests::net::free_port();
     let forward = format!("{port}:127.0.0.1:{}", lab.sshd.port());
     let mut background = lab.command(&["-f", "-N", "-L", &forward, "127.0.0.1"]);
@@ -441,4 +440,31 @@ fn the_log_goes_to_a_file_and_the_background_takes_over() {
     assert!(!mark.exists());
     std::fs::write(gate, "").unwrap();
     assert!(until(MINUTES, || mark.exists()));
+}
+
+#[test]
+fn a_configuration_can_come_through_a_pipe() {
+    let lab = Lab::start();
+    let config = std::fs::read(lab.sshd.ssh_config()).unwrap();
+    let words = ["-F", "/dev/stdin", "127.0.0.1", "echo in"];
+    assert_eq!(lab.feed(&words, &config).expect_status(0).text(), "in\n");
+    // A file behind stdin is not behind that of the core.
+    let bssh = lab.command(&words);
+    let mut shell = lab.home.command("sh");
+    shell.args(["-c", "exec \"$0\" \"$@\" < \"$CONFIG\""]).env("CONFIG", lab.sshd.ssh_config());
+    shell.arg(bssh.get_program()).args(bssh.get_args());
+    assert_eq!(Run::start(shell).finish(MINUTES).expect_status(0).text(), "in\n");
+    // What goes to the background reads its configuration again.
+    let said = lab.feed(&[&["-f"][..], &words].concat(), &config).expect_status(255).stderr;
+    assert!(said.contains("-F /dev/stdin") && said.contains("give a file"), "{said}");
+    let words = ["-f", "-F", "/dev/null", "-p", "1", "127.0.0.9", "true"];
+    let said = lab.run(&words).expect_status(255).stderr;
+    assert!(said.contains("Connection refused"), "{said}");
+}
+
+#[test]
+fn a_port_behind_a_name_is_told_how_to_be_given() {
+    let lab = Lab::start();
+    let said = lab.run(&["127.0.0.1:4321", "true"]).expect_status(255).stderr;
+    assert!(said.contains("-p 4321 127.0.0.1"), "{said}");
 }

@@ -89,7 +89,8 @@ fn sigterm_at_a_password_prompt_brings_the_echo_back() {
         terminal.wait_for("password: ", MINUTES);
         assert!(until(MINUTES, || !terminal.echoes()));
         signal(terminal.pid(), Signal::TERM);
-        assert_eq!(terminal.finish(MINUTES), Some(255));
+        // It dies of it, as whoever waits for it wants to know.
+        assert_eq!(terminal.finish(MINUTES), None);
         assert!(terminal.echoes(), "{}", terminal.shown());
     }
 }
@@ -102,8 +103,87 @@ fn ctrl_c_ends_what_is_still_connecting() {
     let mut terminal = Terminal::start(&lab.command(&["-p", &port, "127.0.0.9"]));
     let (_held, _) = silent.accept().unwrap();
     terminal.write("\x03");
-    assert_eq!(terminal.finish(MINUTES), Some(255));
+    assert_eq!(terminal.finish(MINUTES), None);
     assert!(terminal.echoes());
+}
+
+#[test]
+fn a_signal_is_heeded_while_the_node_does_not_read() {
+    let lab = Lab::start();
+    let words = ["-tt", "127.0.0.1", "stty raw -echo; echo ready; exec sleep 60"];
+    let bssh = lab.command(&words);
+    let mut shell = lab.home.command("/bin/bash");
+    shell.args(["-c", "exec \"$0\" \"$@\" < <(exec yes)"]);
+    shell.arg(bssh.get_program()).args(bssh.get_args());
+    let mut run = Run::start(shell);
+    run.wait_for("ready", MINUTES);
+    let below = processes::descendants(run.pid());
+    let yes = below.iter().find(|p| p.command == "yes").unwrap().pid;
+    let written = || {
+        let counts = std::fs::read_to_string(format!("/proc/{yes}/io")).unwrap();
+        counts.lines().find(|line| line.starts_with("wchar:")).map(str::to_owned)
+    };
+    // Nothing moves any more: whatever lies between here and the node is full.
+    let (mut last, mut still) = (None, 0);
+    assert!(until(MINUTES, || {
+        let now = written();
+        still = if now == last { still + 1 } else { 0 };
+        last = now;
+        still > 50
+    }));
+    run.signal(Signal::TERM);
+    run.finish(MINUTES).expect_status(255);
+}
+
+#[test]
+fn a_node_that_gives_no_terminal_leaves_ours_as_it_is() {
+    let extra = vec!["PermitTTY no".to_owned()];
+    let lab = Lab::with(&SshdOptions { extra, ..SshdOptions::default() });
+    let refused = "PTY allocation request failed on channel 0";
+    let mut terminal = Terminal::start(&lab.command(&["127.0.0.1"]));
+    terminal.wait_for(refused, MINUTES);
+    terminal.write("echo a$((1+1)); exit 3\n");
+    terminal.wait_for("a2", MINUTES);
+    assert!(terminal.echoes());
+    assert_eq!(terminal.finish(MINUTES), Some(3), "{}", terminal.shown());
+    // Whoever asks for one does not want to go without.
+    let mut terminal = Terminal::start(&lab.command(&["-t", "127.0.0.1", "sleep 60"]));
+    assert_eq!(terminal.finish(MINUTES), Some(255), "{}", terminal.shown());
+    assert!(terminal.echoes() && terminal.shown().contains(refused), "{}", terminal.shown());
+}
+
+#[test]
+fn a_suspended_session_learns_the_size_when_it_goes_on() {
+    let lab = Lab::start();
+    let bssh = lab.command(&["-tt", "127.0.0.1"]);
+    let mut shell = lab.home.command("/bin/bash");
+    let line = "set -m; \"$0\" \"$@\"; echo back; read x; fg";
+    shell.args(["--norc", "--noprofile", "-i", "-c", line]);
+    shell.arg(bssh.get_program()).args(bssh.get_args());
+    let mut terminal = Terminal::start(&shell);
+    assert!(until(MINUTES, || !terminal.echoes()));
+    terminal.write("echo a$((1+1))\n");
+    terminal.wait_for("a2", MINUTES);
+    terminal.write("\r~\x1a");
+    terminal.wait_for("back", MINUTES);
+    terminal.resize(33, 99);
+    terminal.write("\n");
+    assert!(until(MINUTES, || !terminal.echoes()));
+    terminal.write("until [ \"$(stty size)\" = \"33 99\" ]; do :; done; exit 3\n");
+    assert_eq!(terminal.finish(MINUTES), Some(3), "{}", terminal.shown());
+}
+
+#[test]
+fn a_match_exec_command_can_ask_at_the_terminal() {
+    let lab = Lab::start();
+    let ask = "echo which? > /dev/tty; read x < /dev/tty; test $x = that";
+    let config = lab.home.write("asking", format!("Match exec \"{ask}\"\n Port 4321\n")).unwrap();
+    let config = config.display().to_string();
+    let mut terminal = Terminal::start(&lab.command(&["-F", &config, "-G", "x"]));
+    terminal.wait_for("which?", MINUTES);
+    terminal.write("that\n");
+    assert_eq!(terminal.finish(MINUTES), Some(0), "{}", terminal.shown());
+    assert!(terminal.shown().contains("port 4321"), "{}", terminal.shown());
 }
 
 #[test]

@@ -394,11 +394,12 @@ impl Trip<'_> {
                 }
                 NodeState::Connected(through_gateway(&there, &gateway.name))
             }
-            NodeState::Executing { .. } => {
+            NodeState::Executing { no_pty, .. } => {
                 let outs = state.outs.get_or_insert_with(|| run.sinks.node(&run.to, self.index));
                 NodeState::Executing {
                     stdout: outs.0.id(),
                     stderr: outs.1.as_ref().and_then(Out::id),
+                    no_pty,
                 }
             }
             _ => return,

@@ -4,7 +4,7 @@
 //! live in memory that is wiped, except for the copy russh sends.
 
 use super::{Login, Step};
-use crate::ask::{Ask, Field, Prompt, PromptKind};
+use crate::ask::{Ask, Field, Note, NoteLevel, Prompt, PromptKind};
 use crate::error::Error;
 use russh::client::{AuthResult, Handler, KeyboardInteractiveAuthResponse as Answer};
 
@@ -53,6 +53,9 @@ impl<H: Handler> Login<'_, H> {
                 }
                 Err(error) => return self.judge(Err(error), String::new).await,
             };
+            if prompts.is_empty() {
+                self.tell([name.as_str(), instructions.as_str()]);
+            }
             // Unanswered, a dialogue would be all that the library goes on with: nothing is an answer.
             let mut responses = vec![String::new(); prompts.len()];
             if !prompts.is_empty() && !declined {
@@ -84,6 +87,15 @@ impl<H: Handler> Login<'_, H> {
             answer = self.handle.authenticate_keyboard_interactive_respond(responses).await;
         }
         Ok(self.declined("keyboard-interactive"))
+    }
+
+    /// What a server says without a question, such as that a password will expire soon.
+    fn tell(&self, said: [&str; 2]) {
+        let lines = said.map(printable);
+        for text in lines.into_iter().filter(|text| self.plan.banner && !text.trim().is_empty()) {
+            self.ask
+                .note(Note { level: NoteLevel::Banner, text: format!("{}\n", text.trim_end()) });
+        }
     }
 
     /// Who logs in where; the name of a node may say who, too.

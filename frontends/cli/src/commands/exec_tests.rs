@@ -34,7 +34,7 @@ async fn run(link: Link, window: u64, die: bool) {
     for (index, status) in [(0, 0), (1, 7)] {
         let (mut out, mut err) = (link.new_sender(window), link.new_sender(window));
         let (stdout, stderr) = (Some(out.id()), Some(err.id()));
-        tell(&link, index, NodeState::Executing { stdout, stderr }).await;
+        tell(&link, index, NodeState::Executing { stdout, stderr, no_pty: false }).await;
         out.write(Bytes::from_static(b"x\0\xff")).await.unwrap();
         err.write(Bytes::from_static(b"oops")).await.unwrap();
         if die {

@@ -112,7 +112,7 @@ mod tests {
         let mut nodes = Nodes::new(vec!["a".into(), "b".into()]);
         assert_eq!(nodes.count(Step::Pending), 2);
         nodes.note(0, &NodeState::Connecting { attempt: 1 });
-        nodes.note(0, &NodeState::Executing { stdout: None, stderr: None });
+        nodes.note(0, &NodeState::Executing { stdout: None, stderr: None, no_pty: false });
         nodes.note(1, &NodeState::Ended(Ended { exit: Some(Exit::Status(1)), ..Ended::default() }));
         nodes.note(9, &NodeState::Connecting { attempt: 1 });
         let steps = [Step::Pending, Step::Connecting, Step::Executing, Step::Ok, Step::Failed];

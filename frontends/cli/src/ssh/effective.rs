@@ -33,6 +33,8 @@ pub(super) struct Effective {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tty {
     No,
+    /// For a shell, if stdin is a terminal; a node may refuse it.
+    Usual,
     /// If stdin is a terminal.
     Wanted,
     Forced,
@@ -192,7 +194,7 @@ fn tty(configured: &str, action: &Action) -> Tty {
         "no" | "false" => Tty::No,
         "force" => Tty::Forced,
         "yes" | "true" => Tty::Wanted,
-        _ if *action == Action::Shell => Tty::Wanted,
+        _ if *action == Action::Shell => Tty::Usual,
         _ => Tty::No,
     }
 }

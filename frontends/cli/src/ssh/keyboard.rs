@@ -26,6 +26,8 @@ pub(super) enum Typed {
     Verbosity(bool, String),
     /// `~&`
     Background,
+    /// `~^Z`, and the shell has given the terminal back.
+    Resumed,
     /// End of stdin.
     End,
 }
@@ -59,16 +61,16 @@ pub(super) struct Keyboard {
 }
 
 impl Keyboard {
-    /// Takes over stdin; raw mode if it is a terminal.
+    /// Takes over stdin; raw mode if it is a terminal and the node has one.
     ///
     /// # Errors
     /// No pipe or thread to be had.
-    pub(super) fn open(effective: &Effective) -> io::Result<Self> {
+    pub(super) fn open(effective: &Effective, raw: bool) -> io::Result<Self> {
         let typed = Stdin::open()?;
         Ok(Keyboard {
             escapes: Escapes::new(effective.escape, LETTERS),
             command_line: effective.command_line,
-            raw: raw_mode(),
+            raw: raw.then(raw_mode).flatten(),
             typed,
             rest: Vec::new(),
             line: None,
@@ -76,7 +78,7 @@ impl Keyboard {
         })
     }
 
-    /// The next thing to do. Help and suspension are dealt with here.
+    /// The next thing to do. Help is dealt with here.
     pub(super) async fn next(&mut self) -> Typed {
         loop {
             if let Some(typed) = self.pending.take() {
@@ -118,7 +120,10 @@ impl Keyboard {
                 super::show("\r\nssh> ");
                 self.line = Some(LineEditor::default());
             }
-            CTRL_Z => self.suspend(),
+            CTRL_Z => {
+                self.suspend();
+                return Some(Typed::Resumed);
+            }
             b'?' => super::show(&format!("\r\n{}", HELP.replace("{e}", &shown))),
             b'R' => return Some(Typed::Rekey),
             b'v' | b'V' => {
@@ -139,10 +144,10 @@ impl Keyboard {
     }
 
     fn suspend(&mut self) {
-        self.raw = None;
+        let was_raw = self.raw.take().is_some();
         // The shell takes over here; the next line runs after `fg`.
         let _ = rustix::process::kill_current_process_group(rustix::process::Signal::TSTP);
-        self.raw = raw_mode();
+        self.raw = was_raw.then(raw_mode).flatten();
     }
 }
 

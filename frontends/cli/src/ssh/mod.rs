@@ -1,8 +1,9 @@
 //! ssh grammar: one destination, byte-exact, exit status the remote's, 255 for our own failures.
 //!
 //! `args` (what was typed) → `effective` (what the configuration makes of it) → `session`
-//! (forwards, terminal, command) with `choice` of a core, `keyboard` and `acts` for a pty,
-//! `background` for `-f`, `control` for shared connections, and `local_command` before it.
+//! (`forwards`, terminal, command) with `choice` of a core, `keyboard`, `stdin` and `acts` for a
+//! pty, `background` for `-f`, `control` for shared connections, `once` for `-F <(…)`, and
+//! `local_command` before it.
 
 mod acts;
 mod args;
@@ -12,12 +13,15 @@ mod command_line;
 mod control;
 mod effective;
 mod failed;
+mod forwards;
 mod keyboard;
 mod local_command;
 mod log;
 mod notation;
+mod once;
 mod query;
 mod session;
+mod stdin;
 
 pub(crate) use background::Background;
 pub(crate) use session::run;

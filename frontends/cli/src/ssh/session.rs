@@ -8,19 +8,19 @@ use super::background::Background;
 use super::choice::{start_core, wanted_core};
 use super::effective::{Effective, LogLevel, Tty, values};
 use super::failed::failed;
+use super::forwards::{self, Forwards};
 use super::keyboard::{Keyboard, Typed};
 use super::local_command::{Held, LocalCommand};
-use super::notation::{place, stdio_forward, target_of_open_port};
-use super::{OURS, acts, background, command_line, complain, control, log, query, say};
+use super::notation::{place, stdio_forward};
+use super::stdin::Stdin;
+use super::{OURS, acts, background, command_line, complain, control, log, once, query, say};
 use crate::Around;
 use bssh_client::{Core, Run, RunEvent};
 use bssh_protocol::exec::{
     Action, Connected, Ended, ExecParams, Exit, NodeState, PtyRequest, Targets,
 };
-use bssh_protocol::forward::{ForwardKind, ForwardParams};
 use bssh_protocol::handshake::LogLevelParams;
-use bssh_protocol::link::StreamSender;
-use bssh_protocol::methods::{ForwardOpen, LogSetLevel, NodeResolve};
+use bssh_protocol::methods::{LogSetLevel, NodeResolve};
 use bssh_protocol::node::{ExplainParams, Explained};
 use bssh_protocol::stream::{Sink, Source};
 use bssh_term::{Signal, Signals, put};
@@ -36,7 +36,7 @@ const STDERR: i32 = 2;
 
 /// Runs a session and gives its exit code; errors have been shown.
 pub(crate) async fn run(words: &[OsString], around: &Around) -> u8 {
-    let args = match args::parse(words.iter().cloned()) {
+    let mut args = match args::parse(words.iter().cloned()) {
         Ok(args) => args,
         Err(error) => return fail(&error),
     };
@@ -48,6 +48,11 @@ pub(crate) async fn run(words: &[OsString], around: &Around) -> u8 {
         Mode::Query(what) => return answer_query(what),
         Mode::Run | Mode::PrintConfig | Mode::Control(_) => {}
     }
+    let again = around.environment.background != Background::No;
+    let _kept = match once::keep(&mut args.settings.ssh_config, again) {
+        Ok(kept) => kept,
+        Err(why) => return fail(&why),
+    };
     match session(&args, words, around).await {
         Ok(code) => code,
         Err(Trouble { quiet: true, .. }) => OURS,
@@ -124,17 +129,16 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Around) -> Result<
     let mut signals = Signals::listen().map_err(cannot)?;
     let resized = unix::signal(SignalKind::window_change()).map_err(cannot)?;
     let pty = wants_pty(&effective);
-    let opened = tokio::select! {
-        opened = open_forwards(&core, &effective, &targets) => opened,
+    let local = explained.local_command.as_deref();
+    let held = tokio::select! {
+        held = ahead(&core, &effective, &targets, (local, around)) => held?,
         // Whoever asks something at the terminal puts it in order again.
-        _ = signals.next() => return Ok(OURS),
+        signal = signals.next() => {
+            bssh_term::die_of(signal.number().into());
+            return Ok(OURS);
+        }
     };
-    opened.map_err(|message| Trouble { message, quiet })?;
-    let before = LocalCommand {
-        text: explained.local_command.as_deref(),
-        shell: around.environment.shell.as_deref(),
-    };
-    let held = match before.run(&core, &effective, &targets).await? {
+    let held = match held {
         Held::Ended(code) => return Ok(code),
         Held::Nothing => None,
         Held::Connection(run) => Some(run),
@@ -145,14 +149,15 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Around) -> Result<
     let session = Session {
         core: &core,
         effective: &effective,
-        background: around.environment.background,
+        around,
         targets,
         run,
         pty,
         level: effective.log_level,
         signals,
         forwards: Forwards::of(control::stays(&core, &explained.values), &effective),
-        stdin: None,
+        stdin: Stdin::None,
+        begun: held.is_some() || !effective.forwards.is_empty(),
         keyboard: None,
     };
     let stay = session.forwards == Forwards::Stay;
@@ -163,6 +168,20 @@ async fn session(args: &SshArgs, words: &[OsString], around: &Around) -> Result<
         let _ = control::leave_forwards(&core).await;
     }
     Ok(code)
+}
+
+/// What comes before the session: forwards, and the local command.
+async fn ahead(
+    core: &Core,
+    effective: &Effective,
+    targets: &Targets,
+    (local, around): (Option<&str>, &Around),
+) -> Result<Held, Trouble> {
+    let quiet = effective.log_level < LogLevel::Error;
+    let opened = forwards::open(core, effective, targets).await;
+    opened.map_err(|message| Trouble { message, quiet })?;
+    let before = LocalCommand { text: local, shell: around.environment.shell.as_deref() };
+    Ok(before.run(core, effective, targets).await?)
 }
 
 fn targets(args: &SshArgs, effective: &Effective) -> Targets {
@@ -185,43 +204,13 @@ async fn resolve(core: &Core, args: &SshArgs) -> Result<Explained, String> {
     core.call::<NodeResolve>(&params).await.map_err(|e| e.advised())
 }
 
-/// A forward that cannot listen is a warning, unless `ExitOnForwardFailure`.
-async fn open_forwards(core: &Core, effective: &Effective, to: &Targets) -> Result<(), String> {
-    for (kind, spec) in &effective.forwards {
-        let params = ForwardParams {
-            targets: to.clone(),
-            kind: *kind,
-            spec: spec.clone(),
-            ..ForwardParams::default()
-        };
-        match core.call::<ForwardOpen>(&params).await {
-            Ok(opened) => {
-                let chosen = target_of_open_port(spec).zip(opened.port());
-                let told = *kind == ForwardKind::Remote && effective.log_level >= LogLevel::Info;
-                if let Some((target, port)) = chosen.filter(|_| told) {
-                    say(&format!("Allocated port {port} for remote forward to {target}\r\n"));
-                }
-            }
-            Err(error)
-                if error.kind().starts_with("forward.") && !effective.exit_on_forward_failure =>
-            {
-                if effective.log_level >= LogLevel::Error {
-                    complain(&format!("bssh: {}\n", error.advised()));
-                }
-            }
-            Err(error) => return Err(error.advised()),
-        }
-    }
-    Ok(())
-}
-
 /// ssh's rule: a terminal only if stdin is one, unless it was asked for twice.
 fn wants_pty(effective: &Effective) -> bool {
     let local = io::stdin().is_terminal() && !effective.stdin_null;
     match effective.tty {
         Tty::No => false,
         Tty::Forced => true,
-        Tty::Wanted => {
+        Tty::Usual | Tty::Wanted => {
             if !local && effective.log_level >= LogLevel::Info {
                 say("Pseudo-terminal will not be allocated because stdin is not a terminal.\r\n");
             }
@@ -276,7 +265,7 @@ fn pty_request(term: String) -> PtyRequest {
 struct Session<'a> {
     core: &'a Core,
     effective: &'a Effective,
-    background: Background,
+    around: &'a Around,
     targets: Targets,
     run: Run,
     pty: bool,
@@ -284,28 +273,10 @@ struct Session<'a> {
     level: LogLevel,
     signals: Signals,
     forwards: Forwards,
-    stdin: Option<StreamSender>,
+    stdin: Stdin,
+    /// We are logged in: until then a signal ends us as if nobody listened.
+    begun: bool,
     keyboard: Option<Keyboard>,
-}
-
-/// What becomes of forwards when the session has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Forwards {
-    None,
-    /// Connections through them are seen through to their end, as ssh does.
-    Ours,
-    /// They are left to a master that stays.
-    Stay,
-}
-
-impl Forwards {
-    fn of(master_stays: bool, effective: &Effective) -> Self {
-        match master_stays {
-            true => Forwards::Stay,
-            false if effective.forwards.is_empty() => Forwards::None,
-            false => Forwards::Ours,
-        }
-    }
 }
 
 /// The one closed set of things that can happen to a session.
@@ -321,7 +292,10 @@ impl Session<'_> {
         loop {
             let happening = tokio::select! {
                 event = self.run.next() => Happening::Run(event),
-                typed = typed(&mut self.keyboard) => Happening::Typed(typed),
+                typed = typed(&mut self.keyboard), if !self.stdin.is_busy() => {
+                    Happening::Typed(typed)
+                }
+                () = self.stdin.written() => continue,
                 signal = self.signals.next() => Happening::Signal(signal),
                 _ = resized.recv() => Happening::Resized,
             };
@@ -340,9 +314,12 @@ impl Session<'_> {
         }
     }
 
-    /// Without a session, SIGTERM is the way it is meant to end.
+    /// Without a command, SIGTERM is the way it is meant to end.
     fn killed(&mut self, signal: Signal) -> u8 {
         self.leave_terminal(true);
+        if !self.begun {
+            bssh_term::die_of(signal.number().into());
+        }
         if self.effective.action == Action::Hold && signal == Signal::Terminate {
             return 0;
         }
@@ -354,7 +331,7 @@ impl Session<'_> {
         match event {
             Some(RunEvent::Node(event)) => match event.state {
                 NodeState::Connected(how) => self.connected(&event.node, &how),
-                NodeState::Executing { .. } if self.pty => self.take_terminal(),
+                NodeState::Executing { no_pty, .. } if self.pty => self.take_terminal(!no_pty),
                 NodeState::Ended(ended) => Some(self.ended(&event.node, &ended).await),
                 _ => None,
             },
@@ -367,10 +344,19 @@ impl Session<'_> {
         }
     }
 
-    /// Only now: until here the terminal belonged to questions, and Ctrl-C to us.
-    fn take_terminal(&mut self) -> Option<u8> {
-        self.stdin = self.run.stdin();
-        match Keyboard::open(self.effective) {
+    /// Only now: until here the terminal belonged to questions, and Ctrl-C to us. A node that gives
+    /// none leaves ours as it is, or is not what was asked for.
+    fn take_terminal(&mut self, given: bool) -> Option<u8> {
+        if !given {
+            if self.level >= LogLevel::Error {
+                complain("PTY allocation request failed on channel 0\r\n");
+            }
+            if self.effective.tty != Tty::Usual {
+                return Some(OURS);
+            }
+        }
+        self.stdin = Stdin::of(self.run.stdin());
+        match Keyboard::open(self.effective, given) {
             Ok(keyboard) => self.keyboard = Some(keyboard),
             Err(error) => return Some(fail(&format!("cannot read the keyboard: {error}"))),
         }
@@ -386,14 +372,16 @@ impl Session<'_> {
         had_terminal
     }
 
-    fn connected(&self, node: &str, how: &Connected) -> Option<u8> {
+    fn connected(&mut self, node: &str, how: &Connected) -> Option<u8> {
+        self.begun = true;
+        self.around.prompter.set_fatal(false);
         if !how.reused {
             let (place, method) = (place(&how.address), &how.auth);
             let text = format!("Authenticated to {node} ({place}) using \"{method}\".\r\n");
             self.note(LogLevel::Verbose, &text);
         }
         let talks = self.level >= LogLevel::Debug1;
-        let leave = || background::leave(self.background, talks);
+        let leave = || background::leave(self.around.environment.background, talks);
         match self.effective.background.then(leave) {
             Some(Err(error)) => Some(fail(&format!("cannot go to the background: {error}"))),
             _ => None,
@@ -432,12 +420,7 @@ impl Session<'_> {
 
     async fn on_typed(&mut self, typed: Typed) -> Option<u8> {
         match typed {
-            Typed::Bytes(bytes) => {
-                if let Some(stdin) = &mut self.stdin {
-                    // A node that has stopped reading ends the run by itself.
-                    let _ = stdin.write(bytes).await;
-                }
-            }
+            Typed::Bytes(bytes) => self.stdin.write(bytes),
             Typed::End => {
                 if let Some(stdin) = self.stdin.take() {
                     let _ = stdin.finish().await;
@@ -449,6 +432,8 @@ impl Session<'_> {
                 self.note(LogLevel::Info, &format!("Connection to {host} closed.\r\n"));
                 return Some(OURS);
             }
+            // What was resized meanwhile was told to whoever had the terminal.
+            Typed::Resumed => self.resize().await,
             Typed::ListForwards => acts::list_forwards(self.core).await,
             Typed::Rekey => acts::rekey(self.core, self.run.started.run).await,
             Typed::Verbosity(up, typed) => {
