@@ -219,7 +219,12 @@ async fn config(plan: &ConnectPlan) -> Result<Config, Error> {
         true => host_key::preferred_types(&plan.host_keys).await,
         false => plan.algorithms.host_keys.clone(),
     };
-    let interval = Some(plan.keepalive.interval).filter(|i| !i.is_zero());
+    // To the library no count is no limit; to ssh it is an interval without an answer.
+    let (interval, count) = match (plan.keepalive.interval, plan.keepalive.count) {
+        (interval, 0) => (interval / 2, 1),
+        (interval, count) => (interval, count),
+    };
+    let interval = Some(interval).filter(|i| !i.is_zero());
     let window = plan.window.unwrap_or(WINDOW);
     let mut config = Config {
         client_id: russh::SshId::Standard(Cow::Borrowed(CLIENT_ID)),
@@ -229,7 +234,7 @@ async fn config(plan: &ConnectPlan) -> Result<Config, Error> {
         preferred: algorithms::preferred(&plan.algorithms, &host_keys)?,
         inactivity_timeout: None,
         keepalive_interval: interval,
-        keepalive_max: usize::try_from(plan.keepalive.count).unwrap_or(usize::MAX),
+        keepalive_max: usize::try_from(count).unwrap_or(usize::MAX),
         nodelay: true,
         ..Config::default()
     };

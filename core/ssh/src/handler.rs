@@ -248,7 +248,7 @@ impl russh::client::Handler for Handler {
                 Ok(())
             }
             DisconnectReason::Error(error) => {
-                self.shared.end(lost(&error, self.plan.keepalive.count));
+                self.shared.end(lost(&error, self.plan.keepalive.count.max(1)));
                 Err(error)
             }
         }

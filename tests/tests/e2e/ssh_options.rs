@@ -1,7 +1,8 @@
 //! Flags and keywords of ssh that do something here: each seen to do it, or refused by name.
 
-use bssh_fixtures::{Home, SshdOptions};
+use bssh_fixtures::{Home, SshdOptions, processes};
 use bssh_tests::{Lab, Run, until};
+use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::time::Duration;
 
@@ -363,7 +364,8 @@ fn what_is_wrong_with_the_files_is_said_at_once_with_its_places() {
 
 #[test]
 fn forwards_alone_go_to_the_background_and_end_when_told() {
-        let lab = Lab::start();
+    use rustix::process::{Pid, Signal, kill_process};
+    let lab = Lab::start();
     let port = bssh_tests::net::free_port();
     let forward = format!("{port}:127.0.0.1:{}", lab.sshd.port());
     let mut background = lab.command(&["-f", "-N", "-L", &forward, "127.0.0.1"]);
@@ -467,4 +469,24 @@ fn a_port_behind_a_name_is_told_how_to_be_given() {
     let lab = Lab::start();
     let said = lab.run(&["127.0.0.1:4321", "true"]).expect_status(255).stderr;
     assert!(said.contains("-p 4321 127.0.0.1"), "{said}");
+}
+
+#[test]
+fn without_a_count_of_signs_of_life_one_is_enough_to_miss() {
+    let lab = Lab::start();
+    let words = ["-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=0", "127.0.0.1"];
+    let words = [&words[..], &["echo ready; exec sleep 600"]].concat();
+    let mut run = Run::start(lab.command(&words));
+    run.wait_for("ready", MINUTES);
+    let sessions = processes::descendants(lab.sshd.pid());
+    let signal = |signal| {
+        for one in sessions.iter().filter(|p| p.command.starts_with("sshd")) {
+            // One that has gone is silent, too.
+            let _ = kill_process(Pid::from_raw(one.pid).unwrap(), signal);
+        }
+    };
+    signal(Signal::STOP);
+    let said = run.finish(MINUTES).expect_status(255).stderr;
+    signal(Signal::CONT);
+    assert!(said.contains("no answer to 1 keepalive"), "{said}");
 }
