@@ -203,3 +203,21 @@ fn batch_mode_asks_for_no_host_key() {
     let shown = terminal.shown();
     assert!(shown.trim_end().ends_with("Host key verification failed."), "{shown}");
 }
+
+#[test]
+fn nobody_is_asked_beside_a_session_at_the_terminal() {
+    let lab = Lab::start();
+    let name = format!("[127.0.0.1]:{}", lab.sshd.port());
+    let known = lab.home.write("known", format!("{name} {}\n", key_of(&lab, "ed25519"))).unwrap();
+    let path = format!("UserKnownHostsFile={}", known.display());
+    let words = ["-o", "BatchMode=no", "-o", "UpdateHostKeys=ask", "-o", &path, "127.0.0.1"];
+    let mut terminal = Terminal::start(&lab.command(&words));
+    // By the third answer the server has shown its keys, and a question would be there.
+    for n in 1..4 {
+        terminal.write(&format!("echo a$(({n}+{n}))\n"));
+        assert!(terminal.has(&format!("a{}", 2 * n), MINUTES), "{}", terminal.shown());
+    }
+    terminal.write("exit 3\n");
+    assert_eq!(terminal.finish(MINUTES), Some(3), "{}", terminal.shown());
+    assert!(!terminal.shown().contains("Accept updated"), "{}", terminal.shown());
+}

@@ -186,8 +186,14 @@ async fn ahead(
 
 fn targets(args: &SshArgs, effective: &Effective) -> Targets {
     let mut settings = args.settings.clone();
-    // Decided with the command in view, which the plan of a connection does not have.
-    settings.options.insert(0, format!("UpdateHostKeys={}", effective.update_host_keys));
+    // Decided with the command in view, which the plan of a connection does not have. What is typed
+    // is the node's: there is nobody to ask beside a session.
+    let typed = !effective.stdin_null && effective.action != Action::Hold;
+    let update = match effective.update_host_keys.as_str() {
+        "ask" if typed && io::stdin().is_terminal() => "no",
+        update => update,
+    };
+    settings.options.insert(0, format!("UpdateHostKeys={update}"));
     let destination = Some(args.destination.clone());
     Targets { destination, settings, ..Targets::default() }
 }
