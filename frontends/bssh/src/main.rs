@@ -21,7 +21,10 @@ fn main() -> ExitCode {
             bssh_rpc::main(words.get(2..).unwrap_or_default(), environment())
         }
         Some("demo") => bssh_fixtures::demo(words.get(2..).unwrap_or_default()),
-        _ => bssh_cli::main(&words, |plan, look| Box::pin(bssh_repl::run(plan, look))),
+        _ => {
+            let core = |words: &[OsString]| bssh_rpc::main(words, environment());
+            bssh_cli::main(&words, |plan, look| Box::pin(bssh_repl::run(plan, look)), core)
+        }
     };
     ExitCode::from(status)
 }

@@ -48,6 +48,12 @@ impl Environment {
         })
     }
 
+    /// A copy of this process would not become our core, or has a password that a core must not have.
+    pub(crate) fn wants_no_copy(&self) -> bool {
+        let other = self.core.is_some() || !self.persist.is_empty();
+        other || self.background == Background::Hold || self.password.is_some()
+    }
+
     fn from(get: impl Fn(&str) -> Option<OsString>) -> Self {
         let text = |name: &str| get(name).and_then(|v| v.into_string().ok());
         let first = |names: &[&str]| names.iter().find_map(|n| text(n)).unwrap_or_default();

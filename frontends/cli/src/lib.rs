@@ -34,7 +34,7 @@ mod tui;
 mod verbs;
 mod via_args;
 
-use bssh_client::{Persist, ReplPlan, Start};
+use bssh_client::{CoreMain, Persist, ReplPlan, Standby, Start};
 use bssh_protocol::handshake::ClientInfo;
 pub(crate) use bssh_term::say;
 use bssh_term::{ColorChoice, Look, Terminal};
@@ -52,9 +52,10 @@ use tokio::signal::unix::{SignalKind, signal};
 pub type Repl = fn(ReplPlan, Look) -> Pin<Box<dyn Future<Output = u8>>>;
 
 /// Runs the line CLI with the words of its command line, the program's name first, and returns
-/// the exit status. What went wrong has been said on stderr. `repl` runs `bssh repl`.
+/// the exit status. What went wrong has been said on stderr. `repl` runs `bssh repl`, `core` what
+/// `bssh core` is. Must be called while this process has one thread.
 #[inline(never)] // In the executable's `main` its frame would be paid for by everybody.
-pub fn main(words: &[OsString], repl: Repl) -> u8 {
+pub fn main(words: &[OsString], repl: Repl, core: CoreMain) -> u8 {
     let (program, words) = match words.split_first() {
         Some((program, words)) => (program.as_os_str(), words),
         None => (OsStr::new("bssh"), words),
@@ -68,6 +69,7 @@ pub fn main(words: &[OsString], repl: Repl) -> u8 {
         say(&format!("bssh: {why}"));
         return exit::USAGE;
     }
+    let around = Around::new(repl, core);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -79,7 +81,7 @@ pub fn main(words: &[OsString], repl: Repl) -> u8 {
     let status = runtime.block_on(async {
         // Whoever started us may ignore the end of children: then nobody here would learn it.
         let _children = signal(SignalKind::child());
-        choose(grammar, words, repl).await
+        choose(grammar, words, &around).await
     });
     // A thread may still wait for an answer at a prompt; it ends with the process.
     runtime.shutdown_background();
@@ -97,14 +99,13 @@ fn restore_before_panics() {
     }));
 }
 
-async fn choose(grammar: Grammar, words: &[OsString], repl: Repl) -> u8 {
-    let around = Around::new(repl);
+async fn choose(grammar: Grammar, words: &[OsString], around: &Around) -> u8 {
     match grammar {
-        Grammar::Cluster => cluster::run(words, &around, None).await,
-        Grammar::ClusterIfKnown(name) => match cluster::known(words, &name, &around).await {
-            Ok(core) => cluster::run(words, &around, Some(core)).await,
+        Grammar::Cluster => cluster::run(words, around, None).await,
+        Grammar::ClusterIfKnown(name) => match cluster::known(words, &name, around).await {
+            Ok(core) => cluster::run(words, around, Some(core)).await,
             Err(clusters) => {
-                let status = ssh_grammar(words, &around).await;
+                let status = ssh_grammar(words, around).await;
                 if status == exit::TRANSPORT && !clusters.is_empty() && !is_host(&name).await {
                     let clusters = clusters.join(", ");
                     say(&format!("hint: {name} is no cluster either; clusters are {clusters}"));
@@ -112,8 +113,8 @@ async fn choose(grammar: Grammar, words: &[OsString], repl: Repl) -> u8 {
                 status
             }
         },
-        Grammar::Sftp => sftp::run(words.get(1..).unwrap_or_default(), &around).await,
-        Grammar::Ssh | Grammar::Refused(_) => ssh_grammar(words, &around).await,
+        Grammar::Sftp => sftp::run(words.get(1..).unwrap_or_default(), around).await,
+        Grammar::Ssh | Grammar::Refused(_) => ssh_grammar(words, around).await,
     }
 }
 
@@ -135,6 +136,7 @@ async fn ssh_grammar(words: &[OsString], around: &Around) -> u8 {
 /// What every command is handed: the environment, read once, and who answers questions.
 pub(crate) struct Around {
     environment: Environment,
+    standby: Standby,
     prompter: Arc<TerminalPrompter>,
     /// `BSSH_PERSIST`, or what is wrong with it.
     persist: Result<Option<Persist>, String>,
@@ -142,14 +144,19 @@ pub(crate) struct Around {
 }
 
 impl Around {
-    fn new(repl: Repl) -> Self {
+    fn new(repl: Repl, core: CoreMain) -> Self {
         let mut environment = Environment::capture();
+        // Before anything else is there: it would be there twice.
+        let standby = match environment.wants_no_copy() {
+            true => Standby::default(),
+            false => Standby::prepare(core),
+        };
         let prompter = Arc::new(TerminalPrompter::new(&mut environment));
         let persist = match environment.persist.as_str() {
             "" => Ok(None),
             text => persist::parse(text).map(Some).map_err(|e| format!("BSSH_PERSIST: {e}")),
         };
-        Around { environment, prompter, persist, repl }
+        Around { environment, standby, prompter, persist, repl }
     }
 
     /// How to draw on an output.
@@ -171,6 +178,7 @@ impl Around {
         let usual = Start::default();
         Start {
             program: self.environment.core.clone(),
+            standby: self.standby.clone(),
             prompter: self.prompter.clone(),
             client: ClientInfo { kind: kind.to_owned(), ..usual.client },
             ..usual

@@ -3,12 +3,13 @@
 //! One task per core drives the link and reaps the process. Dropping [`Core`] closes the link;
 //! the core then ends by itself, and is killed if it does not within [`Start::leave`].
 
-use crate::child::{self, Lent, Lost};
+use crate::child::{self, Lent, Lost, Process};
 use crate::prompter::{NoPrompter, Prompter};
 use crate::pty::Ptys;
 use crate::service::Frontend;
 use crate::sessions::{Queue, SessionEvent, Sessions};
 use crate::shared;
+use crate::standby::Standby;
 use crate::sync::Syncs;
 use crate::tasks::Tasks;
 use bssh_protocol::backlog::Backlog;
@@ -32,7 +33,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 
 /// How long what a dead core has written may take to be read.
@@ -49,6 +49,8 @@ pub type Remarks = Arc<dyn Fn(&LogRecord) + Send + Sync>;
 pub struct Start {
     /// The executable. None: our own.
     pub program: Option<PathBuf>,
+    /// A core that stands by, to be used instead of running our own executable anew.
+    pub standby: Standby,
     /// How much the core remarks on: an `ssh_config` `LogLevel` in lower case. None: warnings.
     pub log_level: Option<String>,
     /// Takes the core's remarks. None: our stderr.
@@ -76,6 +78,7 @@ impl Start {
     pub(crate) fn again(&self) -> Start {
         Start {
             program: self.program.clone(),
+            standby: self.standby.clone(),
             log_level: self.log_level.clone(),
             remarks: self.remarks.clone(),
             prompter: self.prompter.clone(),
@@ -84,9 +87,9 @@ impl Start {
         }
     }
 
-    /// What follows `core --stdio`.
+    /// What follows `core`.
     pub(crate) fn arguments(&self) -> Vec<OsString> {
-        let mut arguments = Vec::new();
+        let mut arguments = vec!["--stdio".into()];
         if let Some(level) = &self.log_level {
             arguments.extend(["--log".into(), level.into()]);
         }
@@ -98,6 +101,7 @@ impl Default for Start {
     fn default() -> Self {
         Start {
             program: None,
+            standby: Standby::default(),
             log_level: None,
             remarks: None,
             lend_stdio: false,
@@ -133,7 +137,7 @@ pub enum Error {
 
 /// What a link to a core is made of.
 pub(crate) enum Carrier {
-    Child(Child),
+    Child(Process),
     /// The user's shared core, which must be told our surroundings.
     Shared,
     /// Somebody else made it.
@@ -190,12 +194,7 @@ impl Core {
     /// # Errors
     /// The executable cannot be started, or what it runs is no core of this major version.
     pub async fn start(start: Start) -> Result<Core, Error> {
-        let program = match &start.program {
-            Some(program) => program.clone(),
-            None => own_program()?,
-        };
-        let (child, socket, lent) =
-            child::spawn(&program, &start).map_err(|source| Error::Spawn { program, source })?;
+        let (child, socket, lent) = child::start(&start)?;
         let (reader, writer) = socket.into_split();
         let mut core = Core::shake_hands(reader, writer, Carrier::Child(child), start).await?;
         core.lent = lent;
@@ -432,13 +431,6 @@ impl Drop for Core {
     }
 }
 
-pub(crate) fn own_program() -> Result<PathBuf, Error> {
-    std::env::current_exe().map_err(|source| {
-        let program = PathBuf::from("of this executable");
-        Error::Spawn { program, source }
-    })
-}
-
 async fn how_it_ended(lost: &mut watch::Receiver<Option<Lost>>) -> Lost {
     let unknown = Lost { status: None, signal: None };
     match lost.wait_for(Option::is_some).await {
@@ -451,7 +443,7 @@ async fn how_it_ended(lost: &mut watch::Receiver<Option<Lost>>) -> Lost {
 /// once the link is over the process has [`Start::leave`].
 async fn watch_over(
     mut task: LinkTask,
-    child: Option<(Child, Duration)>,
+    child: Option<(Process, Duration)>,
     handles: Handles,
     tell: watch::Sender<Option<Lost>>,
 ) {
@@ -474,7 +466,7 @@ async fn watch_over(
                 None => match tokio::time::timeout(leave, child.wait()).await {
                     Ok(status) => status,
                     Err(_) => {
-                        let _ = child.start_kill();
+                        child.kill();
                         child.wait().await
                     }
                 },

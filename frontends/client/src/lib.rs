@@ -37,6 +37,7 @@ mod repl;
 mod service;
 mod sessions;
 mod shared;
+mod standby;
 mod sync;
 mod tasks;
 
@@ -49,4 +50,5 @@ pub use pty::{Pty, PtyHandle};
 pub use repl::ReplPlan;
 pub use sessions::{SessionEvent, Sessions};
 pub use shared::Persist;
+pub use standby::{CoreMain, Standby};
 pub use sync::{Sync, SyncEvent, Syncing};

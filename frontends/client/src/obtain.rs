@@ -1,7 +1,7 @@
 //! Which core a frontend gets: the user's shared one, or a child of its own.
 
-use crate::child;
-use crate::core::{Carrier, Core, Error, Start, own_program};
+use crate::child::{self, own_program};
+use crate::core::{Carrier, Core, Error, Start};
 use crate::service::remark;
 use crate::shared::{self, Passing, Persist};
 use bssh_protocol::handshake::LogRecord;
@@ -87,11 +87,13 @@ impl Core {
             ))
         };
         let (reader, writer) = ends().map_err(|e: std::io::Error| Error::Shared(e.to_string()))?;
+        let standby = start.standby.clone();
         let start = Start { timeout, ..start.again() };
         let lent = start.lend_stdio.then_some(shared::LENT);
         let mut core = Core::shake_hands(reader, writer, Carrier::Shared, start).await?;
         answered.store(true, Ordering::Release);
         core.lent = lent;
+        standby.dismiss();
         Ok(core)
     }
 }

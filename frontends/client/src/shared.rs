@@ -38,17 +38,23 @@ pub enum Persist {
 /// A descriptor that the core may use under the number it has here.
 pub(crate) const LENT: [i32; 3] = [0, 1, 2];
 
+/// Somebody may listen where this user's shared core does.
+pub(crate) fn may_be_there() -> bool {
+    look(&place::socket(&directory())).is_some()
+}
+
+fn directory() -> PathBuf {
+    let uid = rustix::process::getuid().as_raw();
+    place::directory(variable("XDG_RUNTIME_DIR").as_deref(), variable("TMPDIR").as_deref(), uid)
+}
+
 /// The socket of this user's shared core, if somebody listens there.
 ///
 /// # Errors
 /// A place that cannot be trusted, and what to do.
 pub(crate) async fn find() -> Result<Option<UnixStream>, String> {
     let uid = rustix::process::getuid().as_raw();
-    let directory = place::directory(
-        variable("XDG_RUNTIME_DIR").as_deref(),
-        variable("TMPDIR").as_deref(),
-        uid,
-    );
+    let directory = directory();
     let socket = place::socket(&directory);
     // Nothing there is the usual case: found out by one call.
     let Some(seen) = look(&socket) else {

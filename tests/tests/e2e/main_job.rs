@@ -149,6 +149,26 @@ fn a_password_is_in_no_child() {
     }
 }
 
+/// A command that needs no core leaves none behind; one that needs it has one that was not run anew.
+#[test]
+fn a_core_stands_by_until_it_is_wanted() {
+    let lab = Lab::start();
+    let name = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    let command = || lab.command(&["-H", "127.0.0.1", "echo up; sleep 30"]);
+    let mut plain = Run::start(command());
+    plain.wait_for("up", Duration::from_secs(30));
+    assert_eq!(name(plain.core_pid()), "bssh-core\n");
+    let mut named = command();
+    named.env("BSSH_CORE", bssh_tests::bssh());
+    let mut named = Run::start(named);
+    named.wait_for("up", Duration::from_secs(30));
+    assert_eq!(name(named.core_pid()), "bssh\n");
+    // Its end is seen by the end of our pipes: a copy has them, too.
+    Run::start(lab.command(&["completions", "fish"]))
+        .finish(Duration::from_secs(30))
+        .expect_status(0);
+}
+
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.9:0").unwrap();
     listener.local_addr().unwrap().port()

@@ -88,8 +88,9 @@ fn names_say_something() {
 }
 
 #[test]
-fn unsafe_is_in_two_places() {
-    const PLACES: [&str; 2] = ["core/rpc/src/inherit.rs", "frontends/bssh/src/pow.rs"];
+fn unsafe_is_in_three_places() {
+    const PLACES: [&str; 3] =
+        ["core/rpc/src/inherit.rs", "frontends/bssh/src/pow.rs", "frontends/client/src/standby.rs"];
     let mut offenders = Vec::new();
     for (path, text) in sources().iter().filter(|(path, _)| !PLACES.contains(&path.as_str())) {
         let words = ["unsafe {", "unsafe fn", "unsafe impl", "allow(unsafe_code"];
