@@ -14,6 +14,10 @@ pub trait Ask: Send + Sync {
     fn confirm<'a>(&'a self, text: String) -> BoxFuture<'a, bool>;
     /// Something worth telling. Must not block.
     fn note(&self, note: Note);
+    /// Who is asked: the same for those whose questions one person gets, 0 for nobody.
+    fn person(&self) -> usize {
+        0
+    }
     /// Somebody hears remarks for `-v`.
     fn is_verbose(&self) -> bool;
 }

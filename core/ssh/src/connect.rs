@@ -4,6 +4,7 @@ use crate::algorithms;
 use crate::ask::Ask;
 use crate::auth;
 use crate::channel::{Channel, Incoming};
+use crate::coming::Coming;
 use crate::dial::dial;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::handler::{BACKLOG, Handler, Listening, Shared, handshake_error};
@@ -17,7 +18,7 @@ use russh::client::{Config, Handle};
 use russh::keys::PublicKey;
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -66,11 +67,13 @@ pub struct Binding {
     pub signature: Vec<u8>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     handle: Handle<Handler>,
     shared: Arc<Shared>,
     facts: Facts,
     kill: KillSwitch,
+    /// Channels nobody waits for any more; each keeps the connection.
+    pub(crate) given_up: AtomicUsize,
     /// What goes on beside the connection's users; ends with it.
     _tasks: JoinSet<()>,
 }
@@ -149,7 +152,8 @@ pub async fn connect(
             let announced = shared.announced.subscribe();
             tasks.spawn(learn_keys(inner.clone(), announced, plan, ask));
         }
-        Inner { handle, shared, facts, kill, _tasks: tasks }
+        let given_up = AtomicUsize::new(0);
+        Inner { handle, shared, facts, kill, given_up, _tasks: tasks }
     });
     Ok(Connection { inner })
 }
@@ -283,6 +287,11 @@ impl Connection {
     /// # Errors
     /// Phase channel: refused (MaxSessions), or the connection is lost.
     pub async fn open_session(&self) -> Result<Channel, Error> {
+        let connection = self.clone();
+        Coming::new(&self.inner, async move { connection.new_session().await }).await
+    }
+
+    async fn new_session(&self) -> Result<Channel, Error> {
         let opening = self.inner.shared.opening();
         match self.inner.handle.channel_open_session().await {
             Ok(channel) => Ok(Channel::new(channel)),
@@ -325,11 +334,14 @@ impl Connection {
         port: u16,
         origin: (&str, u16),
     ) -> Result<Channel, Error> {
-        let (from, from_port) = origin;
-        let (handle, opening) = (&self.inner.handle, self.inner.shared.opening());
-        let opened =
-            handle.channel_open_direct_tcpip(host, port.into(), from, from_port.into()).await;
-        opened.map(Channel::new).map_err(|e| self.explain(opening.refused(e)))
+        let (connection, port, from_port) = (self.clone(), port.into(), origin.1.into());
+        let (host, from) = (host.to_owned(), origin.0.to_owned());
+        let opening = async move {
+            let (handle, opening) = (&connection.inner.handle, connection.inner.shared.opening());
+            let opened = handle.channel_open_direct_tcpip(host, port, from, from_port).await;
+            opened.map(Channel::new).map_err(|e| connection.explain(opening.refused(e)))
+        };
+        Coming::new(&self.inner, opening).await
     }
 
     /// Connects from the node to a Unix socket there.
@@ -337,9 +349,13 @@ impl Connection {
     /// # Errors
     /// As [`Connection::open_tcp_channel`].
     pub async fn open_unix_channel(&self, path: &str) -> Result<Channel, Error> {
-        let opening = self.inner.shared.opening();
-        let opened = self.inner.handle.channel_open_direct_streamlocal(path).await;
-        opened.map(Channel::new).map_err(|e| self.explain(opening.refused(e)))
+        let (connection, path) = (self.clone(), path.to_owned());
+        let opening = async move {
+            let (handle, opening) = (&connection.inner.handle, connection.inner.shared.opening());
+            let opened = handle.channel_open_direct_streamlocal(path).await;
+            opened.map(Channel::new).map_err(|e| connection.explain(opening.refused(e)))
+        };
+        Coming::new(&self.inner, opening).await
     }
 
     /// Makes the node listen on a TCP port (0: it chooses).
