@@ -4,12 +4,10 @@ use crate::algorithms;
 use crate::ask::Ask;
 use crate::auth;
 use crate::channel::{Channel, Incoming};
-use crate::coming::Coming;
 use crate::dial::dial;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::handler::{BACKLOG, Handler, Listening, Shared, handshake_error};
 use crate::host_key;
-use crate::pipe::Pipe;
 use crate::plan::ConnectPlan;
 use crate::proxy::Proxy;
 use crate::refusal::{Refusal, refused};
@@ -53,7 +51,7 @@ pub struct Facts {
 /// One authenticated connection. Clones are the same connection; dropping the last one ends it.
 #[derive(Clone)]
 pub struct Connection {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 /// What an agent is told about a connection (`session-bind@openssh.com`).
@@ -68,8 +66,8 @@ pub struct Binding {
 }
 
 pub(crate) struct Inner {
-    handle: Handle<Handler>,
-    shared: Arc<Shared>,
+    pub(crate) handle: Handle<Handler>,
+    pub(crate) shared: Arc<Shared>,
     facts: Facts,
     kill: KillSwitch,
     /// Channels nobody waits for any more; each keeps the connection.
@@ -282,82 +280,6 @@ impl Connection {
         &self.inner.facts
     }
 
-    /// Opens a session channel, RFC 4254 section 6.1.
-    ///
-    /// # Errors
-    /// Phase channel: refused (MaxSessions), or the connection is lost.
-    pub async fn open_session(&self) -> Result<Channel, Error> {
-        let connection = self.clone();
-        Coming::new(&self.inner, async move { connection.new_session().await }).await
-    }
-
-    async fn new_session(&self) -> Result<Channel, Error> {
-        let opening = self.inner.shared.opening();
-        match self.inner.handle.channel_open_session().await {
-            Ok(channel) => Ok(Channel::new(channel)),
-            Err(error) => match opening.refused(error) {
-                // OpenSSH answers "connect failed" when MaxSessions is reached; others differ, and
-                // may mean something else by it.
-                Error { kind: ErrorKind::ChannelRefused { reason, said }, .. } => {
-                    let said = match reason {
-                        Refusal::ConnectFailed => String::new(),
-                        _ => ErrorKind::ChannelRefused { reason, said }.to_string(),
-                    };
-                    Err(Error::new(Phase::Channel, ErrorKind::TooManySessions { said }))
-                }
-                error => Err(self.explain(error)),
-            },
-        }
-    }
-
-    /// As [`Connection::open_tcp_channel`], as one stream of bytes.
-    ///
-    /// # Errors
-    /// As [`Connection::open_tcp_channel`].
-    pub async fn open_tcp(
-        &self,
-        host: &str,
-        port: u16,
-        origin: (&str, u16),
-    ) -> Result<Pipe, Error> {
-        self.open_tcp_channel(host, port, origin).await.map(Channel::into_pipe)
-    }
-
-    /// Connects from the node to a TCP address; `origin` is who asked. Its packets are taken as
-    /// they come.
-    ///
-    /// # Errors
-    /// Phase channel: refused, unreachable from there, or the connection is lost.
-    pub async fn open_tcp_channel(
-        &self,
-        host: &str,
-        port: u16,
-        origin: (&str, u16),
-    ) -> Result<Channel, Error> {
-        let (connection, port, from_port) = (self.clone(), port.into(), origin.1.into());
-        let (host, from) = (host.to_owned(), origin.0.to_owned());
-        let opening = async move {
-            let (handle, opening) = (&connection.inner.handle, connection.inner.shared.opening());
-            let opened = handle.channel_open_direct_tcpip(host, port, from, from_port).await;
-            opened.map(Channel::new).map_err(|e| connection.explain(opening.refused(e)))
-        };
-        Coming::new(&self.inner, opening).await
-    }
-
-    /// Connects from the node to a Unix socket there.
-    ///
-    /// # Errors
-    /// As [`Connection::open_tcp_channel`].
-    pub async fn open_unix_channel(&self, path: &str) -> Result<Channel, Error> {
-        let (connection, path) = (self.clone(), path.to_owned());
-        let opening = async move {
-            let (handle, opening) = (&connection.inner.handle, connection.inner.shared.opening());
-            let opened = handle.channel_open_direct_streamlocal(path).await;
-            opened.map(Channel::new).map_err(|e| connection.explain(opening.refused(e)))
-        };
-        Coming::new(&self.inner, opening).await
-    }
-
     /// Makes the node listen on a TCP port (0: it chooses).
     ///
     /// # Errors
@@ -454,7 +376,7 @@ impl Connection {
     }
 
     /// A lost connection says why itself.
-    fn explain(&self, error: Error) -> Error {
+    pub(crate) fn explain(&self, error: Error) -> Error {
         match (&error.kind, self.inner.shared.ended.borrow().as_ref()) {
             (ErrorKind::Lost(_), Some(why)) => Error::new(error.phase, why.kind()),
             _ => error,
