@@ -4,23 +4,18 @@
 //! may never come, and what they would be asked is for them to see. They make one of their own.
 
 use crate::pool::Lease;
-use bssh_ssh::ask::{Ask, HostKeyAnswer, HostKeyQuestion, Note, Prompt};
+use bssh_ssh::ask::{Ask, Asked, HostKeyAnswer, HostKeyQuestion, Note, Prompt};
 use futures_util::future::{BoxFuture, FutureExt};
 use std::sync::{Arc, Weak};
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::{Mutex, MutexGuard};
 use zeroize::Zeroizing;
 
 /// A route's connection, or its place while it is being made.
+#[derive(Default)]
 pub(crate) struct Flight {
     slot: Mutex<Weak<Lease>>,
     /// The person the maker waits for.
-    asked: watch::Sender<Option<usize>>,
-}
-
-impl Default for Flight {
-    fn default() -> Self {
-        Flight { slot: Mutex::default(), asked: watch::Sender::new(None) }
-    }
+    asked: Asked,
 }
 
 impl Flight {
@@ -31,11 +26,10 @@ impl Flight {
             return Some(slot);
         }
         let us = us();
-        let mut asked = self.asked.subscribe();
         tokio::select! {
             biased;
             slot = self.slot.lock() => Some(slot),
-            _ = asked.wait_for(|asked| asked.is_some_and(|person| person != us)) => None,
+            () = self.asked.another(us) => None,
         }
     }
 
@@ -56,26 +50,10 @@ pub(crate) struct Maker {
     pub flight: Arc<Flight>,
 }
 
-/// A person is being asked, as long as it is kept.
-struct Asking<'a>(&'a Flight);
-
-impl Drop for Asking<'_> {
-    fn drop(&mut self) {
-        self.0.asked.send_replace(None);
-    }
-}
-
-impl Maker {
-    fn asking(&self) -> Asking<'_> {
-        self.flight.asked.send_replace(Some(self.person()));
-        Asking(&self.flight)
-    }
-}
-
 impl Ask for Maker {
     fn host_key<'a>(&'a self, question: HostKeyQuestion) -> BoxFuture<'a, HostKeyAnswer> {
         async move {
-            let _asking = self.asking();
+            let _asking = self.flight.asked.now(self.person());
             self.ask.host_key(question).await
         }
         .boxed()
@@ -83,7 +61,7 @@ impl Ask for Maker {
 
     fn prompt<'a>(&'a self, prompt: Prompt) -> BoxFuture<'a, Option<Vec<Zeroizing<String>>>> {
         async move {
-            let _asking = self.asking();
+            let _asking = self.flight.asked.now(self.person());
             self.ask.prompt(prompt).await
         }
         .boxed()
@@ -91,7 +69,7 @@ impl Ask for Maker {
 
     fn confirm<'a>(&'a self, text: String) -> BoxFuture<'a, bool> {
         async move {
-            let _asking = self.asking();
+            let _asking = self.flight.asked.now(self.person());
             self.ask.confirm(text).await
         }
         .boxed()

@@ -145,11 +145,16 @@ fn a_node_behind_a_hop_is_not_waited_for_longer_than_one_dialed_from_here() {
     nodes.write_client_files(home.path()).unwrap();
     let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = dead.local_addr().unwrap().port();
+    let config = home.path().join("ssh_config");
     let settings = json!({
-        "sshConfig": home.path().join("ssh_config"),
+        "sshConfig": config,
         "options": ["ProxyJump=demo1", "ConnectTimeout=1", format!("Port={port}")],
     });
     let mut peer = Peer::start(&home, &[], &[]);
+    // It stays connected to the hop: with the connection everything on it would go.
+    let hop = json!({"nodes": "demo1", "settings": {"sshConfig": config}, "action": "hold"});
+    peer.call("exec/start", hop);
+    peer.wait_for("exec/node", |p| p["state"] == "connected");
     let action = json!({"command": "true"});
     let begun = Instant::now();
     let ended = peer.exec(json!({"nodes": "127.0.0.1", "settings": settings, "action": action}));

@@ -185,6 +185,10 @@ impl Ask for Nobody {
 
     fn note(&self, _: Note) {}
 
+    fn person(&self) -> usize {
+        0
+    }
+
     fn is_verbose(&self) -> bool {
         false
     }
