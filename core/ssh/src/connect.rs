@@ -3,14 +3,14 @@
 use crate::algorithms;
 use crate::ask::Ask;
 use crate::auth;
-use crate::channel::{Channel, Incoming};
+use crate::channel::Incoming;
 use crate::dial::dial;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::handler::{BACKLOG, Handler, Listening, Shared, handshake_error};
 use crate::host_key;
 use crate::plan::ConnectPlan;
 use crate::proxy::Proxy;
-use crate::refusal::{Refusal, refused};
+use crate::refusal::refused;
 use crate::wire::{BoxStream, Carrier, KillSwitch, Wire};
 use russh::client::{Config, Handle};
 use russh::keys::PublicKey;
@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 /// What carries a new connection.
@@ -102,11 +102,16 @@ pub async fn connect(
     let (wire, kill) = Wire::new(carrier);
     ask.say(|| format!("Local version string {CLIENT_ID}"));
     let shared = Shared::new();
-    let handler = Handler { shared: shared.clone(), plan: plan.clone(), ask: ask.clone(), peer };
+    // Dropped with this future, and as soon as the handshake is over.
+    let (waiting, wanted) = oneshot::channel();
+    let wanted = Some(wanted);
+    let (told, rules) = (shared.clone(), plan.clone());
+    let handler = Handler { shared: told, plan: rules, ask: ask.clone(), peer, wanted };
     let config = Arc::new(config(&plan).await?);
     let handshake = russh::client::connect_stream(config, wire, handler);
     let handshake =
         within(plan.timeouts.handshake, || shared.asking.load(Ordering::Relaxed), handshake).await;
+    drop(waiting);
     if !kill.software().is_empty() {
         let software = kill.software();
         ask.say(|| format!("Remote protocol version 2.0, remote software version {software}"));
@@ -305,7 +310,7 @@ impl Connection {
     }
 
     /// Takes the agent channels the node opens; ask for them on a channel with
-    /// [`Channel::agent_forward`].
+    /// [`crate::Channel::agent_forward`].
     pub fn accept_agent(&self) -> RemoteListener {
         self.accept_at(Listening::Agent)
     }
