@@ -5,20 +5,18 @@
 //! nobody who takes it.
 //! All but the first kill its processes on the node.
 
-use crate::agent::{Offer, Wish};
+use crate::begin::{UNKNOWN, gets_stdin, taken};
 use crate::engine::Engine;
 use crate::failure::{failure, overflow, plain};
 use crate::gateway::{Trip, through};
 use crate::kill::{self, ARM_AFTER, Guard};
 use crate::plan::{NodePlan, Route};
 use crate::pool::Lease;
-use crate::pty::terminal;
 use crate::pump::{self, End, Pump, Signs};
 use crate::run::{Order, Run, millis};
-use crate::stdin::Stdin;
 use bssh_protocol::exec::{Action, Connected, Ended, Exit, Failure, Killed, NodeState, Phase};
+use bssh_ssh::PtyRequest;
 use bssh_ssh::error::{Error, ErrorKind};
-use bssh_ssh::{Channel, PtyRequest};
 use futures_util::future::{Either, FutureExt, join, maybe_done, select};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -28,20 +26,19 @@ use tokio::sync::{Notify, broadcast};
 
 /// First pause before another try of a node; doubled each time.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
-/// How long a node that is no longer wanted may take to say whether it has started the command.
-const WORD: Duration = Duration::from_secs(5);
-const UNKNOWN: &str = "cancelled while the command was being started; it may run";
 /// How long output may still come once its command was killed.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// One node's part of a run, along its route.
 #[derive(Clone, Copy)]
-struct Part<'a> {
-    run: &'a Run,
-    engine: &'a Engine,
-    index: u32,
-    node: &'a NodePlan,
-    route: &'a Arc<Route>,
+pub(crate) struct Part<'a> {
+    pub run: &'a Run,
+    pub engine: &'a Engine,
+    pub index: u32,
+    pub node: &'a NodePlan,
+    pub route: &'a Arc<Route>,
+    /// It has a connection.
+    pub connected: &'a AtomicBool,
 }
 
 /// Runs the action on one node, telling the frontend on the way.
@@ -50,9 +47,10 @@ pub(crate) async fn run_on_node(run: &Run, engine: &Engine, index: u32, node: &N
     let mut ended = match &node.route {
         Err(failure) => failed(failure.clone()),
         Ok(route) => {
+            let connected = &AtomicBool::new(false);
             let whole = async {
                 match &node.way {
-                    None => Part { run, engine, index, node, route }.carried_out().await,
+                    None => Part { run, engine, index, node, route, connected }.carried_out().await,
                     Some(way) => {
                         Box::pin(through(Trip { run, engine, index, node, route, way })).await
                     }
@@ -65,7 +63,7 @@ pub(crate) async fn run_on_node(run: &Run, engine: &Engine, index: u32, node: &N
                 Either::Left((ended, _)) => ended,
                 Either::Right(((), whole)) => match run.is_executing(index) {
                     true => whole.await,
-                    false => failed(plain(Phase::Dial, "cancelled", "cancelled while connecting")),
+                    false => failed(given_up(connected.load(Ordering::Relaxed))),
                 },
             }
         }
@@ -79,6 +77,14 @@ pub(crate) async fn run_on_node(run: &Run, engine: &Engine, index: u32, node: &N
     ended
 }
 
+/// Cancelled before the command was asked for.
+fn given_up(connected: bool) -> Failure {
+    match connected {
+        false => plain(Phase::Dial, "cancelled", "cancelled while connecting"),
+        true => plain(Phase::Channel, "cancelled", "cancelled before the command was asked for"),
+    }
+}
+
 /// What has no exit.
 pub(crate) fn failed(failure: Failure) -> Ended {
     Ended { failure: Some(failure), ..Ended::default() }
@@ -86,7 +92,7 @@ pub(crate) fn failed(failure: Failure) -> Ended {
 
 impl Part<'_> {
     /// A remark for `-v`.
-    fn say(self, text: impl FnOnce() -> String) {
+    pub(crate) fn say(self, text: impl FnOnce() -> String) {
         if self.run.questions.is_verbose() {
             (self.engine.ask_for(&self.run.questions))(self.route).say(text);
         }
@@ -98,13 +104,14 @@ impl Part<'_> {
             Ok(lease) => lease,
             Err(error) => return failed(failure(&error)),
         };
+        self.connected.store(true, Ordering::Relaxed);
         run.tell(index, node, NodeState::Connected(connected(&lease, route, reused))).await;
         match &run.params.action {
             Action::Connect => Ended::default(),
             Action::Hold => {
                 run.set_executing(index);
                 tokio::select! {
-                    error = lease.connection.closed() => failed(failure(&error)),
+                    error = lease.closed() => failed(failure(&error)),
                     () = run.stopped(index) => {
                         failed(plain(Phase::Exec, "cancelled", "cancelled"))
                     }
@@ -117,7 +124,7 @@ impl Part<'_> {
                 if !run.params.planned.is_empty() {
                     run.flushed().await;
                 }
-                let ended = self.start(&lease, reused).await;
+                let ended = self.start(lease, reused).await;
                 ended.unwrap_or_else(|error| failed(failure(&error)))
             }
         }
@@ -125,7 +132,7 @@ impl Part<'_> {
 
     /// A connection, retried as the user wants it.
     async fn lease(self) -> Result<(Arc<Lease>, bool), Error> {
-        let Part { run, engine, index, node, route } = self;
+        let Part { run, engine, index, node, route, .. } = self;
         let mut pause = RETRY_PAUSE;
         for attempt in 1.. {
             run.tell(index, node, NodeState::Connecting { attempt }).await;
@@ -152,20 +159,12 @@ impl Part<'_> {
     }
 
     /// Starts the action on a channel of its own and sees it through.
-    async fn start(self, lease: &Arc<Lease>, reused: bool) -> Result<Ended, Error> {
+    async fn start(self, lease: Arc<Lease>, reused: bool) -> Result<Ended, Error> {
         let Part { run, index, node, .. } = self;
         if let Action::Dial { host, port } = &run.params.action {
-            let stream = lease.connection.open_tcp(host, *port, ("127.0.0.1", 0)).await?;
-            let _resident = lease.load.reside();
-            run.set_executing(index);
-            let (stdout, _) = run.sinks.node(&run.to, index);
-            let executing =
-                NodeState::Executing { stdout: stdout.id(), stderr: None, no_pty: false };
-            run.tell(index, node, executing).await;
-            return Ok(pump::dial(stream, run.stdin.open().await, stdout).await);
+            return Box::pin(self.dial(&lease, host, *port)).await;
         }
-        let (lease, mut channel) = self.session(lease, reused).await?;
-        let _resident = lease.load.reside();
+        let (lease, _resident, mut channel) = self.session(lease, reused).await?;
         let offer = self.prepare(&mut channel, &lease).await?;
         let sudo = run.params.sudo.then(crate::sudo::Sudo::new);
         // It may run before we hear so: from here on it is ended, not only left.
@@ -191,90 +190,15 @@ impl Part<'_> {
             no_pty: channel.terminal_refused(),
         };
         run.tell(index, node, executing).await;
-        let spool = !lease.is_exclusive() && run.nodes.len() > 1;
         let stdin = match gets_stdin(run) {
             true => Some(run.stdin.open().await),
             false => None,
         };
-        let (node, signs) = (&*node.name, &Signs::default());
-        let pump = Pump { channel, stdin, stdout, stderr, sudo, run, node, spool, signs };
-        let ended = attend(run, index, &lease, pump).await;
+        let (node, lease, signs) = (&*node.name, &lease, &Signs::default());
+        let pump = Pump { channel, stdin, stdout, stderr, sudo, run, node, lease, signs };
+        let ended = attend(run, index, lease, pump).await;
         lease.give_back();
         Ok(ended)
-    }
-
-    /// A session channel. A guarded command gets a connection without another one on it; a server
-    /// that allows no more sessions gets another connection, and so does one whose connection
-    /// was kept and is found to be lost: nothing was asked of it yet.
-    async fn session(
-        self,
-        lease: &Arc<Lease>,
-        reused: bool,
-    ) -> Result<(Arc<Lease>, Channel), Error> {
-        let Part { run, engine, node, route, .. } = self;
-        if !run.guard || lease.take() {
-            let error = match lease.open_session().await {
-                Ok(channel) => return Ok((lease.clone(), channel)),
-                Err(error) => error,
-            };
-            match error.kind {
-                ErrorKind::TooManySessions { .. } if Arc::strong_count(lease) > 1 => {
-                    lease.give_back()
-                }
-                ErrorKind::Lost(_) | ErrorKind::KeepaliveTimeout { .. } if reused => {
-                    tracing::info!("{}: {error}; it was kept, and is made anew", node.name);
-                }
-                _ => return Err(error),
-            }
-        }
-        let ask = engine.ask_for(&run.questions);
-        let lane = engine.pool().lane(route, &ask).await?;
-        lane.take();
-        let channel = lane.open_session().await?;
-        Ok((lane, channel))
-    }
-
-    /// What goes ahead of the command: agent, environment, terminal.
-    async fn prepare(
-        self,
-        channel: &mut Channel,
-        lease: &Arc<Lease>,
-    ) -> Result<Option<Offer>, Error> {
-        let Part { run, engine, route, .. } = self;
-        let (forward, settings) = (run.params.forward_agent, run.params.agent.as_ref());
-        let wish = Wish { lease, route, forward, settings, questions: &run.questions };
-        let offer = engine.offer_agent(&wish, channel).await?;
-        if let Some(pty) = &run.params.pty {
-            channel.request_pty(&terminal(pty)).await?;
-        }
-        let asked = run.params.env.iter();
-        for (name, value) in route.env.iter().map(|(n, v)| (n, v)).chain(asked) {
-            self.say(|| format!("Sending env {name}"));
-            channel.env(name, value).await?;
-        }
-        Ok(offer)
-    }
-
-    async fn request(
-        self,
-        channel: &mut Channel,
-        sudo: Option<&crate::sudo::Sudo>,
-    ) -> Result<(), Error> {
-        let run = self.run;
-        let command: &[u8] = match &run.params.action {
-            Action::Command(line) => line.as_bytes(),
-            Action::CommandBytes(line) => &line.0,
-            Action::Subsystem(name) => return channel.subsystem(name).await,
-            _ => return channel.shell().await,
-        };
-        self.say(|| {
-            format!("Sending command: {}", String::from_utf8_lossy(command).escape_debug())
-        });
-        match sudo {
-            Some(sudo) => channel.exec(&sudo.command(command)).await,
-            None if gets_stdin(run) => channel.exec(command).await,
-            None => channel.exec_without_stdin(command).await,
-        }
     }
 }
 
@@ -289,29 +213,6 @@ pub(crate) fn connected(lease: &Lease, route: &Route, reused: bool) -> Connected
         connect_ms: millis(facts.connect),
         gateway: String::new(),
     }
-}
-
-/// Asks for the command and waits for the answer; false if it is not wanted any more, and the
-/// node does not say whether it has started it.
-async fn taken(
-    run: &Run,
-    index: u32,
-    asking: impl Future<Output = Result<(), Error>>,
-) -> Result<bool, Error> {
-    let asked = pin!(asking);
-    match select(asked, pin!(run.stopped(index))).await {
-        Either::Left((answer, _)) => answer.map(|()| true),
-        Either::Right(((), asked)) => match tokio::time::timeout(WORD, asked).await {
-            Ok(answer) => answer.map(|()| true),
-            Err(_) => Ok(false),
-        },
-    }
-}
-
-/// False: a command whose stdin ends with the request for it.
-fn gets_stdin(run: &Run) -> bool {
-    let is_command = matches!(run.params.action, Action::Command(_) | Action::CommandBytes(_));
-    !(is_command && matches!(run.stdin, Stdin::Null)) || run.params.sudo
 }
 
 /// Why we end a command.
@@ -464,7 +365,7 @@ async fn ended(lease: &Lease, end: End, begun: Instant) -> Ended {
     // No status: either the connection went, or the server is odd.
     let lost = tokio::time::timeout(Duration::from_secs(1), lease.connection.closed()).await;
     let failure = match lost {
-        Ok(error) => failure(&error),
+        Ok(_) => failure(&lease.closed().await),
         Err(_) => {
             plain(Phase::Exec, "noExit", "the server closed the channel without an exit status")
         }

@@ -130,6 +130,9 @@ fn meaning(kind: &ErrorKind) -> Meaning {
             let hint = "see Subsystem in the server's sshd_config";
             ("requestRefused", false, (what == "subsystem").then(|| hint.to_owned()))
         }
+        ErrorKind::Unanswered { .. } => {
+            ("timeout", false, Some("the node is stuck or very busy; --timeout and ConnectTimeout set the limit".to_owned()))
+        }
         ErrorKind::Lost(_) | ErrorKind::KeepaliveTimeout { .. } => ("transportLost", true, None),
         ErrorKind::Unsupported(_) => ("unsupported", false, None),
     };

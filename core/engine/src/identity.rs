@@ -16,12 +16,13 @@ pub(crate) fn identity(plan: &ConnectPlan, env: &Environment, path: Option<&Path
     let (keys, auth) = (&plan.host_keys, &plan.auth);
     let trust = (&keys.policy, &keys.names, &keys.user_files, &keys.global_files);
     let trust = (trust, &keys.command, &keys.revoked, keys.skip_loopback);
+    let strength = (&keys.ca_signatures, keys.min_rsa_bits, &auth.accepted, auth.min_rsa_bits);
     let who = (&auth.methods, &auth.identities, &auth.certificates, auth.identities_only);
     let how = (&plan.algorithms, &plan.keepalive, plan.tcp_keepalive, plan.window);
     let place = (&plan.address, &plan.proxy_command, path);
     let mut hash = Hashing(DefaultHasher::new());
     // A hasher takes all it is given.
-    let _ = write!(hash, "{place:?}{trust:?}{who:?}{:?}{how:?}", auth.agent);
+    let _ = write!(hash, "{place:?}{trust:?}{strength:?}{who:?}{:?}{how:?}", auth.agent);
     (&env.home, env.var("SSH_AUTH_SOCK")).hash(&mut hash.0);
     if plan.proxy_command.is_some() || keys.command.is_some() {
         // Their programs see all of it.

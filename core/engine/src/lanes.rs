@@ -86,7 +86,7 @@ impl Lanes {
         &self,
         pool: &Pool,
         (route, wanted): (&Arc<Route>, Wanted),
-        ask: &AskFor,
+        ask: &AskFor<'_>,
     ) -> Result<(Seat, Channel), Error> {
         let group = self.group(&route.key);
         let full = |said| Error::new(Phase::Channel, ErrorKind::TooManySessions { said });
@@ -137,7 +137,7 @@ async fn seat(
     group: &Arc<Group>,
     pool: &Pool,
     (route, wanted): (&Arc<Route>, Wanted),
-    ask: &AskFor,
+    ask: &AskFor<'_>,
 ) -> Result<Option<(Seat, bool)>, Error> {
     let mut lanes = group.lanes.lock().await;
     lanes.retain(|lane| lane.upgrade().is_some_and(|l| !l.lease.is_closing()));

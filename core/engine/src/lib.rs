@@ -7,6 +7,7 @@
 //! `gateway`.
 
 mod agent;
+mod begin;
 mod caches;
 mod commons;
 mod connect_plan;
@@ -16,6 +17,7 @@ mod engine;
 mod exec;
 mod failure;
 mod filed;
+mod flight;
 mod forward;
 mod fs;
 #[cfg(fuzzing)]

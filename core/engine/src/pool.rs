@@ -5,24 +5,25 @@
 //! command takes a connection for itself ([`Pool::lane`]): then what runs on it is known.
 
 use crate::agent::{AgentRelay, StableLink};
+use crate::flight::{Flight, Maker};
 use crate::plan::Route;
 use crate::stock::{Stock, Warm};
 use bssh_protocol::lock;
 use bssh_ssh::ask::Ask;
 use bssh_ssh::error::{Error, ErrorKind, Phase};
-use bssh_ssh::{Channel, Connection, Via, connect};
+use bssh_ssh::{Channel, Connection, Pipe, Via, connect};
 use futures_util::future::{BoxFuture, FutureExt};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use tokio::sync::{Mutex as Flight, Notify};
+use tokio::sync::{Mutex as Turns, Notify};
 
 /// Every connection of the core.
 pub(crate) struct Pool {
     /// Routes that have, had or are getting a connection.
-    routes: Mutex<HashMap<String, Arc<Flight<Weak<Lease>>>>>,
+    routes: Mutex<HashMap<String, Arc<Flight>>>,
     /// Connections nobody uses at the moment.
     stock: Arc<Stock>,
     made: AtomicU64,
@@ -43,7 +44,7 @@ pub(crate) struct Lease {
     /// Serves the node's agent channels, once they were armed.
     pub(crate) agent: Mutex<Option<AgentRelay>>,
     /// A path there that leads to the agent, if it was wanted.
-    pub(crate) agent_link: Flight<Option<StableLink>>,
+    pub(crate) agent_link: Turns<Option<StableLink>>,
     /// Keeps the hop's connection.
     hop: Option<Hop>,
     route: Arc<Route>,
@@ -88,9 +89,38 @@ impl Load {
 }
 
 impl Lease {
-    /// Nothing else goes through this connection or shares it with us, so that it may be stalled.
-    pub(crate) fn is_exclusive(self: &Arc<Self>) -> bool {
-        self.hop.is_none() && Arc::strong_count(self) == 1
+    /// Nobody else has this connection or a hop on the way, so that it may be left unread.
+    fn is_ours_alone(self: &Arc<Self>) -> bool {
+        let hop = self.hop.as_ref();
+        Arc::strong_count(self) == 1 && hop.is_none_or(|(hop, _)| hop.is_ours_alone())
+    }
+
+    /// Returns while others have it, too: they may wait for something that is behind what we do
+    /// not read.
+    pub(crate) async fn shared(self: &Arc<Self>) {
+        while self.is_ours_alone() {
+            // Of those at the hops we are not told.
+            let _ = tokio::time::timeout(RECHECK, self.load.changed.notified()).await;
+        }
+    }
+
+    /// Waits for the end of the connection, and says why it ended: where it went with a hop, that
+    /// one is named.
+    pub(crate) fn closed(&self) -> BoxFuture<'_, Error> {
+        Box::pin(async move {
+            let error = self.connection.closed().await;
+            let Some((hop, _)) = &self.hop else { return error };
+            match tokio::time::timeout(HOP_END, hop.connection.closed()).await {
+                Ok(_) => hop.named(hop.closed().await),
+                Err(_) => error,
+            }
+        })
+    }
+
+    /// An error that happened at this hop.
+    fn named(&self, mut error: Error) -> Error {
+        error.hop.get_or_insert_with(|| self.route.plan.node.clone());
+        error
     }
 
     /// Nothing new is to begin on it: it, or a hop on the way, has ended or is about to.
@@ -203,6 +233,10 @@ fn driven(mut ahead: Ahead) -> Option<Ahead> {
     }
 }
 
+/// How often [`Lease::shared`] looks.
+const RECHECK: Duration = Duration::from_millis(20);
+/// How much later than a connection's end that of its hop may be seen.
+const HOP_END: Duration = Duration::from_millis(300);
 /// How often [`Lease::let_go`] looks.
 const LOOK: Duration = Duration::from_millis(500);
 /// First pause after a busy server's refusal; doubled up to [`LONGEST_PAUSE`].
@@ -238,17 +272,22 @@ impl Pool {
     pub(crate) async fn lease(
         &self,
         route: &Arc<Route>,
-        ask: &AskFor,
+        ask: &AskFor<'_>,
     ) -> Result<(Arc<Lease>, bool), Error> {
         let flight = {
             let mut routes = lock(&self.routes);
             routes.entry(route.key.clone()).or_default().clone()
         };
-        let mut slot = flight.lock().await;
+        let Some(mut slot) = flight.turn(|| ask(route).person()).await else {
+            return self.own(route, ask).await;
+        };
         if let Some(lease) = slot.upgrade().filter(|l| !l.is_closing()) {
             return Ok((lease, true));
         }
-        let (lease, reused) = self.own(route, ask).await?;
+        let maker = |route: &Arc<Route>| -> Arc<dyn Ask> {
+            Arc::new(Maker { ask: ask(route), flight: flight.clone() })
+        };
+        let (lease, reused) = self.own(route, &maker).await?;
         *slot = Arc::downgrade(&lease);
         Ok((lease, reused))
     }
@@ -260,7 +299,7 @@ impl Pool {
     pub(crate) async fn own(
         &self,
         route: &Arc<Route>,
-        ask: &AskFor,
+        ask: &AskFor<'_>,
     ) -> Result<(Arc<Lease>, bool), Error> {
         match self.stock.take(&route.key).await {
             Some(warm) => {
@@ -280,11 +319,15 @@ impl Pool {
     ///
     /// # Errors
     /// As [`Pool::lease`].
-    pub(crate) async fn lane(&self, route: &Arc<Route>, ask: &AskFor) -> Result<Arc<Lease>, Error> {
+    pub(crate) async fn lane(
+        &self,
+        route: &Arc<Route>,
+        ask: &AskFor<'_>,
+    ) -> Result<Arc<Lease>, Error> {
         self.own(route, ask).await.map(|(lease, _)| lease)
     }
 
-    async fn dialed(&self, route: &Arc<Route>, ask: &AskFor) -> Result<Arc<Lease>, Error> {
+    async fn dialed(&self, route: &Arc<Route>, ask: &AskFor<'_>) -> Result<Arc<Lease>, Error> {
         let begun = Instant::now();
         let budget = route.plan.timeouts.dial.unwrap_or(Duration::from_secs(30));
         let (mut pause, mut tries) = (PAUSE, 1);
@@ -303,7 +346,7 @@ impl Pool {
         }
     }
 
-    async fn attempt(&self, route: &Arc<Route>, ask: &AskFor) -> Result<Arc<Lease>, Error> {
+    async fn attempt(&self, route: &Arc<Route>, ask: &AskFor<'_>) -> Result<Arc<Lease>, Error> {
         let (hop, via) = match &route.hop {
             None => (None, Via::Dial),
             Some(hop) => {
@@ -312,10 +355,10 @@ impl Pool {
                     error
                 };
                 let (lease, _) = self.hop(hop, ask).await.map_err(at)?;
-                let to = &route.plan.address;
-                let stream = lease.connection.open_tcp(&to.host, to.port, ("127.0.0.1", 0)).await;
+                // Before it is asked for anything: it may be left unread until then.
                 let resident = lease.load.reside();
-                (Some((lease, resident)), Via::Stream(Box::new(stream.map_err(at)?)))
+                let stream = behind(&lease, route).await.map_err(at)?;
+                (Some((lease, resident)), Via::Stream(Box::new(stream)))
             }
         };
         let connection = connect(route.plan.clone(), via, ask(route)).await?;
@@ -332,7 +375,7 @@ impl Pool {
             guarded: AtomicBool::new(false),
             load: Load::default(),
             agent: Mutex::default(),
-            agent_link: Flight::default(),
+            agent_link: Turns::default(),
             hop,
             route: route.clone(),
             retired: AtomicBool::new(false),
@@ -346,7 +389,7 @@ impl Pool {
     fn hop<'a>(
         &'a self,
         hop: &'a Arc<Route>,
-        ask: &'a AskFor,
+        ask: &'a AskFor<'_>,
     ) -> BoxFuture<'a, Result<(Arc<Lease>, bool), Error>> {
         Box::pin(self.lease(hop, ask))
     }
@@ -359,8 +402,7 @@ impl Pool {
     /// Connections that are open: in use, and waiting for somebody.
     pub(crate) fn open(&self) -> (usize, usize) {
         let routes = lock(&self.routes);
-        let used = routes.values().filter(|f| f.try_lock().is_ok_and(|w| w.strong_count() > 0));
-        (used.count(), self.stock.len())
+        (routes.values().filter(|flight| flight.is_used()).count(), self.stock.len())
     }
 
     /// Connections along a route that somebody may get: in use, and waiting for somebody.
@@ -398,9 +440,7 @@ impl Pool {
     /// Forgets a route that nobody holds any more.
     pub(crate) fn forget(&self, route: &Route) {
         let mut routes = lock(&self.routes);
-        let unused =
-            |f: &Arc<Flight<Weak<Lease>>>| f.try_lock().is_ok_and(|w| w.strong_count() == 0);
-        if routes.get(&route.key).is_some_and(unused) {
+        if routes.get(&route.key).is_some_and(|flight| flight.is_free()) {
             routes.remove(&route.key);
         }
     }
@@ -410,12 +450,24 @@ impl Pool {
 const DIAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes the one who is asked about a route's host key and passwords.
-pub(crate) type AskFor = dyn Fn(&Arc<Route>) -> Arc<dyn Ask> + Send + Sync;
+pub(crate) type AskFor<'a> = dyn Fn(&Arc<Route>) -> Arc<dyn Ask> + Send + Sync + 'a;
 
-/// MaxStartups closes connections before or in the handshake; a full backlog resets them. Of a
-/// proxy command's way (`ssh -W` to a jump host) only its end is seen.
+/// A node's address, dialed from the hop before it: no longer than from here.
+async fn behind(hop: &Lease, route: &Route) -> Result<Pipe, Error> {
+    let (to, limit) = (&route.plan.address, route.plan.timeouts.dial);
+    let opening = hop.connection.open_tcp(&to.host, to.port, ("127.0.0.1", 0));
+    let Some(limit) = limit else { return opening.await };
+    tokio::time::timeout(limit, opening).await.unwrap_or_else(|_| {
+        let address = format!("{} port {}", to.host, to.port);
+        let seconds = limit.as_secs_f64();
+        Err(Error::new(Phase::Dial, ErrorKind::DialTimeout { address, seconds }))
+    })
+}
+
+/// MaxStartups closes connections before or in the handshake; a full backlog resets them. A proxy
+/// command that ends is no such sign: it would be run, and would log in and speak, many times.
 fn is_busy(error: &Error) -> bool {
-    matches!(error.kind, ErrorKind::ClosedEarly { .. } | ErrorKind::ProxyCommand(_))
+    matches!(error.kind, ErrorKind::ClosedEarly { .. })
 }
 
 /// Two thirds to four thirds of a pause, so that a thousand nodes do not come back together.

@@ -6,18 +6,20 @@
 
 use crate::descriptor::Gone;
 use crate::failure::{overflow, plain};
+use crate::pool::Lease;
 use crate::run::Run;
 use crate::sink::Out;
 use crate::spool::Spool;
 use crate::stdin::{Broken, Place};
 use crate::sudo::{self, Heard, Sudo};
 use bssh_protocol::auth::PromptKind;
-use bssh_protocol::exec::{Ended, Exit, Failure, Output, Phase};
+use bssh_protocol::exec::{Action, Ended, Exit, Failure, Output, Phase};
 use bssh_ssh::{Channel, ChannelEvent, ChannelWriter, Pipe};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{Either, select};
 use std::future::pending;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
@@ -44,8 +46,7 @@ pub(crate) struct Pump<'a> {
     pub sudo: Option<Sudo>,
     pub run: &'a Run,
     pub node: &'a str,
-    /// Never stop reading, however slow the sinks are.
-    pub spool: bool,
+    pub lease: &'a Arc<Lease>,
     pub signs: &'a Signs,
 }
 
@@ -78,12 +79,12 @@ impl Pump<'_> {
         if self.sudo.is_none() {
             go.notify_one();
         }
-        let Pump { channel, stdin, stdout, stderr, sudo, run, node, spool, signs } = self;
+        let Pump { channel, stdin, stdout, stderr, sudo, run, node, lease, signs } = self;
         let end = End::default();
         let mut outputs = Outputs { stdout, stderr, deaf: false, end, sudo, go: &go, run, node };
         let feed = pin!(feed(stdin, &writer, &go));
         let fed = {
-            let output = pin!(read(channel, &mut outputs, &writer, (spool, signs)));
+            let output = pin!(read(channel, &mut outputs, &writer, (lease, signs)));
             // stdin may end long before or never: only the output decides.
             match select(output, feed).await {
                 Either::Right((Ok(()), output)) => {
@@ -124,29 +125,40 @@ async fn feed(stdin: Option<Place>, writer: &ChannelWriter, go: &Notify) -> Resu
 
 /// Reads the channel to its end, or until nothing more is wanted of it: it is closed then.
 ///
-/// A sink may take its time. Where the channel must be read `ahead`, or once it must be, what comes
-/// meanwhile is kept. The channel goes with its last event, before what was kept has been taken:
+/// A sink may take its time. While the channel must be read all the same, what comes meanwhile is
+/// kept. The channel goes with its last event, before what was kept has been taken:
 /// one that is held and not read stalls its connection.
 async fn read(
     channel: Channel,
     outputs: &mut Outputs<'_>,
     writer: &ChannelWriter,
-    (mut ahead, signs): (bool, &Signs),
+    (lease, signs): (&Arc<Lease>, &Signs),
 ) {
     let (kept, guarded) = (Spool::new(), outputs.run.guard);
+    let is_dial = matches!(outputs.run.params.action, Action::Dial { .. });
+    // Many nodes are read in turn: what one says must not keep signals from it meanwhile.
+    let mut ahead = outputs.run.nodes.len() > 1;
     let (mut channel, mut exited) = (Some(channel), false);
-    loop {
+    let is_full = loop {
         let event = match kept.pop() {
             Some(event) => Some(event),
             None => next(&mut channel, &mut exited, guarded).await,
         };
-        let Some(event) = event else { break };
+        let event = match event {
+            Some(ChannelEvent::Eof) if is_dial => None,
+            Some(ChannelEvent::Err(_)) if is_dial => continue,
+            event => event,
+        };
+        let Some(event) = event else { break kept.is_full() };
         let reading = async {
-            if !ahead {
-                signs.read_on.notified().await;
-                ahead = true;
-            }
-            while let Some(event) = next(&mut channel, &mut exited, guarded).await {
+            loop {
+                if !ahead {
+                    tokio::select! {
+                        () = signs.read_on.notified() => ahead = true,
+                        () = lease.shared() => {}
+                    }
+                }
+                let Some(event) = next(&mut channel, &mut exited, guarded).await else { break };
                 if kept.push(event).is_err() {
                     signs.broken_off.notify_one();
                     channel = None;
@@ -159,12 +171,19 @@ async fn read(
             matches!(select(taken, reading).await, Either::Left((Err(Gone), _)))
         };
         if is_gone {
-            let text = "the output could not be written";
-            return outputs.leave(plain(Phase::Exec, "sinkGone", text));
+            // Whoever takes no more of a connection to elsewhere has what they wanted.
+            if !is_dial {
+                let text = "the output could not be written";
+                outputs.leave(plain(Phase::Exec, "sinkGone", text));
+            }
+            break false;
         }
-    }
-    if kept.is_full() {
+    };
+    if is_full {
         outputs.end.failure = Some(overflow(ELSEWHERE));
+    }
+    if let (true, Some(channel)) = (is_dial, channel) {
+        channel.cut();
     }
 }
 
@@ -300,7 +319,8 @@ impl Outputs<'_> {
     }
 }
 
-/// A connection from the node to elsewhere (`ssh -W`), until both directions have ended.
+/// The bytes of a connection that a forward carries, until both directions have ended. While nobody
+/// takes them its connection is not read.
 pub(crate) async fn dial(stream: Pipe, mut stdin: Place, mut stdout: Out) -> Ended {
     let (mut read, mut write) = tokio::io::split(stream);
     let mut total = 0;

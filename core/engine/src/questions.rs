@@ -219,6 +219,10 @@ impl Ask for AskAbout {
         .boxed()
     }
 
+    fn person(&self) -> usize {
+        Arc::as_ptr(&self.questions).addr()
+    }
+
     fn is_verbose(&self) -> bool {
         self.questions.is_verbose()
     }

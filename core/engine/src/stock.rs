@@ -175,7 +175,22 @@ impl Stock {
                 return Some(idle.warm);
             }
             tracing::info!("{key}: an idle connection no longer works");
+            self.drop_older(key, idle.since);
         }
+    }
+
+    /// What has been idle for longer than one that no longer works is no better: to try all of them
+    /// takes longer than to dial.
+    fn drop_older(&self, key: &str, since: Instant) {
+        let mut all = self.idle();
+        let Some(kept) = all.get_mut(key) else { return };
+        let older: Vec<Idle> = kept.extract_if(.., |idle| idle.since <= since).collect();
+        if kept.is_empty() {
+            all.remove(key);
+        }
+        drop(all);
+        // Outside of the lock: a hop that is free now comes here.
+        drop(older);
     }
 
     fn pop(&self, key: &str) -> Option<Idle> {

@@ -2,6 +2,7 @@
 //! and how; here a question is a value and the answer a future.
 
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 /// Whoever answers for a connection. Several connections may ask at once.
@@ -14,6 +15,8 @@ pub trait Ask: Send + Sync {
     fn confirm<'a>(&'a self, text: String) -> BoxFuture<'a, bool>;
     /// Something worth telling. Must not block.
     fn note(&self, note: Note);
+    /// Who is asked: the same for those whose questions one person gets, 0 for nobody.
+    fn person(&self) -> usize;
     /// Somebody hears remarks for `-v`.
     fn is_verbose(&self) -> bool;
 }
@@ -24,6 +27,34 @@ impl dyn Ask + '_ {
         if self.is_verbose() {
             self.note(Note { level: NoteLevel::Verbose(1), text: text() });
         }
+    }
+}
+
+/// Who is asked by whoever does something for others, too: those who have another person need not
+/// wait for an answer that may never come.
+#[derive(Default)]
+pub struct Asked(watch::Sender<Option<usize>>);
+
+/// A person is being asked, as long as it is kept.
+pub struct Asking<'a>(&'a Asked);
+
+impl Asked {
+    /// This person is being asked.
+    pub fn now(&self, person: usize) -> Asking<'_> {
+        self.0.send_replace(Some(person));
+        Asking(self)
+    }
+
+    /// Returns once another person than this one is being asked.
+    pub async fn another(&self, than: usize) {
+        // It cannot fail: the sender is ours.
+        let _ = self.0.subscribe().wait_for(|p| p.is_some_and(|p| p != than)).await;
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.0.send_replace(None);
     }
 }
 

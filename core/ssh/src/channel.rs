@@ -46,18 +46,32 @@ pub enum ChannelEvent {
     },
 }
 
+impl ChannelEvent {
+    fn bytes(&self) -> usize {
+        match self {
+            ChannelEvent::Out(bytes) | ChannelEvent::Err(bytes) => bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// A session channel. Dropping it closes it.
 pub struct Channel {
     read: ChannelReadHalf,
     writer: ChannelWriter,
     /// Events that came before the answer to a request.
     early: VecDeque<ChannelEvent>,
+    early_bytes: usize,
     ended: bool,
     /// An answer about the agent comes before that about a terminal, and both before the others.
     agent: AtomicU8,
     terminal: AtomicU8,
 }
 
+/// What may come before the answer to a request, in bytes, about. Servers answer first.
+const EARLY: usize = 1 << 20;
+/// What an event takes beside its bytes, about.
+const EVENT: usize = 64;
 /// For a server to close a channel that both sides have ended.
 const LINGER: Duration = Duration::from_secs(2);
 /// For a server to close a channel that was cut short, and what it may still send meanwhile.
@@ -106,6 +120,7 @@ impl Channel {
             read,
             writer,
             early: VecDeque::new(),
+            early_bytes: 0,
             ended: false,
             agent: AtomicU8::new(NOT_ASKED),
             terminal: AtomicU8::new(NOT_ASKED),
@@ -164,7 +179,7 @@ impl Channel {
                     let lost = "the channel was closed before the command started".to_owned();
                     return Err(Error::new(Phase::Channel, ErrorKind::Lost(lost)));
                 }
-                Some(message) => self.early.extend(event(message)),
+                Some(message) => self.keep_early(message)?,
             }
         }
         Ok(())
@@ -301,6 +316,18 @@ impl Channel {
         self.writer.clone()
     }
 
+    /// What comes before an answer waits for it, but not without end.
+    fn keep_early(&mut self, message: ChannelMsg) -> Result<(), Error> {
+        let Some(event) = event(message) else { return Ok(()) };
+        self.early_bytes += EVENT + event.bytes();
+        if self.early_bytes > EARLY {
+            let text = "the server sends output and does not say whether the command has started";
+            return Err(Error::new(Phase::Exec, ErrorKind::Unsupported(text.to_owned())));
+        }
+        self.early.push_back(event);
+        Ok(())
+    }
+
     async fn answer(&mut self, what: &str) -> Result<(), Error> {
         loop {
             let asked = [&self.agent, &self.terminal];
@@ -319,7 +346,7 @@ impl Channel {
                     let lost = "closed before the server said whether the command has started";
                     return Err(Error::new(Phase::Exec, ErrorKind::Lost(lost.to_owned())));
                 }
-                (Some(message), _) => self.early.extend(event(message)),
+                (Some(message), _) => self.keep_early(message)?,
             }
         }
     }

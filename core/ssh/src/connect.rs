@@ -3,24 +3,23 @@
 use crate::algorithms;
 use crate::ask::Ask;
 use crate::auth;
-use crate::channel::{Channel, Incoming};
+use crate::channel::Incoming;
 use crate::dial::dial;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::handler::{BACKLOG, Handler, Listening, Shared, handshake_error};
 use crate::host_key;
-use crate::pipe::Pipe;
 use crate::plan::ConnectPlan;
 use crate::proxy::Proxy;
-use crate::refusal::{Refusal, refused};
+use crate::refusal::refused;
 use crate::wire::{BoxStream, Carrier, KillSwitch, Wire};
 use russh::client::{Config, Handle};
 use russh::keys::PublicKey;
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 /// What carries a new connection.
@@ -52,7 +51,7 @@ pub struct Facts {
 /// One authenticated connection. Clones are the same connection; dropping the last one ends it.
 #[derive(Clone)]
 pub struct Connection {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 /// What an agent is told about a connection (`session-bind@openssh.com`).
@@ -66,11 +65,13 @@ pub struct Binding {
     pub signature: Vec<u8>,
 }
 
-struct Inner {
-    handle: Handle<Handler>,
-    shared: Arc<Shared>,
+pub(crate) struct Inner {
+    pub(crate) handle: Handle<Handler>,
+    pub(crate) shared: Arc<Shared>,
     facts: Facts,
     kill: KillSwitch,
+    /// Channels nobody waits for any more; each keeps the connection.
+    pub(crate) given_up: AtomicUsize,
     /// What goes on beside the connection's users; ends with it.
     _tasks: JoinSet<()>,
 }
@@ -101,11 +102,16 @@ pub async fn connect(
     let (wire, kill) = Wire::new(carrier);
     ask.say(|| format!("Local version string {CLIENT_ID}"));
     let shared = Shared::new();
-    let handler = Handler { shared: shared.clone(), plan: plan.clone(), ask: ask.clone(), peer };
+    // Dropped with this future, and as soon as the handshake is over.
+    let (waiting, wanted) = oneshot::channel();
+    let wanted = Some(wanted);
+    let (told, rules) = (shared.clone(), plan.clone());
+    let handler = Handler { shared: told, plan: rules, ask: ask.clone(), peer, wanted };
     let config = Arc::new(config(&plan).await?);
     let handshake = russh::client::connect_stream(config, wire, handler);
     let handshake =
         within(plan.timeouts.handshake, || shared.asking.load(Ordering::Relaxed), handshake).await;
+    drop(waiting);
     if !kill.software().is_empty() {
         let software = kill.software();
         ask.say(|| format!("Remote protocol version 2.0, remote software version {software}"));
@@ -149,7 +155,8 @@ pub async fn connect(
             let announced = shared.announced.subscribe();
             tasks.spawn(learn_keys(inner.clone(), announced, plan, ask));
         }
-        Inner { handle, shared, facts, kill, _tasks: tasks }
+        let given_up = AtomicUsize::new(0);
+        Inner { handle, shared, facts, kill, given_up, _tasks: tasks }
     });
     Ok(Connection { inner })
 }
@@ -283,70 +290,6 @@ impl Connection {
         &self.inner.facts
     }
 
-    /// Opens a session channel, RFC 4254 section 6.1.
-    ///
-    /// # Errors
-    /// Phase channel: refused (MaxSessions), or the connection is lost.
-    pub async fn open_session(&self) -> Result<Channel, Error> {
-        let opening = self.inner.shared.opening();
-        match self.inner.handle.channel_open_session().await {
-            Ok(channel) => Ok(Channel::new(channel)),
-            Err(error) => match opening.refused(error) {
-                // OpenSSH answers "connect failed" when MaxSessions is reached; others differ, and
-                // may mean something else by it.
-                Error { kind: ErrorKind::ChannelRefused { reason, said }, .. } => {
-                    let said = match reason {
-                        Refusal::ConnectFailed => String::new(),
-                        _ => ErrorKind::ChannelRefused { reason, said }.to_string(),
-                    };
-                    Err(Error::new(Phase::Channel, ErrorKind::TooManySessions { said }))
-                }
-                error => Err(self.explain(error)),
-            },
-        }
-    }
-
-    /// As [`Connection::open_tcp_channel`], as one stream of bytes.
-    ///
-    /// # Errors
-    /// As [`Connection::open_tcp_channel`].
-    pub async fn open_tcp(
-        &self,
-        host: &str,
-        port: u16,
-        origin: (&str, u16),
-    ) -> Result<Pipe, Error> {
-        self.open_tcp_channel(host, port, origin).await.map(Channel::into_pipe)
-    }
-
-    /// Connects from the node to a TCP address; `origin` is who asked. Its packets are taken as
-    /// they come.
-    ///
-    /// # Errors
-    /// Phase channel: refused, unreachable from there, or the connection is lost.
-    pub async fn open_tcp_channel(
-        &self,
-        host: &str,
-        port: u16,
-        origin: (&str, u16),
-    ) -> Result<Channel, Error> {
-        let (from, from_port) = origin;
-        let (handle, opening) = (&self.inner.handle, self.inner.shared.opening());
-        let opened =
-            handle.channel_open_direct_tcpip(host, port.into(), from, from_port.into()).await;
-        opened.map(Channel::new).map_err(|e| self.explain(opening.refused(e)))
-    }
-
-    /// Connects from the node to a Unix socket there.
-    ///
-    /// # Errors
-    /// As [`Connection::open_tcp_channel`].
-    pub async fn open_unix_channel(&self, path: &str) -> Result<Channel, Error> {
-        let opening = self.inner.shared.opening();
-        let opened = self.inner.handle.channel_open_direct_streamlocal(path).await;
-        opened.map(Channel::new).map_err(|e| self.explain(opening.refused(e)))
-    }
-
     /// Makes the node listen on a TCP port (0: it chooses).
     ///
     /// # Errors
@@ -372,7 +315,7 @@ impl Connection {
     }
 
     /// Takes the agent channels the node opens; ask for them on a channel with
-    /// [`Channel::agent_forward`].
+    /// [`crate::Channel::agent_forward`].
     pub fn accept_agent(&self) -> RemoteListener {
         self.accept_at(Listening::Agent)
     }
@@ -443,7 +386,7 @@ impl Connection {
     }
 
     /// A lost connection says why itself.
-    fn explain(&self, error: Error) -> Error {
+    pub(crate) fn explain(&self, error: Error) -> Error {
         match (&error.kind, self.inner.shared.ended.borrow().as_ref()) {
             (ErrorKind::Lost(_), Some(why)) => Error::new(error.phase, why.kind()),
             _ => error,

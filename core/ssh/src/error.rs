@@ -103,6 +103,9 @@ pub enum ErrorKind {
     AgentUnavailable(String),
     #[error("the server refused the {what} request")]
     RequestRefused { what: String },
+    /// It may have been heard.
+    #[error("no answer to {what} within {seconds:.1} s")]
+    Unanswered { what: &'static str, seconds: f64 },
     #[error("connection lost: {0}")]
     Lost(String),
     #[error("connection lost: no answer to {count} keepalive messages")]

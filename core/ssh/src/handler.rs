@@ -14,11 +14,12 @@ use russh::client::{ChannelOpenHandle, DisconnectReason, Msg, Session};
 use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Names};
 use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Connections the server may have opened and nobody taken yet; more are refused.
 pub(crate) const BACKLOG: usize = 512;
@@ -130,6 +131,8 @@ pub(crate) struct Handler {
     pub(crate) plan: Arc<ConnectPlan>,
     pub(crate) ask: Arc<dyn Ask>,
     pub(crate) peer: Option<IpAddr>,
+    /// Fails once nobody waits for the connection any more; taken by the first check.
+    pub(crate) wanted: Option<oneshot::Receiver<Infallible>>,
 }
 
 impl Drop for Handler {
@@ -177,7 +180,20 @@ impl russh::client::Handler for Handler {
         let presented = Presented::from(key);
         self.shared.asking.store(true, Ordering::Relaxed);
         let rules = &self.plan.host_keys;
-        let decided = host_key::check(rules, &presented, self.peer, self.ask.as_ref()).await;
+        let wanted = self.wanted.take();
+        let given_up = async {
+            match wanted {
+                Some(wanted) => drop(wanted.await),
+                // A later check is of a connection that is there.
+                None => std::future::pending().await,
+            }
+        };
+        // russh checks in a task of its own, which outlives whoever gives the connection up: the
+        // question is withdrawn, and an answer that comes too late changes nothing.
+        let decided = tokio::select! {
+            decided = host_key::check(rules, &presented, self.peer, self.ask.as_ref()) => decided,
+            () = given_up => return Ok(false),
+        };
         self.shared.asking.store(false, Ordering::Relaxed);
         let mut state = self.shared.state();
         match decided {

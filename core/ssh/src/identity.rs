@@ -3,7 +3,7 @@
 //! Files are parsed once for the whole process. A locked key shows its public half without being
 //! opened; its passphrase is asked for once, however many connections want to sign with it.
 
-use crate::ask::{Ask, Field, Note, NoteLevel, Prompt, PromptKind};
+use crate::ask::{Ask, Asked, Field, Note, NoteLevel, Prompt, PromptKind};
 use crate::file_cache::{FileCache, is_missing};
 use crate::locking::lock;
 use russh::keys::{Certificate, PrivateKey, PublicKey, decode_secret_key};
@@ -41,7 +41,16 @@ pub(crate) struct Asking {
 
 static FILES: FileCache<Arc<Identity>> = FileCache::new();
 static CERTIFICATES: FileCache<Certificate> = FileCache::new();
-static UNLOCKED: Mutex<Option<HashMap<PathBuf, Arc<AsyncMutex<Unlocked>>>>> = Mutex::new(None);
+static UNLOCKED: Mutex<Option<HashMap<PathBuf, Arc<Slot>>>> = Mutex::new(None);
+
+/// A locked key's place.
+#[derive(Default)]
+struct Slot {
+    /// Held while it is being unlocked: others wait.
+    unlocked: AsyncMutex<Unlocked>,
+    /// Who is asked for the passphrase.
+    asked: Asked,
+}
 
 /// What became of a locked key so far.
 #[derive(Default)]
@@ -142,7 +151,15 @@ impl Identity {
             let mut slots = lock(&UNLOCKED);
             slots.get_or_insert_default().entry(self.path.clone()).or_default().clone()
         };
-        let mut unlocked = slot.lock().await;
+        let mut unlocked = tokio::select! {
+            biased;
+            unlocked = slot.unlocked.lock() => unlocked,
+            // That one may never answer; we have a person of our own.
+            () = slot.asked.another(ask.person()) => {
+                let prompts = if asking.batch { 0 } else { asking.prompts };
+                return self.unlock(text, prompts, ask).await.ok_or_else(not_known);
+            }
+        };
         if unlocked.from.as_ref().is_none_or(|from| !Arc::ptr_eq(from, self)) {
             *unlocked = Unlocked { from: Some(self.clone()), ..Unlocked::default() };
         }
@@ -151,8 +168,9 @@ impl Identity {
         }
         let respite = |at: Instant| at > begun || at.elapsed() < RESPITE;
         if asking.batch || unlocked.given_up.is_some_and(respite) {
-            return Err("its passphrase is not known".to_owned());
+            return Err(not_known());
         }
+        let _asking = slot.asked.now(ask.person());
         match self.unlock(text, asking.prompts, ask).await {
             Some(key) => Ok(unlocked.key.insert(key).clone()),
             None => {
@@ -187,6 +205,10 @@ impl Identity {
         }
         None
     }
+}
+
+fn not_known() -> String {
+    "its passphrase is not known".to_owned()
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> io::Result<Identity> {

@@ -9,6 +9,7 @@ mod algorithms;
 pub mod ask;
 mod auth;
 mod channel;
+mod coming;
 mod connect;
 mod dial;
 pub mod error;

@@ -325,3 +325,32 @@ fn an_ssh_command_goes_on_when_nobody_takes_its_stderr() {
     let done = Run::start(shell).finish(MINUTES).expect_status(3);
     assert_eq!(done.text(), "done\n");
 }
+
+/// A node that does not answer is left in time, whatever it sends meanwhile.
+#[test]
+fn a_node_that_never_says_whether_the_command_has_started_is_left() {
+    let unanswered = |n| Behaviour { unanswered: Some(n), ..Behaviour::default() };
+    for (behaviour, cause, said) in [
+        (Behaviour { unopened: true, ..Behaviour::default() }, "channel/timeout", "session"),
+        (unanswered(0), "exec/timeout", "may run"),
+        (unanswered(3 << 20), "exec/unsupported", "sends output"),
+    ] {
+        let nodes = EmbeddedNodes::with(vec![behaviour]).unwrap();
+        let done = Lab::on_nodes(&nodes, &["-H", "demo1", "--timeout", "2", "--json", "true"]);
+        let node = only(&done);
+        assert_eq!(node.cause(), cause, "{}", node.event);
+        assert!(node.message().contains(said), "{}", node.event);
+        assert!(done.took < Duration::from_secs(30), "{:?}", done.took);
+    }
+}
+
+/// What fails for good is not done again: it would log in and speak each time.
+#[test]
+fn a_proxy_command_that_ends_is_run_once() {
+    let lab = Lab::start();
+    let runs = lab.home.path().join("runs");
+    let proxy = format!("ProxyCommand=sh -c 'echo >> {}; exit 1'", runs.display());
+    let done = lab.run(&["-H", "127.0.0.1", "--json", "-o", &proxy, "true"]).expect_status(3);
+    assert_eq!(only(&done).cause(), "dial/proxyCommand");
+    assert_eq!(std::fs::read(runs).unwrap(), b"\n");
+}

@@ -1,6 +1,7 @@
 //! Whom to trust: commands that know keys, certificates, keys that are learned and forgotten.
 
-use bssh_tests::{Lab, Run, Terminal, Transcript};
+use bssh_tests::{Lab, Peer, Run, Terminal, Transcript};
+use serde_json::json;
 use std::time::Duration;
 
 const MINUTES: Duration = Duration::from_secs(120);
@@ -190,6 +191,34 @@ fn further_keys_of_a_known_host_are_learned_and_old_ones_forgotten() {
     let hashed = learn(&["UpdateHostKeys=yes", "HashKnownHosts=yes"]);
     let rsa = hashed.lines().find(|line| line.ends_with(&key_of(&lab, "rsa")));
     assert!(rsa.is_some_and(|line| line.starts_with("|1|")), "{hashed}");
+}
+
+#[test]
+fn a_question_whose_run_is_cancelled_is_withdrawn_and_a_late_answer_changes_nothing() {
+    let lab = Lab::start();
+    let known = lab.home.path().join("none");
+    let config = std::fs::read_to_string(lab.sshd.ssh_config()).unwrap();
+    let known_hosts = known.display();
+    let asking = "StrictHostKeyChecking ask\nBatchMode no";
+    let text = format!("UserKnownHostsFile {known_hosts}\n{asking}\n{config}");
+    let config = lab.home.write("asking", text).unwrap();
+    let mut peer = Peer::start(&lab.home, &["hostKey"], &[]);
+    let start = json!({"nodes": "127.0.0.1", "action": {"command": "true"},
+        "settings": {"sshConfig": config.display().to_string()}});
+    let run = peer.call("exec/start", start.clone())["run"].clone();
+    let stale = peer.wait_for("auth/hostKey", |_| true);
+    peer.call("exec/cancel", json!({"run": run}));
+    peer.wait_for("$/cancelRequest", |p| p["id"] == stale["id"]);
+    peer.wait_for("exec/done", |p| p["run"] == run);
+    peer.reply(&stale, json!({"outcome": "accept", "scope": "file"}));
+    // The next question of the link is asked, and nothing was filed.
+    let run = peer.call("exec/start", start)["run"].clone();
+    let question = peer.wait_for("auth/hostKey", |_| true);
+    assert!(!known.exists(), "a late answer was filed");
+    peer.reply(&question, json!({"outcome": "accept", "scope": "file"}));
+    let done = peer.wait_for("exec/done", |p| p["run"] == run);
+    assert_eq!(done["params"]["summary"]["ok"], 1, "{done}");
+    assert!(known.exists());
 }
 
 #[test]

@@ -5,8 +5,10 @@ use bssh_fixtures::{Behaviour, EmbeddedNodes, Home, processes};
 use bssh_protocol::exec::{Action, Ended, ExecNode, ExecParams, Exit, Killed, NodeState};
 use bssh_protocol::methods::{ExecNodeEvent, ExecStart};
 use bssh_protocol::stream::{StreamId, WINDOW};
-use bssh_tests::{Driver, Lab, Run, bssh, until};
-use std::time::Duration;
+use bssh_tests::{Driver, Lab, Peer, Run, bssh, until};
+use serde_json::json;
+use std::io::Read;
+use std::time::{Duration, Instant};
 
 #[test]
 fn two_nodes_share_one_connection_to_the_jump_host() {
@@ -132,6 +134,48 @@ fn a_command_that_says_more_than_is_kept_is_ended_and_holds_up_no_other() {
         assert!(!noisy());
         driver.close().await;
     });
+}
+
+/// What the hop cannot dial is left in time, and what it opens later is closed.
+#[test]
+fn a_node_behind_a_hop_is_not_waited_for_longer_than_one_dialed_from_here() {
+    let slow_tcp = Duration::from_secs(5);
+    let nodes = EmbeddedNodes::with(vec![Behaviour { slow_tcp, ..Behaviour::default() }]).unwrap();
+    let home = Home::new().unwrap();
+    nodes.write_client_files(home.path()).unwrap();
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = dead.local_addr().unwrap().port();
+    let config = home.path().join("ssh_config");
+    let settings = json!({
+        "sshConfig": config,
+        "options": ["ProxyJump=demo1", "ConnectTimeout=1", format!("Port={port}")],
+    });
+    let mut peer = Peer::start(&home, &[], &[]);
+    // It stays connected to the hop: with the connection everything on it would go.
+    let hop = json!({"nodes": "demo1", "settings": {"sshConfig": config}, "action": "hold"});
+    peer.call("exec/start", hop);
+    peer.wait_for("exec/node", |p| p["state"] == "connected");
+    let action = json!({"command": "true"});
+    let begun = Instant::now();
+    let ended = peer.exec(json!({"nodes": "127.0.0.1", "settings": settings, "action": action}));
+    assert!(begun.elapsed() < slow_tcp, "{ended}");
+    let failure = &ended["failure"];
+    assert_eq!((&failure["code"], &failure["phase"]), (&json!("timeout"), &json!("dial")));
+    assert_eq!(failure["hop"], "demo1", "{ended}");
+    let (mut late, _) = dead.accept().unwrap();
+    late.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    assert_eq!(late.read(&mut [0; 1]).unwrap(), 0, "it is closed");
+}
+
+#[test]
+fn a_hop_that_is_lost_is_named() {
+    let cut = Behaviour { drop_after: Some(1_000_000), ..Behaviour::default() };
+    let nodes = EmbeddedNodes::with(vec![cut, Behaviour::default()]).unwrap();
+    let words = ["-H", "demo2", "-J", "demo1", "--json", "head -c 9000000 /dev/zero"];
+    let done = Lab::on_nodes(&nodes, &words);
+    let node = &done.endings()["demo2"];
+    assert_eq!(node.event["failure"]["code"], "transportLost", "{}", node.event);
+    assert_eq!(node.event["failure"]["hop"], "demo1", "{}", node.event);
 }
 
 async fn stdout(driver: &Driver, index: u32) -> StreamId {

@@ -1,6 +1,6 @@
 //! Questions: on /dev/tty or by an askpass program, as ssh asks them, never on stdin or stdout.
 
-use bssh_tests::{Lab, Run, Terminal, until};
+use bssh_tests::{Lab, Run, Shared, Terminal, until};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -178,4 +178,24 @@ fn a_program_that_says_nothing_trusts_no_host_key() {
         asked_before += 1;
         assert_eq!((first, further), (asked_before, again), "{asked}");
     }
+}
+
+/// What one terminal is asked, the next is asked, too: it does not wait for the first one's answer.
+#[test]
+fn a_question_that_is_not_answered_keeps_no_other_terminal_waiting() {
+    let shared = Shared::new(Locked::start().lab);
+    let mut serve = shared.lab.home.command(bssh_tests::bssh());
+    serve.args(["core", "serve"]);
+    Run::start(serve).finish(MINUTES).expect_status(0);
+    let words = ["-o", "BatchMode=no", "127.0.0.1", "echo logged $((40 + 2))"];
+    let mut first = Terminal::start(&shared.lab.command(&words));
+    first.wait_for("passphrase", MINUTES);
+    let mut second = Terminal::start(&shared.lab.command(&words));
+    second.wait_for("passphrase", MINUTES);
+    for terminal in [&mut second, &mut first] {
+        terminal.write(&format!("{PASSPHRASE}\n"));
+        terminal.wait_for("logged 42", MINUTES);
+        assert_eq!(terminal.finish(MINUTES), Some(0));
+    }
+    assert_eq!(shared.logins(), 2);
 }

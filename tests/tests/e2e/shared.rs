@@ -55,6 +55,24 @@ fn a_refusal_on_a_kept_connection_is_in_the_servers_words() {
     assert_eq!(shared.logins(), 1);
 }
 
+/// Who allows less of keys does not get a connection that was made with more.
+#[test]
+fn what_keys_must_be_keeps_connections_apart() {
+    let shared = shared();
+    let run = |option: &str| {
+        let mut command = shared.lab.command(&["-o", option, "127.0.0.1", "true"]);
+        command.env("BSSH_PERSIST", "1m");
+        Run::start(command).finish(SOON)
+    };
+    run("RequiredRSASize=2048").expect_status(0);
+    run("RequiredRSASize=2048").expect_status(0);
+    assert_eq!(shared.logins(), 1);
+    run("PubkeyAcceptedAlgorithms=rsa-sha2-512").expect_status(255);
+    run("RequiredRSASize=3072").expect_status(0);
+    run("CASignatureAlgorithms=rsa-sha2-512").expect_status(0);
+    assert_eq!(shared.logins(), 3);
+}
+
 #[test]
 fn without_being_asked_there_is_no_shared_core() {
     let shared = shared();

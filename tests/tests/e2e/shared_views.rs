@@ -10,7 +10,8 @@ use bssh_protocol::methods::{
 };
 use bssh_protocol::pty::{PTY_WINDOW, PtyAttach, PtyFrom, PtyOpenParams, PtyView, PtyWrite};
 use bssh_protocol::stream::WINDOW;
-use bssh_tests::{Driver, Lab, Run, Shared};
+use bssh_tests::{Driver, Lab, Run, Shared, net};
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 /// A shared core, and frontends of it.
@@ -90,5 +91,35 @@ fn a_frontend_that_hangs_slows_nobody() {
         other.call::<JobCancel>(&JobHandle { job: run, ..JobHandle::default() }).await;
         other.close().await;
         hanging.close().await;
+    });
+}
+
+/// Also on a connection that others share, and on their way through a hop.
+#[test]
+fn a_reader_that_stops_slows_nobody_on_its_connection() {
+    with_shared(|shared| async move {
+        let flood = format!("127.0.0.1:{}", net::serve(net::flood));
+        let direct = ["127.0.0.1", "echo hi"].as_slice();
+        for (loud, quiet) in [
+            (["127.0.0.1", "cat /dev/zero"].as_slice(), direct),
+            (&["-tt", "127.0.0.1", "cat /dev/zero"], direct),
+            (&["-W", &flood, "127.0.0.1"], direct),
+            (
+                &["-J", "127.0.0.4", "127.0.0.1", "cat /dev/zero"],
+                &["-J", "127.0.0.4", "127.0.0.2", "echo hi"],
+            ),
+        ] {
+            let (mut reader, writer) = std::io::pipe().unwrap();
+            let mut command = shared.lab.command(loud);
+            command.stdin(std::process::Stdio::piped()).stdout(writer);
+            let run = Run::start_as(command);
+            // It speaks, and is not read any more.
+            reader.read_exact(&mut vec![0; 1 << 20]).unwrap();
+            for _ in 0..3 {
+                let done = Run::start(shared.lab.command(quiet)).finish(Duration::from_secs(60));
+                assert_eq!(done.expect_status(0).text(), "hi\n", "{loud:?}");
+            }
+            drop((reader, run));
+        }
     });
 }

@@ -20,6 +20,10 @@ use zeroize::Zeroizing;
 
 /// Connections of one forward beside its first.
 const MOST_EXTRA: usize = 3;
+/// How long a further one may take.
+const LOGIN: Duration = Duration::from_secs(5);
+/// How long others wait for it.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How often idle further lanes are looked for.
 pub(super) const SWEEP: Duration = Duration::from_secs(30);
 /// How often a paused flow looks at what it cannot be told of (its hops).
@@ -29,8 +33,9 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(crate) struct Lanes {
     primary: Arc<Lease>,
     route: Arc<Route>,
-    /// Locked while one is opened: the others wait for it.
     extra: Mutex<Vec<Extra>>,
+    /// Held by whoever opens one: others wait a little, then do without.
+    opening: Mutex<()>,
     /// Logging in again has failed: it takes a person, or the server allows no more.
     closed: AtomicBool,
 }
@@ -48,39 +53,62 @@ pub(crate) struct Flow {
 
 impl Lanes {
     pub(crate) fn new(primary: Arc<Lease>, route: Arc<Route>) -> Arc<Self> {
-        Arc::new(Lanes { primary, route, extra: Mutex::default(), closed: AtomicBool::new(false) })
+        let (extra, opening) = (Mutex::default(), Mutex::default());
+        Arc::new(Lanes { primary, route, extra, opening, closed: AtomicBool::new(false) })
     }
 
     /// Counts a new flow and says where it goes.
     pub(crate) async fn flow(&self, pool: &Pool) -> Flow {
-        if is_free(&self.primary) {
-            return Flow::on(&self.primary);
+        if let Some(flow) = self.free().await {
+            return flow;
         }
-        let mut extra = self.extra.lock().await;
-        extra.retain(|lane| !lane.lease.is_closing());
-        if let Some(lane) = extra.iter_mut().find(|lane| is_free(&lane.lease)) {
-            lane.idle = false;
-            return Flow::on(&lane.lease);
-        }
-        if extra.len() < MOST_EXTRA && !self.closed.load(Relaxed) {
-            match pool.lane(&self.route, &|_| Arc::new(Nobody)).await {
-                Ok(lease) => {
-                    let flow = Flow::on(&lease);
-                    extra.push(Extra { lease, idle: false });
-                    return flow;
-                }
-                Err(error) => {
-                    tracing::info!("{}: no further lane: {error}", self.route.plan.node);
-                    self.closed.store(true, Relaxed);
-                }
+        if let Ok(_turn) = tokio::time::timeout(PATIENCE, self.opening.lock()).await {
+            if let Some(flow) = self.free().await {
+                return flow;
+            }
+            if let Some(flow) = self.opened(pool).await {
+                return flow;
             }
         }
+        let extra = self.extra.lock().await;
         let all = extra.iter().map(|lane| &lane.lease).chain([&self.primary]);
         let least = all.min_by_key(|lease| {
             let load = &lease.load;
             (load.stalled.load(Relaxed), load.residents.load(Relaxed), load.flows.load(Relaxed))
         });
         Flow::on(least.unwrap_or(&self.primary))
+    }
+
+    /// On a lane that is there.
+    async fn free(&self) -> Option<Flow> {
+        if is_free(&self.primary) {
+            return Some(Flow::on(&self.primary));
+        }
+        let mut extra = self.extra.lock().await;
+        extra.retain(|lane| !lane.lease.is_closing());
+        let lane = extra.iter_mut().find(|lane| is_free(&lane.lease))?;
+        lane.idle = false;
+        Some(Flow::on(&lane.lease))
+    }
+
+    /// On a new lane, if there may be one more.
+    async fn opened(&self, pool: &Pool) -> Option<Flow> {
+        if self.extra.lock().await.len() >= MOST_EXTRA || self.closed.load(Relaxed) {
+            return None;
+        }
+        let opening = pool.lane(&self.route, &|_| Arc::new(Nobody));
+        let why = match tokio::time::timeout(LOGIN, opening).await {
+            Ok(Ok(lease)) => {
+                let flow = Flow::on(&lease);
+                self.extra.lock().await.push(Extra { lease, idle: false });
+                return Some(flow);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("not there within {} s", LOGIN.as_secs()),
+        };
+        tracing::info!("{}: no further lane: {why}", self.route.plan.node);
+        self.closed.store(true, Relaxed);
+        None
     }
 
     /// Closes further lanes that nobody has used since the last time.
@@ -156,6 +184,10 @@ impl Ask for Nobody {
     }
 
     fn note(&self, _: Note) {}
+
+    fn person(&self) -> usize {
+        0
+    }
 
     fn is_verbose(&self) -> bool {
         false

@@ -34,7 +34,7 @@ pub(super) async fn carry(pty: &Pty, mut channel: Channel, seat: &Seat) {
     if end.exit.is_none() && end.failure.is_none() {
         let closed = seat.lease().connection.closed();
         end.failure = Some(match tokio::time::timeout(Duration::from_secs(1), closed).await {
-            Ok(error) => failure(&error),
+            Ok(_) => failure(&seat.lease().closed().await),
             Err(_) => {
                 plain(Phase::Exec, "noExit", "the server closed the channel without an exit status")
             }

@@ -92,6 +92,10 @@ impl Ask for Person<'_> {
         self.ask.note(note);
     }
 
+    fn person(&self) -> usize {
+        self.ask.person()
+    }
+
     fn is_verbose(&self) -> bool {
         self.ask.is_verbose()
     }
