@@ -2,24 +2,28 @@
 //!
 //! Everything that decides where a connection leads, whether its node is believed and who is
 //! logged in counts, and so does the environment that was used for it: two terminals with two
-//! agents have two connections. What only says how long to wait or whom to ask does not count.
+//! agents have two connections. A server offers an agent to all that runs on a connection, so whether
+//! and which agent is forwarded counts, unless a `ControlPath` says that it is to be shared. What
+//! only says how long to wait or whom to ask does not count.
 
 use bssh_config::Environment;
+use bssh_config::ssh_config::HostOptions;
 use bssh_ssh::plan::ConnectPlan;
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
 
-/// Equal for plans that may share a connection. `path`: `ControlPath`, which keeps connections
-/// apart as different sockets would.
-pub(crate) fn identity(plan: &ConnectPlan, env: &Environment, path: Option<&Path>) -> u64 {
+/// Equal for plans that may share a connection. A `ControlPath` keeps connections apart as different
+/// sockets would.
+pub(crate) fn identity(plan: &ConnectPlan, env: &Environment, options: &HostOptions) -> u64 {
     let (keys, auth) = (&plan.host_keys, &plan.auth);
     let trust = (&keys.policy, &keys.names, &keys.user_files, &keys.global_files);
     let trust = (trust, &keys.command, &keys.revoked, keys.skip_loopback);
     let strength = (&keys.ca_signatures, keys.min_rsa_bits, &auth.accepted, auth.min_rsa_bits);
     let who = (&auth.methods, &auth.identities, &auth.certificates, auth.identities_only);
     let how = (&plan.algorithms, &plan.keepalive, plan.tcp_keepalive, plan.window);
-    let place = (&plan.address, &plan.proxy_command, path);
+    let path = &options.control_path;
+    let agent = (options.forward_agent_on, &options.forward_agent);
+    let place = (&plan.address, &plan.proxy_command, path, path.is_none().then_some(agent));
     let mut hash = Hashing(DefaultHasher::new());
     // A hasher takes all it is given.
     let _ = write!(hash, "{place:?}{trust:?}{strength:?}{who:?}{:?}{how:?}", auth.agent);

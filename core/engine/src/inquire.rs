@@ -90,6 +90,17 @@ impl Engine {
                 status: origin.map_or("applied", |o| o.status).to_owned(),
             }
         });
+        let mut values: Vec<EffectiveValue> = values.collect();
+        // Left out by `ssh -G`; whoever asks for it by name wants to know.
+        let none = set("controlpath").filter(|o| o.value.eq_ignore_ascii_case("none"));
+        if let Some(none) = none.filter(|o| params.keywords.is_some() && wanted(o.keyword)) {
+            values.push(EffectiveValue {
+                keyword: none.keyword.to_owned(),
+                value: none.value.to_string(),
+                origin: none.origin.to_string(),
+                status: none.status.to_owned(),
+            });
+        }
         let missing = options.missing.iter().map(ToString::to_string);
         Ok(Explained {
             local_command: options.local_command.clone().filter(|_| options.permit_local_command),
@@ -98,7 +109,7 @@ impl Engine {
             port: options.port,
             user: options.user.clone(),
             hops: planner.hops(&node).await,
-            values: values.collect(),
+            values,
             warnings: planner.warnings().into_iter().chain(missing).collect(),
         })
     }

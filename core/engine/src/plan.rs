@@ -343,7 +343,7 @@ impl Planner {
             plan.user,
             plan.address.host,
             plan.address.port,
-            identity(&plan, &self.env, options.control_path.as_deref()),
+            identity(&plan, &self.env, &options),
         );
         Arc::new(Route {
             key,

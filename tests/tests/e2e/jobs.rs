@@ -102,6 +102,10 @@ fn control_master_keeps_the_connection() {
     let other = ["ssh", "-S", "~/other", "127.0.0.1", "true"];
     shared.lab.run_bare(&other).expect_status(0);
     assert_eq!(shared.logins(), 2);
+    for none in ["none", "None"] {
+        shared.lab.run_bare(&["ssh", "-S", none, "127.0.0.1", "true"]).expect_status(0);
+    }
+    assert_eq!(shared.logins(), 4);
     let port = shared.lab.sshd.port().to_string();
     let forward = format!("{}:127.0.0.1:{port}", bssh_tests::net::free_port());
     ssh(&["-O", "forward", "-L", &forward, "127.0.0.1"]).expect_status(0);

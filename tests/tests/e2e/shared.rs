@@ -2,7 +2,7 @@
 //! is idle; and frontends that do not mix.
 
 use bssh_fixtures::SshdOptions;
-use bssh_tests::{Lab, Run, Shared, net, until};
+use bssh_tests::{Agent, Lab, Run, Shared, net, until};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
@@ -32,6 +32,25 @@ fn the_second_command_uses_the_same_connection() {
     shared.lab.run(&["core", "stop"]).expect_status(0);
     assert!(shared.pid().is_none() && !shared.socket().exists());
     shared.lab.run(&["core", "status"]).expect_status(1);
+}
+
+/// The daemon tells all that runs on a connection of an agent that one of it was given.
+#[test]
+fn who_wants_no_agent_has_another_connection_than_who_wants_one() {
+    let shared = shared();
+    let agent = Agent::start(&shared.lab.home, "agent");
+    let ssh = |words: &[&str]| {
+        let mut command = shared.lab.command(words);
+        command.env("SSH_AUTH_SOCK", agent.path()).env("BSSH_PERSIST", "1m");
+        command
+    };
+    let mut with = Run::start(ssh(&["-A", "127.0.0.1", "test -S $SSH_AUTH_SOCK && echo got; cat"]));
+    with.wait_for("got", SOON);
+    for words in ["-a", "-oForwardAgent=no"] {
+        let without = ssh(&[words, "127.0.0.1", "echo \"[$SSH_AUTH_SOCK]\""]);
+        assert_eq!(Run::start(without).finish(SOON).text(), "[]\n", "{words}");
+    }
+    assert_eq!(shared.logins(), 2);
 }
 
 /// On a connection that is kept a session channel waits, opened ahead: its answer is not taken for
