@@ -81,26 +81,19 @@ impl Engine {
             params.keywords.as_ref().is_none_or(|wanted| wanted.iter().any(|w| w == keyword))
         };
         let lines = dump.lines().map(|line| line.split_once(' ').unwrap_or((line, "")));
-        let values = lines.filter(|(keyword, _)| wanted(keyword)).map(|(keyword, value)| {
-            let origin = set(keyword);
-            EffectiveValue {
-                keyword: keyword.to_owned(),
-                value: value.to_owned(),
-                origin: origin.map_or("default", |o| &o.origin).to_owned(),
-                status: origin.map_or("applied", |o| o.status).to_owned(),
-            }
-        });
-        let mut values: Vec<EffectiveValue> = values.collect();
         // Left out by `ssh -G`; whoever asks for it by name wants to know.
-        let none = set("controlpath").filter(|o| o.value.eq_ignore_ascii_case("none"));
-        if let Some(none) = none.filter(|o| params.keywords.is_some() && wanted(o.keyword)) {
-            values.push(EffectiveValue {
-                keyword: none.keyword.to_owned(),
-                value: none.value.to_string(),
-                origin: none.origin.to_string(),
-                status: none.status.to_owned(),
+        let none = set("controlpath").is_some_and(|o| o.value.eq_ignore_ascii_case("none"));
+        let unsaid = (params.keywords.is_some() && none).then_some(("controlpath", "none"));
+        let values =
+            lines.chain(unsaid).filter(|(keyword, _)| wanted(keyword)).map(|(keyword, value)| {
+                let origin = set(keyword);
+                EffectiveValue {
+                    keyword: keyword.to_owned(),
+                    value: value.to_owned(),
+                    origin: origin.map_or("default", |o| &o.origin).to_owned(),
+                    status: origin.map_or("applied", |o| o.status).to_owned(),
+                }
             });
-        }
         let missing = options.missing.iter().map(ToString::to_string);
         Ok(Explained {
             local_command: options.local_command.clone().filter(|_| options.permit_local_command),
@@ -109,7 +102,7 @@ impl Engine {
             port: options.port,
             user: options.user.clone(),
             hops: planner.hops(&node).await,
-            values,
+            values: values.collect(),
             warnings: planner.warnings().into_iter().chain(missing).collect(),
         })
     }

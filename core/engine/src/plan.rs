@@ -18,6 +18,7 @@ use bssh_config::{Destination, Environment, Inventory, Node, NodeOverrides};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Failure, Phase, Settings, Targets};
 use bssh_protocol::via::Planned;
+use bssh_ssh::error::Error;
 use bssh_ssh::plan::{Children, ConnectPlan};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,6 +78,12 @@ pub(crate) struct Route {
 const BULK_WINDOW: u32 = 16 << 20;
 
 impl Route {
+    /// An error that happened at this hop.
+    pub(crate) fn named(&self, mut error: Error) -> Error {
+        error.hop.get_or_insert_with(|| self.plan.node.clone());
+        error
+    }
+
     /// The same way on a connection for files, which nothing else uses.
     pub(crate) fn bulk(&self) -> Arc<Route> {
         let plan = ConnectPlan { window: Some(BULK_WINDOW), ..(*self.plan).clone() };

@@ -111,16 +111,10 @@ impl Lease {
             let error = self.connection.closed().await;
             let Some((hop, _)) = &self.hop else { return error };
             match tokio::time::timeout(HOP_END, hop.connection.closed()).await {
-                Ok(_) => hop.named(hop.closed().await),
+                Ok(_) => hop.route.named(hop.closed().await),
                 Err(_) => error,
             }
         })
-    }
-
-    /// An error that happened at this hop.
-    fn named(&self, mut error: Error) -> Error {
-        error.hop.get_or_insert_with(|| self.route.plan.node.clone());
-        error
     }
 
     /// Nothing new is to begin on it: it, or a hop on the way, has ended or is about to.
@@ -350,10 +344,7 @@ impl Pool {
         let (hop, via) = match &route.hop {
             None => (None, Via::Dial),
             Some(hop) => {
-                let at = |mut error: Error| {
-                    error.hop.get_or_insert_with(|| hop.plan.node.clone());
-                    error
-                };
+                let at = |error| hop.named(error);
                 let (lease, _) = self.hop(hop, ask).await.map_err(at)?;
                 // Before it is asked for anything: it may be left unread until then.
                 let resident = lease.load.reside();

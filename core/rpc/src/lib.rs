@@ -2,8 +2,8 @@
 //!
 //! [`main`] reads `core`'s few words; `stdio` makes a link of the process's stdin and stdout;
 //! `daemon` goes to the background, `claim` finds the place, and `serve` makes a link of every
-//! frontend that comes there; `methods` says which method calls what; `log` writes remarks to stderr. Every descriptor a
-//! frontend lends is adopted in `inherit`, the only unsafe code here.
+//! frontend that comes there; `methods` says which method calls what; `log` writes remarks to
+//! stderr. Every descriptor a frontend lends is adopted in `inherit`, the only unsafe code here.
 
 mod across;
 mod claim;

@@ -1,7 +1,7 @@
 //! A core that stands by: a copy of this process, made before anything was done in it.
 //!
-//! A copy is a core in a quarter of the CPU that it takes to run the executable anew, which would
-//! have to be loaded, linked and relocated once more: a sixth of what a command on one node costs.
+//! To run the executable anew it would have to be loaded, linked and relocated once more: a sixth
+//! of the CPU that a command on one node costs.
 //! It waits to be told the words behind `core`, and from then on is what `bssh core --stdio` is; if
 //! nobody wants it, it is ended.
 
@@ -23,11 +23,6 @@ pub type CoreMain = fn(&[OsString]) -> u8;
 
 /// What lists of processes call a copy that stands by or is a core.
 const NAME: &CStr = c"bssh-core";
-/// Before the words: the copies of stdin, stdout and stderr are not to be kept.
-const KEEPS_NONE: u8 = 0;
-/// Before the words: they are.
-const KEEPS_LENT: u8 = 1;
-
 /// At most one core that stands by; the first who wants it gets it.
 #[derive(Clone, Default)]
 pub struct Standby(Arc<Mutex<Option<Copied>>>);
@@ -74,13 +69,14 @@ struct Copied {
     lent: Lent,
 }
 
-/// Tells it to become a core.
+/// Tells it to become a core: whether it keeps the copies of stdin, stdout and stderr (1 or 0), then
+/// the length of its words, and the words.
 fn tell(mut socket: UnixStream, start: &Start) -> std::io::Result<tokio::net::UnixStream> {
     let words = start.arguments();
     let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
     let words = words.join(&0);
     let length = u32::try_from(words.len()).map_err(std::io::Error::other)?;
-    let keeps = if start.lend_stdio { KEEPS_LENT } else { KEEPS_NONE };
+    let keeps = u8::from(start.lend_stdio);
     socket.write_all(&[&[keeps][..], &length.to_be_bytes(), &words].concat())?;
     socket.set_nonblocking(true)?;
     tokio::net::UnixStream::from_std(socket)
@@ -128,7 +124,7 @@ fn stand_by(mut socket: UnixStream, copies: [OwnedFd; 3]) -> std::io::Result<Vec
     (&socket).take(u32::from_be_bytes(length).into()).read_to_end(&mut words)?;
     rustix::stdio::dup2_stdin(&socket)?;
     rustix::stdio::dup2_stdout(&socket)?;
-    if keeps == [KEEPS_LENT] {
+    if keeps == [1] {
         // They are known by their numbers.
         let _known = copies.map(IntoRawFd::into_raw_fd);
     }

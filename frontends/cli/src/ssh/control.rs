@@ -55,7 +55,7 @@ impl Control {
 pub(super) fn wanted(told: &[EffectiveValue]) -> Option<Persist> {
     let get = |key: &'static str| values(told, key).next().map(|v| v.value.as_str());
     let path = get("controlpath").filter(|path| !path.is_empty())?;
-    if path.eq_ignore_ascii_case("none") {
+    if path == "none" {
         return Some(Persist::Never);
     }
     let master = matches!(get("controlmaster"), Some("true" | "yes" | "auto" | "ask" | "autoask"));
