@@ -49,6 +49,26 @@ fn a_session_begins_with_the_umask_of_a_login() {
 }
 
 #[test]
+fn where_it_was_before_is_remembered_and_nothing_of_ours_is_exported() {
+    let lab = Lab::start();
+    with_core(&lab, |driver| async move {
+        for path in SHELLS {
+            let steps = [
+                ("cd /tmp", "status 0", "", ""),
+                ("cd /usr", "status 0", "", ""),
+                ("cd - >/dev/null && pwd", "status 0", "/tmp\n", ""),
+                ("cd - >/dev/null && pwd", "status 0", "/usr\n", ""),
+                ("set -a; KEPT=1", "status 0", "", ""),
+                ("set -a; KEPT=2; exit 3", "status 3", "", ""),
+                ("env | grep -E '^(__|KEPT)'", "status 0", "KEPT=2\n", ""),
+            ];
+            transcript(&driver, path, &steps).await;
+        }
+        driver.close().await;
+    });
+}
+
+#[test]
 fn functions_and_aliases_of_the_user_change_nothing_of_ours() {
     let lab = Lab::start();
     with_core(&lab, |driver| async move {

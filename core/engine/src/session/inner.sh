@@ -23,17 +23,20 @@ if [ "$__b" = builtin ]; then
   [ -n "$__o" ] && builtin cd -q -- "$__o"
   builtin cd -q -- "$__w"
 else "$__b" cd -- "$__w"; fi >/dev/null 2>&1 || { "$__b" echo gone > "$__d/$__n.cwd"; "$__b" exit 126; }
-if [ -n "$__o" ]; then OLDPWD=$__o; else "$__b" unset OLDPWD; fi
+# Exported, as a login shell has it: only so is it part of the state when the command goes elsewhere.
+if [ -n "$__o" ]; then OLDPWD=$__o
+else "$__b" unset OLDPWD; [ "$__b" = builtin ] || "$__b" export OLDPWD; fi
 [ "$__m" = u ] && __v=$("$__b" eval "$__dump")
 [ -z "$__x" ] && __x=$(command cat "$__d/$__n.in")
 "$__b" eval "$__e"
 # For exit, and whatever else ends the shell. What the user has set to be told of every step
-# (set -x, traps) hears nothing of what is ours.
-"$__b" trap '{ __q=$?; "$__b" set +aeuvx; "$__b" trap - EXIT DEBUG ERR; } >/dev/null 2>&1
-"$__b" eval "$__save"; "$__b" exit "$__q"' EXIT
+# (set -x, traps) hears nothing of what is ours, and what they have set to export all (set -a)
+# does not get it.
+"$__b" trap '{ __q=$?; "$__b" set +aeuvx; "$__b" trap - EXIT DEBUG ERR; __r=$__q; "$__b" unset __q; } >/dev/null 2>&1
+"$__b" eval "$__save"; "$__b" exit "$__r"' EXIT
 eval "$__x"
 # Here and not in the trap, which may be the user's by now: it runs at the exit.
-{ __q=$?; "$__b" set +aeuvx; "$__b" trap - DEBUG ERR; } >/dev/null 2>&1
+{ __q=$?; "$__b" set +aeuvx; "$__b" trap - DEBUG ERR; __r=$__q; "$__b" unset __q; } >/dev/null 2>&1
 "$__b" eval "$__save"
-"$__b" exit "$__q"
+"$__b" exit "$__r"
 }

@@ -72,9 +72,18 @@ impl Filter {
     }
 }
 
-/// The name of a conflict copy.
+/// The name of a conflict copy as [`copy_name`] makes it, and nothing that is only like it.
 pub(crate) fn is_copy(name: &[u8]) -> bool {
-    name.windows(COPY.len()).any(|part| part == COPY)
+    const FORM: &[u8] = b"00000000T000000Z-xxxxxxxx";
+    let begins = name.len().checked_sub(COPY.len() + FORM.len());
+    let tail = begins.and_then(|at| name.get(at..)?.strip_prefix(COPY));
+    tail.is_some_and(|tail| {
+        tail.iter().zip(FORM).all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            b'x' => byte.is_ascii_hexdigit(),
+            exact => byte == exact,
+        })
+    })
 }
 
 /// A link's text leads to somewhere below the root, whatever is there.
@@ -143,6 +152,8 @@ mod tests {
             ("x/.bssh-s2-3.tmp", false, Part::LeftOut),
             ("sub/other", true, Part::LeftOut),
             ("a.conflict-remote-20261126T160000Z-01020304", false, Part::LeftOut),
+            ("a.conflict-remote-20261126T160000Z-01020304.txt", false, Part::Takes),
+            ("about.conflict-remote-files", false, Part::Takes),
         ] {
             assert_eq!(filter.part(path.as_bytes(), is_dir), want, "{path}");
         }
