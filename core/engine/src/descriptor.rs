@@ -4,7 +4,7 @@
 //! non-blocking. One thread writes for all nodes of a run; one reads, and can be told to stop.
 
 use bssh_protocol::lock;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
@@ -34,8 +34,8 @@ pub(crate) struct Writer {
 struct Idle {
     descriptor: OwnedFd,
     work: mpsc::Receiver<Work>,
-    /// A pipe, a file or a device that is no terminal: a small write cannot block if it is ready.
-    prompt: bool,
+    /// Up to so many bytes a write does not block if the descriptor is ready.
+    at_once: usize,
 }
 
 /// The descriptor takes no more (a closed pipe, a full disk).
@@ -48,36 +48,44 @@ const AT_ONCE: usize = 4096;
 impl Writer {
     /// Takes a descriptor. Its thread starts with the first write that might block, and ends when
     /// the last clone is dropped.
-    pub(crate) fn new(descriptor: OwnedFd) -> Self {
+    ///
+    /// A file counts as one that does not block in a core of `one` frontend, as it does in ssh:
+    /// a disk that hangs holds up nobody else, and each wake-up of a thread costs more than the write.
+    pub(crate) fn new(descriptor: OwnedFd, one: bool) -> Self {
         let (queue, work) = mpsc::channel(QUEUE);
-        let prompt = fstat(&descriptor).is_ok_and(|s| match FileType::from_raw_mode(s.st_mode) {
-            FileType::Fifo | FileType::RegularFile => true,
-            FileType::CharacterDevice => !rustix::termios::isatty(&descriptor),
-            _ => false,
-        });
-        Writer { queue, idle: Arc::new(Mutex::new(Some(Idle { descriptor, work, prompt }))) }
+        let kind = fstat(&descriptor).map(|s| FileType::from_raw_mode(s.st_mode));
+        let at_once = match kind {
+            Ok(FileType::RegularFile) if one => usize::MAX,
+            Ok(FileType::RegularFile | FileType::Fifo) => AT_ONCE,
+            Ok(FileType::CharacterDevice) if is_null(&descriptor) => usize::MAX,
+            Ok(FileType::CharacterDevice) if !rustix::termios::isatty(&descriptor) => AT_ONCE,
+            _ => 0,
+        };
+        Writer { queue, idle: Arc::new(Mutex::new(Some(Idle { descriptor, work, at_once }))) }
     }
 
     /// Writes a chunk, or queues it; waits while the queue is full.
-    pub(crate) async fn write(&self, bytes: Bytes) -> Result<(), Gone> {
-        if self.write_at_once(&bytes)? {
+    pub(crate) async fn write(&self, mut bytes: Bytes) -> Result<(), Gone> {
+        if self.write_at_once(&mut bytes)? {
             return Ok(());
         }
         self.queue.send(Work::Write(bytes)).await.map_err(|_| Gone)
     }
 
-    /// True if the chunk was small enough and the descriptor took it; else the thread runs.
-    fn write_at_once(&self, bytes: &[u8]) -> Result<bool, Gone> {
+    /// True if the chunk was small enough and the descriptor took it; else the thread runs, for
+    /// what is left of it.
+    fn write_at_once(&self, bytes: &mut Bytes) -> Result<bool, Gone> {
         let mut slot = lock(&self.idle);
         let Some(idle) = slot.take() else { return Ok(false) };
-        if idle.prompt && bytes.len() <= AT_ONCE && is_writable(&idle.descriptor) {
+        if bytes.len() <= idle.at_once && is_writable(&idle.descriptor) {
             match rustix::io::write(&idle.descriptor, bytes) {
                 Ok(n) if n == bytes.len() => {
                     *slot = Some(idle);
                     return Ok(true);
                 }
+                Ok(n) => bytes.advance(n),
                 Err(Errno::INTR | Errno::AGAIN) => {}
-                Ok(_) | Err(_) => return Err(Gone),
+                Err(_) => return Err(Gone),
             }
         }
         let Idle { descriptor, work, .. } = idle;

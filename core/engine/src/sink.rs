@@ -156,6 +156,7 @@ fn target(
     engine: &Engine,
     writers: &mut HashMap<i32, Writer>,
 ) -> Result<Target, CallError> {
+    let one = !engine.commons.pool.lingers();
     let failed = |what: &str, error: std::io::Error| {
         CallError::new(Kind::InvalidParams, format!("{at}: cannot write to {what}: {error}")).at(at)
     };
@@ -172,14 +173,14 @@ fn target(
                 .truncate(true)
                 .mode(0o600)
                 .open(engine.env().here(path));
-            Target::Write(Writer::new(file.map_err(|e| failed(path, e))?.into()))
+            Target::Write(Writer::new(file.map_err(|e| failed(path, e))?.into(), one))
         }
         Sink::Fd(number) => match writers.get(number) {
             Some(writer) => Target::Write(writer.clone()),
             None => {
                 let failed = |e| failed(&format!("descriptor {number}"), e);
                 let descriptor = engine.lent(*number).map_err(failed)?;
-                let writer = Writer::new(descriptor);
+                let writer = Writer::new(descriptor, one);
                 writers.insert(*number, writer.clone());
                 Target::Write(writer)
             }
