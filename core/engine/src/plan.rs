@@ -86,6 +86,16 @@ impl Route {
         error
     }
 
+    /// The same way on a connection where an agent is forwarded, if it is to be: the node gives it
+    /// to all that runs there. A `ControlPath` says that it is to be shared.
+    pub(crate) fn forwarding(self: &Arc<Self>, agent: bool) -> Arc<Route> {
+        let known = self.agent.forward || self.options.forward_agent_on;
+        if !agent || known || self.options.control_path.is_some() {
+            return self.clone();
+        }
+        Arc::new(Route { key: format!("{} agent", self.key), ..(**self).clone() })
+    }
+
     /// The same way on a connection for files, which nothing else uses.
     pub(crate) fn bulk(&self) -> Arc<Route> {
         let plan = ConnectPlan { window: Some(BULK_WINDOW), ..(*self.plan).clone() };
@@ -354,7 +364,7 @@ impl Planner {
             plan.user,
             plan.address.host,
             plan.address.port,
-            identity(&plan, &self.env, &options),
+            identity(&plan, &self.env, &options, self.agent.forward),
         );
         Arc::new(Route {
             key,

@@ -120,6 +120,7 @@ impl Engine {
             params.targets.destination.is_none(),
         )?;
         let (route, _) = self.one_route(&params.targets).await?;
+        let route = route.forwarding(params.forward_agent);
         let started = self.pty_start(caller, &route, &params).await;
         let (seat, channel) = started.map_err(|e| refused(&route.plan.node, &failure(&e)))?;
         let replay = params.replay.unwrap_or(PTY_REPLAY).min(MOST_REPLAY);
