@@ -50,7 +50,9 @@ impl ControlSockets {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 tracing::debug!("ControlSocket {shown} already exists, and is left alone");
             }
-            Err(error) => tracing::warn!("no socket at ControlPath {shown}: {error}"),
+            Err(error) => tracing::warn!(
+                "no socket at ControlPath {shown}: {error}; bssh finds the master without it"
+            ),
         }
         None
     }

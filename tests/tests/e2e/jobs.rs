@@ -108,6 +108,11 @@ fn a_socket_at_the_control_path_shows_a_master() {
     assert_eq!(ssh(&["-M", "echo", "again"]).expect_status(0).text(), "again\n");
     assert!(UnixStream::connect(&file).is_ok());
     assert!(until(SOON, || !file.exists()));
+    // One that cannot be made is said, and the master is found without.
+    let nowhere = ["ssh", "-S", "~/none/m", "127.0.0.1"];
+    let master = shared.lab.run_bare(&[&nowhere[..], &["-M", "true"]].concat()).expect_status(0);
+    assert!(master.stderr.contains("no socket at ControlPath"), "{}", master.stderr);
+    shared.lab.run_bare(&[&nowhere[..], &["-O", "exit"]].concat()).expect_status(0);
     // Another's is left alone.
     let _others = UnixListener::bind(&file).unwrap();
     let master = ssh(&["-M", "echo", "ours"]).expect_status(0);
