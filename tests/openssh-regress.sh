@@ -58,7 +58,7 @@ ln -sf "$(command -v "${BSSH:-$here/target/debug/bssh}")" "$work/bin/ssh"
 tests=("$@")
 if [ ${#tests[@]} = 0 ]; then
   for name in $(sed -n '/^LTESTS=/,/[^\\]$/p' "$src/regress/Makefile" | sed 's/LTESTS=//; s/\\//'); do
-    grep -qE '\$\{?(SSH|SCP|SFTP)\b' "$src/regress/$name.sh" && tests+=("$name")
+    grep -qE '\$\{?(REAL_)?(SSH|SCP|SFTP)\b' "$src/regress/$name.sh" && tests+=("$name")
   done
 fi
 

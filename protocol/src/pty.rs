@@ -18,7 +18,8 @@ pub const PTY_WINDOW: u64 = 256 << 10;
 /// What a pty keeps for later views unless told otherwise, in bytes.
 pub const PTY_REPLAY: u64 = 256 << 10;
 
-/// `pty/open`: connects if need be, and starts the login shell or a command with a terminal.
+/// `pty/open`: connects if need be, and starts the login shell or a command with a terminal; a node
+/// that gives none is an error.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PtyOpenParams {

@@ -298,7 +298,8 @@ fn errors_name_their_place() {
         ("Match frob x", &["line 1: bad Match condition: unsupported Match attribute frob"]),
         ("ControlPath %z", &["line 1: controlpath: unknown token %z"]),
         ("ProxyUseFdpass yes", &["line 1: proxyusefdpass yes is not supported"]),
-        ("Tunnel yes\nPermitRemoteOpen none", &["line 1: tunnel", "line 2: permitremoteopen none"]),
+        ("Tunnel yes\nProxyUseFdpass yes", &["line 1: tunnel", "line 2: proxyusefdpass yes"]),
+        ("PermitRemoteOpen x", &["line 1: bad port number in permitremoteopen"]),
         ("HostName h\nProxyJump h", &["line 2: jumphost loop via h"]),
         ("Match exec \"kill -9 $$\"", &["line 1: match exec"]),
     ];

@@ -193,6 +193,9 @@ impl Engine {
             planner.know(&self.commons.known);
         }
         let mut nodes = planner.of_run(&params.targets, &params.planned).await?;
+        for route in nodes.iter_mut().filter_map(|node| node.route.as_mut().ok()) {
+            *route = route.forwarding(params.forward_agent);
+        }
         let window = params.window.unwrap_or(WINDOW);
         let sinks = Sinks::open(&params, window, self)?;
         let (stdin, stream, spool) = self.stdin(caller, &params, nodes.len())?;

@@ -127,8 +127,12 @@ fn meaning(kind: &ErrorKind) -> Meaning {
             ("agentUnavailable", false, Some("start an agent and set SSH_AUTH_SOCK, or name its socket; bssh agent status shows it".to_owned()))
         }
         ErrorKind::RequestRefused { what } => {
-            let hint = "see Subsystem in the server's sshd_config";
-            ("requestRefused", false, (what == "subsystem").then(|| hint.to_owned()))
+            let hint = match what.as_str() {
+                "subsystem" => Some("see Subsystem in the server's sshd_config"),
+                "terminal" => Some("see PermitTTY in the server's sshd_config, and no-pty of the key"),
+                _ => None,
+            };
+            ("requestRefused", false, hint.map(str::to_owned))
         }
         ErrorKind::Unanswered { .. } => {
             ("timeout", false, Some("the node is stuck or very busy; --timeout and ConnectTimeout set the limit".to_owned()))

@@ -13,8 +13,13 @@ use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Equal for plans that may share a connection. A `ControlPath` keeps connections apart as different
-/// sockets would.
-pub(crate) fn identity(plan: &ConnectPlan, env: &Environment, options: &HostOptions) -> u64 {
+/// sockets would. `forwards`: the configuration's `agent:` forwards the agent.
+pub(crate) fn identity(
+    plan: &ConnectPlan,
+    env: &Environment,
+    options: &HostOptions,
+    forwards: bool,
+) -> u64 {
     let (keys, auth) = (&plan.host_keys, &plan.auth);
     let trust = (&keys.policy, &keys.names, &keys.user_files, &keys.global_files);
     let trust = (trust, &keys.command, &keys.revoked, keys.skip_loopback);
@@ -22,7 +27,7 @@ pub(crate) fn identity(plan: &ConnectPlan, env: &Environment, options: &HostOpti
     let who = (&auth.methods, &auth.identities, &auth.certificates, auth.identities_only);
     let how = (&plan.algorithms, &plan.keepalive, plan.tcp_keepalive, plan.window);
     let path = &options.control_path;
-    let agent = (options.forward_agent_on, &options.forward_agent);
+    let agent = (options.forward_agent_on || forwards, &options.forward_agent);
     let place = (&plan.address, &plan.proxy_command, path, path.is_none().then_some(agent));
     let mut hash = Hashing(DefaultHasher::new());
     // A hasher takes all it is given.

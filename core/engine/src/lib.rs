@@ -12,6 +12,7 @@ mod caches;
 mod commons;
 mod connect_plan;
 mod connections;
+mod control_socket;
 mod descriptor;
 mod engine;
 mod exec;

@@ -72,6 +72,8 @@ pub(crate) struct Route {
     pub agent: Arc<Agent>,
     /// The configuration's `defaults.pool:`.
     pub pool: Pool,
+    /// A `ControlMaster`'s `ControlPath`, where a socket shows that it is there.
+    pub control: Option<PathBuf>,
 }
 
 /// What a node may send ahead on a connection for files: a long way holds much.
@@ -84,11 +86,21 @@ impl Route {
         error
     }
 
+    /// The same way on a connection where an agent is forwarded, if it is to be: the node gives it
+    /// to all that runs there. A `ControlPath` says that it is to be shared.
+    pub(crate) fn forwarding(self: &Arc<Self>, agent: bool) -> Arc<Route> {
+        let known = self.agent.forward || self.options.forward_agent_on;
+        if !agent || known || self.options.control_path.is_some() {
+            return self.clone();
+        }
+        Arc::new(Route { key: format!("{} agent", self.key), ..(**self).clone() })
+    }
+
     /// The same way on a connection for files, which nothing else uses.
     pub(crate) fn bulk(&self) -> Arc<Route> {
         let plan = ConnectPlan { window: Some(BULK_WINDOW), ..(*self.plan).clone() };
         let key = format!("{} bulk", self.key);
-        Arc::new(Route { key, plan: Arc::new(plan), ..self.clone() })
+        Arc::new(Route { key, plan: Arc::new(plan), control: None, ..self.clone() })
     }
 }
 
@@ -344,13 +356,15 @@ impl Planner {
     fn finish(&self, name: &str, options: HostOptions, hop: Option<Arc<Route>>) -> Arc<Route> {
         let mut plan = connect_plan(name, &options, self.env.shell(), self.many);
         self.settle(&mut plan);
+        // One for each of a thousand nodes would help nobody.
+        let path = options.control_path.as_ref().filter(|_| options.control_master && !self.many);
         let through = hop.as_ref().map_or("", |h| h.key.as_str());
         let key = format!(
             "{}@{}:{} {:x} via {through}",
             plan.user,
             plan.address.host,
             plan.address.port,
-            identity(&plan, &self.env, &options),
+            identity(&plan, &self.env, &options, self.agent.forward),
         );
         Arc::new(Route {
             key,
@@ -361,6 +375,7 @@ impl Planner {
                 false => options.connection_attempts,
             },
             env: environment(&options, &self.env),
+            control: path.map(|path| self.env.here(path)),
             plan: Arc::new(plan),
             options: Arc::new(options),
             agent: self.agent.clone(),

@@ -5,6 +5,7 @@
 //! command takes a connection for itself ([`Pool::lane`]): then what runs on it is known.
 
 use crate::agent::{AgentRelay, StableLink};
+use crate::control_socket::{ControlSocket, ControlSockets};
 use crate::flight::{Flight, Maker};
 use crate::plan::Route;
 use crate::stock::{Stock, Warm};
@@ -26,6 +27,7 @@ pub(crate) struct Pool {
     routes: Mutex<HashMap<String, Arc<Flight>>>,
     /// Connections nobody uses at the moment.
     stock: Arc<Stock>,
+    sockets: ControlSockets,
     made: AtomicU64,
     reused: AtomicU64,
 }
@@ -47,6 +49,8 @@ pub(crate) struct Lease {
     pub(crate) agent_link: Turns<Option<StableLink>>,
     /// Keeps the hop's connection.
     hop: Option<Hop>,
+    /// Shows at a `ControlPath` that it is there for others.
+    socket: Mutex<Option<Arc<ControlSocket>>>,
     route: Arc<Route>,
     /// It ends with its last user.
     retired: AtomicBool,
@@ -200,10 +204,9 @@ impl Drop for Lease {
                 true => ahead.or_else(|| open_ahead(self.connection.clone())),
                 false => ahead,
             };
-            self.stock.put(
-                &self.route,
-                Warm { connection: self.connection.clone(), hop: self.hop.take(), ahead },
-            );
+            let socket = self.socket.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+            let (connection, hop) = (self.connection.clone(), self.hop.take());
+            self.stock.put(&self.route, Warm { connection, hop, ahead, socket });
         }
     }
 }
@@ -241,7 +244,8 @@ impl Pool {
     /// A pool that keeps connections nobody uses for as long.
     pub(crate) fn lingering(linger: Duration) -> Pool {
         let (made, reused) = (AtomicU64::new(0), AtomicU64::new(0));
-        Pool { routes: Mutex::default(), stock: Stock::new(linger), made, reused }
+        let (routes, sockets) = (Mutex::default(), ControlSockets::default());
+        Pool { routes, stock: Stock::new(linger), sockets, made, reused }
     }
 
     /// Connections outlive their users.
@@ -276,6 +280,7 @@ impl Pool {
             return self.own(route, ask).await;
         };
         if let Some(lease) = slot.upgrade().filter(|l| !l.is_closing()) {
+            self.show(route, &lease);
             return Ok((lease, true));
         }
         let maker = |route: &Arc<Route>| -> Arc<dyn Ask> {
@@ -353,11 +358,11 @@ impl Pool {
             }
         };
         let connection = connect(route.plan.clone(), via, ask(route)).await?;
-        Ok(self.new_lease(route, Warm { connection, hop, ahead: None }))
+        Ok(self.new_lease(route, Warm { connection, hop, ahead: None, socket: None }))
     }
 
     fn new_lease(&self, route: &Arc<Route>, warm: Warm) -> Arc<Lease> {
-        let Warm { connection, hop, ahead } = warm;
+        let Warm { connection, hop, ahead, socket } = warm;
         let ahead = ahead.and_then(driven);
         let lease = Arc::new(Lease {
             connection,
@@ -368,12 +373,23 @@ impl Pool {
             agent: Mutex::default(),
             agent_link: Turns::default(),
             hop,
+            socket: Mutex::new(socket),
             route: route.clone(),
             retired: AtomicBool::new(false),
             stock: self.stock.clone(),
         });
+        self.show(route, &lease);
         self.stock.note(&route.key, &lease);
         lease
+    }
+
+    /// Shows at the `ControlPath` of a master that its connection is there for others.
+    fn show(&self, route: &Route, lease: &Lease) {
+        let Some(path) = route.control.as_ref().filter(|_| self.lingers()) else { return };
+        let mut socket = lock(&lease.socket);
+        if socket.is_none() {
+            *socket = self.sockets.at(path);
+        }
     }
 
     /// [`Pool::lease`] in a box: a hop may have hops.
@@ -412,6 +428,7 @@ impl Pool {
         let retire = |lease: &Arc<Lease>| {
             lease.retired.store(true, Ordering::Release);
             lease.load.changed.notify_waiters();
+            lock(&lease.socket).take();
             lease.connection.clone()
         };
         leases.iter().map(retire).collect()

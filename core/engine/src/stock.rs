@@ -4,6 +4,7 @@
 //! A child core keeps none. One that was idle for a while is asked whether it still works before
 //! it is given out; one that does not answer is closed, and the command dials anew.
 
+use crate::control_socket::ControlSocket;
 use crate::plan::Route;
 use crate::pool::{Ahead, Hop, Lease};
 use bssh_protocol::lock;
@@ -40,6 +41,8 @@ pub(crate) struct Warm {
     pub hop: Option<Hop>,
     /// A session channel for the command that comes next.
     pub ahead: Option<Ahead>,
+    /// Shows at a `ControlPath` that it is there.
+    pub socket: Option<Arc<ControlSocket>>,
 }
 
 struct Idle {

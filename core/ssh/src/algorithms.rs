@@ -4,8 +4,9 @@
 //! no SHA-1 signatures unless a list names them. A list that leaves nothing is an error that names both sides.
 
 use crate::error::{Error, ErrorKind, Phase};
+use crate::host_key;
 use crate::plan::Algorithms;
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyOrCertificate};
 use russh::{Preferred, cipher, compression, kex, mac};
 use std::borrow::Cow;
 
@@ -108,6 +109,16 @@ const KEYS_WITH_CERTIFICATES: &[(&str, Algorithm)] = &[
     ("ssh-rsa-cert-v01@openssh.com", Algorithm::Rsa { hash: None }),
 ];
 
+/// A list names this kind of host key; an empty one names all. A server may agree on one kind and
+/// then show another.
+pub(crate) fn names(offered: &[String], key: &PublicKeyOrCertificate) -> bool {
+    let certificate = key.certificate().is_some();
+    let of_its_form = offered.iter().filter(|name| name.contains("-cert-v01@") == certificate);
+    let kinds: Vec<String> =
+        of_its_form.map(|name| name.replace("-cert-v01@openssh.com", "")).collect();
+    offered.is_empty() || !kinds.is_empty() && host_key::is_wanted(&kinds, &key.public_key())
+}
+
 fn select_keys(wanted: &[String]) -> Result<Vec<Algorithm>, Error> {
     if wanted.is_empty() {
         return Ok(KEYS.to_vec());
@@ -150,4 +161,27 @@ fn nothing_left(
     let supported = ours.collect::<Vec<_>>().join(",");
     let wanted = wanted.join(",");
     Error::new(Phase::Handshake, ErrorKind::NoSupportedAlgorithm { keyword, wanted, supported })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use russh::keys::PublicKey;
+
+    #[test]
+    fn a_key_of_a_kind_that_no_list_names() {
+        let text =
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+        let key = PublicKey::from_openssh(text).unwrap().into();
+        for (offered, want) in [
+            (&[][..], true),
+            (&["rsa-sha2-512", "ssh-ed25519"], true),
+            (&["rsa-sha2-512"], false),
+            (&["ssh-ed25519-cert-v01@openssh.com"], false),
+            (&["ssh-ed25519-cert-v01@openssh.com", "ecdsa-sha2-nistp256"], false),
+        ] {
+            let offered: Vec<String> = offered.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(names(&offered, &key), want, "{offered:?}");
+        }
+    }
 }

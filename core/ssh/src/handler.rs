@@ -3,6 +3,7 @@
 //! Nothing is awaited here but the host-key decision, before which nothing else can happen.
 //! Channels that were not asked for are refused; asked-for ones go into a bounded queue.
 
+use crate::algorithms;
 use crate::ask::{Ask, Note, NoteLevel};
 use crate::channel::Incoming;
 use crate::error::{Error, ErrorKind, Phase};
@@ -12,7 +13,7 @@ use crate::plan::ConnectPlan;
 use crate::refusal::refused;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Msg, Session};
 use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
-use russh::{Channel, ChannelId, ChannelOpenFailure, Names};
+use russh::{AlgorithmKind, Channel, ChannelId, ChannelOpenFailure, Names};
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -177,6 +178,12 @@ impl russh::client::Handler for Handler {
         &mut self,
         key: &PublicKeyOrCertificate,
     ) -> Result<bool, russh::Error> {
+        let offered = &self.plan.algorithms.host_keys;
+        if !algorithms::names(offered, key) {
+            let theirs = key.public_key().algorithm().as_str().to_owned();
+            self.shared.state().refused = Some(no_common(KEY, offered, &[theirs]));
+            return Ok(false);
+        }
         let presented = Presented::from(key);
         self.shared.asking.store(true, Ordering::Relaxed);
         let rules = &self.plan.host_keys;
@@ -441,11 +448,12 @@ pub(crate) fn handshake_error(error: russh::Error, shared: &Shared, address: &st
         return refused;
     }
     let kind = match error {
-        russh::Error::NoCommonAlgo { kind, ours, theirs } => ErrorKind::NoCommonAlgorithm {
-            what: format!("{kind:?}").to_lowercase(),
-            ours: ours.join(","),
-            theirs: theirs.join(","),
-        },
+        russh::Error::NoCommonAlgo { kind: AlgorithmKind::Key, ours, theirs } => {
+            return no_common(KEY, &ours, &theirs);
+        }
+        russh::Error::NoCommonAlgo { kind, ours, theirs } => {
+            return no_common(&format!("{kind:?}").to_lowercase(), &ours, &theirs);
+        }
         russh::Error::HUP | russh::Error::Disconnect => {
             ErrorKind::ClosedEarly { address: address.to_owned() }
         }
@@ -454,6 +462,14 @@ pub(crate) fn handshake_error(error: russh::Error, shared: &Shared, address: &st
         }
         other => ErrorKind::Handshake(other.to_string()),
     };
+    Error::new(Phase::Handshake, kind)
+}
+
+const KEY: &str = "host key type";
+
+fn no_common(what: &str, ours: &[String], theirs: &[String]) -> Error {
+    let (ours, theirs) = (ours.join(","), theirs.join(","));
+    let kind = ErrorKind::NoCommonAlgorithm { what: what.to_owned(), ours, theirs };
     Error::new(Phase::Handshake, kind)
 }
 

@@ -1783,7 +1783,7 @@ export type PtyList = {
   ptys: Array<PtyEntry>;
 };
 
-/** `pty/open`: connects if need be, and starts the login shell or a command with a terminal. */
+/** `pty/open`: connects if need be, and starts the login shell or a command with a terminal; a node that gives none is an error. */
 export type PtyOpenParams = {
   /** What the node may do with it. */
   agent?: (AgentSettings | null);

@@ -11,6 +11,11 @@ const MOST: usize = 4 << 20;
 /// Kept of all nodes.
 const MOST_ALL: usize = 64 << 20;
 
+/// Shown after Ctrl-C as it comes: what a command has to say to that.
+const AFTER: usize = 64 << 10;
+/// The end of each node's output that is shown, too, if there is more: its last words.
+const LAST: usize = 16 << 10;
+
 /// One line on its way over the nodes.
 #[derive(Debug, Default)]
 pub(crate) struct Collect {
@@ -21,6 +26,8 @@ pub(crate) struct Collect {
     live: bool,
     /// Only one node: bytes as they come.
     alone: bool,
+    /// After Ctrl-C: how much is still shown.
+    room: Option<usize>,
 }
 
 /// One node's answer.
@@ -33,6 +40,9 @@ pub(crate) struct Part {
     pub out: Vec<u8>,
     /// Bytes that came.
     got: u64,
+    /// After Ctrl-C: the newest that is not shown yet, and how much of it was dropped.
+    last: Vec<u8>,
+    dropped: u64,
     pub done: Option<SessionExecDone>,
     live: bool,
 }
@@ -55,7 +65,9 @@ impl Collect {
     pub(crate) fn add(&mut self, node: usize, session: u64, exec: ExecId) {
         self.by_exec.insert(exec, self.parts.len());
         let live = self.live;
-        self.parts.push(Part { node, session, exec, out: Vec::new(), got: 0, done: None, live });
+        let (out, last) = (Vec::new(), Vec::new());
+        let (got, dropped, done) = (0, 0, None);
+        self.parts.push(Part { node, session, exec, out, got, last, dropped, done, live });
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -66,6 +78,11 @@ impl Collect {
         self.by_exec.contains_key(&exec)
     }
 
+    /// Ctrl-C: nobody wants to see all that waits to be shown.
+    pub(crate) fn interrupt(&mut self) {
+        self.room.get_or_insert(AFTER);
+    }
+
     fn part(&mut self, exec: ExecId) -> Option<&mut Part> {
         self.by_exec.get(&exec).and_then(|n| self.parts.get_mut(*n))
     }
@@ -73,6 +90,15 @@ impl Collect {
     pub(crate) fn data(&mut self, exec: ExecId, bytes: &[u8]) -> Show {
         if let Some(part) = self.part(exec) {
             part.got += bytes.len() as u64;
+        }
+        if let Some(room) = self.room {
+            self.room = Some(room.saturating_sub(bytes.len()));
+            if room == 0 {
+                if let Some(part) = self.part(exec) {
+                    part.keep_last(bytes);
+                }
+                return Show::Nothing;
+            }
         }
         if self.alone {
             return Show::Bytes(bytes.to_vec());
@@ -97,13 +123,20 @@ impl Collect {
         Show::Lines(node, lines)
     }
 
-    /// A node is done; gives what is left of it, if it was shown line by line.
+    /// A node is done; gives what is left of it, if it was shown as it came.
     pub(crate) fn done(&mut self, done: SessionExecDone) -> Show {
-        let Some(part) = self.part(done.exec) else { return Show::Nothing };
+        let exec = done.exec;
+        let Some(part) = self.part(exec) else { return Show::Nothing };
         part.done = Some(done);
-        match part.live && !part.out.is_empty() {
-            true => Show::Lines(part.node, std::mem::take(&mut part.out)),
-            false => Show::Nothing,
+        part.end_last();
+        let (live, alone) = (part.live, self.alone);
+        let Some(part) = self.part(exec).filter(|part| !part.out.is_empty()) else {
+            return Show::Nothing;
+        };
+        match (alone, live) {
+            (true, _) => Show::Bytes(std::mem::take(&mut part.out)),
+            (false, true) => Show::Lines(part.node, std::mem::take(&mut part.out)),
+            (false, false) => Show::Nothing,
         }
     }
 
@@ -124,10 +157,29 @@ impl Collect {
 }
 
 impl Part {
-    /// What the core has left out of the output (`max_output`), and where all of it is.
+    fn keep_last(&mut self, bytes: &[u8]) {
+        self.last.extend_from_slice(bytes);
+        if self.last.len() > 2 * LAST {
+            self.drop_first(self.last.len() - LAST);
+        }
+    }
+
+    /// The last words are whole lines, if anything before them was dropped.
+    fn end_last(&mut self) {
+        let begun = self.last.iter().position(|b| *b == b'\n').filter(|_| self.dropped > 0);
+        self.drop_first(begun.map_or(0, |at| at + 1));
+        self.out.append(&mut self.last);
+    }
+
+    fn drop_first(&mut self, n: usize) {
+        self.dropped += self.last.drain(..n).len() as u64;
+    }
+
+    /// What was left out of the output, by us or by the core (`max_output`), and where all of it
+    /// is.
     pub(crate) fn left_out(&self) -> Option<String> {
         let done = self.done.as_ref()?;
-        let left = (done.stdout_bytes + done.stderr_bytes).saturating_sub(self.got);
+        let left = (done.stdout_bytes + done.stderr_bytes).saturating_sub(self.got) + self.dropped;
         let files = [&done.stdout_file, &done.stderr_file].into_iter().flatten();
         let paths: Vec<&str> = files.filter_map(|file| file.path.as_deref()).collect();
         let place = match paths.as_slice() {
@@ -170,5 +222,23 @@ mod tests {
         let line = vec![b'x'; MOST + 1];
         assert_eq!(all.data(11, &line), Show::Lines(1, line));
         assert_eq!(all.held, 0);
+    }
+
+    #[test]
+    fn after_an_interrupt_the_first_and_the_last_words_are_shown() {
+        let mut one = Collect::new(false, true);
+        one.add(0, 0, 10);
+        one.interrupt();
+        let flood = b"y\n".repeat(AFTER / 2);
+        assert_eq!(one.data(10, &flood), Show::Bytes(flood.clone()));
+        for _ in 0..9 {
+            assert_eq!(one.data(10, &flood), Show::Nothing);
+        }
+        assert_eq!(one.data(10, b"the end\n"), Show::Nothing);
+        let done = SessionExecDone { exec: 10, ..SessionExecDone::default() };
+        let Show::Bytes(last) = one.done(done) else { panic!() };
+        assert!(last.ends_with(b"y\nthe end\n") && last.len() <= 2 * LAST, "{}", last.len());
+        let left = flood.len() * 9 + b"the end\n".len() - last.len();
+        assert_eq!(one.parts[0].left_out(), Some(format!("{left} bytes were left out")));
     }
 }

@@ -388,6 +388,7 @@ impl Repl<'_> {
                     }
                     let name = ENDS.get(pressed).unwrap_or(&"KILL");
                     (pressed, hint) = (pressed + 1, Some(Instant::now() + PATIENCE));
+                    collect.interrupt();
                     for part in collect.parts.iter().filter(|p| p.done.is_none()) {
                         // One that is over by now needs none.
                         let _ = sessions.signal(part.session, part.exec, name).await;

@@ -92,6 +92,49 @@ fn what_is_required_and_cannot_be_had_fails_the_node() {
     }
 }
 
+/// The daemon gives an agent to all that runs on a connection.
+#[test]
+fn beside_a_command_with_the_agent_another_has_none() {
+    let (lab, agent, _) = desk(&[]);
+    let mut peer = Peer::start(&lab.home, &[], &[]);
+    let params = |with: bool, command: &str| {
+        let mut params = json!({"nodes": "127.0.0.1", "settings": settings(&lab, "{}", &[]),
+            "forwardAgent": with, "guard": false, "command": command});
+        if with {
+            params["agent"] = json!({"socket": agent.path()});
+        }
+        params
+    };
+    let shows = |with: bool| format!("test {} \"$SSH_AUTH_SOCK\"", if with { "-S" } else { "-z" });
+    let hold = "exec sleep 600";
+    let held = peer.call("pty/open", params(true, hold))["pty"].clone();
+    let mut run = params(true, "");
+    run["action"] = json!({"command": hold});
+    let holds = peer.call("exec/start", run)["run"].clone();
+    peer.wait_for("exec/node", |p| p["run"] == holds && p["state"] == "executing");
+    for with in [false, true] {
+        let opened = peer.call("pty/open", params(with, &shows(with)))["pty"].clone();
+        let exited = peer.wait_for("pty/exited", |p| p["pty"] == opened);
+        assert_eq!(exited["params"]["exit"]["status"], 0, "{with}: {exited}");
+        let mut run = params(with, "");
+        run["action"] = json!({"command": shows(with)});
+        let begun = peer.call("exec/start", run)["run"].clone();
+        let ended = peer.wait_for("exec/node", |p| p["run"] == begun && p["state"] == "ended");
+        assert_eq!(ended["params"]["exit"]["status"], 0, "{with}: {ended}");
+        let mut session = params(with, "");
+        session["name"] = format!("s{with}").into();
+        let id = peer.call("session/open", session)["sessions"][0]["session"].clone();
+        peer.wait_for("session/state", |p| p["session"] == id && p["state"] == "ready");
+        let line = json!({"session": id, "command": shows(with),
+            "stdout": {"file": "/dev/null"}, "stderr": {"file": "/dev/null"}});
+        let exec = peer.call("session/exec", line)["exec"].clone();
+        let done = peer.wait_for("session/execDone", |p| p["exec"] == exec);
+        assert_eq!(done["params"]["exit"]["status"], 0, "{with}: {done}");
+    }
+    peer.call("pty/close", json!({"pty": held}));
+    peer.call("exec/cancel", json!({"run": holds}));
+}
+
 struct Shell {
     peer: Peer,
     id: Value,

@@ -236,9 +236,13 @@ fn what_is_asked_for_is_done_and_nothing_else() {
     assert_eq!(left, want, "what is left out is not deleted either");
     // The same the other way.
     lab.home.write("here/src/gone", "x").unwrap();
+    lab.home.write("safe/y", "safe").unwrap();
+    symlink("../../safe", home.join("here/src/cache")).unwrap();
     let from = format!("{remote}/src");
     lab.run(&["download", "-r", "--delete", &from, "here"]).expect_status(0);
     assert!(!home.join("here/src/gone").exists() && home.join("here/src/keep").exists());
+    assert!(home.join("here/src/cache").symlink_metadata().unwrap().is_dir());
+    assert_eq!(fs::read(home.join("safe/y")).unwrap(), b"safe", "what a link led to stays");
     // Links that lead round in a circle are followed once.
     lab.home.write("round/x/f", "1").unwrap();
     lab.home.write("round/y/g", "2").unwrap();

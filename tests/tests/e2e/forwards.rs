@@ -99,6 +99,18 @@ fn sockets_are_forwarded_both_ways() {
     }
 }
 
+#[test]
+fn permit_remote_open_bounds_remote_socks() {
+    let lab = Lab::start();
+    let target = serve(echo);
+    let only = format!("127.0.0.1:{target}");
+    for (permit, want) in [("any", 0), ("none", 2), ("127.0.0.1:1", 2), (only.as_str(), 0)] {
+        let (port, permit) = (free_port(), format!("PermitRemoteOpen={permit}"));
+        let _run = forwarding(&lab, &["-o", &permit, "-R", &port.to_string()], port);
+        assert_eq!(socks5(&mut connect(port), target).unwrap(), want, "{permit}");
+    }
+}
+
 /// russh has no window per channel: a channel left unread stalls its connection. Here one client
 /// does not read at all; others must not notice, and it must get everything once it reads.
 #[test]

@@ -1,5 +1,6 @@
 //! Whom to trust: commands that know keys, certificates, keys that are learned and forgotten.
 
+use bssh_fixtures::SshdOptions;
 use bssh_tests::{Lab, Peer, Run, Terminal, Transcript};
 use serde_json::json;
 use std::time::Duration;
@@ -49,6 +50,15 @@ fn a_command_says_which_host_keys_are_known() {
         assert!(done.stderr.contains(said), "{command}: {}", done.stderr);
         assert_eq!(done.stderr.is_empty(), said.is_empty(), "{command}: {}", done.stderr);
     }
+}
+
+#[test]
+fn a_server_without_a_host_key_of_the_wanted_kind_is_refused() {
+    let extra = vec!["HostKeyAlgorithms ssh-ed25519".to_owned()];
+    let lab = Lab::with(&SshdOptions { extra, ..SshdOptions::default() });
+    let done = run(&lab, "", &["HostKeyAlgorithms=rsa-sha2-512"]).expect_status(255);
+    let said = "no common host key type: we offer rsa-sha2-512, the server ssh-ed25519";
+    assert!(done.stderr.contains(said), "{}", done.stderr);
 }
 
 #[test]

@@ -2,6 +2,9 @@
 //! others; and ssh's own flags for connections that stay.
 
 use bssh_tests::{Lab, Run, Shared, until};
+use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -75,6 +78,47 @@ fn a_forward_outlives_its_frontend() {
     shared.lab.run(&["forward", "close", &job]).expect_status(0);
     assert!(until(SOON, || !bssh_tests::net::greets(&bound)));
     assert_eq!(shared.lab.run(&["forward", "ls"]).expect_status(0).text(), "");
+}
+
+/// Scripts look there (`test -S`) whether a master runs, and end it.
+#[test]
+fn a_socket_at_the_control_path_shows_a_master() {
+    let shared = shared();
+    let file = shared.lab.home.path().join("master");
+    let ssh = |more: &[&str]| {
+        shared.lab.run_bare(&[&["ssh", "-S", "~/master", "127.0.0.1"], more].concat())
+    };
+    ssh(&["true"]).expect_status(0);
+    assert!(!file.exists(), "no master, no socket");
+    for end in ["stop", "exit"] {
+        ssh(&["-M", "-f", "-N"]).expect_status(0);
+        let seen = file.symlink_metadata().unwrap();
+        assert!(seen.file_type().is_socket());
+        assert_eq!(seen.permissions().mode() & 0o777, 0o600);
+        let turned_away = UnixStream::connect(&file).unwrap().read(&mut [0]);
+        assert!(matches!(turned_away, Ok(0) | Err(_)), "{turned_away:?}");
+        ssh(&["-O", "check"]).expect_status(0);
+        ssh(&["-O", end]).expect_status(0);
+        assert!(!file.exists(), "-O {end}");
+    }
+    // Nobody ends what was killed; the next master takes its place, and goes by itself.
+    ssh(&["-M", "-f", "-N"]).expect_status(0);
+    shared.kill();
+    assert!(UnixStream::connect(&file).is_err());
+    assert_eq!(ssh(&["-M", "echo", "again"]).expect_status(0).text(), "again\n");
+    assert!(UnixStream::connect(&file).is_ok());
+    assert!(until(SOON, || !file.exists()));
+    // One that cannot be made is said, and the master is found without.
+    let nowhere = ["ssh", "-S", "~/none/m", "127.0.0.1"];
+    let master = shared.lab.run_bare(&[&nowhere[..], &["-M", "true"]].concat()).expect_status(0);
+    assert!(master.stderr.contains("no socket at ControlPath"), "{}", master.stderr);
+    shared.lab.run_bare(&[&nowhere[..], &["-O", "exit"]].concat()).expect_status(0);
+    // Another's is left alone.
+    let _others = UnixListener::bind(&file).unwrap();
+    let master = ssh(&["-M", "echo", "ours"]).expect_status(0);
+    assert_eq!((master.text().as_str(), master.stderr.as_str()), ("ours\n", ""));
+    ssh(&["-O", "exit"]).expect_status(0);
+    assert!(UnixStream::connect(&file).is_ok());
 }
 
 #[test]

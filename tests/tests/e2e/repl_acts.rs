@@ -258,3 +258,19 @@ fn tab_completes_names_of_commands_on_the_node() {
     t.line(":quit");
     t.end();
 }
+
+/// What a command has said by then can be much more than a person wants to see scroll by.
+#[test]
+fn after_ctrl_c_a_flood_is_cut_and_the_last_words_are_shown() {
+    let lab = Lab::start();
+    let mut t = repl(&lab, &["-H", "127.0.0.1", "repl"]);
+    t.see("~> ");
+    let flood = "yes a-flood | head -n 1000000; echo the-last words; exit 3";
+    t.line(&format!("sh -c 'trap \"{flood}\" INT; echo re\"\"ady; while :; do sleep 0.1; done'"));
+    t.see("ready\r\n");
+    t.keys("\x03");
+    let shown = t.see("~> ");
+    assert!(shown.contains("the-last words"), "{shown}");
+    assert!(shown.contains(" bytes were left out"), "{shown}");
+    assert!(shown.len() < 500_000, "{} bytes", shown.len());
+}

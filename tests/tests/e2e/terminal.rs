@@ -153,6 +153,22 @@ fn a_node_that_gives_no_terminal_leaves_ours_as_it_is() {
 }
 
 #[test]
+fn on_many_nodes_one_that_gives_no_terminal_is_named() {
+    let extra = vec!["PermitTTY no".to_owned()];
+    let lab = Lab::with(&SshdOptions { extra, ..SshdOptions::default() });
+    let mut terminal = Terminal::start(&lab.command(&["-H", "127.0.0.1", "-t", "sleep 60"]));
+    assert_eq!(terminal.finish(MINUTES), Some(3), "{}", terminal.shown());
+    let shown = terminal.shown();
+    for part in ["127.0.0.1: the server refused the terminal request", "hint: see PermitTTY"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(terminal.echoes());
+    let forced = lab.run(&["-H", "127.0.0.1", "-tt", "-N", "echo done"]).expect_status(0);
+    assert_eq!(forced.text(), "done\n");
+    assert!(forced.stderr.contains("127.0.0.1: it gives no terminal"), "{}", forced.stderr);
+}
+
+#[test]
 fn a_suspended_session_learns_the_size_when_it_goes_on() {
     let lab = Lab::start();
     let bssh = lab.command(&["-tt", "127.0.0.1"]);

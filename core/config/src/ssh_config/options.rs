@@ -94,6 +94,8 @@ pub struct HostOptions {
     /// `EscapeChar`: `None` is `none`.
     pub escape_char: Option<u8>,
     pub log_level: String,
+    /// `ControlMaster` in any form but `no`.
+    pub control_master: bool,
     pub control_path: Option<PathBuf>,
     /// `None`: no; zero: without end.
     pub control_persist: Option<Duration>,

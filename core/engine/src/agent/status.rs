@@ -289,7 +289,7 @@ impl Engine {
         caller: &Caller,
         params: &AgentCheckParams,
     ) -> Result<AgentCheck, CallError> {
-        let (route, _) = self.one_route(&params.targets).await?;
+        let route = self.one_route(&params.targets).await?.0.forwarding(true);
         let rules = rules_for(params.agent.as_ref(), &route);
         let mut steps = Vec::new();
         let mut step = |step: &str, outcome: Result<String, String>| {

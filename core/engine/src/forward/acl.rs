@@ -27,8 +27,8 @@ impl Acl {
     pub(crate) fn parse(items: &[String]) -> Result<Acl, String> {
         match items {
             [] => Ok(Acl::Any),
-            [one] if one == "any" => Ok(Acl::Any),
-            [one] if one == "none" => Ok(Acl::Listed(Vec::new())),
+            [one] if one.eq_ignore_ascii_case("any") => Ok(Acl::Any),
+            [one] if one.eq_ignore_ascii_case("none") => Ok(Acl::Listed(Vec::new())),
             items => items.iter().map(|i| allowed(i)).collect::<Result<_, _>>().map(Acl::Listed),
         }
     }
@@ -75,7 +75,7 @@ mod tests {
         for (items, host, port, want) in [
             (&[][..], "x", 1, true),
             (&["any"], "x", 1, true),
-            (&["none"], "x", 1, false),
+            (&["None"], "x", 1, false),
             (&["git.example:22"], "git.example", 22, true),
             (&["git.example:22"], "GIT.example.", 22, true),
             (&["git.example:22"], "git.example", 23, false),

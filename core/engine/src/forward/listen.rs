@@ -143,14 +143,22 @@ fn bind_unix(path: &Path, rules: BindRules) -> io::Result<Listener> {
             _ => {}
         }
     }
+    Ok(Listener::Unix(bind_socket(path, rules.mask)?, path.to_owned()))
+}
+
+/// A socket at a path where there is nothing, or one nobody listens on any more.
+///
+/// # Errors
+/// Those of bind(2): somebody listens there, something else is there, or it cannot be made.
+pub(crate) fn bind_socket(path: &Path, mask: u32) -> io::Result<UnixListener> {
     if is_stale(path) {
         std::fs::remove_file(path)?;
     }
     // The mask must hold from the first moment: a chmod afterwards would leave a gap.
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(rules.mask));
+    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
     let listener = UnixListener::bind(path);
     rustix::process::umask(before);
-    Ok(Listener::Unix(listener?, path.to_owned()))
+    listener
 }
 
 /// A socket nobody listens on any more.

@@ -12,7 +12,7 @@ mod dial;
 pub(crate) mod fuzzing;
 mod held;
 mod lanes;
-mod listen;
+pub(crate) mod listen;
 mod local;
 pub(crate) mod relay;
 mod remote;

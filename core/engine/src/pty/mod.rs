@@ -25,7 +25,7 @@ use bssh_protocol::pty::{
     PtyWrite,
 };
 use bssh_protocol::stream::StreamId;
-use bssh_ssh::error::Error;
+use bssh_ssh::error::{Error, ErrorKind, Phase};
 use bssh_ssh::{Channel, ChannelWriter, PtyRequest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicUsize;
@@ -120,6 +120,7 @@ impl Engine {
             params.targets.destination.is_none(),
         )?;
         let (route, _) = self.one_route(&params.targets).await?;
+        let route = route.forwarding(params.forward_agent);
         let started = self.pty_start(caller, &route, &params).await;
         let (seat, channel) = started.map_err(|e| refused(&route.plan.node, &failure(&e)))?;
         let replay = params.replay.unwrap_or(PTY_REPLAY).min(MOST_REPLAY);
@@ -198,6 +199,11 @@ impl Engine {
         match &params.command {
             Some(command) => channel.exec(command.as_bytes()).await?,
             None => channel.shell().await?,
+        }
+        if channel.terminal_refused() {
+            // Dropped, the channel takes along what was started without one.
+            let what = "terminal".to_owned();
+            return Err(Error::new(Phase::Channel, ErrorKind::RequestRefused { what }));
         }
         if let Some(offer) = offer {
             offer.settle(&channel).await;

@@ -195,7 +195,7 @@ impl Engine {
                 node: node.name,
                 name: params.name.clone(),
                 keep: params.keep,
-                route: node.route,
+                route: node.route.map(|route| route.forwarding(params.forward_agent)),
                 link: caller.link.clone(),
                 questions: Engine::asking(caller).clone(),
                 rules: Rules::new(params),

@@ -138,6 +138,11 @@ impl LocalDir {
         }
     }
 
+    pub(crate) fn is_link(&self, name: &[u8]) -> Result<bool, Fault> {
+        let stat = self.stat(name)?;
+        Ok(stat.is_some_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink))
+    }
+
     /// Gives a file its name; what had it is replaced.
     pub(crate) fn rename(&self, from: &[u8], to: &[u8]) -> Result<(), Fault> {
         Ok(renameat(&self.0, inside(from)?, &self.0, inside(to)?)?)

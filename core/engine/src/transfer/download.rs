@@ -236,6 +236,8 @@ async fn dir(job: &Job, found: &Found) -> Result<Outcome, Fault> {
     let mode = found.attrs.mode.unwrap_or(0o755) & 0o777 & !mask.unwrap_or(0);
     let (parent, name) = (found.dir.clone(), found.name.clone());
     let dry = job.options.dry_run;
+    // As in uploads: the user's own link to where everything goes is meant.
+    let gives_way = job.options.delete && !found.inner.is_empty();
     if dry || job.options.tell {
         job.would("dir", &found.local, 0).await;
     }
@@ -246,6 +248,9 @@ async fn dir(job: &Job, found: &Found) -> Result<Outcome, Fault> {
             let make = move || match dry {
                 true => Ok((parent.dir(&name).ok().map(Arc::new), false)),
                 false => {
+                    if gives_way && parent.is_link(&name)? {
+                        parent.remove(&name)?;
+                    }
                     let (dir, new) = parent.make_dir(&name, mode | 0o700)?;
                     Ok((Some(Arc::new(dir)), new))
                 }

@@ -249,9 +249,7 @@ impl<'a> Watch<'a> {
         if self.closed {
             return;
         }
-        if self.plan.verbose {
-            self.tell(event);
-        }
+        self.tell(event);
         self.view.node(event, &self.nodes, &mut self.screen);
         if matches!(event.state, NodeState::Ended(_)) {
             if let Some(limit) = &self.limit {
@@ -262,11 +260,15 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// `-v`: how the node is being reached.
+    /// What is not as it was asked for; with `-v` also how the node is being reached.
     fn tell(&mut self, event: &ExecNode) {
+        let verbose = self.plan.verbose;
         let what = match &event.state {
-            NodeState::Connecting { attempt: 2.. } => "trying again".to_owned(),
-            NodeState::Connected(how) => format!("connected, {}", describe(how)),
+            NodeState::Executing { no_pty: true, .. } => {
+                "it gives no terminal (PermitTTY?); the command runs without one".to_owned()
+            }
+            NodeState::Connecting { attempt: 2.. } if verbose => "trying again".to_owned(),
+            NodeState::Connected(how) if verbose => format!("connected, {}", describe(how)),
             _ => return,
         };
         self.screen.say(&format!("bssh: {}: {what}", event.node));

@@ -1,8 +1,8 @@
 //! ssh's shared connections: `ControlMaster`, `ControlPath`, `ControlPersist`, and `-O`.
 //!
 //! The user's shared core is the master of every host. A `ControlPath` keeps connections apart by
-//! its text, as different sockets would; no socket is made there, so OpenSSH's own `ssh -S` does
-//! not find it. The messages and exit codes of `-O` are ssh's.
+//! its text, as different sockets would; the socket that the core makes there only shows that it is
+//! there, and OpenSSH's own `ssh -S` is turned away. The messages and exit codes of `-O` are ssh's.
 
 use super::args::SshArgs;
 use super::effective::{Effective, values};
