@@ -23,6 +23,7 @@ pub type CoreMain = fn(&[OsString]) -> u8;
 
 /// What lists of processes call a copy that stands by or is a core.
 const NAME: &CStr = c"bssh-core";
+
 /// At most one core that stands by; the first who wants it gets it.
 #[derive(Clone, Default)]
 pub struct Standby(Arc<Mutex<Option<Copied>>>);
@@ -93,6 +94,9 @@ fn copy(core: CoreMain) -> std::io::Result<Copied> {
     let (ours, theirs) = UnixStream::pair()?;
     let copies = child::copies()?;
     let lent = copies.each_ref().map(AsRawFd::as_raw_fd);
+    // What the processor can do is asked once for both: each question is dear in a virtual machine.
+    #[cfg(target_arch = "x86_64")]
+    let _ = std::arch::is_x86_feature_detected!("avx2");
     // SAFETY: there is one thread, so that the copy is a whole process: no lock in it is held by a
     // thread that it has not got.
     match unsafe { nix::unistd::fork() }? {
