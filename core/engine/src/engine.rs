@@ -157,7 +157,7 @@ impl Engine {
         let _ = self.kind.set(kind.to_owned());
     }
 
-    fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         self.kind.get().map_or("", String::as_str)
     }
 

@@ -1466,12 +1466,16 @@ export type JobStart = {
 export type JournalLines = {
   /** JSON objects, oldest first. */
   lines: Array<string>;
+  /** The older ones of those that were asked for did not fit. */
+  more?: boolean;
 };
 
 /** Parameters of `journal/read`. */
 export type JournalParams = {
-  /** At most so many of the newest lines. */
+  /** At most so many of the newest lines; fewer, if they do not fit into one answer. */
   last?: number;
+  /** But for so many that are newer still: those that were read before. */
+  skip?: number;
 };
 
 /** `forward/kick`: end one connection. */

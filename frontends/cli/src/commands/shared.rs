@@ -129,10 +129,15 @@ async fn gone(pid: u32, limit: Duration) -> bool {
 
 /// The newest lines of the journal; JSON as it stands, or columns for people.
 pub(crate) async fn log(core: &Core, last: u32, json: bool) -> u8 {
-    let lines = match core.call::<JournalRead>(&JournalParams { last }).await {
-        Ok(answer) => answer.lines,
-        Err(error) => return failed(&error),
-    };
+    let (mut lines, mut more) = (Vec::new(), true);
+    while more {
+        let skip = u32::try_from(lines.len()).unwrap_or(u32::MAX);
+        let params = JournalParams { last: last.saturating_sub(skip), skip };
+        match core.call::<JournalRead>(&params).await {
+            Ok(answer) => (lines, more) = ([answer.lines, lines].concat(), answer.more),
+            Err(error) => return failed(&error),
+        }
+    }
     if json {
         return print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>());
     }
