@@ -3086,7 +3086,7 @@ export interface Events {
   'sync/done': { to: 'frontend'; params: SyncDone };
   /** The last word on a write or a copy. */
   'fs/taskDone': { to: 'frontend'; params: FsTaskDone };
-  /** A question is no longer open. */
+  /** A question is no longer open: it was answered, or is not to be answered any more. One that is withdrawn is cancelled as a request, too. */
   'auth/promptDone': { to: 'frontend'; params: PromptDone };
   /** A forward, or one of its connections, has changed. */
   'event/forward': { to: 'frontend'; params: ForwardEvent };
