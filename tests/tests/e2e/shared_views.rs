@@ -2,20 +2,21 @@
 //! one that opened it; a frontend that hangs and slows nobody; who may end the core; what the
 //! journal says of it all.
 
-use bssh_protocol::exec::{Action, ExecParams};
-use bssh_protocol::forward::{ForwardKind, ForwardParams, ForwardRef};
+use bssh_protocol::error::{CallError, Kind};
+use bssh_protocol::exec::{Action, ExecParams, NodeState};
+use bssh_protocol::forward::{DialParams, ForwardKind, ForwardParams, ForwardRef};
 use bssh_protocol::handshake::{LinkCloseParams, ShutdownParams};
 use bssh_protocol::job::JobHandle;
 use bssh_protocol::methods::{
-    CoreShutdown, ExecStart, ForwardClose, ForwardOpen, JobCancel, LinkClose, LinkListAll,
-    PtyAttachView, PtyExitedEvent, PtyInputOwnerEvent, PtyOpen, PtyTakeInput, PtyWriteInput,
-    SessionOpen,
+    CoreShutdown, DialDoneEvent, ExecDoneEvent, ExecNodeEvent, ExecStart, ForwardClose,
+    ForwardDial, ForwardOpen, JobCancel, LinkClose, LinkListAll, PtyAttachView, PtyExitedEvent,
+    PtyInputOwnerEvent, PtyListAll, PtyOpen, PtyTakeInput, PtyWriteInput, SessionOpen,
 };
 use bssh_protocol::pty::{
     PTY_WINDOW, PtyAttach, PtyFrom, PtyOpenParams, PtyOpened, PtyView, PtyWrite,
 };
 use bssh_protocol::session::SessionOpenParams;
-use bssh_protocol::stream::WINDOW;
+use bssh_protocol::stream::{Sink, Source, WINDOW};
 use bssh_tests::{Driver, Lab, Run, Shared, net, until};
 use serde_json::Value;
 use std::io::Read;
@@ -178,5 +179,59 @@ fn what_is_no_run_has_an_end_in_the_journal_too() {
         }
         let people = shared.lab.run(&["log"]).expect_status(0).text();
         assert!(people.contains("how=left"), "{people}");
+    });
+}
+
+#[test]
+fn a_view_of_a_quiet_terminal_goes_with_its_frontend() {
+    with_shared(|shared| async move {
+        let (one, two) = (frontend(&shared).await, frontend(&shared).await);
+        let pty = terminal(&one, "sleep 1007.88").await.pty;
+        let attach = PtyAttach { pty, from: PtyFrom::Live, read_only: true, window: None };
+        two.call::<PtyAttachView>(&attach).await;
+        let views = async || one.call::<PtyListAll>(&Default::default()).await.ptys[0].views;
+        assert_eq!(views().await, 2);
+        two.close().await;
+        let gone = async { while views().await > 1 {} };
+        tokio::time::timeout(Duration::from_secs(60), gone).await.expect("nobody looks any more");
+        one.close().await;
+    });
+}
+
+#[test]
+fn a_dialed_connection_that_nobody_reads_slows_nobody_on_its_connection() {
+    with_shared(|shared| async move {
+        let (one, two) = (frontend(&shared).await, frontend(&shared).await);
+        let params = DialParams {
+            targets: one.targets("127.0.0.1"),
+            host: "127.0.0.1".to_owned(),
+            port: net::serve(net::flood),
+            source: Source::Stream,
+            sink: Sink::Stream,
+        };
+        let dialed = one.call::<ForwardDial>(&params).await;
+        // It speaks, and is not read any more.
+        let mut output = one.link.receiver(dialed.output.unwrap(), WINDOW);
+        output.next().await.unwrap().unwrap();
+        let flood = Instant::now();
+        let mut n = 0;
+        while n < 20 || flood.elapsed() < Duration::from_secs(2) {
+            let action = Action::Command("echo hi".to_owned());
+            let (targets, guard) = (two.targets("127.0.0.1"), Some(false));
+            let params = ExecParams { targets, action, guard, ..ExecParams::default() };
+            let run = two.call::<ExecStart>(&params).await.run;
+            two.event::<ExecDoneEvent>(|e| e.run == run && e.summary.ok == 1).await;
+            n += 1;
+        }
+        let reused = |state: &NodeState| matches!(state, NodeState::Connected(c) if c.reused);
+        assert!(two.events::<ExecNodeEvent>().iter().any(|e| reused(&e.state)), "it is shared");
+        // Given up, it ends.
+        let input = one.link.sender(dialed.input.unwrap(), WINDOW);
+        input.reset(CallError::new(Kind::CancelledByCaller, "no more"));
+        let done = one.event::<DialDoneEvent>(|e| e.forward == dialed.forward).await;
+        assert!(done.error.unwrap().message.contains("no more"));
+        drop(output);
+        one.close().await;
+        two.close().await;
     });
 }
