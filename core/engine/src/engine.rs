@@ -280,8 +280,9 @@ impl Engine {
     /// `exec/signal`.
     ///
     /// # Errors
-    /// `handle.unknown`.
+    /// `handle.unknown`; a name that is no signal's.
     pub fn signal(&self, params: SignalRun) -> Result<(), CallError> {
+        crate::signals::known(&params.signal)?;
         let run = self.run(params.run)?;
         run.order(Order::Signal { nodes: params.nodes, name: params.signal });
         Ok(())

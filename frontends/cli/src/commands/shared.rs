@@ -65,7 +65,14 @@ async fn status(core: &Core, json: bool) -> u8 {
         Err(error) => return failed(&error),
     };
     if json {
-        return print_json(&status);
+        // As a value it has each name once: the list of links, and not only their number.
+        return match serde_json::to_value(&status) {
+            Ok(status) => print_json(&status),
+            Err(error) => {
+                say(&format!("bssh: {error}"));
+                exit::GENERAL
+            }
+        };
     }
     let Status { info, stats, links } = status;
     let row = |name: &str, value: String| vec![name.to_owned(), value];
