@@ -219,8 +219,10 @@ pub struct Probed {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct JournalParams {
-    /// At most so many of the newest lines.
+    /// At most so many of the newest lines; fewer, if they do not fit into one answer.
     pub last: u32,
+    /// But for so many that are newer still: those that were read before.
+    pub skip: u32,
 }
 
 /// Result of `journal/read`.
@@ -228,6 +230,9 @@ pub struct JournalParams {
 pub struct JournalLines {
     /// JSON objects, oldest first.
     pub lines: Vec<String>,
+    /// The older ones of those that were asked for did not fit.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]

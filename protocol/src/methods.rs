@@ -400,7 +400,8 @@ protocol! {
         frontend SyncDoneEvent = "sync/done" (sync::SyncDone), since 1;
         /// The last word on a write or a copy.
         frontend FsTaskDoneEvent = "fs/taskDone" (task::FsTaskDone), since 1;
-        /// A question is no longer open.
+        /// A question is no longer open: it was answered, or is not to be answered any more. One
+        /// that is withdrawn is cancelled as a request, too.
         frontend PromptDoneEvent = "auth/promptDone" (auth::PromptDone), since 1;
         /// A forward, or one of its connections, has changed.
         frontend ForwardStateEvent = "event/forward" (forward::ForwardEvent), since 1;

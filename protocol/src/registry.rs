@@ -107,16 +107,18 @@ impl Router {
     }
 
     fn answer(&self, link: &Link, request: Request) -> BoxFuture<'static, Reply> {
-        let Some(MethodCallback::Async(callback)) = self.methods.method(&request.method) else {
-            return std::future::ready(Reply::unknown_method(&request)).boxed();
+        let callback = match self.methods.method(&request.method) {
+            Some(MethodCallback::Async(callback)) => Some(callback.clone()),
+            _ => None,
         };
-        let (callback, gate) = (callback.clone(), self.gate.clone());
+        let gate = self.gate.clone();
         let call = Call { link: link.clone(), gate: gate.clone(), then: Arc::default() };
         async move {
             if !gate.open.load(Relaxed) && *request.method != *Initialize::NAME {
                 let text = "the first request of a link is initialize";
                 return Reply::new(Err::<(), _>(CallError::new(Kind::NotInitialized, text)));
             }
+            let Some(callback) = callback else { return Reply::unknown_method(&request) };
             let text = std::str::from_utf8(&request.params);
             let (Ok(id), Ok(text)) = (serde_json::from_str::<Id<'_>>(&request.id), text) else {
                 let text = "the id or the params cannot be read";

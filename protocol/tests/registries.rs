@@ -61,7 +61,9 @@ async fn requests_and_their_answers() {
     let hello = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocol":{"majors":[1],"level":1},"client":{"name":"t","version":"1","kind":"t"},"strict":true}}"#;
     let lines = [
         r#"{"jsonrpc":"2.0","id":0,"method":"exec/start","params":{"nodes":"a"}}"#,
+        r#"{"jsonrpc":"2.0","id":"early","method":"no/such","params":{}}"#,
         hello,
+        r#"{"jsonrpc":"2.0","id":"late","method":"no/such","params":{}}"#,
         r#"{"jsonrpc":"2.0","id":2,"method":"exec/start","params":{"nodes":"a"}}"#,
         r#"{"jsonrpc":"2.0","id":"three","method":"exec/start","params":{"nodes":"a","fanuot":3}}"#,
         r#"{"jsonrpc":"2.0","id":4,"method":"exec/start","params":{"nodes":"a","settings":{"confg":"x"}}}"#,

@@ -200,6 +200,8 @@ impl Driver {
             assert!(ended.expect("the core ends with its link").expect("our child").success());
         }
         self.task.abort();
+        // Gone before anything else happens, whoever drives us.
+        let _ = self.task.await;
     }
 }
 

@@ -5,7 +5,7 @@ use crate::agent::{Offer, Wish};
 use crate::exec::Part;
 use crate::pool::{Lease, Resident};
 use crate::pty::terminal;
-use crate::pump::{Pump, Signs};
+use crate::pump;
 use crate::run::Run;
 use crate::stdin::Stdin;
 use crate::sudo::Sudo;
@@ -123,13 +123,10 @@ impl Part<'_> {
         let opening = lease.connection.open_tcp_channel(host, port, ("127.0.0.1", 0));
         let channel = self.within(ELSEWHERE, opening).await?;
         run.set_executing(index);
-        let (stdout, stderr) = (run.sinks.node(&run.to, index).0, None);
+        let (stdout, _) = run.sinks.node(&run.to, index);
         let executing = NodeState::Executing { stdout: stdout.id(), stderr: None, no_pty: false };
         run.tell(index, node, executing).await;
-        let (stdin, sudo) = (Some(run.stdin.open().await), None);
-        let (node, signs) = (&*node.name, &Signs::default());
-        let pump = Pump { channel, stdin, stdout, stderr, sudo, run, node, lease, signs };
-        let end = pump.carry().await;
+        let end = pump::dial(run, &node.name, (lease, channel), stdout).await;
         let exit = end.failure.is_none().then_some(Exit::Status(0));
         let (stdout_bytes, failure) = (end.stdout_bytes, end.failure);
         Ok(Ended { stdout_bytes, exit, failure, ..Ended::default() })

@@ -29,7 +29,7 @@ pub struct Commons {
     /// How nodes are reached, planned for requests before.
     pub(crate) known: Known,
     pub(crate) jobs: Jobs,
-    pub(crate) journal: Journal,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) gates: Gates,
     /// Files of whole outputs.
     pub(crate) outputs: Arc<Outputs>,
@@ -64,7 +64,7 @@ impl Commons {
         Arc::new(Commons {
             outputs: Arc::new(Outputs::new(&env)),
             env,
-            journal: Journal::new(journal),
+            journal: Arc::new(Journal::new(journal)),
             pool: Pool::lingering(linger),
             known: Known::default(),
             jobs: Jobs::default(),

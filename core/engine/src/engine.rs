@@ -157,7 +157,7 @@ impl Engine {
         let _ = self.kind.set(kind.to_owned());
     }
 
-    fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         self.kind.get().map_or("", String::as_str)
     }
 
@@ -283,8 +283,9 @@ impl Engine {
     /// `exec/signal`.
     ///
     /// # Errors
-    /// `handle.unknown`.
+    /// `handle.unknown`; a name that is no signal's.
     pub fn signal(&self, params: SignalRun) -> Result<(), CallError> {
+        crate::signals::known(&params.signal)?;
         let run = self.run(params.run)?;
         run.order(Order::Signal { nodes: params.nodes, name: params.signal });
         Ok(())

@@ -45,6 +45,7 @@ mod remarks;
 mod run;
 mod said;
 mod session;
+mod signals;
 mod sink;
 mod spool;
 mod stats;

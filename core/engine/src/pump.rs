@@ -13,15 +13,14 @@ use crate::spool::Spool;
 use crate::stdin::{Broken, Place};
 use crate::sudo::{self, Heard, Sudo};
 use bssh_protocol::auth::PromptKind;
-use bssh_protocol::exec::{Action, Ended, Exit, Failure, Output, Phase};
-use bssh_ssh::{Channel, ChannelEvent, ChannelWriter, Pipe};
-use bytes::{Bytes, BytesMut};
+use bssh_protocol::exec::{Action, Exit, Failure, Output, Phase};
+use bssh_ssh::{Channel, ChannelEvent, ChannelWriter};
+use bytes::Bytes;
 use futures_util::future::{Either, select};
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
 /// A process left behind may hold the output open after its command has ended; this long we
@@ -30,6 +29,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// How long a command may take to be gone that cannot have the rest of its stdin.
 const LAST: Duration = Duration::from_secs(15);
+/// How long one may take that only its server can end.
+const HEED: Duration = Duration::from_secs(2);
 
 /// What to do about output that is read too slowly.
 pub(crate) const ELSEWHERE: &str =
@@ -93,10 +94,19 @@ impl Pump<'_> {
                 }
                 Either::Right((broken, output)) => {
                     // A channel that is closed is the end of stdin, too: the command goes first.
-                    if run.guard {
-                        signs.broken_off.notify_one();
-                        let _ = tokio::time::timeout(LAST, output).await;
-                    }
+                    let limit = match run.guard {
+                        true => {
+                            signs.broken_off.notify_one();
+                            LAST
+                        }
+                        false if is_dial(run) => Duration::ZERO,
+                        // Nobody else ends it, and not every server heeds this.
+                        false => {
+                            let _ = writer.signal("TERM").await;
+                            HEED
+                        }
+                    };
+                    let _ = tokio::time::timeout(limit, output).await;
                     broken
                 }
                 Either::Left(_) => Ok(()),
@@ -135,7 +145,7 @@ async fn read(
     (lease, signs): (&Arc<Lease>, &Signs),
 ) {
     let (kept, guarded) = (Spool::new(), outputs.run.guard);
-    let is_dial = matches!(outputs.run.params.action, Action::Dial { .. });
+    let is_dial = is_dial(outputs.run);
     // Many nodes are read in turn: what one says must not keep signals from it meanwhile.
     let mut ahead = outputs.run.nodes.len() > 1;
     let (mut channel, mut exited) = (Some(channel), false);
@@ -185,6 +195,11 @@ async fn read(
     if let (true, Some(channel)) = (is_dial, channel) {
         channel.cut();
     }
+}
+
+/// It is no command, but a connection to elsewhere.
+fn is_dial(run: &Run) -> bool {
+    matches!(run.params.action, Action::Dial { .. })
 }
 
 /// The next event; after the exit of a command that is guarded only as long as somebody still
@@ -319,45 +334,14 @@ impl Outputs<'_> {
     }
 }
 
-/// The bytes of a connection that a forward carries, until both directions have ended. While nobody
-/// takes them its connection is not read.
-pub(crate) async fn dial(stream: Pipe, mut stdin: Place, mut stdout: Out) -> Ended {
-    let (mut read, mut write) = tokio::io::split(stream);
-    let mut total = 0;
-    let fed = {
-        let up = pin!(async {
-            while let Some(bytes) = stdin.next().await? {
-                if write.write_all(&bytes).await.is_err() {
-                    return Ok(());
-                }
-            }
-            // The far side may have closed first.
-            let _ = write.shutdown().await;
-            Ok::<(), Broken>(())
-        });
-        let down = pin!(async {
-            let mut buffer = BytesMut::new();
-            while let Ok(1..) = read.read_buf(&mut buffer).await {
-                let bytes = buffer.split().freeze();
-                total += bytes.len() as u64;
-                if stdout.write(bytes).await.is_err() {
-                    return;
-                }
-            }
-        });
-        match select(down, up).await {
-            Either::Right((Ok(()), down)) => {
-                down.await;
-                Ok(())
-            }
-            Either::Right((broken, _)) => broken,
-            Either::Left(_) => Ok(()),
-        }
-    };
-    stdout.finish().await;
-    let ended = Ended { stdout_bytes: total, ..Ended::default() };
-    match fed {
-        Ok(()) => Ended { exit: Some(Exit::Status(0)), ..ended },
-        Err(broken) => Ended { failure: Some(broken.failure()), ..ended },
-    }
+/// Carries a connection from a node to elsewhere until the far side has ended.
+pub(crate) async fn dial(
+    run: &Run,
+    node: &str,
+    (lease, channel): (&Arc<Lease>, Channel),
+    stdout: Out,
+) -> End {
+    let (stdin, stderr, sudo) = (Some(run.stdin.open().await), None, None);
+    let signs = &Signs::default();
+    Pump { channel, stdin, stdout, stderr, sudo, run, node, lease, signs }.carry().await
 }

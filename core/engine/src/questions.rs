@@ -6,10 +6,11 @@
 use crate::remarks::{BANNER, OURS, Remarks};
 use bssh_protocol::auth::{
     ConfirmAnswer, ConfirmQuestion, HostKeyAnswer as Told, HostKeyInfo, HostKeyQuestion as Asked,
-    PromptAnswer, PromptField, PromptKind as Kind, PromptQuestion, Secret, TrustScope,
+    PromptAnswer, PromptDone, PromptField, PromptKind as Kind, PromptQuestion, Secret, TrustScope,
 };
+use bssh_protocol::error::CallError;
 use bssh_protocol::link::Link;
-use bssh_protocol::methods::{AuthConfirm, AuthHostKey, AuthPrompt};
+use bssh_protocol::methods::{AuthConfirm, AuthHostKey, AuthPrompt, Method, PromptDoneEvent};
 use bssh_protocol::stream::Base64Bytes;
 use bssh_protocol::via::CHECKS_HOST_KEYS;
 use bssh_ssh::ask::{Ask, HostKeyAnswer, HostKeyQuestion, Note, NoteLevel, Prompt, PromptKind};
@@ -76,7 +77,7 @@ impl Questions {
         }
         let _turn = self.turn.lock().await;
         let question = ConfirmQuestion { prompt: self.number(), node: node.to_owned(), text };
-        match self.link.call::<AuthConfirm>(&question).await {
+        match self.put::<AuthConfirm>(question.prompt, &question).await {
             Ok(ConfirmAnswer::Yes) => Some(true),
             Ok(_) => Some(false),
             Err(_) => None,
@@ -90,6 +91,17 @@ impl Questions {
         question: PromptQuestion,
     ) -> Option<BTreeMap<String, Secret>> {
         self.ask(PromptQuestion { prompt: self.number(), ..question }).await
+    }
+
+    /// Puts a question. Once it is no longer open the frontend is told, however that came about:
+    /// one that is dropped is withdrawn.
+    async fn put<M: Method>(
+        &self,
+        prompt: u64,
+        question: &M::Params,
+    ) -> Result<M::Result, CallError> {
+        let _open = Open { link: &self.link, prompt };
+        self.link.call::<M>(question).await
     }
 
     fn number(&self) -> u64 {
@@ -106,10 +118,22 @@ impl Questions {
             return None;
         }
         let _turn = self.turn.lock().await;
-        match self.link.call::<AuthPrompt>(&question).await {
+        match self.put::<AuthPrompt>(question.prompt, &question).await {
             Ok(PromptAnswer::Answered { answers }) => Some(answers),
             _ => None,
         }
+    }
+}
+
+/// A question a person may be looking at.
+struct Open<'a> {
+    link: &'a Link,
+    prompt: u64,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.link.post::<PromptDoneEvent>(&PromptDone { prompt: self.prompt });
     }
 }
 
@@ -163,7 +187,7 @@ impl Ask for AskAbout {
                 },
                 known: question.other_names,
             };
-            match self.questions.link.call::<AuthHostKey>(&asked).await {
+            match self.questions.put::<AuthHostKey>(asked.prompt, &asked).await {
                 Ok(Told::Accept { scope }) => {
                     HostKeyAnswer::Accept { store: scope == TrustScope::File }
                 }
@@ -213,7 +237,7 @@ impl Ask for AskAbout {
             let _turn = self.questions.turn.lock().await;
             let (prompt, node) = (self.questions.number(), self.node.clone());
             let question = ConfirmQuestion { prompt, node, text };
-            let answer = self.questions.link.call::<AuthConfirm>(&question).await;
+            let answer = self.questions.put::<AuthConfirm>(prompt, &question).await;
             matches!(answer, Ok(ConfirmAnswer::Yes))
         }
         .boxed()

@@ -219,12 +219,8 @@ impl Out {
         }
     }
 
-    /// No more bytes will come; returns when they are out of our hands.
-    pub(crate) async fn finish(self) {
-        self.end(false).await;
-    }
-
-    /// What is kept back is not needed if it was `sent` before.
+    /// No more bytes will come; returns when they are out of our hands. What is kept back is not
+    /// needed if it was `sent` before.
     async fn end(self, sent: bool) {
         // A sink that is gone has been noticed by a write, or had nothing to lose.
         match self {

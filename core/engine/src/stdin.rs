@@ -29,11 +29,16 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    async fn next(&mut self) -> Option<Bytes> {
+    /// The next bytes; none at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
         match self {
-            Origin::Descriptor(reader) => reader.next().await,
-            // A link that is lost ends the run anyway.
-            Origin::Link(receiver) => receiver.next().await.and_then(Result::ok),
+            Origin::Descriptor(reader) => Ok(reader.next().await),
+            Origin::Link(receiver) => match receiver.next().await.transpose() {
+                Ok(bytes) => Ok(bytes),
+                // A link that is lost ends the run anyway.
+                Err(_) if receiver.has_lost_its_link() => Ok(None),
+                Err(error) => Err(Broken::Reset(error.message.into())),
+            },
         }
     }
 }
@@ -66,7 +71,12 @@ struct Progress {
 /// Why nobody can be given the rest of stdin. Its end must not be told in its place: a command
 /// would take the part for the whole.
 #[derive(Debug, Clone)]
-pub(crate) struct Broken(Arc<str>);
+pub(crate) enum Broken {
+    /// There is no room to keep it for the others.
+    Unkept(Arc<str>),
+    /// The frontend has given it up.
+    Reset(Arc<str>),
+}
 
 #[derive(Default)]
 struct Kept {
@@ -97,7 +107,7 @@ impl Place {
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
         match self {
             Place::Null => Ok(None),
-            Place::Direct(origin) => Ok(origin.next().await),
+            Place::Direct(origin) => origin.next().await,
             Place::Shared { spool, at } => {
                 let bytes = spool.read(*at).await?;
                 *at += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
@@ -110,15 +120,24 @@ impl Place {
 impl Broken {
     /// What that is for a node.
     pub(crate) fn failure(&self) -> Failure {
-        let text = format!("stdin could not be kept for all nodes: {}", self.0);
-        let hint = "what is beyond 1 MiB needs room in the directory for temporary files (TMPDIR)";
-        Failure { hint: Some(hint.to_owned()), ..plain(Phase::Exec, "stdinLost", text) }
+        match self {
+            Broken::Unkept(why) => {
+                let text = format!("stdin could not be kept for all nodes: {why}");
+                let hint =
+                    "what is beyond 1 MiB needs room in the directory for temporary files (TMPDIR)";
+                Failure { hint: Some(hint.to_owned()), ..plain(Phase::Exec, "stdinLost", text) }
+            }
+            Broken::Reset(why) => {
+                let text = format!("stdin was given up before its end: {why}");
+                plain(Phase::Exec, "stdinReset", text)
+            }
+        }
     }
 }
 
 impl From<std::io::Error> for Broken {
     fn from(error: std::io::Error) -> Self {
-        Broken(error.to_string().into())
+        Broken::Unkept(error.to_string().into())
     }
 }
 
@@ -132,7 +151,11 @@ impl Spool {
     pub(crate) async fn fill(&self, mut origin: Origin) {
         self.wanted.notified().await;
         let end = loop {
-            let Some(bytes) = origin.next().await else { break Ok(()) };
+            let bytes = match origin.next().await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => break Ok(()),
+                Err(broken) => break Err(broken),
+            };
             if let Err(error) = self.keep(&bytes) {
                 break Err(error.into());
             }

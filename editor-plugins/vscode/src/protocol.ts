@@ -1466,12 +1466,16 @@ export type JobStart = {
 export type JournalLines = {
   /** JSON objects, oldest first. */
   lines: Array<string>;
+  /** The older ones of those that were asked for did not fit. */
+  more?: boolean;
 };
 
 /** Parameters of `journal/read`. */
 export type JournalParams = {
-  /** At most so many of the newest lines. */
+  /** At most so many of the newest lines; fewer, if they do not fit into one answer. */
   last?: number;
+  /** But for so many that are newer still: those that were read before. */
+  skip?: number;
 };
 
 /** `forward/kick`: end one connection. */
@@ -3082,7 +3086,7 @@ export interface Events {
   'sync/done': { to: 'frontend'; params: SyncDone };
   /** The last word on a write or a copy. */
   'fs/taskDone': { to: 'frontend'; params: FsTaskDone };
-  /** A question is no longer open. */
+  /** A question is no longer open: it was answered, or is not to be answered any more. One that is withdrawn is cancelled as a request, too. */
   'auth/promptDone': { to: 'frontend'; params: PromptDone };
   /** A forward, or one of its connections, has changed. */
   'event/forward': { to: 'frontend'; params: ForwardEvent };

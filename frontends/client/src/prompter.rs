@@ -20,8 +20,6 @@ pub trait Prompter: Send + Sync {
     fn prompt(&self, question: PromptQuestion) -> Answer<'_, PromptAnswer>;
     /// `auth/confirm`.
     fn confirm(&self, question: ConfirmQuestion) -> Answer<'_, ConfirmAnswer>;
-    /// `auth/promptDone`: the question is no longer open, whoever answered it.
-    fn done(&self, _prompt: u64) {}
 }
 
 /// Nobody to ask: declines everything.

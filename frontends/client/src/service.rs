@@ -109,11 +109,8 @@ impl Service for Frontend {
                     handles.tasks.done(event);
                 }
             }
-            PromptDoneEvent::NAME => {
-                if let Ok(event) = notification.event::<PromptDoneEvent>() {
-                    self.prompter.done(event.prompt);
-                }
-            }
+            // Questions that are withdrawn are cancelled, which the link sees to.
+            PromptDoneEvent::NAME => {}
             LogRecordEvent::NAME => {
                 if let Ok(record) = notification.event::<LogRecordEvent>() {
                     self.remark(&record);

@@ -324,8 +324,9 @@ impl Link {
         self.post::<LinkErrorEvent>(&crate::handshake::LinkError { error, about });
     }
 
-    /// Queues a small message without waiting; on a dead link it is dropped.
-    fn post<E: Event>(&self, params: &E::Params) {
+    /// Queues a small notification without waiting; on a dead link it is dropped. For what is
+    /// bounded otherwise, such as the end of something.
+    pub fn post<E: Event>(&self, params: &E::Params) {
         if let Ok(text) = message::notification(E::NAME, params) {
             self.shared.outbox.post(&text);
         }

@@ -339,6 +339,16 @@ impl StreamSender {
         }
     }
 
+    /// Returns once nothing more is taken: the peer has refused the stream, or the link has ended.
+    pub async fn refused(&self) -> CallError {
+        loop {
+            if let Some(error) = lock(&self.credit.refused).clone() {
+                return error;
+            }
+            self.credit.changed.notified().await;
+        }
+    }
+
     /// Ends the stream. When this returns, the end is queued behind all bytes, so whatever is
     /// sent next follows it.
     ///
@@ -409,6 +419,11 @@ impl StreamReceiver {
         let inbox = Arc::new(Inbox::default());
         link.receive_into(id, window, 0, inbox.clone());
         StreamReceiver { link, id, inbox, done: false }
+    }
+
+    /// Its link is over: a reset is then not the sender's.
+    pub fn has_lost_its_link(&self) -> bool {
+        self.link.has_ended()
     }
 
     /// The next bytes; None at the end of the stream. Taking them gives the sender credit.

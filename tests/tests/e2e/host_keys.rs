@@ -219,6 +219,7 @@ fn a_question_whose_run_is_cancelled_is_withdrawn_and_a_late_answer_changes_noth
     let stale = peer.wait_for("auth/hostKey", |_| true);
     peer.call("exec/cancel", json!({"run": run}));
     peer.wait_for("$/cancelRequest", |p| p["id"] == stale["id"]);
+    peer.wait_for("auth/promptDone", |p| p["prompt"] == stale["params"]["prompt"]);
     peer.wait_for("exec/done", |p| p["run"] == run);
     peer.reply(&stale, json!({"outcome": "accept", "scope": "file"}));
     // The next question of the link is asked, and nothing was filed.
@@ -226,6 +227,7 @@ fn a_question_whose_run_is_cancelled_is_withdrawn_and_a_late_answer_changes_noth
     let question = peer.wait_for("auth/hostKey", |_| true);
     assert!(!known.exists(), "a late answer was filed");
     peer.reply(&question, json!({"outcome": "accept", "scope": "file"}));
+    peer.wait_for("auth/promptDone", |p| p["prompt"] == question["params"]["prompt"]);
     let done = peer.wait_for("exec/done", |p| p["run"] == run);
     assert_eq!(done["params"]["summary"]["ok"], 1, "{done}");
     assert!(known.exists());

@@ -40,6 +40,7 @@
 //! - `cuts`: links that are cut, black-holed and stopped, in network namespaces.
 //! - `gateways`: commands run by other cores, lost ones, hostile ones.
 //! - `gateways_more`: the same detached, with passwords and sudo, with keys that stay here.
+//! - `given_up`: streams that their frontend gives up.
 //! - `relay`: uploads that one node passes on to the others.
 //! - `programs`: git, rsync, scp, sftp, Ansible, ssh-copy-id, tmux and vim with bssh as their ssh.
 //! - `jobs`: detached runs, read and waited for by others; warm connections of ssh's own flags.
@@ -86,6 +87,7 @@ mod gate_frontends;
 mod gates;
 mod gateways;
 mod gateways_more;
+mod given_up;
 mod host_keys;
 mod jobs;
 mod jump;

@@ -2,7 +2,8 @@
 //! document, and a peer that sends garbage.
 
 use bssh_fixtures::Home;
-use bssh_tests::{Lab, Run, bssh};
+use bssh_tests::{Lab, Peer, Run, bssh};
+use serde_json::json;
 use std::process::Command;
 use std::time::Duration;
 
@@ -51,6 +52,17 @@ fn garbage_is_survived_and_the_core_goes_with_its_stdin() {
         let done = run.finish(DEADLINE).expect_status(0);
         assert!(!done.stderr.contains("panicked"), "{case}: {}", done.stderr);
     }
+}
+
+#[test]
+fn a_signal_that_there_is_not_is_refused_with_those_that_there_are() {
+    let mut peer = Peer::start(&Home::new().unwrap(), &[], &[]);
+    let signal = |name: &str| json!({"run": 1, "signal": name});
+    let error = peer.try_call("exec/signal", signal("BOGUS")).unwrap_err();
+    assert_eq!((&error["code"], &error["data"]["at"]), (&json!(-32602), &json!("params.signal")));
+    assert!(error["message"].as_str().unwrap().contains("known are ABRT"), "{error}");
+    let error = peer.try_call("exec/signal", signal("TERM")).unwrap_err();
+    assert_eq!(error["data"]["kind"], "handle.unknown", "{error}");
 }
 
 #[test]

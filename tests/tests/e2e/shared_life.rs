@@ -138,6 +138,8 @@ fn the_journal_and_the_numbers_say_what_was_done() {
     assert_eq!(log.matches("hidden-output").count(), 1, "no output");
     let people = shared.lab.run(&["log", "--last", "1"]).expect_status(0).text();
     assert!(people.contains("over") && people.contains("failed=2"), "{people}");
+    let status = shared.lab.run(&["--json", "core", "status"]).expect_status(0).text();
+    assert_eq!(status.matches("\"links\"").count(), 1, "{status}");
     let metrics = shared.lab.run(&["core", "metrics"]).expect_status(0).text();
     for line in ["bssh_runs_total 2", "bssh_nodes_ok_total 2", "bssh_nodes_failed_total 2"] {
         assert!(metrics.lines().any(|have| have == line), "{line}\n{metrics}");

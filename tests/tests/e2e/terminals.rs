@@ -144,6 +144,20 @@ fn terminals_are_left_to_the_shared_core_and_taken_again() {
 }
 
 #[test]
+fn terminals_of_a_core_of_their_own_are_not_left_beside_a_shared_one() {
+    let shared = Shared::new(Lab::start());
+    let lab = &shared.lab;
+    lab.run(&["-H", "127.0.0.1", "--persist", "1m", "true"]).expect_status(0);
+    let mut t = Terminal::start(&terminals(lab, &["-t", "--persist", "no"]));
+    t.wait_for("Ctrl-] ? shows what can be done", MINUTE);
+    t.write("\x1dd");
+    t.wait_for("no shared core runs these", MINUTE);
+    assert!(!lab.run(&["job", "ls"]).expect_status(0).text().contains("pty"));
+    t.write("\x1dq");
+    assert_eq!(t.finish(MINUTE), Some(0));
+}
+
+#[test]
 fn nodes_that_are_not_there_are_told_and_the_others_go_on() {
     let lab = Lab::start();
     let mut command =

@@ -4,18 +4,19 @@
 use super::lost;
 use crate::engine::{Caller, Engine};
 use crate::failure::advised;
+use crate::gateway::SudoSecret;
+use crate::plan::NodePlan;
 use crate::pool::Lease;
 use crate::pump;
-use crate::run::Outlet;
+use crate::run::{Course, Outlet, Run};
 use crate::sink::{Out, Sinks};
-use crate::stdin::Stdin;
 use bssh_protocol::error::{CallError, Kind};
-use bssh_protocol::exec::ExecParams;
+use bssh_protocol::exec::{Action, ExecParams};
 use bssh_protocol::forward::{DialDone, DialParams, Dialed};
 use bssh_protocol::link::Link;
 use bssh_protocol::methods::DialDoneEvent;
 use bssh_protocol::stream::{Sink, WINDOW};
-use bssh_ssh::Pipe;
+use bssh_ssh::Channel;
 use std::sync::Arc;
 
 /// A connection that is open: answer first, then [`Engine::forward_dial_launch`].
@@ -23,8 +24,8 @@ pub struct PreparedDial {
     pub dialed: Dialed,
     link: Link,
     lease: Arc<Lease>,
-    stream: Pipe,
-    stdin: Stdin,
+    channel: Channel,
+    run: Run,
     out: Out,
 }
 
@@ -47,33 +48,64 @@ impl Engine {
             let text = format!("{node}: cannot connect to {host} port {port}: {}", advised(&e));
             CallError::new(Kind::ForwardDenied, text)
         };
-        let opened = lease.connection.open_tcp(&host, port, ("127.0.0.1", 0)).await;
-        let stream = opened.map_err(denied)?;
-        let ends =
-            ExecParams { stdin: source, stdout: sink, stderr: Sink::Discard, ..Default::default() };
+        let opened = lease.connection.open_tcp_channel(&host, port, ("127.0.0.1", 0)).await;
+        let channel = opened.map_err(denied)?;
+        let ends = ExecParams {
+            action: Action::Dial { host, port },
+            stdin: source,
+            stdout: sink,
+            stderr: Sink::Discard,
+            ..ExecParams::default()
+        };
         // For one node it is read as it goes, and nothing has to fill it.
         let (stdin, input, _) = self.stdin(caller, &ends, 1)?;
         let sinks = Sinks::open(&ends, WINDOW, self)?;
-        let (out, _) = sinks.node(&Outlet::Link(caller.link.clone()), 0);
+        let to = Outlet::Link(caller.link.clone());
+        let (out, _) = sinks.node(&to, 0);
         let dialed = Dialed { forward: self.new_id(), input, output: out.id() };
-        Ok(PreparedDial { dialed, link: caller.link.clone(), lease, stream, stdin, out })
+        let name = route.plan.node.clone();
+        // Nobody steers it: it only is what the bytes of a run are carried for.
+        let run = Run {
+            id: dialed.forward,
+            params: ends,
+            nodes: vec![NodePlan { name, route: Ok(route), way: None }],
+            timeout: None,
+            retries: 0,
+            guard: false,
+            fanout: 1,
+            course: Course::new(1),
+            to,
+            sinks,
+            stdin,
+            questions: Engine::asking(caller).clone(),
+            secret: SudoSecret::default(),
+        };
+        Ok(PreparedDial { dialed, link: caller.link.clone(), lease, channel, run, out })
     }
 
     /// Carries both directions to their end; run it once the answer is on its way.
     pub async fn forward_dial_launch(self: Arc<Self>, prepared: PreparedDial) {
-        let PreparedDial { dialed, link, lease, stream, stdin, out } = prepared;
+        let PreparedDial { dialed, link, lease, channel, run, out } = prepared;
         let mut gone = self.gone.subscribe();
         self.spawn(async move {
             let resident = lease.load.reside();
-            tokio::select! {
-                _ = pump::dial(stream, stdin.open().await, out) => {}
+            let node = run.nodes.first().map(|node| &*node.name).unwrap_or_default();
+            let end = tokio::select! {
+                end = pump::dial(&run, node, (&lease, channel), out) => end,
                 _ = gone.wait_for(|gone| *gone) => return,
-            }
+            };
             drop(resident);
-            let error = lease
-                .connection
-                .is_closed()
-                .then(|| CallError::new(Kind::Disconnected, "the connection to the node was lost"));
+            let lost = lease.connection.is_closed();
+            let lost = lost.then(|| "the connection to the node was lost".to_owned());
+            let error = match (lost, end.failure) {
+                (Some(lost), _) => Some(CallError::new(Kind::Disconnected, lost)),
+                (None, Some(failure)) if failure.code == "outputOverflow" => {
+                    Some(CallError::new(Kind::StreamOverflow, failure.message))
+                }
+                (None, failure) => {
+                    failure.map(|failure| CallError::new(Kind::CancelledByCaller, failure.message))
+                }
+            };
             let done = DialDone { forward: dialed.forward, error };
             // A link that is lost needs no last word.
             let _ = link.notify::<DialDoneEvent>(&done).await;

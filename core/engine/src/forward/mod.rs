@@ -48,7 +48,7 @@ use spec::{ForwardSpec, Listen, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use traffic::Traffic;
@@ -85,6 +85,7 @@ struct Forward {
 impl Drop for Forward {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
+        self.work.over(self.work.engine.parting(self.work.id));
         self.work.reach(Stage::Over);
     }
 }
@@ -180,6 +181,7 @@ impl Engine {
             lanes: watch::channel(None).0,
             stage: watch::channel(Stage::Serving).0,
             trouble: Mutex::default(),
+            noted: OnceLock::new(),
         });
         let (bound, serving) = match params.kind {
             ForwardKind::Remote => {
@@ -200,6 +202,9 @@ impl Engine {
         };
         let telling = tokio::spawn(tell(events, caller.link.clone()));
         let id = work.id;
+        let about = format!("{} {} at {bound}", route.plan.node, params.spec);
+        // It is set here only.
+        let _ = work.noted.set(self.note("forward", id, &about));
         let forward = Forward {
             kind: params.kind,
             spec: params.spec,
@@ -207,7 +212,6 @@ impl Engine {
             work,
             tasks: vec![serving.abort_handle(), telling.abort_handle()],
         };
-        self.commons.journal.note("forward", id, &format!("{} {bound}", route.plan.node));
         self.forwards.open().insert(id, forward);
         Ok(ForwardOpened { forward: id, bound })
     }

@@ -9,6 +9,7 @@ use super::socks::{self, Login, Socks, Step, Version};
 use super::spec::{Listen, Target};
 use super::traffic::Traffic;
 use crate::engine::Engine;
+use crate::journal::Noted;
 use crate::plan::Route;
 use crate::pool::Lease;
 use crate::questions::Questions;
@@ -20,7 +21,7 @@ use bssh_ssh::error::{Error, ErrorKind as Cause, Phase};
 use bytes::Bytes;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
@@ -49,6 +50,8 @@ pub(super) struct Work {
     pub stage: watch::Sender<Stage>,
     /// Why there is no connection.
     pub trouble: Mutex<Option<String>>,
+    /// Its lines in the journal, once it listens.
+    pub noted: OnceLock<Noted>,
 }
 
 /// How far a forward has come; none goes back.
@@ -98,12 +101,16 @@ impl Work {
     /// Serves until it is over, and says so to those who wait for that.
     pub(super) async fn see_through(self: Arc<Self>, serving: impl Future<Output = ()>) {
         serving.await;
+        self.over("drained");
         self.reach(Stage::Over);
         self.engine.commons.tell();
     }
 
     /// Tells of the forward's own state.
     pub(super) fn tell(&self, state: &str, error: Option<String>, attempt: Option<u32>) {
+        if state == "closed" {
+            self.over(error.as_deref().unwrap_or(state));
+        }
         let node = self.route.plan.node.clone();
         self.traffic.tell(|seq, dropped| ForwardEvent {
             seq,
@@ -115,6 +122,13 @@ impl Work {
             attempt,
             ..ForwardEvent::default()
         });
+    }
+
+    /// Notes how it has ended; only the first word counts.
+    pub(super) fn over(&self, how: &str) {
+        if let Some(noted) = self.noted.get() {
+            noted.over(how);
+        }
     }
 
     /// Tells of a connection, if anybody wants to know.

@@ -2,6 +2,7 @@
 
 use super::{End, Pty};
 use crate::failure::{failure, plain};
+use crate::journal::ending;
 use crate::lanes::Seat;
 use bssh_protocol::exec::{Exit, Phase};
 use bssh_protocol::methods::PtyExitedEvent;
@@ -41,6 +42,7 @@ pub(super) async fn carry(pty: &Pty, mut channel: Channel, seat: &Seat) {
         });
     }
     drop(channel);
+    pty.noted.over(&ending(end.exit.as_ref(), end.failure.as_ref()));
     {
         let mut desk = pty.desk();
         desk.ended = true;

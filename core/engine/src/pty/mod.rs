@@ -12,6 +12,7 @@ mod view;
 use crate::agent::Wish;
 use crate::engine::{Caller, Engine};
 use crate::failure::failure;
+use crate::journal::Noted;
 use crate::lanes::{Seat, Wanted};
 use crate::plan::{Planner, Route};
 use bssh_protocol::error::{CallError, Kind};
@@ -62,6 +63,7 @@ pub(crate) struct Pty {
     /// Somebody types: the channel must be read, or the keys would wait behind its output.
     typing: AtomicUsize,
     closing: Notify,
+    noted: Noted,
     begun: Instant,
 }
 
@@ -125,6 +127,8 @@ impl Engine {
         let (seat, channel) = started.map_err(|e| refused(&route.plan.node, &failure(&e)))?;
         let replay = params.replay.unwrap_or(PTY_REPLAY).min(MOST_REPLAY);
         let id = self.new_id();
+        let title = params.command.as_deref().unwrap_or("shell");
+        let noted = self.note("pty", id, &format!("{}: {title}", route.plan.node));
         let pty = Arc::new(Pty {
             id,
             node: route.plan.node.clone(),
@@ -136,6 +140,7 @@ impl Engine {
             tasks: Mutex::default(),
             typing: AtomicUsize::new(0),
             closing: Notify::new(),
+            noted,
             begun: Instant::now(),
         });
         let (view, output) = pty.show(&caller.link, params.window.unwrap_or(PTY_WINDOW), 0);
@@ -147,7 +152,6 @@ impl Engine {
             input,
             warnings: planner.warnings(),
         };
-        self.commons.journal.note("pty", id, &pty.node);
         self.ptys.open().insert(id, pty.clone());
         Ok(PreparedPty { opened, pty, channel, seat })
     }

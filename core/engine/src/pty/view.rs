@@ -62,10 +62,16 @@ impl Pty {
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
             let mut sender = sender;
-            view.begun.notified().await;
-            let sent = tokio::select! {
-                sent = send(&pty, id, &mut sender, &view) => sent,
-                () = view.leaving.notified() => Ok(()),
+            let begun = tokio::select! {
+                () = view.begun.notified() => Ok(()),
+                error = sender.refused() => Err(error),
+            };
+            let sent = match begun {
+                Ok(()) => tokio::select! {
+                    sent = send(&pty, id, &mut sender, &view) => sent,
+                    () = view.leaving.notified() => Ok(()),
+                },
+                Err(error) => Err(error),
             };
             match sent {
                 // A reader that has gone needs no end.
@@ -99,7 +105,9 @@ impl Pty {
             match read {
                 Ok(bytes) => self.typed(bytes).await,
                 // Its link is gone; whether the pty is, too, is not decided here.
-                Err(_) => return self.left(id),
+                Err(_) if receiver.has_lost_its_link() => return self.left(id),
+                // Given up: the view stays, and nobody types.
+                Err(_) => return self.idle(id),
             }
         }
         // End of file, as for a shell whose terminal has gone.
@@ -115,11 +123,16 @@ impl Pty {
         self.typing.fetch_sub(1, Relaxed);
     }
 
-    /// A view is over; if it was the one that types, nobody is now.
+    /// A view is over.
     fn left(&self, id: ViewId) {
+        self.desk().views.remove(&id);
+        self.idle(id);
+    }
+
+    /// A view types no more; if it was the one that did, nobody does now.
+    fn idle(&self, id: ViewId) {
         let was_owner = {
             let mut desk = self.desk();
-            desk.views.remove(&id);
             let was_owner = desk.owner == Some(id);
             if was_owner {
                 desk.give_up();
@@ -158,8 +171,12 @@ async fn send(
     loop {
         let credit = sender.credit().await?;
         let at = view.at.load(Relaxed);
-        if !pty.tape.after(at).await {
-            return Ok(());
+        // A terminal may be quiet for days: who looks no more is not kept until it speaks.
+        tokio::select! {
+            more = pty.tape.after(at) => if !more {
+                return Ok(());
+            },
+            error = sender.refused() => return Err(error),
         }
         let most = usize::try_from(credit).unwrap_or(PIECE).min(PIECE);
         let next = match pty.tape.read(at, most) {

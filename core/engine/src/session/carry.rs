@@ -2,8 +2,8 @@
 
 use super::output::Output;
 use crate::spool::Spool;
+use crate::stdin::{Broken, Origin};
 use bssh_protocol::exec::Exit;
-use bssh_protocol::link::StreamReceiver;
 use bssh_ssh::{Channel, ChannelEvent, ChannelWriter};
 use futures_util::future::{Either, select};
 use std::pin::pin;
@@ -23,16 +23,19 @@ pub(super) struct End {
     pub detached: bool,
     /// It said more than can be kept for a slow reader; the rest was not read.
     pub overflow: bool,
+    /// It could not have the rest of its stdin, and was ended.
+    pub broken: Option<Broken>,
 }
 
 /// Carries everything until the channel ends, or nothing more is worth waiting for. Others share
 /// the connection, so it is read at all times; what the frontend does not take yet is kept. Once
-/// that is `too_much`, it is said at once, and the channel is closed.
+/// that is too much, it is said at once that the command is to `break_off`, and the channel is
+/// closed; the same is said when stdin breaks off.
 pub(super) async fn carry(
     mut channel: Channel,
     (out, err): &mut (Output, Output),
-    stdin: Option<StreamReceiver>,
-    (writer, too_much): (&ChannelWriter, &Notify),
+    stdin: Option<Origin>,
+    (writer, break_off): (&ChannelWriter, &Notify),
 ) -> End {
     let spool = Spool::new();
     let mut end = End::default();
@@ -55,7 +58,7 @@ pub(super) async fn carry(
             exited |= matches!(event, ChannelEvent::Exit(_) | ChannelEvent::Signal { .. });
             all |= matches!(event, ChannelEvent::Eof);
             if ahead.push(event).is_err() {
-                too_much.notify_one();
+                break_off.notify_one();
                 break;
             }
         }
@@ -80,7 +83,13 @@ pub(super) async fn carry(
         let feeding = pin!(feed(stdin, writer));
         let (detached, exit) = match select(both, feeding).await {
             Either::Left((done, _)) => done,
-            Either::Right(((), both)) => both.await,
+            Either::Right((fed, both)) => {
+                end.broken = fed.err();
+                if end.broken.is_some() {
+                    break_off.notify_one();
+                }
+                both.await
+            }
         };
         (end.detached, end.exit) = (detached, exit);
     }
@@ -88,14 +97,15 @@ pub(super) async fn carry(
     end
 }
 
-async fn feed(stdin: Option<StreamReceiver>, writer: &ChannelWriter) {
+async fn feed(stdin: Option<Origin>, writer: &ChannelWriter) -> Result<(), Broken> {
     if let Some(mut stdin) = stdin {
-        while let Some(Ok(bytes)) = stdin.next().await {
+        while let Some(bytes) = stdin.next().await? {
             // A command that reads no more is no error.
             if writer.write(bytes).await.is_err() {
-                return;
+                return Ok(());
             }
         }
     }
     let _ = writer.eof().await;
+    Ok(())
 }

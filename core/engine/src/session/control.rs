@@ -16,7 +16,7 @@ const NOT_YET_TRIES: u32 = 40;
 /// Ctrl-C.
 const INTERRUPT: &[u8] = b"\x03";
 
-/// Ends a command on request, in time, or when it says too much.
+/// Ends a command on request, in time, or when it says too much or cannot have its stdin.
 #[derive(Default)]
 pub(super) struct Control {
     pub timed_out: bool,
@@ -29,7 +29,7 @@ impl Control {
         &mut self,
         (attached, number): (&Attached, u64),
         params: &SessionExecParams,
-        (writer, too_much): (&ChannelWriter, &Notify),
+        (writer, break_off): (&ChannelWriter, &Notify),
         orders: &mut mpsc::Receiver<Order>,
     ) {
         let limit = params.timeout_ms.filter(|ms| *ms > 0).map(Duration::from_millis);
@@ -62,7 +62,7 @@ impl Control {
                     None => open = false,
                 },
                 () = &mut time_is_up => break true,
-                () = too_much.notified() => break false,
+                () = break_off.notified() => break false,
             }
         };
         send(attached, "TERM", number).await;

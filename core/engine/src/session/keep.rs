@@ -64,6 +64,12 @@ pub(super) async fn keep(engine: Arc<Engine>, session: Arc<Session>) {
         }
         attempt += 1;
     }
+    session.noted.over(&match session.stage() {
+        Stage::Lost(failure, _) => {
+            format!("{} while lost ({})", engine.parting(session.id), failure.code)
+        }
+        _ => engine.parting(session.id).to_owned(),
+    });
     tell(&session, Stage::Closed).await;
 }
 

@@ -24,6 +24,7 @@ mod run;
 mod shared;
 
 use crate::engine::{Caller, Engine};
+use crate::journal::Noted;
 use crate::plan::{Planner, Route};
 use crate::questions::Questions;
 use crate::sync::Barrier;
@@ -80,6 +81,7 @@ pub(crate) struct Session {
     wholes: Arc<Wholes>,
     /// What is sent before each command.
     barrier: Option<Arc<Barrier>>,
+    noted: Noted,
     memory: Mutex<Memory>,
 }
 
@@ -189,9 +191,13 @@ impl Engine {
         let syncs = (&params.sync[..], &params.targets.settings);
         let barriers = self.barriers(caller, syncs, &names).await?;
         let open = |(node, barrier): (crate::plan::NodePlan, _)| {
+            let id = self.new_id();
+            let name = params.name.as_deref().unwrap_or_default();
+            let about = format!("{} {name}", node.name);
             Arc::new(Session {
                 barrier,
-                id: self.new_id(),
+                id,
+                noted: self.note("session", id, about.trim_end()),
                 node: node.name,
                 name: params.name.clone(),
                 keep: params.keep,
@@ -217,7 +223,6 @@ impl Engine {
             let there = there.and_then(|own| self.named_session(own, &name));
             let session = there.unwrap_or_else(|| {
                 let session = open((node, barrier));
-                self.commons.journal.note("session", session.id, &session.node);
                 self.sessions.open().insert(session.id, session.clone());
                 sessions.push(session.clone());
                 session.id

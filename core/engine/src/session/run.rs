@@ -10,9 +10,10 @@ use super::{Attached, Order, Running, Session, nonce};
 use crate::engine::{Caller, Engine};
 use crate::failure::{failure, overflow, plain};
 use crate::lanes::Wanted;
+use crate::stdin::Origin;
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Failure, Phase};
-use bssh_protocol::link::{Link, StreamReceiver, StreamSender};
+use bssh_protocol::link::{Link, StreamSender};
 use bssh_protocol::methods::{SessionExecDoneEvent, SessionExecRetryEvent};
 use bssh_protocol::session::{
     ExecId, JobEntry, OnDisconnect, RemoteFate, SessionExecDone, SessionExecParams,
@@ -54,7 +55,7 @@ pub(super) struct Job {
     params: SessionExecParams,
     /// Standard output and error.
     outputs: (Output, Output),
-    stdin: Option<StreamReceiver>,
+    stdin: Option<Origin>,
     orders: mpsc::Receiver<Order>,
     /// The end of the one before, and our own.
     turn: Option<(Option<oneshot::Receiver<()>>, oneshot::Sender<()>)>,
@@ -87,7 +88,7 @@ impl Engine {
         };
         let ids = (stdout.id(), stderr.id(), stdin.as_ref().map(|(id, _)| *id));
         let mut job = self.job((session, link), params, (Some(stdout), Some(stderr)));
-        job.stdin = stdin.map(|(_, receiver)| receiver);
+        job.stdin = stdin.map(|(_, receiver)| Origin::Link(receiver));
         let started =
             SessionExecStarted { exec: job.exec, stdout: ids.0, stderr: ids.1, stdin: ids.2 };
         Ok(PreparedExec { started, job, owner })
@@ -279,8 +280,8 @@ impl Job {
         let mut control = Control::default();
         let end = {
             let stdin = self.stdin.take();
-            let too_much = Notify::new();
-            let on = (&writer, &too_much);
+            let break_off = Notify::new();
+            let on = (&writer, &break_off);
             let carrying = pin!(carry(channel, &mut self.outputs, stdin, on));
             let of = (&*attached, number);
             let steering = pin!(control.steer(of, &self.params, on, &mut self.orders));
@@ -300,6 +301,11 @@ impl Job {
             attached.helper.signal("TERM", number).await;
             see_it_gone(&attached, number, &self.params).await;
             told.failure = Some(overflow(LESS));
+            return Ok((None, told));
+        }
+        if let Some(broken) = end.broken {
+            see_it_gone(&attached, number, &self.params).await;
+            told.failure = Some(broken.failure());
             return Ok((None, told));
         }
         if end.exit.is_none() {

@@ -41,9 +41,10 @@ pub(crate) use tree::{DEEPEST, join};
 
 use crate::engine::{Caller, Engine, affordable};
 use crate::gateway::Means;
+use crate::journal::Noted;
 use crate::plan::{NodePlan, Planner};
 use bssh_protocol::error::{CallError, Kind};
-use bssh_protocol::exec::Targets;
+use bssh_protocol::exec::{Summary, Targets};
 use bssh_protocol::task::{FsCopyParams, FsTaskEntry, TaskId};
 use bssh_protocol::transfer::{
     TransferDirection, TransferEntry, TransferId, TransferList, TransferParams, TransferStarted,
@@ -66,6 +67,7 @@ pub(crate) struct Transfers {
 pub struct PreparedTransfer {
     pub started: TransferStarted,
     run: Arc<TransferRun>,
+    noted: Option<Noted>,
 }
 
 /// `fs/copy`, its ends resolved.
@@ -170,9 +172,9 @@ impl Engine {
         });
         let nodes = run.nodes.iter().map(|n| n.name.clone()).collect();
         let started = TransferStarted { transfer: run.id, nodes, warnings };
-        self.commons.journal.note("transfer", run.id, &format!("{} nodes", run.nodes.len()));
+        let noted = self.note("transfer", run.id, &format!("{} nodes", run.nodes.len()));
         self.transfers.open().insert(run.id, run.clone());
-        Ok(PreparedTransfer { started, run })
+        Ok(PreparedTransfer { started, run, noted: Some(noted) })
     }
 
     /// The one node these targets name.
@@ -239,14 +241,19 @@ impl Engine {
         });
         let started = TransferStarted { transfer: id, nodes: Vec::new(), warnings: Vec::new() };
         self.transfers.open().insert(id, run.clone());
-        Ok(PreparedTransfer { started, run })
+        Ok(PreparedTransfer { started, run, noted: None })
     }
 
     /// Starts a prepared transfer; events follow.
     pub async fn transfer_launch(self: Arc<Self>, prepared: PreparedTransfer) {
-        let (engine, run) = (self.clone(), prepared.run);
+        let (engine, run, noted) = (self.clone(), prepared.run, prepared.noted);
         self.spawn(async move {
-            run.clone().drive(&engine).await;
+            let done = run.clone().drive(&engine).await;
+            if let (Some(noted), Some(done)) = (noted, &done) {
+                let Summary { ok, nodes, .. } = done.summary;
+                noted.over(&format!("{ok} of {nodes} nodes ok"));
+            }
+            run.done(done).await;
             engine.transfers.open().remove(&run.id);
             engine.commons.tell();
         })

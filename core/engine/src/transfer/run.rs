@@ -220,7 +220,7 @@ impl TransferRun {
     }
 
     /// Does everything and says how it ended.
-    pub(crate) async fn drive(self: Arc<Self>, engine: &Engine) {
+    pub(crate) async fn drive(self: Arc<Self>, engine: &Engine) -> Option<TransferDone> {
         let mut tally = Tally::new(&self);
         let mut told = vec![NodeProgress::default(); self.nodes.len()];
         let mut ticks = tokio::time::interval(TELL_EVERY);
@@ -247,11 +247,19 @@ impl TransferRun {
         }
         drop(running);
         self.tell_progress(&mut told).await;
-        let Voice::Transfer(link) = &self.voice else { return };
+        if !matches!(self.voice, Voice::Transfer(_)) {
+            return None;
+        }
         let summary = Summary { duration_ms: millis(self.begun.elapsed()), ..tally.summary };
         let (files, bytes) = (tally.files, tally.bytes);
-        let done = TransferDone { transfer: self.id, summary, files, bytes };
-        let _ = link.notify::<TransferDoneEvent>(&done).await;
+        Some(TransferDone { transfer: self.id, summary, files, bytes })
+    }
+
+    /// Tells that all of its nodes have ended.
+    pub(crate) async fn done(&self, done: Option<TransferDone>) {
+        if let (Voice::Transfer(link), Some(done)) = (&self.voice, done) {
+            let _ = link.notify::<TransferDoneEvent>(&done).await;
+        }
     }
 
     /// Does this, and tells at each tick how far the nodes have got.

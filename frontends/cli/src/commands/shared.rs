@@ -65,7 +65,14 @@ async fn status(core: &Core, json: bool) -> u8 {
         Err(error) => return failed(&error),
     };
     if json {
-        return print_json(&status);
+        // As a value it has each name once: the list of links, and not only their number.
+        return match serde_json::to_value(&status) {
+            Ok(status) => print_json(&status),
+            Err(error) => {
+                say(&format!("bssh: {error}"));
+                exit::GENERAL
+            }
+        };
     }
     let Status { info, stats, links } = status;
     let row = |name: &str, value: String| vec![name.to_owned(), value];
@@ -129,10 +136,15 @@ async fn gone(pid: u32, limit: Duration) -> bool {
 
 /// The newest lines of the journal; JSON as it stands, or columns for people.
 pub(crate) async fn log(core: &Core, last: u32, json: bool) -> u8 {
-    let lines = match core.call::<JournalRead>(&JournalParams { last }).await {
-        Ok(answer) => answer.lines,
-        Err(error) => return failed(&error),
-    };
+    let (mut lines, mut more) = (Vec::new(), true);
+    while more {
+        let skip = u32::try_from(lines.len()).unwrap_or(u32::MAX);
+        let params = JournalParams { last: last.saturating_sub(skip), skip };
+        match core.call::<JournalRead>(&params).await {
+            Ok(answer) => (lines, more) = ([answer.lines, lines].concat(), answer.more),
+            Err(error) => return failed(&error),
+        }
+    }
     if json {
         return print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>());
     }

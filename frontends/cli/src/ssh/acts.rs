@@ -79,12 +79,9 @@ pub(super) async fn background(
         keep.push(forward);
     }
     if let Some(mut stdin) = stdin {
-        let farewell = async {
-            // A node that has gone is what this is about to lead to anyway.
-            let _ = stdin.write(END_OF_INPUT.into()).await;
-            let _ = stdin.finish().await;
-        };
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        // A node that has gone is what this is about to lead to anyway.
+        let _ = tokio::time::timeout(FAREWELL, stdin.write(END_OF_INPUT.into())).await;
+        let _ = stdin.finish().await;
     }
     core.call::<LinkClose>(&LinkCloseParams { keep }).await.map(drop)
 }
