@@ -137,16 +137,7 @@ impl Engine {
         caller: &Caller,
         params: ForwardParams,
     ) -> Result<ForwardOpened, CallError> {
-        let spec = match params.kind {
-            ForwardKind::Dynamic => ForwardSpec::parse_dynamic(&params.spec),
-            _ => ForwardSpec::parse(&params.spec),
-        };
-        let wrong = |at: &str, why: String| CallError::new(Kind::InvalidParams, why).at(at);
-        let whole = |path: &str| self.env().here(path).to_string_lossy().into_owned();
-        let spec = spec.map_err(|e| wrong("params.spec", e))?.here(params.kind, whole);
-        if params.kind == ForwardKind::Local && spec.target == Target::Socks {
-            return Err(wrong("params.spec", format!("\"{}\" has no target", params.spec)));
-        }
+        let spec = self.forward_spec(&params)?;
         let (route, settings) = self.one_route(&params.targets).await?;
         let acl = match (params.kind, params.allow.is_empty()) {
             (ForwardKind::Remote, true) if spec.target == Target::Socks => {
@@ -154,7 +145,7 @@ impl Engine {
             }
             _ => Acl::parse(&params.allow),
         };
-        let acl = acl.map_err(|e| wrong("params.allow", e))?;
+        let acl = acl.map_err(|e| CallError::new(Kind::InvalidParams, e).at("params.allow"))?;
         let ask = self.ask_for(Engine::asking(caller));
         let (lease, _) = self.pool().lease(&route, &ask).await.map_err(|e| lost(&route, &e))?;
         work::trusted(&lease).map_err(|e| failed(Kind::ForwardDenied, &route, &e))?;
@@ -214,6 +205,21 @@ impl Engine {
         };
         self.forwards.open().insert(id, forward);
         Ok(ForwardOpened { forward: id, bound })
+    }
+
+    /// What is to be forwarded, with paths as the caller's directory makes them.
+    fn forward_spec(&self, params: &ForwardParams) -> Result<ForwardSpec, CallError> {
+        let wrong = |why: String| CallError::new(Kind::InvalidParams, why).at("params.spec");
+        let spec = match params.kind {
+            ForwardKind::Dynamic => ForwardSpec::parse_dynamic(&params.spec),
+            _ => ForwardSpec::parse(&params.spec),
+        };
+        let whole = |path: &str| self.env().here(path).to_string_lossy().into_owned();
+        let spec = spec.map_err(wrong)?.here(params.kind, whole);
+        match params.kind == ForwardKind::Local && spec.target == Target::Socks {
+            true => Err(wrong(format!("\"{}\" has no target", params.spec))),
+            false => Ok(spec),
+        }
     }
 
     /// `forward/close`: stops listening and ends its connections.
