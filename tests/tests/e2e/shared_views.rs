@@ -186,7 +186,7 @@ fn what_is_no_run_has_an_end_in_the_journal_too() {
 fn a_view_of_a_quiet_terminal_goes_with_its_frontend() {
     with_shared(|shared| async move {
         let (one, two) = (frontend(&shared).await, frontend(&shared).await);
-        let pty = terminal(&one, "sleep 1007.88").await.pty;
+        let pty = terminal(&one, "sleep 1007.96").await.pty;
         let attach = PtyAttach { pty, from: PtyFrom::Live, read_only: true, window: None };
         two.call::<PtyAttachView>(&attach).await;
         let views = async || one.call::<PtyListAll>(&Default::default()).await.ptys[0].views;
