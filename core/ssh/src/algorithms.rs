@@ -72,11 +72,9 @@ pub(crate) fn preferred(wanted: &Algorithms, host_keys: &[String]) -> Result<Pre
     kex.extend_from_slice(KEX_MARKS);
     let (certificates, plain): (Vec<String>, Vec<String>) =
         host_keys.iter().cloned().partition(|name| name.contains("-cert-v01@"));
-    let host_key_certificates: Vec<Algorithm> = KEYS_WITH_CERTIFICATES
-        .iter()
-        .filter(|(name, _)| certificates.iter().any(|c| c == name))
-        .map(|(_, algorithm)| algorithm.clone())
-        .collect();
+    let of_name = |name: &String| KEYS_WITH_CERTIFICATES.iter().find(|(ours, _)| ours == name);
+    let host_key_certificates: Vec<Algorithm> =
+        certificates.iter().filter_map(of_name).map(|(_, algorithm)| algorithm.clone()).collect();
     let key = match (plain.is_empty(), host_key_certificates.is_empty()) {
         (true, false) => Vec::new(),
         // Certificates of kinds we do not have are not "no preference".
@@ -167,6 +165,17 @@ fn nothing_left(
 mod tests {
     use super::*;
     use russh::keys::PublicKey;
+
+    #[test]
+    fn certificates_are_offered_in_the_order_of_the_list() {
+        let names = ["rsa-sha2-256-cert-v01@openssh.com", "ssh-ed25519-cert-v01@openssh.com"];
+        for names in [names, [names[1], names[0]]] {
+            let list = names.map(str::to_owned);
+            let offered = preferred(&Algorithms::default(), &list).unwrap().host_key_certificates;
+            let offered: Vec<_> = offered.iter().map(Algorithm::to_certificate_type).collect();
+            assert_eq!(offered, names);
+        }
+    }
 
     #[test]
     fn a_key_of_a_kind_that_no_list_names() {
