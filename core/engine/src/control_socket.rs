@@ -5,7 +5,7 @@
 //! OpenSSH's multiplexing is not spoken, and whoever connects is turned away at once. OpenSSH's
 //! own ssh then makes a connection of its own.
 
-use crate::forward::listen::bind_socket;
+use crate::unix_socket::{PRIVATE, listen};
 use bssh_protocol::lock;
 use std::collections::HashMap;
 use std::io;
@@ -60,7 +60,7 @@ impl ControlSockets {
 
 impl ControlSocket {
     fn bind(path: &Path) -> io::Result<ControlSocket> {
-        let listener = bind_socket(path, 0o177)?;
+        let listener = listen(path, PRIVATE)?;
         let own = place(path)?;
         let turning_away = tokio::spawn(turn_away(listener)).abort_handle();
         Ok(ControlSocket { path: path.to_owned(), own, turning_away })

@@ -1,4 +1,5 @@
-//! Files and inherited descriptors as ends of streams: blocking reads and writes on a thread.
+//! Files and inherited descriptors as ends of streams: blocking reads and writes on a thread, and
+//! writes that need not wait without one.
 //!
 //! They may be shared with other programs (a terminal, a pipe), so they must not be made
 //! non-blocking. One thread writes for all nodes of a run; one reads, and can be told to stop.

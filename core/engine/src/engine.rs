@@ -193,8 +193,10 @@ impl Engine {
             planner.know(&self.commons.known);
         }
         let mut nodes = planner.of_run(&params.targets, &params.planned).await?;
-        for route in nodes.iter_mut().filter_map(|node| node.route.as_mut().ok()) {
-            *route = route.forwarding(params.forward_agent);
+        if params.forward_agent {
+            for route in nodes.iter_mut().filter_map(|node| node.route.as_mut().ok()) {
+                *route = route.forwarding(true);
+            }
         }
         let window = params.window.unwrap_or(WINDOW);
         let sinks = Sinks::open(&params, window, self)?;

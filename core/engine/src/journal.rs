@@ -308,6 +308,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
+
     #[test]
     fn every_file_that_is_kept_is_read_and_an_answer_stays_small() {
         let dir = tempfile::tempdir().unwrap();

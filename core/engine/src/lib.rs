@@ -54,6 +54,7 @@ mod stock;
 mod sudo;
 mod sync;
 mod transfer;
+mod unix_socket;
 mod wake;
 mod whole;
 mod word;

@@ -1,12 +1,12 @@
 //! The local side of a forward: TCP and Unix-socket listeners with OpenSSH's bind rules.
 
 use super::spec::Listen;
+use crate::unix_socket;
 use bssh_ssh::BoxStream;
 use bssh_ssh::plan::Family;
 use rustix::net::sockopt::set_ipv6_v6only;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
@@ -143,29 +143,7 @@ fn bind_unix(path: &Path, rules: BindRules) -> io::Result<Listener> {
             _ => {}
         }
     }
-    Ok(Listener::Unix(bind_socket(path, rules.mask)?, path.to_owned()))
-}
-
-/// A socket at a path where there is nothing, or one nobody listens on any more.
-///
-/// # Errors
-/// Those of bind(2): somebody listens there, something else is there, or it cannot be made.
-pub(crate) fn bind_socket(path: &Path, mask: u32) -> io::Result<UnixListener> {
-    if is_stale(path) {
-        std::fs::remove_file(path)?;
-    }
-    // The mask must hold from the first moment: a chmod afterwards would leave a gap.
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
-    let listener = UnixListener::bind(path);
-    rustix::process::umask(before);
-    listener
-}
-
-/// A socket nobody listens on any more.
-fn is_stale(path: &Path) -> bool {
-    let refused = |e: io::Error| e.kind() == io::ErrorKind::ConnectionRefused;
-    let socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-    socket && std::os::unix::net::UnixStream::connect(path).is_err_and(refused)
+    Ok(Listener::Unix(unix_socket::listen(path, rules.mask)?, path.to_owned()))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod dial;
 pub(crate) mod fuzzing;
 mod held;
 mod lanes;
-pub(crate) mod listen;
+mod listen;
 mod local;
 pub(crate) mod relay;
 mod remote;

@@ -7,10 +7,9 @@ use super::run::Running;
 use bssh_protocol::error::{CallError, Kind};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 
 /// Listeners of a gate and their sockets, kept for whoever takes its place.
 pub(super) type Bound = (Vec<Door>, Vec<(SocketAddr, Arc<TcpListener>)>, Option<PathBuf>);
@@ -45,23 +44,6 @@ pub(super) async fn bind(plan: &Plan, old: Option<&Running>) -> Result<Bound, Ca
         }
     }
     Ok((doors, listeners, socket))
-}
-
-/// A socket for this user only; one that nobody listens on (or our own old one) is replaced.
-pub(super) fn bind_socket(path: &Path, ours: bool) -> io::Result<UnixListener> {
-    let there = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-    let dead = || {
-        let tried = std::os::unix::net::UnixStream::connect(path);
-        tried.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
-    };
-    if there && (ours || dead()) {
-        std::fs::remove_file(path)?;
-    }
-    // The mask must hold from the first moment: a chmod afterwards would leave a gap.
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let listener = UnixListener::bind(path);
-    rustix::process::umask(before);
-    listener
 }
 
 fn refused(plan: &Plan, at: &str, error: &io::Error) -> CallError {

@@ -1,7 +1,7 @@
 //! What accepts for a gate, and how it comes back when it cannot any more.
 
-use super::bind::bind_socket;
 use super::upstream::keep_alive;
+use crate::unix_socket;
 use bssh_ssh::BoxStream;
 use std::io;
 use std::net::SocketAddr;
@@ -94,7 +94,10 @@ impl Socket {
     /// # Errors
     /// Those of bind(2).
     pub(super) fn bind(path: &Path, ours: bool) -> io::Result<Socket> {
-        let listener = bind_socket(path, ours)?;
+        if ours && unix_socket::is_socket(path) {
+            std::fs::remove_file(path)?;
+        }
+        let listener = unix_socket::listen(path, unix_socket::PRIVATE)?;
         let inode = std::fs::symlink_metadata(path)?.ino();
         Ok(Socket { listener, path: path.to_owned(), inode })
     }
