@@ -32,7 +32,7 @@ mod wire;
 
 pub use channel::{Channel, ChannelEvent, ChannelWriter, Incoming, PtyRequest};
 pub use connect::{Binding, Connection, Facts, RemoteListener, Via, connect};
-pub use dial::{dial, dial_addresses};
+pub use dial::{dial, dial_addresses, tune};
 pub use handler::{key_fingerprint, key_type};
 pub use host_key_of::host_key_of;
 pub use pipe::Pipe;

@@ -243,6 +243,15 @@ impl Carrier {
         }
     }
 
+    /// What a socket takes at once; what else carries bytes may have to be flushed behind them.
+    fn write_now(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
+        let Carrier::Tcp(..) = self else { return Ok(0) };
+        match self.poll_write(cx, bytes)? {
+            Poll::Ready(n) => Ok(n),
+            Poll::Pending => Ok(0),
+        }
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Carrier::Tcp(..) => Poll::Ready(Ok(())),
@@ -295,7 +304,10 @@ impl AsyncWrite for Wire {
         if self.output.len() >= BEHIND {
             ready!(self.send_behind(cx))?;
         }
-        self.output.extend_from_slice(buf);
+        // Bulk is worth a write of its own, and too much to be copied.
+        let bulk = self.output.is_empty() && buf.len() >= BEHIND;
+        let sent = if bulk { self.carrier.write_now(cx, buf)? } else { 0 };
+        self.output.extend_from_slice(buf.get(sent..).unwrap_or_default());
         Poll::Ready(Ok(buf.len()))
     }
 
@@ -405,5 +417,26 @@ mod tests {
             wire.read_exact(&mut [0; 5]).await.unwrap();
         }
         assert_eq!(wire.input.len(), SMALL);
+    }
+
+    #[tokio::test]
+    async fn bulk_leaves_uncopied_and_what_the_socket_does_not_take_follows_in_order() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        let (mut wire, _kill) = Wire::new(near.into());
+        let bulk: Vec<u8> = (0..64 << 20).map(|n| (n >> 7) as u8).collect();
+        wire.write_all(&bulk[..BEHIND]).await.unwrap();
+        assert_eq!(wire.output.len(), 0);
+        let mut came = vec![0; bulk.len()];
+        let write = async {
+            // The socket is full at first: the rest is written behind.
+            wire.write_all(&bulk[BEHIND..]).await.unwrap();
+            assert!(!wire.output.is_empty());
+            wire.shutdown().await.unwrap();
+        };
+        let (_, read) = tokio::join!(write, far.read_exact(&mut came));
+        read.unwrap();
+        assert!(came == bulk);
     }
 }

@@ -74,7 +74,7 @@ impl Listener {
                 let accepts = all.iter().map(|l| Box::pin(l.accept()));
                 let (accepted, ..) = futures_util::future::select_all(accepts).await;
                 let (stream, peer) = accepted?;
-                stream.set_nodelay(true)?;
+                bssh_ssh::tune(&stream, peer.ip())?;
                 Ok((Box::new(stream), peer))
             }
         }

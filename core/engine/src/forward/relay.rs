@@ -46,7 +46,7 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { buffer: 32 * 1024, idle: None }
+        Limits { buffer: 64 * 1024, idle: None }
     }
 }
 

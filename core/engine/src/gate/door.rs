@@ -49,7 +49,7 @@ impl Door {
             }
         };
         let (stream, peer) = listener.accept().await?;
-        stream.set_nodelay(true)?;
+        bssh_ssh::tune(&stream, peer.ip())?;
         keep_alive(&stream)?;
         Ok((Box::new(stream), peer.to_string(), at))
     }
