@@ -3,14 +3,12 @@
 use crate::algorithms;
 use crate::ask::Ask;
 use crate::auth;
-use crate::channel::Incoming;
 use crate::dial::dial;
 use crate::error::{Error, ErrorKind, Phase};
-use crate::handler::{BACKLOG, Handler, Listening, Shared, handshake_error};
+use crate::handler::{Handler, Shared, handshake_error};
 use crate::host_key;
 use crate::plan::ConnectPlan;
 use crate::proxy::Proxy;
-use crate::refusal::refused;
 use crate::wire::{BoxStream, Carrier, KillSwitch, Wire};
 use russh::client::{Config, Handle};
 use russh::keys::PublicKey;
@@ -19,7 +17,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 /// What carries a new connection.
@@ -290,36 +288,6 @@ impl Connection {
         &self.inner.facts
     }
 
-    /// Makes the node listen on a TCP port (0: it chooses).
-    ///
-    /// # Errors
-    /// Refused, or the connection is lost.
-    pub async fn listen_tcp(&self, bind: &str, port: u16) -> Result<RemoteListener, Error> {
-        let chosen = self.inner.handle.tcpip_forward(bind, port.into()).await;
-        let chosen = match chosen {
-            Ok(0) => u32::from(port),
-            Ok(chosen) => chosen,
-            Err(error) => return Err(self.listen_error(error)),
-        };
-        Ok(self.accept_at(Listening::Tcp(bind.to_owned(), chosen)))
-    }
-
-    /// Makes the node listen on a Unix socket.
-    ///
-    /// # Errors
-    /// As [`Connection::listen_tcp`].
-    pub async fn listen_unix(&self, path: &str) -> Result<RemoteListener, Error> {
-        let asked = self.inner.handle.streamlocal_forward(path).await;
-        asked.map_err(|e| self.listen_error(e))?;
-        Ok(self.accept_at(Listening::Unix(path.to_owned())))
-    }
-
-    /// Takes the agent channels the node opens; ask for them on a channel with
-    /// [`crate::Channel::agent_forward`].
-    pub fn accept_agent(&self) -> RemoteListener {
-        self.accept_at(Listening::Agent)
-    }
-
     /// What binds an agent to this connection: host key, session id, the host key's signature.
     /// None if the key exchange gave none.
     pub fn binding(&self) -> Option<Binding> {
@@ -369,66 +337,11 @@ impl Connection {
         let _ = self.inner.handle.disconnect(bye, "", "").await;
     }
 
-    fn accept_at(&self, listening: Listening) -> RemoteListener {
-        let (sender, accepted) = mpsc::channel(BACKLOG);
-        self.inner.shared.state().listening.insert(listening.clone(), sender);
-        RemoteListener { connection: self.clone(), listening, accepted }
-    }
-
-    fn listen_error(&self, error: russh::Error) -> Error {
-        match error {
-            russh::Error::RequestDenied => {
-                let what = "forward".to_owned();
-                Error::new(Phase::Channel, ErrorKind::RequestRefused { what })
-            }
-            other => self.explain(refused(other, String::new())),
-        }
-    }
-
     /// A lost connection says why itself.
     pub(crate) fn explain(&self, error: Error) -> Error {
         match (&error.kind, self.inner.shared.ended.borrow().as_ref()) {
             (ErrorKind::Lost(_), Some(why)) => Error::new(error.phase, why.kind()),
             _ => error,
         }
-    }
-}
-
-/// A listener on the node. Dropping it makes the node stop listening.
-pub struct RemoteListener {
-    connection: Connection,
-    listening: Listening,
-    accepted: mpsc::Receiver<Incoming>,
-}
-
-impl RemoteListener {
-    /// The port the node listens on; 0 for a Unix socket.
-    pub fn port(&self) -> u16 {
-        match self.listening {
-            Listening::Tcp(_, port) => u16::try_from(port).unwrap_or(0),
-            _ => 0,
-        }
-    }
-
-    /// The next connection, not answered yet; none once the SSH connection is over.
-    pub async fn accept(&mut self) -> Option<Incoming> {
-        self.accepted.recv().await
-    }
-}
-
-impl Drop for RemoteListener {
-    fn drop(&mut self) {
-        self.connection.inner.shared.state().listening.remove(&self.listening);
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let (connection, listening) = (self.connection.clone(), self.listening.clone());
-        runtime.spawn(async move {
-            let handle = &connection.inner.handle;
-            // The server forgets its listeners with the connection anyway.
-            let _ = match listening {
-                Listening::Tcp(bind, port) => handle.cancel_tcpip_forward(bind, port).await,
-                Listening::Unix(path) => handle.cancel_streamlocal_forward(path).await,
-                Listening::Agent => Ok(()),
-            };
-        });
     }
 }

@@ -8,31 +8,20 @@ use crate::ask::{Ask, Note, NoteLevel};
 use crate::channel::Incoming;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::host_key::{self, Presented, Verdict};
+use crate::listening::{Listeners, Listening};
 use crate::locking::lock;
 use crate::plan::ConnectPlan;
 use crate::refusal::refused;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Msg, Session};
 use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{AlgorithmKind, Channel, ChannelId, ChannelOpenFailure, Names};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
-
-/// Connections the server may have opened and nobody taken yet; more are refused.
-pub(crate) const BACKLOG: usize = 512;
-
-/// Where the server may open channels to: what we asked it to listen on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Listening {
-    /// The address we asked for, and the port the server has chosen.
-    Tcp(String, u32),
-    Unix(String),
-    Agent,
-}
+use tokio::sync::{oneshot, watch};
 
 /// For the end of a connection to be told.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -55,7 +44,7 @@ pub(crate) struct State {
     pub(crate) refused: Option<Error>,
     pub(crate) kex: String,
     pub(crate) cipher: String,
-    pub(crate) listening: HashMap<Listening, mpsc::Sender<Incoming>>,
+    pub(crate) listeners: Listeners,
     /// Channels that wait for the server to open them.
     opening: usize,
     /// What it has said about those it refuses, oldest first; never more than `opening`.
@@ -122,7 +111,7 @@ impl Shared {
     fn end(&self, why: End) {
         self.ended.send_if_modified(|ended| ended.is_none() && ended.replace(why).is_none());
         // Nobody will open a channel any more: whoever accepts learns it.
-        self.state().listening.clear();
+        self.state().listeners.clear();
     }
 }
 
@@ -143,31 +132,9 @@ impl Drop for Handler {
 }
 
 impl Handler {
-    /// Hands an open request over; whoever takes it answers. One that nobody asked for is refused.
-    async fn offer(&self, to: &Listening, channel: Channel<Msg>, reply: ChannelOpenHandle) {
-        let queue = self.shared.state().queue(to);
-        let Some(slot) = queue.as_ref().and_then(|q| q.try_reserve().ok()) else {
-            return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-        };
-        slot.send(Incoming::new(channel, reply));
-    }
-}
-
-impl State {
-    /// Who listens there. Servers name the address as they like, so a port that only one
-    /// listener has is enough.
-    fn queue(&self, to: &Listening) -> Option<mpsc::Sender<Incoming>> {
-        if let Some(queue) = self.listening.get(to) {
-            return Some(queue.clone());
-        }
-        let Listening::Tcp(_, wanted) = to else { return None };
-        let mut same = self.listening.iter().filter(
-            |(listening, _)| matches!(listening, Listening::Tcp(_, port) if port == wanted),
-        );
-        match (same.next(), same.next()) {
-            (Some((_, queue)), None) => Some(queue.clone()),
-            _ => None,
-        }
+    /// Hands an open request to whoever listens there.
+    fn offer(&self, to: Listening, channel: Channel<Msg>, reply: ChannelOpenHandle) {
+        self.shared.state().listeners.offer(to, Incoming::new(channel, reply));
     }
 }
 
@@ -303,7 +270,7 @@ impl russh::client::Handler for Handler {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.offer(&Listening::Tcp(address.to_owned(), port), channel, reply).await;
+        self.offer(Listening::Tcp(address.to_owned(), port), channel, reply);
         Ok(())
     }
 
@@ -314,7 +281,7 @@ impl russh::client::Handler for Handler {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.offer(&Listening::Unix(path.to_owned()), channel, reply).await;
+        self.offer(Listening::Unix(path.to_owned()), channel, reply);
         Ok(())
     }
 
@@ -324,7 +291,7 @@ impl russh::client::Handler for Handler {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.offer(&Listening::Agent, channel, reply).await;
+        self.offer(Listening::Agent, channel, reply);
         Ok(())
     }
 
