@@ -6,6 +6,7 @@
 
 use bssh_protocol::lock;
 use bytes::{Buf, Bytes};
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
@@ -203,7 +204,7 @@ impl Reader {
 }
 
 fn read_all(descriptor: &OwnedFd, stopped: &impl AsFd, chunks: &mpsc::Sender<Bytes>) {
-    let mut buffer = vec![0_u8; CHUNK];
+    let mut buffer = Vec::with_capacity(CHUNK);
     loop {
         let mut ready =
             [PollFd::new(descriptor, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
@@ -215,10 +216,16 @@ fn read_all(descriptor: &OwnedFd, stopped: &impl AsFd, chunks: &mpsc::Sender<Byt
         if ready.last().is_some_and(|stop| !stop.revents().is_empty()) {
             return;
         }
-        match rustix::io::read(descriptor, &mut buffer) {
+        match rustix::io::read(descriptor, spare_capacity(&mut buffer)) {
             Ok(0) => return,
             Ok(n) => {
-                let chunk = Bytes::copy_from_slice(buffer.get(..n).unwrap_or_default());
+                let chunk = if n < CHUNK / 2 {
+                    let small = Bytes::copy_from_slice(&buffer);
+                    buffer.clear();
+                    small
+                } else {
+                    std::mem::replace(&mut buffer, Vec::with_capacity(CHUNK)).into()
+                };
                 if chunks.blocking_send(chunk).is_err() {
                     return;
                 }
