@@ -200,7 +200,7 @@ fn sessions(module: &mut RpcModule<Context>) {
         Ok(started)
     });
     register::<m::SessionSignalExec, _, _, _>(module, |c, _, p| async move {
-        c.engine.session_signal(p).map(|()| Empty {})
+        c.engine.session_signal(&p).map(|()| Empty {})
     });
     register::<m::SessionResizeExec, _, _, _>(module, |c, _, p| async move {
         c.engine.session_resize(&p).map(|()| Empty {})

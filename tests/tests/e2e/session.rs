@@ -477,6 +477,9 @@ fn a_lost_connection_comes_back_with_its_state_and_its_jobs() {
         assert_eq!((output.data.0.as_ref(), output.status), (&b"one\ntwo\n"[..], Some(4)));
         assert!(!processes::with_text("sleep 1000.57").is_empty(), "a job outlives the connection");
         let kill = JobKill { session: shell.id, job: endless.job, signal: "TERM".to_owned() };
+        let bogus = JobKill { signal: "BOGUS".to_owned(), ..kill.clone() };
+        let refused = driver.try_call::<JobKillGroup>(&bogus).await.unwrap_err();
+        assert!(refused.message.contains("\"BOGUS\" is no signal"), "{refused}");
         driver.call::<JobKillGroup>(&kill).await;
         let left = || processes::with_text("sleep 1000.57");
         assert!(until(Duration::from_secs(5), || left().is_empty()), "{:?}", left());

@@ -46,6 +46,8 @@ fn a_command_without_state_sees_and_changes_nothing() {
         };
         assert_eq!(shell.exec(there).await.text(), "/usr\n");
         let all = SessionSignal { session: shell.id, exec: None, signal: "TERM".to_owned() };
+        let bogus = SessionSignal { signal: "BOGUS".to_owned(), ..all.clone() };
+        assert!(driver.try_call::<SessionSignalExec>(&bogus).await.is_err());
         driver.call::<SessionSignalExec>(&all).await;
         slow.end().await;
         shell.check("echo $A; pwd", "status 0", "1\n/tmp\n").await;

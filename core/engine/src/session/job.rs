@@ -3,7 +3,7 @@
 
 use super::payload::{LONGEST_LINE, Start};
 use super::remote::Sent;
-use super::{Session, nonce, signal_name};
+use super::{Session, nonce};
 use crate::engine::Engine;
 use crate::failure::failure;
 use crate::lanes::Wanted;
@@ -117,9 +117,9 @@ impl Engine {
     /// As [`Engine::job_read`].
     pub async fn job_kill(&self, params: JobKill) -> Result<(), CallError> {
         let (_, session) = self.session(params.session)?;
-        let signal = signal_name(params.signal)?;
+        crate::signals::known(&params.signal)?;
         let attached = session.ready().await.map_err(|f| lost(&session, &f))?;
-        attached.helper.signal(&signal, params.job).await;
+        attached.helper.signal(&params.signal, params.job).await;
         Ok(())
     }
 }

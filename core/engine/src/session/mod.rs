@@ -261,15 +261,15 @@ impl Engine {
     ///
     /// # Errors
     /// `handle.unknown`; a name that is no signal's.
-    pub fn session_signal(&self, params: SessionSignal) -> Result<(), CallError> {
+    pub fn session_signal(&self, params: &SessionSignal) -> Result<(), CallError> {
         let (_, session) = self.session(params.session)?;
-        let signal = signal_name(params.signal)?;
+        crate::signals::known(&params.signal)?;
         let memory = session.memory();
         let wanted = |id: &ExecId| params.exec.is_none_or(|exec| exec == *id);
         let meant = memory.running.iter().filter(|(id, _)| wanted(id));
         for (_, running) in meant {
             // One that already has that many on the way needs no more.
-            let _ = running.orders.try_send(Order::Signal(signal.clone()));
+            let _ = running.orders.try_send(Order::Signal(params.signal.clone()));
         }
         match params.exec.filter(|id| !memory.running.contains_key(id)) {
             Some(id) => {
@@ -324,18 +324,6 @@ impl Engine {
     /// `handle.unknown`.
     pub fn session_info(&self, params: &SessionRef) -> Result<SessionEntry, CallError> {
         Ok(self.session(params.session)?.1.entry())
-    }
-}
-
-/// A signal's name, as kill(1) takes it.
-fn signal_name(name: String) -> Result<String, CallError> {
-    let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric());
-    match plain {
-        true => Ok(name),
-        false => {
-            let text = "params.signal: the name of a signal without SIG: INT, TERM, KILL";
-            Err(CallError::new(Kind::InvalidParams, text).at("params.signal"))
-        }
     }
 }
 
