@@ -1,7 +1,7 @@
-//! How forwards and what goes through them end: with a command, with a side that closes, with
-//! `-O cancel`, with their master.
+//! How forwards and what goes through them begin and end: with a first client, with a command, with a
+//! side that closes, with `-O cancel`, with their master.
 
-use bssh_tests::net::{connect, echo, free_port, serve};
+use bssh_tests::net::{connect, echo, echoes, free_port, serve};
 use bssh_tests::{Lab, Run, Shared, descriptors as fds, until};
 use rustix::process::{Signal, test_kill_process};
 use std::io::{ErrorKind, Read, Write};
@@ -151,4 +151,24 @@ fn a_master_stays_for_connections_and_not_for_listeners() {
     // Whoever connected to see it would be one that it stays for.
     assert!(until(SOON, || test_kill_process(core).is_err()), "it goes");
     assert!(!listens(port));
+}
+
+/// A node that listens tells us, and its first client may come before that is read.
+#[test]
+fn the_first_client_of_a_remote_forward_is_served_however_early_it_comes() {
+    let lab = Lab::start();
+    let target = serve(echo);
+    for _ in 0..8 {
+        let port = free_port();
+        let remote = format!("{port}:127.0.0.1:{target}");
+        let _run = Run::start(lab.command(&["-N", "-R", &remote, "127.0.0.1"]));
+        let begun = Instant::now();
+        let first = loop {
+            match TcpStream::connect(("127.0.0.1", port)) {
+                Ok(first) => break first,
+                Err(_) => assert!(begun.elapsed() < SOON, "nobody listens on {port}"),
+            }
+        };
+        echoes(first, b"early").unwrap();
+    }
 }

@@ -111,26 +111,6 @@ fn permit_remote_open_bounds_remote_socks() {
     }
 }
 
-/// A node that listens tells us, and its first client may come before that is read.
-#[test]
-fn the_first_client_of_a_remote_forward_is_served_however_early_it_comes() {
-    let lab = Lab::start();
-    let target = serve(echo);
-    for _ in 0..8 {
-        let port = free_port();
-        let remote = format!("{port}:127.0.0.1:{target}");
-        let _run = Run::start(lab.command(&["-N", "-R", &remote, "127.0.0.1"]));
-        let begun = Instant::now();
-        let first = loop {
-            match TcpStream::connect(("127.0.0.1", port)) {
-                Ok(first) => break first,
-                Err(_) => assert!(begun.elapsed() < SOON, "nobody listens on {port}"),
-            }
-        };
-        echoes(first, b"early").unwrap();
-    }
-}
-
 /// russh has no window per channel: a channel left unread stalls its connection. Here one client
 /// does not read at all; others must not notice, and it must get everything once it reads.
 #[test]
