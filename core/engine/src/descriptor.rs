@@ -219,6 +219,7 @@ fn read_all(descriptor: &OwnedFd, stopped: &impl AsFd, chunks: &mpsc::Sender<Byt
         match rustix::io::read(descriptor, spare_capacity(&mut buffer)) {
             Ok(0) => return,
             Ok(n) => {
+                // A few bytes that wait must not hold a whole buffer.
                 let chunk = if n < CHUNK / 2 {
                     let small = Bytes::copy_from_slice(&buffer);
                     buffer.clear();

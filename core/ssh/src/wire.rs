@@ -3,8 +3,8 @@
 //! russh reads a packet in two small reads and flushes after each packet it writes. Here reads
 //! come from a buffer, and what is written leaves when the session waits for input and those it
 //! has given bytes to have had their turn: then nobody has more to say. That halves the system
-//! calls of a connection. Dropping the [`KillSwitch`] ends the stream at once, even where russh
-//! would wait for ever.
+//! calls of a connection. Bulk leaves at once and uncopied. Dropping the [`KillSwitch`] ends the
+//! stream at once, even where russh would wait for ever.
 
 use crate::locking::lock;
 use crate::low_water::LowWater;

@@ -1,5 +1,5 @@
-//! How forwards and what goes through them begin and end: with a first client, with a command, with a
-//! side that closes, with `-O cancel`, with their master.
+//! How forwards and what goes through them begin and end: with a first client, with a command,
+//! with a side that closes, with `-O cancel`, with their master.
 
 use bssh_tests::net::{connect, echo, echoes, free_port, serve};
 use bssh_tests::{Lab, Run, Shared, descriptors as fds, until};
