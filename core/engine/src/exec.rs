@@ -7,7 +7,7 @@
 
 use crate::begin::{UNKNOWN, gets_stdin, taken};
 use crate::engine::Engine;
-use crate::failure::{failure, overflow, plain};
+use crate::failure::{failure, one_line, overflow, plain};
 use crate::gateway::{Trip, through};
 use crate::kill::{self, ARM_AFTER, Guard};
 use crate::plan::{NodePlan, Route};
@@ -359,17 +359,24 @@ async fn ended(lease: &Lease, end: End, begun: Instant) -> Ended {
     if let Some(failure) = end.failure {
         return Ended { failure: Some(failure), exit: end.exit, ..base };
     }
-    if end.exit.is_some() {
+    if end.exit.is_some() && !end.cut {
         return Ended { exit: end.exit, ..base };
     }
-    // No status: either the connection went, or the server is odd.
+    // No status, or not all of the output: either the connection went, or the server is odd.
     let lost = tokio::time::timeout(Duration::from_secs(1), lease.connection.closed()).await;
-    let failure = match lost {
+    let mut failure = match lost {
         Ok(_) => failure(&lease.closed().await),
         Err(_) => {
             plain(Phase::Exec, "noExit", "the server closed the channel without an exit status")
         }
     };
+    if let Some(exit) = end.exit {
+        let how = match exit {
+            Exit::Status(status) => format!("exited with status {status}"),
+            Exit::Signal(name) => format!("been ended by SIG{}", one_line(&name)),
+        };
+        failure.hint = Some(format!("the command had {how}, but some of its output may be missing"));
+    }
     Ended { failure: Some(failure), ..base }
 }
 

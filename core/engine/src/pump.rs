@@ -64,6 +64,8 @@ pub(crate) struct Signs {
 #[derive(Debug, Default)]
 pub(crate) struct End {
     pub exit: Option<Exit>,
+    /// The connection was lost after the exit, and some of the output with it.
+    pub cut: bool,
     pub failure: Option<Failure>,
     pub stdout_bytes: u64,
     pub stderr_bytes: u64,
@@ -255,6 +257,10 @@ impl Outputs<'_> {
             }
             ChannelEvent::Signal { name, .. } => {
                 self.end.exit = Some(Exit::Signal(name));
+                Ok(())
+            }
+            ChannelEvent::Cut => {
+                self.end.cut = true;
                 Ok(())
             }
             ChannelEvent::Eof => Ok(()),

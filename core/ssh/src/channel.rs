@@ -44,6 +44,9 @@ pub enum ChannelEvent {
         core_dumped: bool,
         message: String,
     },
+    /// The connection was lost after the exit, and before the end of the output: what has come
+    /// may not be all.
+    Cut,
 }
 
 impl ChannelEvent {
@@ -63,6 +66,9 @@ pub struct Channel {
     early: VecDeque<ChannelEvent>,
     early_bytes: usize,
     ended: bool,
+    /// The exit has been told, and the end of the output.
+    exited: bool,
+    whole: bool,
     /// An answer about the agent comes before that about a terminal, and both before the others.
     agent: AtomicU8,
     terminal: AtomicU8,
@@ -122,6 +128,8 @@ impl Channel {
             early: VecDeque::new(),
             early_bytes: 0,
             ended: false,
+            exited: false,
+            whole: false,
             agent: AtomicU8::new(NOT_ASKED),
             terminal: AtomicU8::new(NOT_ASKED),
         }
@@ -262,15 +270,29 @@ impl Channel {
         }
         while !self.ended {
             match self.read.wait().await {
-                None | Some(ChannelMsg::Close) => self.ended = true,
+                Some(ChannelMsg::Close) => self.ended = true,
+                None => {
+                    self.ended = true;
+                    return (self.exited && !self.whole).then_some(ChannelEvent::Cut);
+                }
                 Some(message) => {
-                    if let Some(event) = event(message) {
+                    if let Some(event) = self.heard(message) {
                         return Some(event);
                     }
                 }
             }
         }
         None
+    }
+
+    fn heard(&mut self, message: ChannelMsg) -> Option<ChannelEvent> {
+        let event = event(message)?;
+        match event {
+            ChannelEvent::Exit(_) | ChannelEvent::Signal { .. } => self.exited = true,
+            ChannelEvent::Eof => self.whole = true,
+            _ => {}
+        }
+        Some(event)
     }
 
     /// Waits for CLOSE, once both sides have said that nothing more will come: a server closes
@@ -318,7 +340,7 @@ impl Channel {
 
     /// What comes before an answer waits for it, but not without end.
     fn keep_early(&mut self, message: ChannelMsg) -> Result<(), Error> {
-        let Some(event) = event(message) else { return Ok(()) };
+        let Some(event) = self.heard(message) else { return Ok(()) };
         self.early_bytes += EVENT + event.bytes();
         if self.early_bytes > EARLY {
             let text = "the server sends output and does not say whether the command has started";

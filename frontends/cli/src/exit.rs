@@ -61,6 +61,8 @@ fn by_table(s: &Summary) -> u8 {
 pub(crate) fn node_status(ended: Option<&Ended>) -> u8 {
     let Some(ended) = ended else { return TRANSPORT };
     match &ended.exit {
+        // Something of it is missing.
+        Some(Exit::Status(0)) if ended.failure.is_some() => TRANSPORT,
         Some(Exit::Status(status)) => u8::try_from(*status).unwrap_or(TRANSPORT),
         Some(Exit::Signal(name)) => signal_number(name).map_or(TRANSPORT, |n| 128 + n),
         None if ended.failure.is_none() => OK,

@@ -1,7 +1,7 @@
 //! Everything that can be wrong on the way to a node, and with the streams: each has its cause
 //! in `--json`, and a message that says what to do.
 
-use bssh_fixtures::{Behaviour, EmbeddedNodes, Home, SshdOptions, UserKey, processes};
+use bssh_fixtures::{Behaviour, EmbeddedNodes, Home, Reply, SshdOptions, UserKey, processes};
 use bssh_tests::{Ending, Lab, Peer, Run, Transcript, until};
 use serde_json::{Value, json};
 use std::net::TcpListener;
@@ -212,6 +212,34 @@ fn a_server_that_dies_leaves_a_cause_for_every_node() {
         assert_eq!(node.cause(), "exec/transportLost", "{name}: {}", node.event);
         assert_eq!(node.stdout, b"started\n", "what came before is kept");
     }
+}
+
+#[test]
+fn output_that_is_lost_after_the_exit_is_no_success() {
+    let reply = |status_first| Reply {
+        command: "*".to_owned(),
+        stdout: vec![b'x'; 300_000],
+        status_first,
+        ..Reply::default()
+    };
+    let node = |drop_after, first| Behaviour {
+        drop_after,
+        replies: vec![reply(first)],
+        ..Behaviour::default()
+    };
+    let nodes = EmbeddedNodes::with(vec![node(Some(100_000), true), node(None, true)]).unwrap();
+    let done = Lab::on_nodes(&nodes, &["--json", "-w", "demo[1-2]", "x"]).expect_status(10);
+    let ends = done.endings();
+    assert_eq!(ends["demo1"].event["failure"]["code"], "transportLost", "{}", done.text());
+    let said = ends["demo1"].event["failure"]["hint"].as_str().unwrap();
+    assert!(said.contains("had exited with status 0, but some of its output may be"), "{said}");
+    assert_eq!(ends["demo2"].event["failure"], Value::Null, "{}", done.text());
+    assert_eq!(ends["demo2"].event["stdoutBytes"], 300_000);
+    let done = Lab::on_nodes(&nodes, &["demo1", "x"]).expect_status(255);
+    assert!(done.stdout.len() < 300_000, "{}", done.stderr);
+    assert!(done.stderr.contains("emote host"), "{}", done.stderr);
+    let done = Lab::on_nodes(&nodes, &["demo2", "x"]).expect_status(0);
+    assert_eq!(done.stdout.len(), 300_000);
 }
 
 #[test]

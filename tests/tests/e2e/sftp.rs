@@ -1,7 +1,7 @@
 //! `bssh sftp` beside OpenSSH's sftp: the same lines, the same words, the same trees.
 
 use crate::files::{Looks, looks};
-use bssh_fixtures::{Behaviour, EmbeddedNodes, Home};
+use bssh_fixtures::{Behaviour, EmbeddedNodes, Home, Lies};
 use bssh_tests::{Lab, Run, Terminal, Transcript, bssh};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -277,18 +277,32 @@ fn a_limit_is_kept_and_a_lost_node_ends_it() {
     // 700 kB at 4000 kbit/s.
     let done = talk(&lab, true, &["-l", "4000", "-b", "-", &there], "put big\n").expect_status(0);
     assert!(done.took > Duration::from_millis(700), "{:?}", done.took);
-    let nodes =
-        EmbeddedNodes::with(vec![Behaviour { drop_after: Some(200_000), ..Behaviour::default() }])
-            .unwrap();
-    nodes.write_client_files(lab.home.path()).unwrap();
-    let mut command = lab.home.command(bssh());
-    let config = lab.home.path().join("ssh_config");
-    command.arg("sftp").arg("-F").arg(config).args(["-b", "-", "demo1"]);
-    let mut run = Run::start(command);
-    run.write(format!("get {}/here/big back\npwd\n", lab.home.path().display()).as_bytes());
-    let done = run.finish(MINUTES).expect_status(255);
+    let get = format!("get {}/here/big back\npwd\n", lab.home.path().display());
+    let node = Behaviour { drop_after: Some(200_000), ..Behaviour::default() };
+    let done = on_bad(node, &lab.home, &get);
     assert!(!done.text().contains("Remote working"), "{}", done.text());
     assert!(!lab.home.path().join("back").exists());
+}
+
+/// What is said to a node that fails, which ends the conversation.
+fn on_bad(node: Behaviour, home: &Home, lines: &str) -> Transcript {
+    let nodes = EmbeddedNodes::with(vec![node]).unwrap();
+    nodes.write_client_files(home.path()).unwrap();
+    let mut command = home.command(bssh());
+    command.args(["sftp", "-F"]).arg(home.path().join("ssh_config")).args(["-b", "-", "demo1"]);
+    let mut run = Run::start(command);
+    run.write(lines.as_bytes());
+    run.finish(MINUTES).expect_status(255)
+}
+
+#[test]
+fn a_node_that_breaks_the_protocol_ends_it_and_is_told() {
+    let home = Home::new().unwrap();
+    let names = vec![(b"same".to_vec(), 0o100_644), (b"same".to_vec(), 0o100_644)];
+    let lies = Lies { names, ..Lies::default() };
+    let done = on_bad(Behaviour { lies: Some(lies), ..Behaviour::default() }, &home, "ls\npwd\n");
+    assert!(done.stderr.contains("the node sent a name twice"), "{}", done.stderr);
+    assert!(!done.text().contains("Remote working"), "{}", done.text());
 }
 
 #[test]

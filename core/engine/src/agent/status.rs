@@ -370,6 +370,7 @@ async fn on_node(lease: &Lease) -> Result<String, String> {
                 said.extend_from_slice(&bytes);
             }
             ChannelEvent::Exit(code) => status = Some(code),
+            ChannelEvent::Cut => status = None,
             _ => {}
         }
     }

@@ -357,7 +357,10 @@ fn error(error: SftpError) -> CallError {
 /// A fault as the error of a call.
 fn failed(fault: Fault) -> CallError {
     let kind = match fault.code {
-        "transportLost" => return CallError::new(Kind::Disconnected, fault.message),
+        // Either way the file server is gone.
+        "transportLost" | "protocolBroken" => {
+            return CallError::new(Kind::Disconnected, fault.message);
+        }
         "notFound" => "fs.notFound",
         "permission" => "fs.permission",
         "exists" => "fs.exists",

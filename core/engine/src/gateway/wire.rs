@@ -108,7 +108,7 @@ async fn down(
 
 fn aside(event: ChannelEvent, heard: &mut Heard) {
     match event {
-        ChannelEvent::Out(_) => {}
+        ChannelEvent::Out(_) | ChannelEvent::Cut => {}
         ChannelEvent::Err(bytes) => heard.note(&bytes),
         ChannelEvent::Eof => heard.whole = true,
         ChannelEvent::Exit(status) => heard.exit = Some(format!("it exited with status {status}")),

@@ -82,6 +82,8 @@ async fn read(pty: &Pty, channel: &mut Channel, seat: &Seat) -> End {
             Some(ChannelEvent::Out(bytes) | ChannelEvent::Err(bytes)) => pty.tape.push(&bytes),
             Some(ChannelEvent::Exit(status)) => end.exit = Some(Exit::Status(status)),
             Some(ChannelEvent::Signal { name, .. }) => end.exit = Some(Exit::Signal(name)),
+            // The connection says why.
+            Some(ChannelEvent::Cut) => end.exit = None,
             Some(ChannelEvent::Eof) => {}
             None => return end,
         }

@@ -73,6 +73,8 @@ pub(super) async fn carry(
                 ChannelEvent::Err(bytes) => err.take(bytes).await,
                 ChannelEvent::Exit(status) => exit = Some(Exit::Status(status)),
                 ChannelEvent::Signal { name, .. } => exit = Some(Exit::Signal(name)),
+                // The connection says why.
+                ChannelEvent::Cut => exit = None,
                 ChannelEvent::Eof => {}
             }
         }

@@ -61,7 +61,8 @@ async fn ask(connection: &Connection, root: &[u8], paths: &[&Rel]) -> Option<BTr
         let mut text = Vec::new();
         loop {
             match tokio::time::timeout(SILENCE, channel.next()).await.ok()? {
-                None | Some(ChannelEvent::Exit(_) | ChannelEvent::Signal { .. }) => break,
+                // The exit may come before the last bytes.
+                None | Some(ChannelEvent::Eof) => break,
                 Some(ChannelEvent::Out(bytes)) => text.extend_from_slice(&bytes),
                 Some(_) => {}
             }

@@ -107,6 +107,7 @@ impl Bare {
                 ChannelEvent::Out(bytes) => keep(&mut ended.out, &bytes),
                 ChannelEvent::Err(bytes) => keep(&mut ended.err, &bytes),
                 ChannelEvent::Exit(status) => ended.status = status,
+                ChannelEvent::Cut => ended.status = u32::MAX,
                 ChannelEvent::Eof | ChannelEvent::Signal { .. } => {}
             }
         }

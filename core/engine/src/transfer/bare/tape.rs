@@ -53,6 +53,7 @@ impl Tape {
                     self.err.extend_from_slice(&bytes);
                 }
                 Some(ChannelEvent::Exit(status)) => self.status = Some(status),
+                Some(ChannelEvent::Cut) => self.status = None,
                 Some(_) => {}
                 None => return Bytes::new(),
             }
