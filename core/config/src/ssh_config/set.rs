@@ -128,7 +128,6 @@ pub(super) fn send_env(options: &mut HostOptions, values: &[String]) {
     for value in values {
         match value.strip_prefix('-') {
             Some(pattern) => options.send_env.retain(|name| !matches(name, pattern)),
-            None if options.send_env.contains(value) => {}
             None => options.send_env.push(value.clone()),
         }
     }
