@@ -127,8 +127,11 @@ impl Part<'_> {
         let executing = NodeState::Executing { stdout: stdout.id(), stderr: None, no_pty: false };
         run.tell(index, node, executing).await;
         let end = pump::dial(run, &node.name, (lease, channel), stdout).await;
-        let exit = end.failure.is_none().then_some(Exit::Status(0));
-        let (stdout_bytes, failure) = (end.stdout_bytes, end.failure);
+        let (stdout_bytes, mut failure) = (end.stdout_bytes, end.failure);
+        if end.cut && failure.is_none() {
+            failure = lease.lost(true).await.map(|error| crate::failure::failure(&error));
+        }
+        let exit = failure.is_none().then_some(Exit::Status(0));
         Ok(Ended { stdout_bytes, exit, failure, ..Ended::default() })
     }
 

@@ -7,7 +7,7 @@
 
 use crate::begin::{UNKNOWN, gets_stdin, taken};
 use crate::engine::Engine;
-use crate::failure::{failure, one_line, overflow, plain};
+use crate::failure::{failure, no_exit, one_line, overflow, plain};
 use crate::gateway::{Trip, through};
 use crate::kill::{self, ARM_AFTER, Guard};
 use crate::plan::{NodePlan, Route};
@@ -363,19 +363,15 @@ async fn ended(lease: &Lease, end: End, begun: Instant) -> Ended {
         return Ended { exit: end.exit, ..base };
     }
     // No status, or not all of the output: either the connection went, or the server is odd.
-    let lost = tokio::time::timeout(Duration::from_secs(1), lease.connection.closed()).await;
-    let mut failure = match lost {
-        Ok(_) => failure(&lease.closed().await),
-        Err(_) => {
-            plain(Phase::Exec, "noExit", "the server closed the channel without an exit status")
-        }
-    };
+    let lost = lease.lost(end.cut).await;
+    let mut failure = lost.map_or_else(no_exit, |error| failure(&error));
     if let Some(exit) = end.exit {
         let how = match exit {
             Exit::Status(status) => format!("exited with status {status}"),
             Exit::Signal(name) => format!("been ended by SIG{}", one_line(&name)),
         };
-        failure.hint = Some(format!("the command had {how}, but some of its output may be missing"));
+        failure.hint =
+            Some(format!("the command had {how}, but some of its output may be missing"));
     }
     Ended { failure: Some(failure), ..base }
 }

@@ -143,6 +143,11 @@ fn meaning(kind: &ErrorKind) -> Meaning {
     Meaning { code, retryable, hint }
 }
 
+/// Of a command that ended without an exit.
+pub(crate) fn no_exit() -> Failure {
+    plain(Phase::Exec, "noExit", "the server closed the channel without an exit status")
+}
+
 /// What to do about a channel that was refused.
 fn advice(reason: Refusal) -> Option<String> {
     let text = match reason {

@@ -121,6 +121,13 @@ impl Lease {
         })
     }
 
+    /// Why a channel ended before all was told; none if the server closed it. A connection that is
+    /// lost right behind it is the reason, too.
+    pub(crate) async fn lost(&self, cut: bool) -> Option<Error> {
+        let wait = if cut { LOST } else { BEHIND };
+        tokio::time::timeout(wait, self.closed()).await.ok()
+    }
+
     /// Nothing new is to begin on it: it, or a hop on the way, has ended or is about to.
     pub(crate) fn is_closing(&self) -> bool {
         let hop = self.hop.as_ref();
@@ -234,6 +241,9 @@ fn driven(mut ahead: Ahead) -> Option<Ahead> {
 const RECHECK: Duration = Duration::from_millis(20);
 /// How much later than a connection's end that of its hop may be seen.
 const HOP_END: Duration = Duration::from_millis(300);
+/// A channel says that its connection is lost a little before the connection says why.
+const LOST: Duration = Duration::from_secs(1);
+const BEHIND: Duration = Duration::from_millis(50);
 /// How often [`Lease::let_go`] looks.
 const LOOK: Duration = Duration::from_millis(500);
 /// First pause after a busy server's refusal; doubled up to [`LONGEST_PAUSE`].

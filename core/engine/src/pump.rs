@@ -64,7 +64,7 @@ pub(crate) struct Signs {
 #[derive(Debug, Default)]
 pub(crate) struct End {
     pub exit: Option<Exit>,
-    /// The connection was lost after the exit, and some of the output with it.
+    /// The connection was lost before all was told.
     pub cut: bool,
     pub failure: Option<Failure>,
     pub stdout_bytes: u64,

@@ -91,7 +91,8 @@ pub(crate) fn preferred(wanted: &Algorithms, host_keys: &[String]) -> Result<Pre
             true => {
                 Cow::Borrowed(&[compression::ZLIB_LEGACY, compression::ZLIB, compression::NONE])
             }
-            false => Cow::Borrowed(&[compression::NONE]),
+            // As ssh: for a server that insists on it.
+            false => Cow::Borrowed(&[compression::NONE, compression::ZLIB_LEGACY]),
         },
     })
 }

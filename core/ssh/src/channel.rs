@@ -44,8 +44,7 @@ pub enum ChannelEvent {
         core_dumped: bool,
         message: String,
     },
-    /// The connection was lost after the exit, and before the end of the output: what has come
-    /// may not be all.
+    /// The connection was lost before all was told: the exit, and the end of the output.
     Cut,
 }
 
@@ -273,7 +272,7 @@ impl Channel {
                 Some(ChannelMsg::Close) => self.ended = true,
                 None => {
                     self.ended = true;
-                    return (self.exited && !self.whole).then_some(ChannelEvent::Cut);
+                    return (!self.exited || !self.whole).then_some(ChannelEvent::Cut);
                 }
                 Some(message) => {
                     if let Some(event) = self.heard(message) {

@@ -2,7 +2,7 @@
 //! in `--json`, and a message that says what to do.
 
 use bssh_fixtures::{Behaviour, EmbeddedNodes, Home, Reply, SshdOptions, UserKey, processes};
-use bssh_tests::{Ending, Lab, Peer, Run, Transcript, until};
+use bssh_tests::{Ending, Lab, Peer, Run, Transcript, net, until};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -240,6 +240,17 @@ fn output_that_is_lost_after_the_exit_is_no_success() {
     assert!(done.stderr.contains("emote host"), "{}", done.stderr);
     let done = Lab::on_nodes(&nodes, &["demo2", "x"]).expect_status(0);
     assert_eq!(done.stdout.len(), 300_000);
+    let flood = format!("127.0.0.1:{}", net::serve(net::flood));
+    let done = Lab::on_nodes(&nodes, &["-W", &flood, "demo1"]).expect_status(255);
+    assert!(done.stderr.contains("emote host"), "{}", done.stderr);
+}
+
+#[test]
+fn a_server_that_insists_on_compression_gets_it() {
+    let node = Behaviour { compressed: true, ..Behaviour::default() };
+    let nodes = EmbeddedNodes::with(vec![node]).unwrap();
+    let done = Lab::on_nodes(&nodes, &["demo1", "seq 1 100000"]).expect_status(0);
+    assert_eq!(done.stdout.len(), 588_895);
 }
 
 #[test]

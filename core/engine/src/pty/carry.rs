@@ -1,7 +1,7 @@
 //! The channel of a pty, read to its end.
 
 use super::{End, Pty};
-use crate::failure::{failure, plain};
+use crate::failure::{failure, no_exit, plain};
 use crate::journal::ending;
 use crate::lanes::Seat;
 use bssh_protocol::exec::{Exit, Phase};
@@ -33,13 +33,8 @@ pub(super) async fn carry(pty: &Pty, mut channel: Channel, seat: &Seat) {
         }
     };
     if end.exit.is_none() && end.failure.is_none() {
-        let closed = seat.lease().connection.closed();
-        end.failure = Some(match tokio::time::timeout(Duration::from_secs(1), closed).await {
-            Ok(_) => failure(&seat.lease().closed().await),
-            Err(_) => {
-                plain(Phase::Exec, "noExit", "the server closed the channel without an exit status")
-            }
-        });
+        let lost = seat.lease().lost(end.cut).await;
+        end.failure = Some(lost.map_or_else(no_exit, |error| failure(&error)));
     }
     drop(channel);
     pty.noted.over(&ending(end.exit.as_ref(), end.failure.as_ref()));
@@ -82,8 +77,7 @@ async fn read(pty: &Pty, channel: &mut Channel, seat: &Seat) -> End {
             Some(ChannelEvent::Out(bytes) | ChannelEvent::Err(bytes)) => pty.tape.push(&bytes),
             Some(ChannelEvent::Exit(status)) => end.exit = Some(Exit::Status(status)),
             Some(ChannelEvent::Signal { name, .. }) => end.exit = Some(Exit::Signal(name)),
-            // The connection says why.
-            Some(ChannelEvent::Cut) => end.exit = None,
+            Some(ChannelEvent::Cut) => (end.exit, end.cut) = (None, true),
             Some(ChannelEvent::Eof) => {}
             None => return end,
         }

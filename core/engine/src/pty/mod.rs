@@ -432,6 +432,8 @@ fn refused(node: &str, failure: &Failure) -> CallError {
 struct End {
     exit: Option<Exit>,
     failure: Option<Failure>,
+    /// The connection was lost before all was told.
+    cut: bool,
 }
 
 /// A terminal, as it is asked for.

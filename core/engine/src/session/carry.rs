@@ -17,6 +17,8 @@ const DRAIN: Duration = Duration::from_millis(300);
 #[derive(Default)]
 pub(super) struct End {
     pub exit: Option<Exit>,
+    /// The connection was lost before all was told.
+    pub cut: bool,
     /// It was begun.
     pub begun: bool,
     /// Something that it left behind holds its output.
@@ -66,24 +68,23 @@ pub(super) async fn carry(
         detached
     };
     let taking = async {
-        let mut exit = None;
+        let (mut exit, mut cut) = (None, false);
         while let Some(event) = spool.next().await {
             match event {
                 ChannelEvent::Out(bytes) => out.take(bytes).await,
                 ChannelEvent::Err(bytes) => err.take(bytes).await,
                 ChannelEvent::Exit(status) => exit = Some(Exit::Status(status)),
                 ChannelEvent::Signal { name, .. } => exit = Some(Exit::Signal(name)),
-                // The connection says why.
-                ChannelEvent::Cut => exit = None,
+                ChannelEvent::Cut => (exit, cut) = (None, true),
                 ChannelEvent::Eof => {}
             }
         }
-        exit
+        (exit, cut)
     };
     {
         let both = pin!(async { tokio::join!(reading, taking) });
         let feeding = pin!(feed(stdin, writer));
-        let (detached, exit) = match select(both, feeding).await {
+        let (detached, (exit, cut)) = match select(both, feeding).await {
             Either::Left((done, _)) => done,
             Either::Right((fed, both)) => {
                 end.broken = fed.err();
@@ -93,7 +94,7 @@ pub(super) async fn carry(
                 both.await
             }
         };
-        (end.detached, end.exit) = (detached, exit);
+        (end.detached, end.exit, end.cut) = (detached, exit, cut);
     }
     (end.begun, end.overflow) = (out.has_begun(), spool.is_full());
     end

@@ -8,7 +8,7 @@ use super::payload::{self, LONGEST_LINE, Start};
 use super::remote::Left;
 use super::{Attached, Order, Running, Session, nonce};
 use crate::engine::{Caller, Engine};
-use crate::failure::{failure, overflow, plain};
+use crate::failure::{failure, no_exit, overflow, plain};
 use crate::lanes::Wanted;
 use crate::stdin::Origin;
 use bssh_protocol::error::{CallError, Kind};
@@ -24,7 +24,7 @@ use bssh_ssh::error::{Error, ErrorKind};
 use futures_util::future::{Either, select};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 /// The node's own watchdog comes this much later than our time limit.
@@ -309,11 +309,9 @@ impl Job {
             return Ok((None, told));
         }
         if end.exit.is_none() {
-            let closed = seat.lease().connection.closed();
-            let lost = tokio::time::timeout(Duration::from_secs(1), closed).await;
-            match lost {
-                Ok(error) => self.lost(&mut told, (&attached, number), &error),
-                Err(_) => told.failure = Some(no_exit()),
+            match seat.lease().lost(end.cut).await {
+                Some(error) => self.lost(&mut told, (&attached, number), &error),
+                None => told.failure = Some(no_exit()),
             }
             return Ok((None, told));
         }
@@ -434,10 +432,6 @@ impl Job {
 }
 
 type Gone = Option<(Arc<Attached>, u64, Left)>;
-
-fn no_exit() -> Failure {
-    plain(Phase::Exec, "noExit", "the server closed the channel without an exit status")
-}
 
 fn no_directory(cwd: &[u8]) -> Failure {
     let hint = "cd somewhere else; nothing was run";
