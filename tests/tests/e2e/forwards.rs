@@ -256,7 +256,12 @@ fn a_kept_forward_outlives_its_connection() {
     let kicked = peer.wait_for("event/forward", |p| p["conn"] == conn && p["state"] == "connClose");
     assert_eq!(kicked["params"]["reason"], "kicked");
     assert_eq!((&idle).read(&mut [0; 1]).unwrap(), 0);
+    let _held = connect(port);
+    let third = |p: &serde_json::Value| p["forward"] == local["forward"] && p["conn"] == 3;
+    peer.wait_for("event/forward", |p| third(p) && p["state"] == "connOpen");
     lab.sshd.kill_sessions();
+    let cut = peer.wait_for("event/forward", |p| third(p) && p["state"] == "connClose");
+    assert_eq!(cut["params"]["reason"], "lost");
     for forward in [&local, &back] {
         let id = &forward["forward"];
         let lost = |p: &serde_json::Value| p["forward"] == *id && p["state"] == "reconnecting";
@@ -266,7 +271,7 @@ fn a_kept_forward_outlives_its_connection() {
     echoes(connect(port), b"after").unwrap();
     echoes(connect(remote), b"after").unwrap();
     let list = peer.call("forward/list", json!({}));
-    assert_eq!(list["forwards"][0]["opened"], 3, "{list}");
+    assert_eq!(list["forwards"][0]["opened"], 4, "{list}");
     assert_eq!(list["forwards"][0]["state"], "open");
     peer.call("forward/close", json!({"forward": local["forward"]}));
     assert!(until(SOON, || TcpStream::connect(("127.0.0.1", port)).is_err()));

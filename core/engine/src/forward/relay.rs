@@ -59,6 +59,8 @@ pub(crate) enum Reason {
     Kicked,
     /// It took too little for too long while others shared its connection.
     SlowReader,
+    /// The connection to the node is lost.
+    Lost,
     Error(String),
 }
 
@@ -71,6 +73,7 @@ impl Reason {
             Reason::Idle => "idle",
             Reason::Kicked => "kicked",
             Reason::SlowReader => "slowReader",
+            Reason::Lost => "lost",
             Reason::Error(_) => "error",
         }
     }
@@ -245,6 +248,7 @@ async fn down(
     match end {
         // Both directions are over: what the client still sends has nowhere to go.
         Some(Got::Closed) => Err(Reason::UpstreamEof),
+        Some(Got::Lost) => Err(Reason::Lost),
         Some(Got::Error(why)) => Err(Reason::Error(why)),
         _ => Ok(Reason::UpstreamEof),
     }
@@ -291,6 +295,8 @@ enum Got {
     Eof,
     /// Nothing can be sent any more either.
     Closed,
+    /// The connection to the node is lost, and what was to come with it.
+    Lost,
     Error(String),
 }
 
@@ -350,6 +356,7 @@ impl FarRead {
                     Some(ChannelEvent::Out(bytes)) if bytes.is_empty() => {}
                     Some(ChannelEvent::Out(bytes)) => return Got::Bytes(bytes),
                     Some(ChannelEvent::Eof) => return Got::Eof,
+                    Some(ChannelEvent::Cut) => return Got::Lost,
                     // A forward has no stderr and no exit.
                     Some(_) => {}
                     None => return Got::Closed,
