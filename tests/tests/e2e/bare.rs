@@ -2,13 +2,15 @@
 
 use crate::files::{Looks, looks};
 use bssh_fixtures::{Behaviour, EmbeddedNodes, Home, Reply, SshdOptions};
-use bssh_tests::Lab;
+use bssh_tests::{Lab, Run, until};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn without_sftp() -> Lab {
     Lab::with(&SshdOptions { no_sftp: true, ..SshdOptions::default() })
@@ -154,4 +156,22 @@ fn an_archive_that_lies_writes_nothing_outside() {
             looks(&target, true).into_values().filter(|(mode, ..)| mode & 0o170_000 == 0o100_000);
         assert_eq!(files.count(), 0, "{what}: {}", done.stderr);
     }
+}
+
+#[test]
+fn an_archive_that_is_cut_between_two_entries_is_a_lost_connection() {
+    let lab = without_sftp();
+    let home = lab.home.path();
+    fs::create_dir(home.join("source")).unwrap();
+    // Empty ones: after each block an archive could end.
+    for n in 0..8_000 {
+        fs::write(home.join(format!("source/{n}")), "").unwrap();
+    }
+    let source = format!("127.0.0.1:{}/source", home.display());
+    let run = Run::start(lab.command(&["--json", "download", "-r", &source, "down"]));
+    let begun = || fs::read_dir(home.join("down")).is_ok_and(|mut dir| dir.next().is_some());
+    assert!(until(MINUTE, begun));
+    lab.sshd.kill_sessions();
+    let event = run.finish(MINUTE).expect_status(10).endings().remove("127.0.0.1").unwrap().event;
+    assert_eq!(event["failure"]["code"], "transportLost", "{event}");
 }

@@ -214,7 +214,7 @@ impl Source<'_> {
         let mut part = self.begin(local, head).await.map_err(|fault| (fault, 0))?;
         let mut taken = 0;
         while taken < head.size {
-            let piece = tape.some(head.size - taken).await;
+            let piece = tape.some(head.size - taken).await.map_err(|fault| (fault, taken))?;
             if piece.is_empty() {
                 return Err((Fault::fatal("transportLost", "the archive ends early"), taken));
             }

@@ -45,7 +45,7 @@ impl Tape {
     }
 
     /// The next bytes, at most so many; empty at the end of the stream.
-    pub(super) async fn some(&mut self, most: u64) -> Bytes {
+    pub(super) async fn some(&mut self, most: u64) -> Result<Bytes, Fault> {
         while self.held.is_empty() {
             match self.channel.next().await {
                 Some(ChannelEvent::Out(bytes)) => self.held = bytes,
@@ -53,19 +53,21 @@ impl Tape {
                     self.err.extend_from_slice(&bytes);
                 }
                 Some(ChannelEvent::Exit(status)) => self.status = Some(status),
-                Some(ChannelEvent::Cut) => self.status = None,
+                Some(ChannelEvent::Cut) => {
+                    return Err(Fault::fatal("transportLost", "the connection was lost"));
+                }
                 Some(_) => {}
-                None => return Bytes::new(),
+                None => return Ok(Bytes::new()),
             }
         }
         let n = self.held.len().min(usize::try_from(most).unwrap_or(usize::MAX));
-        self.held.split_to(n)
+        Ok(self.held.split_to(n))
     }
 
     async fn exact(&mut self, length: usize) -> Result<Option<Vec<u8>>, Fault> {
         let mut out = Vec::with_capacity(length);
         while out.len() < length {
-            let piece = self.some((length - out.len()) as u64).await;
+            let piece = self.some((length - out.len()) as u64).await?;
             match (piece.is_empty(), out.is_empty()) {
                 (true, true) => return Ok(None),
                 (true, false) => return Err(broken("the archive ends early")),
@@ -78,7 +80,7 @@ impl Tape {
     /// Leaves out so many bytes of an entry.
     pub(super) async fn skip(&mut self, mut bytes: u64) -> Result<(), Fault> {
         while bytes > 0 {
-            let piece = self.some(bytes).await;
+            let piece = self.some(bytes).await?;
             if piece.is_empty() {
                 return Err(broken("the archive ends early"));
             }
@@ -94,7 +96,7 @@ impl Tape {
             let Some(block) = self.exact(BLOCK).await? else { return Ok(None) };
             if block.iter().all(|b| *b == 0) {
                 // The end, and what fills the last record.
-                while !self.some(u64::MAX).await.is_empty() {}
+                while !self.some(u64::MAX).await?.is_empty() {}
                 return Ok(None);
             }
             let mut head = head(&block)?;
