@@ -3,6 +3,7 @@
 
 use crate::agent::{Offer, Wish};
 use crate::exec::Part;
+use crate::failure::unfinished;
 use crate::pool::{Lease, Resident};
 use crate::pty::terminal;
 use crate::pump;
@@ -129,7 +130,7 @@ impl Part<'_> {
         let end = pump::dial(run, &node.name, (lease, channel), stdout).await;
         let (stdout_bytes, mut failure) = (end.stdout_bytes, end.failure);
         if end.cut && failure.is_none() {
-            failure = lease.lost(true).await.map(|error| crate::failure::failure(&error));
+            failure = Some(unfinished(lease, true).await);
         }
         let exit = failure.is_none().then_some(Exit::Status(0));
         Ok(Ended { stdout_bytes, exit, failure, ..Ended::default() })

@@ -7,7 +7,7 @@
 
 use crate::begin::{UNKNOWN, gets_stdin, taken};
 use crate::engine::Engine;
-use crate::failure::{failure, no_exit, one_line, overflow, plain};
+use crate::failure::{failure, one_line, overflow, plain, unfinished};
 use crate::gateway::{Trip, through};
 use crate::kill::{self, ARM_AFTER, Guard};
 use crate::plan::{NodePlan, Route};
@@ -362,9 +362,7 @@ async fn ended(lease: &Lease, end: End, begun: Instant) -> Ended {
     if end.exit.is_some() && !end.cut {
         return Ended { exit: end.exit, ..base };
     }
-    // No status, or not all of the output: either the connection went, or the server is odd.
-    let lost = lease.lost(end.cut).await;
-    let mut failure = lost.map_or_else(no_exit, |error| failure(&error));
+    let mut failure = unfinished(lease, end.cut).await;
     if let Some(exit) = end.exit {
         let how = match exit {
             Exit::Status(status) => format!("exited with status {status}"),

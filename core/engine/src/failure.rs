@@ -3,6 +3,7 @@
 //! The only file that makes a [`Failure`] out of an error. Remote texts have been made printable
 //! below; here every text becomes one line.
 
+use crate::pool::Lease;
 use bssh_protocol::exec::{Failure, Phase};
 use bssh_ssh::Refusal;
 use bssh_ssh::error::{Error, ErrorKind, Phase as At};
@@ -141,6 +142,12 @@ fn meaning(kind: &ErrorKind) -> Meaning {
         ErrorKind::Unsupported(_) => ("unsupported", false, None),
     };
     Meaning { code, retryable, hint }
+}
+
+/// Of a channel that ended before all was told: either the connection went (`cut`: the channel
+/// said so), or the server is odd.
+pub(crate) async fn unfinished(lease: &Lease, cut: bool) -> Failure {
+    lease.lost(cut).await.map_or_else(no_exit, |error| failure(&error))
 }
 
 /// Of a command that ended without an exit.

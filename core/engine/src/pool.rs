@@ -243,6 +243,7 @@ const RECHECK: Duration = Duration::from_millis(20);
 const HOP_END: Duration = Duration::from_millis(300);
 /// A channel says that its connection is lost a little before the connection says why.
 const LOST: Duration = Duration::from_secs(1);
+/// How close behind a channel that was closed the end of its connection is the reason.
 const BEHIND: Duration = Duration::from_millis(50);
 /// How often [`Lease::let_go`] looks.
 const LOOK: Duration = Duration::from_millis(500);

@@ -65,8 +65,9 @@ pub struct Channel {
     early: VecDeque<ChannelEvent>,
     early_bytes: usize,
     ended: bool,
-    /// The exit has been told, and the end of the output.
+    /// The exit has been told.
     exited: bool,
+    /// The end of the output has been told.
     whole: bool,
     /// An answer about the agent comes before that about a terminal, and both before the others.
     agent: AtomicU8,
@@ -284,6 +285,7 @@ impl Channel {
         None
     }
 
+    /// The message as an event, with note taken of what it ends.
     fn heard(&mut self, message: ChannelMsg) -> Option<ChannelEvent> {
         let event = event(message)?;
         match event {

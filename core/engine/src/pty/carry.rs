@@ -1,7 +1,7 @@
 //! The channel of a pty, read to its end.
 
 use super::{End, Pty};
-use crate::failure::{failure, no_exit, plain};
+use crate::failure::{plain, unfinished};
 use crate::journal::ending;
 use crate::lanes::Seat;
 use bssh_protocol::exec::{Exit, Phase};
@@ -33,8 +33,7 @@ pub(super) async fn carry(pty: &Pty, mut channel: Channel, seat: &Seat) {
         }
     };
     if end.exit.is_none() && end.failure.is_none() {
-        let lost = seat.lease().lost(end.cut).await;
-        end.failure = Some(lost.map_or_else(no_exit, |error| failure(&error)));
+        end.failure = Some(unfinished(seat.lease(), end.cut).await);
     }
     drop(channel);
     pty.noted.over(&ending(end.exit.as_ref(), end.failure.as_ref()));

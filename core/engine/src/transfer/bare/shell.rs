@@ -70,6 +70,11 @@ fn lost(error: &Error) -> Fault {
     Fault::fatal("transportLost", error.to_string())
 }
 
+/// The connection was lost while something ran.
+pub(super) fn cut() -> Fault {
+    Fault::fatal("transportLost", "the connection was lost")
+}
+
 impl Bare {
     /// Starts a script in the node's shell, whatever the login shell is.
     pub(super) async fn start(&self, script: &[u8]) -> Result<Channel, Fault> {
@@ -107,15 +112,13 @@ impl Bare {
                 ChannelEvent::Out(bytes) => keep(&mut ended.out, &bytes),
                 ChannelEvent::Err(bytes) => keep(&mut ended.err, &bytes),
                 ChannelEvent::Exit(status) => ended.status = status,
-                ChannelEvent::Cut => ended.status = u32::MAX,
+                ChannelEvent::Cut => return Err(cut()),
                 ChannelEvent::Eof | ChannelEvent::Signal { .. } => {}
             }
         }
         self.count.add(&self.count.steps, 0);
         match ended.status {
-            u32::MAX if self.lease.connection.is_closed() => {
-                Err(Fault::fatal("transportLost", "the connection was lost"))
-            }
+            u32::MAX if self.lease.connection.is_closed() => Err(cut()),
             _ => Ok(ended),
         }
     }

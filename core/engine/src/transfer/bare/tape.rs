@@ -3,6 +3,7 @@
 //! Written by somebody who may be hostile: sizes are bounded, a sum that is wrong ends it, and a
 //! name is only bytes here; what may be made of it is decided by `download`.
 
+use super::shell::cut;
 use crate::transfer::fault::Fault;
 use bssh_ssh::{Channel, ChannelEvent};
 use bytes::Bytes;
@@ -53,9 +54,7 @@ impl Tape {
                     self.err.extend_from_slice(&bytes);
                 }
                 Some(ChannelEvent::Exit(status)) => self.status = Some(status),
-                Some(ChannelEvent::Cut) => {
-                    return Err(Fault::fatal("transportLost", "the connection was lost"));
-                }
+                Some(ChannelEvent::Cut) => return Err(cut()),
                 Some(_) => {}
                 None => return Ok(Bytes::new()),
             }
