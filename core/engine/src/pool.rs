@@ -11,8 +11,8 @@ use crate::plan::Route;
 use crate::stock::{Stock, Warm};
 use bssh_protocol::lock;
 use bssh_ssh::ask::Ask;
-use bssh_ssh::error::{Error, ErrorKind, Phase};
-use bssh_ssh::{Channel, Connection, Pipe, Via, connect};
+use bssh_ssh::error::Error;
+use bssh_ssh::{Channel, Connection};
 use futures_util::future::{BoxFuture, FutureExt};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -51,7 +51,7 @@ pub(crate) struct Lease {
     hop: Option<Hop>,
     /// Shows at a `ControlPath` that it is there for others.
     socket: Mutex<Option<Arc<ControlSocket>>>,
-    route: Arc<Route>,
+    pub(crate) route: Arc<Route>,
     /// It ends with its last user.
     retired: AtomicBool,
     /// Where it goes when nobody holds it any more.
@@ -247,9 +247,6 @@ const LOST: Duration = Duration::from_secs(1);
 const BEHIND: Duration = Duration::from_millis(50);
 /// How often [`Lease::let_go`] looks.
 const LOOK: Duration = Duration::from_millis(500);
-/// First pause after a busy server's refusal; doubled up to [`LONGEST_PAUSE`].
-const PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 impl Pool {
     /// A pool that keeps connections nobody uses for as long.
@@ -337,42 +334,7 @@ impl Pool {
         self.own(route, ask).await.map(|(lease, _)| lease)
     }
 
-    async fn dialed(&self, route: &Arc<Route>, ask: &AskFor<'_>) -> Result<Arc<Lease>, Error> {
-        let begun = Instant::now();
-        let budget = route.plan.timeouts.dial.unwrap_or(Duration::from_secs(30));
-        let (mut pause, mut tries) = (PAUSE, 1);
-        loop {
-            let error = match self.attempt(route, ask).await {
-                Ok(lease) => return Ok(lease),
-                Err(error) => error,
-            };
-            let dial = error.phase == Phase::Dial && tries < route.dial_tries;
-            let over = tries >= route.busy_tries || begun.elapsed() + pause >= budget;
-            if !dial && (over || !is_busy(&error)) {
-                return Err(error);
-            }
-            tokio::time::sleep(if dial { DIAL_PAUSE } else { jittered(pause) }).await;
-            (pause, tries) = ((pause * 2).min(LONGEST_PAUSE), tries + 1);
-        }
-    }
-
-    async fn attempt(&self, route: &Arc<Route>, ask: &AskFor<'_>) -> Result<Arc<Lease>, Error> {
-        let (hop, via) = match &route.hop {
-            None => (None, Via::Dial),
-            Some(hop) => {
-                let at = |error| hop.named(error);
-                let (lease, _) = self.hop(hop, ask).await.map_err(at)?;
-                // Before it is asked for anything: it may be left unread until then.
-                let resident = lease.load.reside();
-                let stream = behind(&lease, route).await.map_err(at)?;
-                (Some((lease, resident)), Via::Stream(Box::new(stream)))
-            }
-        };
-        let connection = connect(route.plan.clone(), via, ask(route)).await?;
-        Ok(self.new_lease(route, Warm { connection, hop, ahead: None, socket: None }))
-    }
-
-    fn new_lease(&self, route: &Arc<Route>, warm: Warm) -> Arc<Lease> {
+    pub(crate) fn new_lease(&self, route: &Arc<Route>, warm: Warm) -> Arc<Lease> {
         let Warm { connection, hop, ahead, socket } = warm;
         let ahead = ahead.and_then(driven);
         let lease = Arc::new(Lease {
@@ -401,15 +363,6 @@ impl Pool {
         if socket.is_none() {
             *socket = self.sockets.at(path);
         }
-    }
-
-    /// [`Pool::lease`] in a box: a hop may have hops.
-    fn hop<'a>(
-        &'a self,
-        hop: &'a Arc<Route>,
-        ask: &'a AskFor<'_>,
-    ) -> BoxFuture<'a, Result<(Arc<Lease>, bool), Error>> {
-        Box::pin(self.lease(hop, ask))
     }
 
     /// Connections made so far, and how often one that was kept was used again.
@@ -465,32 +418,5 @@ impl Pool {
     }
 }
 
-/// Between two tries at an address that cannot be dialed, as in ssh.
-const DIAL_PAUSE: Duration = Duration::from_secs(1);
-
 /// Makes the one who is asked about a route's host key and passwords.
 pub(crate) type AskFor<'a> = dyn Fn(&Arc<Route>) -> Arc<dyn Ask> + Send + Sync + 'a;
-
-/// A node's address, dialed from the hop before it: no longer than from here.
-async fn behind(hop: &Lease, route: &Route) -> Result<Pipe, Error> {
-    let (to, limit) = (&route.plan.address, route.plan.timeouts.dial);
-    let opening = hop.connection.open_tcp(&to.host, to.port, ("127.0.0.1", 0));
-    let Some(limit) = limit else { return opening.await };
-    tokio::time::timeout(limit, opening).await.unwrap_or_else(|_| {
-        let address = format!("{} port {}", to.host, to.port);
-        let seconds = limit.as_secs_f64();
-        Err(Error::new(Phase::Dial, ErrorKind::DialTimeout { address, seconds }))
-    })
-}
-
-/// MaxStartups closes connections before or in the handshake; a full backlog resets them. A proxy
-/// command that ends is no such sign: it would be run, and would log in and speak, many times.
-fn is_busy(error: &Error) -> bool {
-    matches!(error.kind, ErrorKind::ClosedEarly { .. })
-}
-
-/// Two thirds to four thirds of a pause, so that a thousand nodes do not come back together.
-pub(crate) fn jittered(pause: Duration) -> Duration {
-    let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.subsec_nanos());
-    pause * 2 / 3 + pause * (nanos / 64 % 1000) / 1500
-}

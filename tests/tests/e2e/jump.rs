@@ -178,6 +178,24 @@ fn a_hop_that_is_lost_is_named() {
     assert_eq!(node.event["failure"]["hop"], "demo1", "{}", node.event);
 }
 
+/// The node behind it has only accepted so far: it is not the one that is busy.
+#[test]
+fn a_hop_that_is_lost_during_the_handshake_behind_it_is_named() {
+    let lab = Lab::start();
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = mute.local_addr().unwrap().port().to_string();
+    let config = lab.sshd.ssh_config();
+    let mut command = lab.home.command(bssh());
+    command.arg("-F").arg(config).args(["-J", "127.0.0.2", "-p", &port, "127.0.0.1", "true"]);
+    let run = Run::start(command);
+    let behind = mute.accept().unwrap();
+    lab.sshd.cut();
+    let done = run.finish(Duration::from_secs(30)).expect_status(255);
+    let said = &done.stderr;
+    assert!(said.contains("127.0.0.1 (at 127.0.0.2): connection lost"), "{said}");
+    drop(behind);
+}
+
 async fn stdout(driver: &Driver, index: u32) -> StreamId {
     let is_executing =
         |e: &ExecNode| e.index == index && matches!(e.state, NodeState::Executing { .. });

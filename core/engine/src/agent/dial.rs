@@ -56,7 +56,7 @@ impl AgentLink {
                 return Err(io::Error::new(error.kind(), text));
             }
             tally.dial_retries.fetch_add(1, Relaxed);
-            tokio::time::sleep(crate::pool::jittered(pause)).await;
+            tokio::time::sleep(crate::dialing::jittered(pause)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }

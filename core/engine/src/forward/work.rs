@@ -197,7 +197,7 @@ impl Work {
             attempt = attempt.saturating_add(1);
             self.set_trouble(Some(why.clone()));
             self.tell("reconnecting", Some(why), Some(attempt));
-            tokio::time::sleep(crate::pool::jittered(pause)).await;
+            tokio::time::sleep(crate::dialing::jittered(pause)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             match self.attempt(on_node).await {
                 Ok(done) => {

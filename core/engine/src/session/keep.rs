@@ -6,6 +6,7 @@
 use super::payload::HelperStart;
 use super::remote::Helper;
 use super::{Attached, Session, Stage, nonce};
+use crate::dialing::jittered;
 use crate::engine::Engine;
 use crate::failure::{failure, plain};
 use crate::lanes::Wanted;
@@ -78,12 +79,6 @@ async fn sleep(wait: Option<Duration>) {
         Some(wait) => tokio::time::sleep(wait).await,
         None => std::future::pending().await,
     }
-}
-
-/// Three quarters to five quarters of a pause, so that many nodes do not come back together.
-fn jittered(pause: Duration) -> Duration {
-    let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.subsec_nanos());
-    pause * 3 / 4 + pause * (nanos / 64 % 1000) / 2000
 }
 
 /// The session is there until its connection or its helper is lost, it is reset, or closed.

@@ -10,6 +10,7 @@ use super::options::{Options, Pair};
 use super::round::{Wanted, round};
 use super::total::Total;
 use super::watch;
+use crate::dialing::jittered;
 use crate::engine::Engine;
 use crate::failure::{failure, one_line, plain};
 use crate::questions::Questions;
@@ -336,12 +337,6 @@ async fn wait((told, stop, clock): (&Told, &Stop, &Clock), failure: &Failure, pa
         () = clock(pause) => {}
         () = stop.stopped() => {}
     }
-}
-
-/// Four fifths to six fifths of a pause.
-fn jittered(pause: Duration) -> Duration {
-    let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.subsec_nanos());
-    pause * 4 / 5 + pause * (nanos / 64 % 1000) / 2500
 }
 
 /// A fault as the failure of the sync.
