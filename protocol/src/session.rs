@@ -293,8 +293,10 @@ pub struct SessionExecDone {
     pub exec: ExecId,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
-    /// Why there is no exit: the connection was lost (`transportLost`; whether the command ran is
-    /// not known, and it is not run again), the directory is gone (`cwdMissing`; it was not run).
+    /// Why there is no exit: the connection was lost (`transportLost`; the hint says if it had
+    /// exited, else whether it ran is not known, and it is not run again), the session's helper has
+    /// gone and with it what the command changed (`sessionLost`), the directory is gone
+    /// (`cwdMissing`; it was not run).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// With a lost connection: what became of the command, as far as that is known.

@@ -7,7 +7,7 @@
 
 use crate::begin::{UNKNOWN, gets_stdin, taken};
 use crate::engine::Engine;
-use crate::failure::{failure, one_line, overflow, plain, unfinished};
+use crate::failure::{failure, incomplete, overflow, plain, unfinished};
 use crate::gateway::{Trip, through};
 use crate::kill::{self, ARM_AFTER, Guard};
 use crate::plan::{NodePlan, Route};
@@ -364,12 +364,7 @@ async fn ended(lease: &Lease, end: End, begun: Instant) -> Ended {
     }
     let mut failure = unfinished(lease, end.cut).await;
     if let Some(exit) = end.exit {
-        let how = match exit {
-            Exit::Status(status) => format!("exited with status {status}"),
-            Exit::Signal(name) => format!("been ended by SIG{}", one_line(&name)),
-        };
-        failure.hint =
-            Some(format!("the command had {how}, but some of its output may be missing"));
+        failure.hint = Some(incomplete(&exit));
     }
     Ended { failure: Some(failure), ..base }
 }

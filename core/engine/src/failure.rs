@@ -4,7 +4,7 @@
 //! below; here every text becomes one line.
 
 use crate::pool::Lease;
-use bssh_protocol::exec::{Failure, Phase};
+use bssh_protocol::exec::{Exit, Failure, Phase};
 use bssh_ssh::Refusal;
 use bssh_ssh::error::{Error, ErrorKind, Phase as At};
 
@@ -148,6 +148,19 @@ fn meaning(kind: &ErrorKind) -> Meaning {
 /// said so), or the server is odd.
 pub(crate) async fn unfinished(lease: &Lease, cut: bool) -> Failure {
     lease.lost(cut).await.map_or_else(no_exit, |error| failure(&error))
+}
+
+/// How a command ended, after "had".
+pub(crate) fn how(exit: &Exit) -> String {
+    match exit {
+        Exit::Status(status) => format!("exited with status {status}"),
+        Exit::Signal(name) => format!("been ended by SIG{}", one_line(name)),
+    }
+}
+
+/// What to say of a command that has ended, but whose connection was lost before all was told.
+pub(crate) fn incomplete(exit: &Exit) -> String {
+    format!("the command had {}, but some of its output may be missing", how(exit))
 }
 
 /// Of a command that ended without an exit.

@@ -14,7 +14,7 @@ use crate::stdin::{Broken, Place};
 use crate::sudo::{self, Heard, Sudo};
 use bssh_protocol::auth::PromptKind;
 use bssh_protocol::exec::{Action, Exit, Failure, Output, Phase};
-use bssh_ssh::{Channel, ChannelEvent, ChannelWriter};
+use bssh_ssh::{Channel, ChannelEvent, ChannelWriter, Connection};
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use std::future::pending;
@@ -146,7 +146,7 @@ async fn read(
     writer: &ChannelWriter,
     (lease, signs): (&Arc<Lease>, &Signs),
 ) {
-    let (kept, guarded) = (Spool::new(), outputs.run.guard);
+    let (kept, guarded) = (Spool::new(), outputs.run.guard.then_some(&lease.connection));
     let is_dial = is_dial(outputs.run);
     // Many nodes are read in turn: what one says must not keep signals from it meanwhile.
     let mut ahead = outputs.run.nodes.len() > 1;
@@ -204,17 +204,22 @@ fn is_dial(run: &Run) -> bool {
     matches!(run.params.action, Action::Dial { .. })
 }
 
-/// The next event; after the exit of a command that is guarded only as long as somebody still
-/// talks. With the last one the channel goes.
+/// The next event; after the exit of a command that is `guarded` only as long as somebody on its
+/// connection still talks. With the last one the channel goes.
 async fn next(
     channel: &mut Option<Channel>,
     exited: &mut bool,
-    guarded: bool,
+    guarded: Option<&Connection>,
 ) -> Option<ChannelEvent> {
     let events = channel.as_mut()?;
-    let event = match *exited && guarded {
-        false => events.next().await,
-        true => tokio::time::timeout(SILENCE, events.next()).await.ok().flatten(),
+    let event = match guarded.filter(|_| *exited) {
+        None => events.next().await,
+        Some(connection) => {
+            match select(pin!(events.next()), Box::pin(connection.settled(SILENCE))).await {
+                Either::Left((event, _)) => event,
+                Either::Right(_) => None,
+            }
+        }
     };
     match &event {
         Some(ChannelEvent::Exit(_) | ChannelEvent::Signal { .. }) => *exited = true,

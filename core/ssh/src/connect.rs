@@ -76,6 +76,10 @@ pub(crate) struct Inner {
 
 /// Window of a channel: what the server may send before we say that we took it.
 const WINDOW: u32 = 2 << 20;
+/// How long a server takes at most to send what it may send now.
+const SETTLING: Duration = Duration::from_millis(50);
+/// A server that has not answered within this time may have more to say whenever it does.
+const SLOWEST: Duration = Duration::from_secs(60);
 /// Messages of a channel that may wait to be read: more than a window of full packets.
 const fn channel_queue(window: u32) -> usize {
     2 * (window as usize / PACKET as usize)
@@ -322,6 +326,19 @@ impl Connection {
     pub async fn answers(&self, limit: Duration) -> bool {
         let asked = tokio::time::timeout(limit, self.inner.handle.send_ping()).await;
         matches!(asked, Ok(Ok(()))) && !self.is_closed()
+    }
+
+    /// Returns once the server has nothing more to send, if all keeps silent: after a pause it has
+    /// answered twice. With the first answer it has heard what we have taken, and goes on with
+    /// what was held up for want of window; that comes before the second. Never returns where it
+    /// does not answer.
+    pub async fn settled(&self, pause: Duration) {
+        for pause in [pause, SETTLING] {
+            tokio::time::sleep(pause).await;
+            if !self.answers(SLOWEST).await {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Asks for new keys, RFC 4253 section 9; what is on the way is not lost.

@@ -1960,7 +1960,7 @@ export type SessionExecDone = {
   durationMs?: number;
   exec?: number;
   exit?: (Exit | null);
-  /** Why there is no exit: the connection was lost (`transportLost`; whether the command ran is not known, and it is not run again), the directory is gone (`cwdMissing`; it was not run). */
+  /** Why there is no exit: the connection was lost (`transportLost`; the hint says if it had exited, else whether it ran is not known, and it is not run again), the session's helper has gone and with it what the command changed (`sessionLost`), the directory is gone (`cwdMissing`; it was not run). */
   failure?: (Failure | null);
   /** A signal was sent to it on request. */
   interrupted?: boolean;

@@ -106,6 +106,7 @@ mod repl_acts;
 mod repl_faults;
 mod repl_state;
 mod session;
+mod session_far;
 mod session_limits;
 mod session_more;
 mod session_user;

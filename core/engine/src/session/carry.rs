@@ -4,7 +4,7 @@ use super::output::Output;
 use crate::spool::Spool;
 use crate::stdin::{Broken, Origin};
 use bssh_protocol::exec::Exit;
-use bssh_ssh::{Channel, ChannelEvent, ChannelWriter};
+use bssh_ssh::{Channel, ChannelEvent, ChannelWriter, Connection};
 use futures_util::future::{Either, select};
 use std::pin::pin;
 use std::time::Duration;
@@ -38,6 +38,7 @@ pub(super) async fn carry(
     (out, err): &mut (Output, Output),
     stdin: Option<Origin>,
     (writer, break_off): (&ChannelWriter, &Notify),
+    connection: &Connection,
 ) -> End {
     let spool = Spool::new();
     let mut end = End::default();
@@ -48,9 +49,9 @@ pub(super) async fn carry(
         loop {
             let next = match exited && !all {
                 false => channel.next().await,
-                true => match tokio::time::timeout(DRAIN, channel.next()).await {
-                    Ok(next) => next,
-                    Err(_) => {
+                true => match select(pin!(channel.next()), pin!(connection.settled(DRAIN))).await {
+                    Either::Left((next, _)) => next,
+                    Either::Right(_) => {
                         detached = true;
                         break;
                     }
@@ -75,7 +76,7 @@ pub(super) async fn carry(
                 ChannelEvent::Err(bytes) => err.take(bytes).await,
                 ChannelEvent::Exit(status) => exit = Some(Exit::Status(status)),
                 ChannelEvent::Signal { name, .. } => exit = Some(Exit::Signal(name)),
-                ChannelEvent::Cut => (exit, cut) = (None, true),
+                ChannelEvent::Cut => cut = true,
                 ChannelEvent::Eof => {}
             }
         }

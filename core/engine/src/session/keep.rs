@@ -5,7 +5,7 @@
 
 use super::payload::HelperStart;
 use super::remote::Helper;
-use super::{Attached, Session, Stage, nonce};
+use super::{Attached, GONE, Session, Stage, nonce};
 use crate::dialing::jittered;
 use crate::engine::Engine;
 use crate::failure::{failure, plain};
@@ -25,8 +25,6 @@ const PLAIN: Duration = Duration::from_secs(10);
 /// First pause before a lost session is tried again; doubled up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The end of a helper's channel comes before the end of its connection, by so much at most.
-const ALONE: Duration = Duration::from_millis(300);
 /// How long a helper may take to end what runs.
 const GOODBYE: Duration = Duration::from_secs(6);
 /// A state that is larger is not kept; the session goes on without a way back.
@@ -94,13 +92,12 @@ async fn stay(
     let why = tokio::select! {
         error = connection.closed() => failure(&error),
         () = &mut serving => {
-            // With its connection, or alone? Then the commands go on and are not to be ended.
-            if let Ok(error) = tokio::time::timeout(ALONE, connection.closed()).await {
-                return failure(&error);
+            let lost = attached.lost().await;
+            if lost.code == GONE {
+                // The commands go on and are not to be ended.
+                session.memory().dir = None;
             }
-            session.memory().dir = None;
-            let lost = "the session's helper on the node has gone";
-            return Failure { retryable: true, ..plain(Phase::Exec, "sessionLost", lost) };
+            return lost;
         }
         () = session.closed() => {
             attached.helper.bye();

@@ -24,13 +24,14 @@ mod run;
 mod shared;
 
 use crate::engine::{Caller, Engine};
+use crate::failure::{failure, plain};
 use crate::journal::Noted;
 use crate::plan::{Planner, Route};
 use crate::questions::Questions;
 use crate::sync::Barrier;
 use crate::whole::Wholes;
 use bssh_protocol::error::{CallError, Kind};
-use bssh_protocol::exec::Failure;
+use bssh_protocol::exec::{Failure, Phase};
 use bssh_protocol::link::Link;
 use bssh_protocol::lock;
 use bssh_protocol::session::{
@@ -50,6 +51,10 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
 /// How many nodes are connected to at once.
 const FANOUT: u32 = 64;
+/// The end of a helper's channel comes before the end of its connection, by so much at most.
+const ALONE: Duration = Duration::from_millis(300);
+/// The code of a session whose helper has gone, and its connection has not.
+const GONE: &str = "sessionLost";
 
 /// Every session of the core.
 #[derive(Default)]
@@ -463,5 +468,14 @@ impl Attached {
 
     fn state_file(&self) -> String {
         lock(&self.state_file).clone()
+    }
+
+    /// Why the helper has gone: with its connection, or alone.
+    async fn lost(&self) -> Failure {
+        if let Ok(error) = tokio::time::timeout(ALONE, self.connection.closed()).await {
+            return failure(&error);
+        }
+        let lost = "the session's helper on the node has gone";
+        Failure { retryable: true, ..plain(Phase::Exec, GONE, lost) }
     }
 }

@@ -8,11 +8,11 @@ use super::payload::{self, LONGEST_LINE, Start};
 use super::remote::Left;
 use super::{Attached, Order, Running, Session, nonce};
 use crate::engine::{Caller, Engine};
-use crate::failure::{failure, no_exit, overflow, plain};
+use crate::failure::{failure, how, incomplete, no_exit, overflow, plain};
 use crate::lanes::Wanted;
 use crate::stdin::Origin;
 use bssh_protocol::error::{CallError, Kind};
-use bssh_protocol::exec::{Failure, Phase};
+use bssh_protocol::exec::{Exit, Failure, Phase};
 use bssh_protocol::link::{Link, StreamSender};
 use bssh_protocol::methods::{SessionExecDoneEvent, SessionExecRetryEvent};
 use bssh_protocol::session::{
@@ -172,17 +172,17 @@ impl Job {
             let _ = before.await;
         }
         let session = self.session.clone();
-        let (left, mut told) = loop {
+        let (changed, mut told) = loop {
             self.attempts += 1;
             let outcome = self.on_node(engine).await;
-            let (left, told) = outcome.unwrap_or_else(|failure| {
+            let (left, mut told) = outcome.unwrap_or_else(|failure| {
                 (None, SessionExecDone { failure: Some(failure), ..Default::default() })
             });
+            let changed = self.take_over(left, &mut told).await;
             if !self.goes_again(&told).await {
-                break (left, told);
+                break (changed, told);
             }
         };
-        let changed = self.take_over(left).await;
         let (out, err) = self.outputs;
         (told.stdout_bytes, told.stdout_file) = out.finish().await;
         (told.stderr_bytes, told.stderr_file) = err.finish().await;
@@ -231,7 +231,7 @@ impl Job {
 
     /// Fetches what the command has left; the directory afterwards if anything has changed. It is
     /// not told of before it is here: the connection may be lost at any time.
-    async fn take_over(&self, left: Gone) -> Option<Vec<u8>> {
+    async fn take_over(&self, left: Gone, told: &mut SessionExecDone) -> Option<Vec<u8>> {
         let (attached, number, Left::State { cwd, is_new }) = left? else { return None };
         let session = &self.session;
         let stays = session.memory().cwd.clone();
@@ -245,7 +245,11 @@ impl Job {
         match super::keep::read_all(&attached.helper, &file).await {
             Some(state) => session.set_state(state, None),
             // Lost just now: the session comes back as it was before.
-            None if attached.helper.is_gone() => return None,
+            None if attached.helper.is_gone() => {
+                let exit = told.exit.take();
+                self.forgotten(&attached, told, exit).await;
+                return None;
+            }
             // Too large to be kept here: it goes on without a way back.
             None => {}
         }
@@ -282,7 +286,8 @@ impl Job {
             let stdin = self.stdin.take();
             let break_off = Notify::new();
             let on = (&writer, &break_off);
-            let carrying = pin!(carry(channel, &mut self.outputs, stdin, on));
+            let carrying =
+                pin!(carry(channel, &mut self.outputs, stdin, on, &seat.lease().connection));
             let of = (&*attached, number);
             let steering = pin!(control.steer(of, &self.params, on, &mut self.orders));
             match select(carrying, steering).await {
@@ -308,9 +313,9 @@ impl Job {
             told.failure = Some(broken.failure());
             return Ok((None, told));
         }
-        if end.exit.is_none() {
+        if end.exit.is_none() || end.cut {
             match seat.lease().lost(end.cut).await {
-                Some(error) => self.lost(&mut told, (&attached, number), &error),
+                Some(error) => self.lost(&mut told, (&attached, number), &error, end.exit),
                 None => told.failure = Some(no_exit()),
             }
             return Ok((None, told));
@@ -324,22 +329,51 @@ impl Job {
         match left {
             Some(Left::NoDirectory) => told.failure = Some(no_directory(&self.directory())),
             _ if !end.begun => told.failure = Some(not_begun()),
+            None => self.forgotten(&attached, &mut told, end.exit).await,
             _ => told.exit = end.exit,
         }
         Ok((left.map(|left| (attached, number, left)), told))
     }
 
-    /// What is known of a command whose connection was lost.
-    fn lost(&self, told: &mut SessionExecDone, of: (&Attached, u64), error: &Error) {
-        let (attached, number) = of;
-        told.failure = Some(failure(error));
-        let keeps = self.keeps();
-        told.remote_fate = Some(match error.kind {
-            _ if keeps => RemoteFate::Kept,
-            // The node may not have noticed yet.
-            ErrorKind::KeepaliveTimeout { .. } => RemoteFate::Unknown,
-            _ => RemoteFate::Killed,
+    /// A command is over, and what it left behind went with the helper before it was here: it has
+    /// failed, unless it was to leave nothing or was ended with the session.
+    async fn forgotten(&self, attached: &Attached, told: &mut SessionExecDone, exit: Option<Exit>) {
+        let was_ended = match &exit {
+            Some(Exit::Status(status)) => *status >= 128,
+            Some(Exit::Signal(_)) | None => true,
+        };
+        if was_ended || self.params.state != StateUse::Update || self.session.is_closed() {
+            told.exit = exit;
+            return;
+        }
+        let hint = exit.as_ref().map(|exit| {
+            format!("the command had {}, but the session is as it was before it", how(exit))
         });
+        let why = attached.lost().await;
+        (told.exit, told.failure) = (None, Some(Failure { hint, ..why }));
+    }
+
+    /// What is known of a command whose connection was lost.
+    fn lost(
+        &self,
+        told: &mut SessionExecDone,
+        (attached, number): (&Attached, u64),
+        error: &Error,
+        exit: Option<Exit>,
+    ) {
+        let mut failure = failure(error);
+        let keeps = self.keeps();
+        if let Some(exit) = exit {
+            failure.hint = Some(incomplete(&exit));
+        } else {
+            told.remote_fate = Some(match error.kind {
+                _ if keeps => RemoteFate::Kept,
+                // The node may not have noticed yet.
+                ErrorKind::KeepaliveTimeout { .. } => RemoteFate::Unknown,
+                _ => RemoteFate::Killed,
+            });
+        }
+        told.failure = Some(failure);
         if keeps {
             let command = self.params.command.clone();
             self.session.note_job(&attached.dir, JobEntry { job: number, command });
