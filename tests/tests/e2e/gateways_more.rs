@@ -81,6 +81,25 @@ fn passwords_and_sudos_are_asked_for_here() {
     assert!(!done.text().contains("secret") && !done.stderr.contains("secret"));
 }
 
+/// About host keys we are asked all the same, and decide as our own files have it; nobody is asked
+/// for a password.
+#[test]
+fn with_batch_mode_host_keys_are_judged_and_no_password_is_asked_for() {
+    let behaviour = Behaviour { password: Some("n0de-secret".to_owned()), ..Behaviour::default() };
+    let tree = Tree::with(vec![Behaviour::default(), behaviour]);
+    let asked = tree.home.path().join("asked");
+    let text = ASKPASS.replace("ASKED", &asked.display().to_string());
+    let askpass = tree.home.write("askpass", text).unwrap();
+    std::fs::set_permissions(&askpass, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let words = ["-o", "BatchMode=yes", "-H", "demo[1-2]", "--via", "gw1", "--json", "echo $NODE"];
+    let mut command = tree.command(&words);
+    command.env("SSH_ASKPASS", &askpass).env("SSH_ASKPASS_REQUIRE", "force");
+    let done = Run::start(command).finish(SOON).expect_status(10);
+    assert_eq!(done.endings()["demo1"].stdout, b"demo1\n", "{}", done.text());
+    assert_eq!(done.endings()["demo2"].cause(), "auth/authFailed", "{}", done.text());
+    assert!(!asked.exists(), "somebody was asked");
+}
+
 #[test]
 fn an_identity_file_stays_here_and_that_is_said() {
     let tree = Tree::start(1);

@@ -38,9 +38,8 @@ pub fn dump(options: &HostOptions) -> String {
 
 /// Keywords that mean the same on another machine: how to log in there, not with which files and
 /// which other hosts.
-const CARRIED: [&str; 25] = [
+const CARRIED: [&str; 24] = [
     "addressfamily",
-    "batchmode",
     "casignaturealgorithms",
     "ciphers",
     "compression",
@@ -66,6 +65,10 @@ const CARRIED: [&str; 25] = [
     "user",
 ];
 
+/// What `BatchMode` means to another machine: no password. About host keys it asks us, and we decide
+/// as our own `BatchMode` has it.
+const UNASKED: [&str; 2] = ["passwordauthentication=no", "kbdinteractiveauthentication=no"];
+
 /// The lines (`keyword=value`) that let another machine log in at this host as we would: what was
 /// set, and where and as whom.
 pub fn carried(options: &HostOptions) -> Vec<String> {
@@ -77,7 +80,8 @@ pub fn carried(options: &HostOptions) -> Vec<String> {
         let value = lines(options, keyword).into_iter().next();
         value.map(|value| format!("{}={value}", keyword.name))
     };
-    wanted.filter_map(line).collect()
+    let unasked = UNASKED.iter().filter(|_| options.batch_mode).map(|line| (*line).to_owned());
+    unasked.chain(wanted.filter_map(line)).collect()
 }
 
 fn lines(options: &HostOptions, keyword: &Keyword) -> Vec<String> {
