@@ -3,13 +3,15 @@
 
 use bssh_fixtures::{Behaviour, processes};
 use bssh_tests::{FRAMES, Run, Transcript, Tree, bssh, until};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 const START: Duration = Duration::from_secs(60);
+/// A gateway's end, and how it is told.
+const KILL: (Signal, &str) = (Signal::KILL, "was ended by signal KILL");
 
 /// Which gateway each node was reached through.
 fn gateways(done: &Transcript) -> BTreeMap<String, String> {
@@ -111,8 +113,8 @@ fn lines(file: &Path) -> Vec<String> {
 
 /// Each node's command writes its name to a file: a node that is there twice was run twice. After
 /// a third of them the others are held, so that all the gateways have commands under way when one
-/// of them is killed.
-fn killed_in_mid_run(n_nodes: usize, fanout: &str) {
+/// of them gets a signal.
+fn killed_in_mid_run(n_nodes: usize, fanout: &str, (signal, end): (Signal, &str)) {
     let tree = Tree::start(n_nodes);
     let log = tree.home.write("ran", "").unwrap();
     let [hold, held, go] = ["hold", "held", "go"].map(|name| tree.home.path().join(name));
@@ -133,8 +135,8 @@ fn killed_in_mid_run(n_nodes: usize, fanout: &str) {
     assert!(until(START, || lines(&held).len() == n_held), "{:?}", lines(&held));
     let cores = tree.cores();
     assert_eq!(cores.len(), 4);
-    assert!(processes::kill(cores[0]));
-    run.wait_for("was ended by signal KILL", START);
+    kill_process(Pid::from_raw(cores[0]).unwrap(), signal).unwrap();
+    run.wait_for(end, START);
     std::fs::write(&go, "").unwrap();
     let done = run.finish(Duration::from_secs(180)).expect_status(10);
 
@@ -164,7 +166,13 @@ fn killed_in_mid_run(n_nodes: usize, fanout: &str) {
 
 #[test]
 fn a_killed_gateway_loses_only_what_ran_there() {
-    killed_in_mid_run(100, "32");
+    killed_in_mid_run(100, "32", KILL);
+}
+
+/// Its machine goes down, or its core is stopped: nobody here has cancelled anything.
+#[test]
+fn a_gateway_that_is_told_to_end_loses_only_what_ran_there() {
+    killed_in_mid_run(24, "8", (Signal::TERM, "exited with status 0"));
 }
 
 /// The full size takes half a minute and 2000 connections: `BSSH_FULL_TREE=1`.
@@ -172,8 +180,8 @@ fn a_killed_gateway_loses_only_what_ran_there() {
 #[allow(clippy::disallowed_methods, reason = "tests are told by their environment")]
 fn a_killed_gateway_of_a_full_tree_loses_only_what_ran_there() {
     match std::env::var_os("BSSH_FULL_TREE") {
-        Some(_) => killed_in_mid_run(1000, "128"),
-        None => killed_in_mid_run(40, "16"),
+        Some(_) => killed_in_mid_run(1000, "128", KILL),
+        None => killed_in_mid_run(40, "16", KILL),
     }
 }
 

@@ -285,7 +285,7 @@ impl Trip<'_> {
             loop {
                 let order = tokio::select! {
                     biased;
-                    outcome = &mut carry => break outcome,
+                    outcome = &mut carry => break unasked(gateway, outcome).await,
                     () = &mut stopped => {
                         gateway.link.ask::<ExecCancel>(&CancelRun { run: id, nodes: Vec::new() });
                         let ended = tokio::time::timeout(KILL, carry).await;
@@ -457,6 +457,18 @@ async fn write(
             state.stdout_bytes += n;
             stdout.write(bytes).await
         }
+    }
+}
+
+/// Cancelled, and not by us: the gateway's core is ending, as its machine may be.
+async fn unasked(gateway: &Gateway, outcome: Try) -> Try {
+    let cancelled = |ended: &Ended| ended.failure.as_ref().is_some_and(|f| f.code == "cancelled");
+    match &outcome {
+        Try::Ended(ended) if cancelled(ended) => {
+            let gone = tokio::time::timeout(KILL, gateway.gone()).await;
+            gone.map_or(outcome, Try::Lost)
+        }
+        _ => outcome,
     }
 }
 
