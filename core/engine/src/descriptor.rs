@@ -12,7 +12,7 @@ use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::{mpsc, oneshot};
 
 /// Chunks on their way to a descriptor; then its nodes wait.
@@ -30,6 +30,8 @@ enum Work {
 pub(crate) struct Writer {
     queue: mpsc::Sender<Work>,
     idle: Arc<Mutex<Option<Idle>>>,
+    /// Why its thread has given up.
+    why: Arc<OnceLock<Errno>>,
 }
 
 /// A writer whose thread was not needed so far.
@@ -40,9 +42,16 @@ struct Idle {
     at_once: usize,
 }
 
-/// The descriptor takes no more (a closed pipe, a full disk).
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Gone;
+/// A sink takes no more (a closed pipe, a full disk), with the reason where it is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Gone(pub Option<Errno>);
+
+impl Gone {
+    /// Whoever has read from it wants no more, and has lost nothing.
+    pub(crate) fn is_unread(self) -> bool {
+        matches!(self, Gone(None | Some(Errno::PIPE)))
+    }
+}
 
 /// What a pipe that is ready takes at once, in bytes (POSIX `PIPE_BUF`, Linux's value).
 const AT_ONCE: usize = 4096;
@@ -63,7 +72,8 @@ impl Writer {
             Ok(FileType::CharacterDevice) if !rustix::termios::isatty(&descriptor) => AT_ONCE,
             _ => 0,
         };
-        Writer { queue, idle: Arc::new(Mutex::new(Some(Idle { descriptor, work, at_once }))) }
+        let idle = Arc::new(Mutex::new(Some(Idle { descriptor, work, at_once })));
+        Writer { queue, idle, why: Arc::default() }
     }
 
     /// Writes a chunk, or queues it; waits while the queue is full.
@@ -71,7 +81,11 @@ impl Writer {
         if self.write_at_once(&mut bytes)? {
             return Ok(());
         }
-        self.queue.send(Work::Write(bytes)).await.map_err(|_| Gone)
+        self.queue.send(Work::Write(bytes)).await.map_err(|_| self.gone())
+    }
+
+    fn gone(&self) -> Gone {
+        Gone(self.why.get().copied())
     }
 
     /// True if the chunk was small enough and the descriptor took it; else the thread runs, for
@@ -87,12 +101,13 @@ impl Writer {
                 }
                 Ok(n) => bytes.advance(n),
                 Err(Errno::INTR | Errno::AGAIN) => {}
-                Err(_) => return Err(Gone),
+                Err(why) => return Err(Gone(Some(why))),
             }
         }
         let Idle { descriptor, work, .. } = idle;
         let thread = std::thread::Builder::new().name("write".to_owned());
-        thread.spawn(move || write_all(&descriptor, work)).map_err(|_| Gone)?;
+        let why = self.why.clone();
+        thread.spawn(move || write_all(&descriptor, work, &why)).map_err(|_| Gone::default())?;
         Ok(false)
     }
 
@@ -102,8 +117,8 @@ impl Writer {
             return Ok(());
         }
         let (done, written) = oneshot::channel();
-        self.queue.send(Work::Flush(done)).await.map_err(|_| Gone)?;
-        written.await.map_err(|_| Gone)
+        self.queue.send(Work::Flush(done)).await.map_err(|_| self.gone())?;
+        written.await.map_err(|_| self.gone())
     }
 }
 
@@ -115,7 +130,7 @@ fn is_writable(descriptor: &OwnedFd) -> bool {
 }
 
 /// Takes whatever waits in one go: a wake-up and a system call a batch, not a chunk.
-fn write_all(descriptor: &OwnedFd, mut work: mpsc::Receiver<Work>) {
+fn write_all(descriptor: &OwnedFd, mut work: mpsc::Receiver<Work>, why: &OnceLock<Errno>) {
     let mut batch = Vec::with_capacity(QUEUE);
     let mut chunks = Vec::with_capacity(QUEUE);
     while work.blocking_recv_many(&mut batch, QUEUE) > 0 {
@@ -124,18 +139,23 @@ fn write_all(descriptor: &OwnedFd, mut work: mpsc::Receiver<Work>) {
                 Work::Write(bytes) => chunks.push(bytes),
                 Work::Flush(done) => {
                     // Dropping the queue tells every sender.
-                    let Ok(()) = write_chunks(descriptor, &mut chunks) else { return };
+                    let Ok(()) = write_chunks(descriptor, &mut chunks, why) else { return };
                     // Nobody may be waiting any more.
                     let _ = done.send(());
                 }
             }
         }
-        let Ok(()) = write_chunks(descriptor, &mut chunks) else { return };
+        let Ok(()) = write_chunks(descriptor, &mut chunks, why) else { return };
     }
 }
 
-/// Writes all of them, in order, and forgets them.
-fn write_chunks(descriptor: &OwnedFd, chunks: &mut Vec<Bytes>) -> Result<(), Gone> {
+/// Writes all of them, in order, and forgets them; if that fails, `why` is known before anybody
+/// hears of it.
+fn write_chunks(
+    descriptor: &OwnedFd,
+    chunks: &mut Vec<Bytes>,
+    why: &OnceLock<Errno>,
+) -> Result<(), Gone> {
     let mut slices: Vec<IoSlice<'_>> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
     let mut rest = slices.as_mut_slice();
     // Empty ones at the front would look like a descriptor that takes nothing.
@@ -149,7 +169,7 @@ fn write_chunks(descriptor: &OwnedFd, chunks: &mut Vec<Bytes>) -> Result<(), Gon
                 let mut ready = [PollFd::new(descriptor, PollFlags::OUT)];
                 let _ = poll(&mut ready, None);
             }
-            Err(_) => return Err(Gone),
+            Err(error) => return Err(Gone(Some(*why.get_or_init(|| error)))),
         }
     }
     chunks.clear();

@@ -114,8 +114,8 @@ fn is_bad_luck(error: &Error) -> bool {
     hop_lost || matches!(error.kind, ErrorKind::ClosedEarly { .. })
 }
 
-/// Two thirds to four thirds of a pause, so that a thousand nodes do not come back together.
+/// Four fifths to six fifths of a pause, so that a thousand nodes do not come back together.
 pub(crate) fn jittered(pause: Duration) -> Duration {
     let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.subsec_nanos());
-    pause * 2 / 3 + pause * (nanos / 64 % 1000) / 1500
+    pause * 4 / 5 + pause * (nanos / 64 % 1000) / 2500
 }

@@ -3,6 +3,7 @@
 //! The only file that makes a [`Failure`] out of an error. Remote texts have been made printable
 //! below; here every text becomes one line.
 
+use crate::descriptor::Gone;
 use crate::pool::Lease;
 use bssh_protocol::exec::{Exit, Failure, Phase};
 use bssh_ssh::Refusal;
@@ -43,6 +44,12 @@ pub(crate) fn plain(phase: Phase, code: &str, message: impl Into<String>) -> Fai
         message: one_line(&message.into()),
         ..Failure::default()
     }
+}
+
+/// A command's output has nowhere to go.
+pub(crate) fn unwritten(gone: Gone) -> Failure {
+    let why = gone.0.map(|why| format!(": {}", std::io::Error::from(why))).unwrap_or_default();
+    plain(Phase::Exec, "sinkGone", format!("the output could not be written{why}"))
 }
 
 /// A command said more than is kept for a slow reader, and what to do about that.

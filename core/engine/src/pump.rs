@@ -5,7 +5,7 @@
 //! output waits in memory and in an unlinked file. Whoever says more than that has room for is left at once, and ended by [`crate::exec`].
 
 use crate::descriptor::Gone;
-use crate::failure::{overflow, plain};
+use crate::failure::{overflow, plain, unwritten};
 use crate::pool::Lease;
 use crate::run::Run;
 use crate::sink::Out;
@@ -178,15 +178,17 @@ async fn read(
             }
             pending::<()>().await;
         };
-        let is_gone = {
+        let taken = {
             let (taken, reading) = (pin!(outputs.take(event, writer)), pin!(reading));
-            matches!(select(taken, reading).await, Either::Left((Err(Gone), _)))
+            match select(taken, reading).await {
+                Either::Left((taken, _)) => taken,
+                Either::Right(_) => Ok(()),
+            }
         };
-        if is_gone {
+        if let Err(gone) = taken {
             // Whoever takes no more of a connection to elsewhere has what they wanted.
-            if !is_dial {
-                let text = "the output could not be written";
-                outputs.leave(plain(Phase::Exec, "sinkGone", text));
+            if !is_dial || !gone.is_unread() {
+                outputs.leave(unwritten(gone));
             }
             break false;
         }
@@ -254,7 +256,7 @@ impl Outputs<'_> {
                 let bytes = self.heard(bytes, writer).await;
                 self.err(bytes).await?;
                 // After a refusal nothing is waited for.
-                if self.end.failure.is_some() { Err(Gone) } else { Ok(()) }
+                if self.end.failure.is_some() { Err(Gone::default()) } else { Ok(()) }
             }
             ChannelEvent::Exit(status) => {
                 self.end.exit = Some(Exit::Status(status));
@@ -340,7 +342,13 @@ impl Outputs<'_> {
         let held = self.sudo.as_mut().map(Sudo::rest).unwrap_or_default();
         // What cannot be written now has been counted as the sink's failure before.
         let _ = self.err(held).await;
-        self.end.output = self.run.sinks.finish(self.stdout, self.stderr).await;
+        let (output, [out, err]) = self.run.sinks.finish(self.stdout, self.stderr).await;
+        self.end.output = output;
+        // As above: stderr may go on unheard.
+        let written = if self.run.guard { out.and(err) } else { out };
+        if let Err(gone) = written {
+            self.end.failure.get_or_insert_with(|| unwritten(gone));
+        }
         self.end
     }
 }

@@ -101,8 +101,12 @@ impl Sinks {
     }
 
     /// Ends a node's sinks: no more bytes will come. Returns when they are out of our hands, with
-    /// the name of the output if it has one.
-    pub(crate) async fn finish(&self, stdout: Out, stderr: Option<Out>) -> Option<Box<Output>> {
+    /// the name of the output if it has one, and whether all of both is where it belongs.
+    pub(crate) async fn finish(
+        &self,
+        stdout: Out,
+        stderr: Option<Out>,
+    ) -> (Option<Box<Output>>, [Result<(), Gone>; 2]) {
         let name = self.said.as_ref().and_then(|_| match (stdout.kept()?, &stderr) {
             (b"", None) => None,
             (out, None) => Some(name(out, b"")),
@@ -115,11 +119,13 @@ impl Sinks {
             (Some(said), Some(name)) => said.knows(name),
             _ => false,
         };
-        stdout.end(same).await;
-        if let Some(stderr) = stderr {
-            stderr.end(same).await;
-        }
-        name.map(|name| Box::new(if same { Output::Same(name) } else { Output::New(name) }))
+        let out = stdout.end(same).await;
+        let err = match stderr {
+            Some(stderr) => stderr.end(same).await,
+            None => Ok(()),
+        };
+        let output = |name| Box::new(if same { Output::Same(name) } else { Output::New(name) });
+        (name.map(output), [out, err])
     }
 
     /// The end of a node has been told, and with it this name of its output.
@@ -139,12 +145,14 @@ impl Held {
             }
             _ => self.flow().await?,
         }
-        self.to.write(bytes).await.map_err(|_| Gone)
+        self.to.write(bytes).await.map_err(|_| Gone::default())
     }
 
     async fn flow(&mut self) -> Result<(), Gone> {
         match self.kept.take() {
-            Some(kept) if !kept.is_empty() => self.to.write(kept.freeze()).await.map_err(|_| Gone),
+            Some(kept) if !kept.is_empty() => {
+                self.to.write(kept.freeze()).await.map_err(|_| Gone::default())
+            }
             _ => Ok(()),
         }
     }
@@ -200,7 +208,7 @@ impl Out {
     /// Takes bytes; waits while the other side takes no more.
     pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), Gone> {
         match self {
-            Out::Stream(sender) => sender.write(bytes).await.map_err(|_| Gone),
+            Out::Stream(sender) => sender.write(bytes).await.map_err(|_| Gone::default()),
             Out::Held(held) => held.write(bytes).await,
             Out::Record { record, index, stderr } => {
                 record.output(*index, *stderr, &bytes);
@@ -221,8 +229,8 @@ impl Out {
 
     /// No more bytes will come; returns when they are out of our hands. What is kept back is not
     /// needed if it was `sent` before.
-    async fn end(self, sent: bool) {
-        // A sink that is gone has been noticed by a write, or had nothing to lose.
+    async fn end(self, sent: bool) -> Result<(), Gone> {
+        // A frontend that is gone has been noticed by a write, or had nothing to lose.
         match self {
             Out::Stream(sender) => {
                 let _ = sender.finish().await;
@@ -233,10 +241,12 @@ impl Out {
                 }
                 let _ = held.to.finish().await;
             }
-            Out::Write(writer) => {
-                let _ = writer.flush().await;
-            }
+            Out::Write(writer) => match writer.flush().await {
+                Err(gone) if !gone.is_unread() => return Err(gone),
+                _ => {}
+            },
             Out::Discard | Out::Record { .. } => {}
         }
+        Ok(())
     }
 }

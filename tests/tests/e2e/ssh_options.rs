@@ -89,15 +89,21 @@ fn output_that_nobody_reads_any_more_is_nobodys_trouble_and_a_full_disk_is_told(
     let lab = Lab::start();
     let bssh =
         format!("{} ssh -F {}", bssh_tests::bssh().display(), lab.sshd.ssh_config().display());
-    for (line, out, told) in [
-        (format!("{bssh} 127.0.0.1 'seq 1 1000000' | head -1"), "1\n", false),
-        (format!("{bssh} 127.0.0.1 'seq 1 1000000' >/dev/full"), "", true),
-    ] {
+    let run = |line: &str| {
         let mut shell = lab.home.command("sh");
-        shell.args(["-c", &line]);
-        let done = Run::start(shell).finish(MINUTES);
-        assert_eq!((done.text().as_str(), done.stderr.is_empty()), (out, !told), "{}", done.stderr);
+        shell.args(["-c", line]);
+        Run::start(shell).finish(MINUTES)
+    };
+    let done = run(&format!("{bssh} 127.0.0.1 'seq 1 1000000' | head -1"));
+    assert_eq!((done.text().as_str(), done.stderr.as_str()), ("1\n", ""));
+    // However much it is: what is written last is missing as what is written first.
+    for bytes in [10, 6000, 40_000, 300_000] {
+        let said = run(&format!("{bssh} 127.0.0.1 'head -c {bytes} /dev/zero' >/dev/full"));
+        let said = said.expect_status(255).stderr;
+        assert!(said.contains("could not be written: No space left on device"), "{said}");
     }
+    let unheard = format!("{bssh} 127.0.0.1 'head -c 40000 /dev/zero >&2; exit 3' 2>/dev/full");
+    run(&unheard).expect_status(3);
 }
 
 #[test]

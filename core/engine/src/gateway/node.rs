@@ -7,16 +7,15 @@
 //! is known.
 
 use super::service::Aim;
-use super::way::{Post, Way};
+use super::way::{Post, Way, lines};
 use super::{Gateway, Gone, Wanted};
 use crate::engine::Engine;
 use crate::exec::failed;
-use crate::failure::{one_line, plain};
+use crate::failure::{one_line, plain, unwritten};
 use crate::plan::{NodePlan, Route};
 use crate::run::{Order, Run, has_streams, millis};
 use crate::sink::Out;
 use crate::stdin::{Broken, Stdin};
-use bssh_config::ssh_config::carried;
 use bssh_protocol::error::Kind;
 use bssh_protocol::exec::{
     CancelRun, Connected, Ended, ExecNode, ExecParams, Failure, Killed, NodeState, Phase, SignalRun,
@@ -27,7 +26,6 @@ use bssh_protocol::methods::{ExecCancel, ExecSignal, ExecStart};
 use bssh_protocol::run::{Channel, Run as Remote, RunEvent, Windows};
 use bssh_protocol::stream::{Sink, Source, WINDOW};
 use bssh_protocol::via::{Planned, Via};
-use bssh_ssh::host_key;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use std::pin::pin;
@@ -109,7 +107,11 @@ pub(crate) async fn through(trip: Trip<'_>) -> Ended {
         }
     };
     if let Some((stdout, stderr)) = state.outs.take() {
-        ended.output = run.sinks.finish(stdout, stderr).await;
+        let (output, [out, err]) = run.sinks.finish(stdout, stderr).await;
+        ended.output = output;
+        if let Err(gone) = out.and(err) {
+            ended.failure.get_or_insert_with(|| unwritten(gone));
+        }
     }
     if let Some(failure) = ended.failure.as_mut().filter(|f| f.code == "noGateway") {
         failure.hint = Some("--via none goes to the nodes directly".to_owned());
@@ -363,9 +365,8 @@ impl Trip<'_> {
                     }
                 }
                 RunEvent::Data { channel, bytes, .. } => {
-                    if write(state, channel, bytes).await.is_err() {
-                        let text = "the output could not be written";
-                        return Try::Ended(failed(plain(Phase::Exec, "sinkGone", text)));
+                    if let Err(gone) = write(state, channel, bytes).await {
+                        return Try::Ended(failed(unwritten(gone)));
                     }
                 }
                 RunEvent::End { .. } => {}
@@ -470,18 +471,6 @@ async fn unasked(gateway: &Gateway, outcome: Try) -> Try {
         }
         _ => outcome,
     }
-}
-
-/// How another machine reaches the end of a route. Host keys we know are asked for first.
-pub(super) async fn lines(route: &Route) -> Vec<String> {
-    let mut lines = carried(&route.options);
-    if route.plan.algorithms.host_keys.is_empty() {
-        let known = host_key::preferred_types(&route.plan.host_keys).await;
-        if !known.is_empty() {
-            lines.push(format!("hostkeyalgorithms={}", known.join(",")));
-        }
-    }
-    lines
 }
 
 fn sink(ours: &Sink) -> Sink {

@@ -1,8 +1,9 @@
 //! An upload that a node's core passes on: it has the files already, and sends them to the nodes it
 //! is given. What it says of others ends it, as with a run.
 
-use super::node::{cut, lines, own_words, through_gateway};
+use super::node::{cut, own_words, through_gateway};
 use super::service::Aim;
+use super::way::lines;
 use super::{Gateway, Wanted};
 use crate::failure::plain;
 use crate::plan::Route;

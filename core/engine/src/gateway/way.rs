@@ -4,11 +4,13 @@
 //! Only the first tier is ours: the rest is told to whoever is next.
 
 use crate::plan::{NodePlan, Planner, Route, targets_error};
+use bssh_config::ssh_config::carried;
 use bssh_config::{Destination, Topology};
 use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Action, ExecParams, Failure, Phase};
 use bssh_protocol::lock;
 use bssh_protocol::via::{Planned, Via};
+use bssh_ssh::host_key;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -277,4 +279,16 @@ fn tiers<'a>(
             Err(_) => Ok(None),
         },
     }
+}
+
+/// How another machine reaches the end of a route. Host keys we know are asked for first.
+pub(super) async fn lines(route: &Route) -> Vec<String> {
+    let mut lines = carried(&route.options);
+    if route.plan.algorithms.host_keys.is_empty() {
+        let known = host_key::preferred_types(&route.plan.host_keys).await;
+        if !known.is_empty() {
+            lines.push(format!("hostkeyalgorithms={}", known.join(",")));
+        }
+    }
+    lines
 }

@@ -349,7 +349,12 @@ fn failure_of(fault: &Fault) -> Failure {
         _ => None,
     };
     let hint = hint.map(str::to_owned);
-    Failure { retryable, hint, ..plain(Phase::Transfer, fault.code, fault.message.clone()) }
+    let side = if fault.here { " (here)" } else { "" };
+    Failure {
+        retryable,
+        hint,
+        ..plain(Phase::Transfer, fault.code, format!("{}{side}", fault.message))
+    }
 }
 
 /// The same, where the connection knows better.

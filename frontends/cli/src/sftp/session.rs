@@ -50,8 +50,11 @@ pub(super) fn print(text: &[u8]) -> Result<(), Trouble> {
         }
         false => text,
     };
-    // Whoever reads it has gone: there is nobody to do more for.
-    out.write_all(text).and_then(|()| out.flush()).map_err(|_| Trouble::Failed)
+    out.write_all(text).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        // Whoever reads it has gone: there is nobody to do more for.
+        std::io::ErrorKind::BrokenPipe => Trouble::Failed,
+        _ => failed(&format!("stdout: {error}")),
+    })
 }
 
 impl<'a> Session<'a> {

@@ -35,6 +35,7 @@ pub(super) fn failed(effective: &Effective, node: &str, failure: &Failure) -> u8
         ("transportLost", false) if message.contains(" (os error") => {
             format!("Read from remote host {host}: {}", cause(message))
         }
+        ("sinkGone", _) => format!("bssh: {node}: {}", unnumbered(message)),
         _ => format!("bssh: {node}{hop}: {message}"),
     };
     let last = match failure.phase {
@@ -54,7 +55,10 @@ pub(super) fn failed(effective: &Effective, node: &str, failure: &Failure) -> u8
 
 /// What the system says, in its own words: behind ours, without its number.
 fn cause(message: &str) -> &str {
-    let said = message.rsplit_once(": ").map_or(message, |(_, said)| said);
+    unnumbered(message.rsplit_once(": ").map_or(message, |(_, said)| said))
+}
+
+fn unnumbered(said: &str) -> &str {
     said.split(" (os error").next().unwrap_or(said)
 }
 
