@@ -190,7 +190,7 @@ pub(crate) fn is_null(descriptor: &OwnedFd) -> bool {
 /// others who share it, a question at the terminal or the next program. Dropping it stops the
 /// thread, even in the middle of a wait.
 pub(crate) struct Reader {
-    chunks: mpsc::Receiver<Bytes>,
+    chunks: mpsc::Receiver<Result<Bytes, Errno>>,
     /// Not sent yet: nothing was wanted so far.
     wanted: Option<oneshot::Sender<()>>,
     _stop: OwnedFd,
@@ -214,16 +214,23 @@ impl Reader {
     }
 
     /// The next chunk; none at the end.
-    pub(crate) async fn next(&mut self) -> Option<Bytes> {
+    ///
+    /// # Errors
+    /// The rest cannot be read, once.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Errno> {
         if let Some(wanted) = self.wanted.take() {
             // The thread waits for nothing else.
             let _ = wanted.send(());
         }
-        self.chunks.recv().await
+        self.chunks.recv().await.transpose()
     }
 }
 
-fn read_all(descriptor: &OwnedFd, stopped: &impl AsFd, chunks: &mpsc::Sender<Bytes>) {
+fn read_all(
+    descriptor: &OwnedFd,
+    stopped: &impl AsFd,
+    chunks: &mpsc::Sender<Result<Bytes, Errno>>,
+) {
     let mut buffer = Vec::with_capacity(CHUNK);
     loop {
         let mut ready =
@@ -247,12 +254,20 @@ fn read_all(descriptor: &OwnedFd, stopped: &impl AsFd, chunks: &mpsc::Sender<Byt
                 } else {
                     std::mem::replace(&mut buffer, Vec::with_capacity(CHUNK)).into()
                 };
-                if chunks.blocking_send(chunk).is_err() {
+                if chunks.blocking_send(Ok(chunk)).is_err() {
                     return;
                 }
             }
             Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(_) => return,
+            Err(error) => {
+                // A directory has no bytes, and a terminal that is not ours (any more) no more of
+                // them: that is an end, as it is for ssh.
+                if error != Errno::ISDIR && !rustix::termios::isatty(descriptor) {
+                    // Whoever wanted it may have gone.
+                    let _ = chunks.blocking_send(Err(error));
+                }
+                return;
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::pool::Lease;
 use bssh_protocol::exec::{Exit, Failure, Phase};
 use bssh_ssh::Refusal;
 use bssh_ssh::error::{Error, ErrorKind, Phase as At};
+use rustix::io::Errno;
 
 /// What a kind of error means to programs and people.
 struct Meaning {
@@ -46,9 +47,15 @@ pub(crate) fn plain(phase: Phase, code: &str, message: impl Into<String>) -> Fai
     }
 }
 
+/// What the system says, without its number.
+pub(crate) fn reason(error: Errno) -> String {
+    let text = std::io::Error::from(error).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
 /// A command's output has nowhere to go.
 pub(crate) fn unwritten(gone: Gone) -> Failure {
-    let why = gone.0.map(|why| format!(": {}", std::io::Error::from(why))).unwrap_or_default();
+    let why = gone.0.map(|why| format!(": {}", reason(why))).unwrap_or_default();
     plain(Phase::Exec, "sinkGone", format!("the output could not be written{why}"))
 }
 

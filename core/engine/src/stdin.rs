@@ -6,7 +6,7 @@
 //! read before a node is there for it.
 
 use crate::descriptor::Reader;
-use crate::failure::plain;
+use crate::failure::{plain, reason};
 use bssh_protocol::exec::{Failure, Phase};
 use bssh_protocol::link::StreamReceiver;
 use bssh_protocol::lock;
@@ -32,7 +32,7 @@ impl Origin {
     /// The next bytes; none at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
         match self {
-            Origin::Descriptor(reader) => Ok(reader.next().await),
+            Origin::Descriptor(reader) => reader.next().await.map_err(Broken::unread),
             Origin::Link(receiver) => match receiver.next().await.transpose() {
                 Ok(bytes) => Ok(bytes),
                 // A link that is lost ends the run anyway.
@@ -72,6 +72,8 @@ struct Progress {
 /// would take the part for the whole.
 #[derive(Debug, Clone)]
 pub(crate) enum Broken {
+    /// Its file cannot be read to the end.
+    Unread(Arc<str>),
     /// There is no room to keep it for the others.
     Unkept(Arc<str>),
     /// The frontend has given it up.
@@ -118,9 +120,17 @@ impl Place {
 }
 
 impl Broken {
+    fn unread(error: rustix::io::Errno) -> Broken {
+        Broken::Unread(reason(error).into())
+    }
+
     /// What that is for a node.
     pub(crate) fn failure(&self) -> Failure {
         match self {
+            Broken::Unread(why) => {
+                let text = format!("stdin could not be read to its end: {why}");
+                plain(Phase::Exec, "stdinLost", text)
+            }
             Broken::Unkept(why) => {
                 let text = format!("stdin could not be kept for all nodes: {why}");
                 let hint =

@@ -3,8 +3,10 @@
 //! At most [`TYPED`] pieces wait; then the thread waits, and so does whoever writes.
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 
 /// Typed bytes on their way: a person is slow, a pipe waits.
@@ -14,6 +16,7 @@ const CHUNK: usize = 16 * 1024;
 /// Stdin, read with poll(2). Dropping it ends the thread.
 pub struct Stdin {
     typed: mpsc::Receiver<Vec<u8>>,
+    why: Arc<OnceLock<Errno>>,
     /// Closing it wakes the thread.
     _stop: OwnedFd,
 }
@@ -26,39 +29,53 @@ impl Stdin {
     pub fn open() -> io::Result<Stdin> {
         let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let (sender, typed) = mpsc::channel(TYPED);
-        std::thread::Builder::new()
-            .name("stdin".to_owned())
-            .spawn(move || read(&stopped, &sender))?;
-        Ok(Stdin { typed, _stop: stop })
+        let why = Arc::<OnceLock<_>>::default();
+        let told = why.clone();
+        std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+            if let Err(error) = read(&stopped, &sender) {
+                // Set once: there is one thread.
+                let _ = told.set(error);
+            }
+            drop(sender);
+        })?;
+        Ok(Stdin { typed, why, _stop: stop })
     }
 
     /// The next bytes; none at the end.
     pub async fn next(&mut self) -> Option<Vec<u8>> {
         self.typed.recv().await
     }
+
+    /// Why its end is not that of what there was to read: a disk or a peer has failed. (A terminal
+    /// that is not ours any more, and a directory, have no more bytes.)
+    pub fn broken(&self) -> Option<io::Error> {
+        self.why.get().map(|error| (*error).into())
+    }
 }
 
-fn read(stopped: &impl AsFd, typed: &mpsc::Sender<Vec<u8>>) {
+fn read(stopped: &impl AsFd, typed: &mpsc::Sender<Vec<u8>>) -> Result<(), Errno> {
     let stdin = io::stdin();
     loop {
         let mut ready = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
         match poll(&mut ready, None) {
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(_) => return,
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error),
             Ok(_) => {}
         }
         if ready.last().is_some_and(|stop| !stop.revents().is_empty()) {
-            return;
+            return Ok(());
         }
         let mut buffer = vec![0_u8; CHUNK];
         match rustix::io::read(stdin.as_fd(), &mut buffer) {
-            Ok(0) => return,
+            Ok(0) => return Ok(()),
             Ok(n) => buffer.truncate(n),
-            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => continue,
-            Err(_) => return,
+            Err(Errno::INTR | Errno::AGAIN) => continue,
+            Err(Errno::ISDIR) => return Ok(()),
+            Err(_) if rustix::termios::isatty(&stdin) => return Ok(()),
+            Err(error) => return Err(error),
         }
         if typed.blocking_send(buffer).is_err() {
-            return;
+            return Ok(());
         }
     }
 }

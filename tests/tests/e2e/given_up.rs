@@ -11,7 +11,12 @@ use bssh_protocol::methods::{
 use bssh_protocol::pty::{PTY_WINDOW, PtyOpenParams, PtyView};
 use bssh_protocol::session::{SessionExecParams, SessionOpenParams};
 use bssh_protocol::stream::{Source, StreamId, WINDOW};
-use bssh_tests::{Driver, Lab};
+use bssh_tests::{Driver, Lab, Run, Shared};
+use std::fs::File;
+use std::process::Stdio;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(60);
 
 /// A lab and a core.
 fn with_core(test: impl AsyncFnOnce(&Lab, Driver)) {
@@ -113,4 +118,33 @@ fn a_terminal_whose_input_is_given_up_stays_and_can_be_typed_at_again() {
         drop((keys, out));
         driver.close().await;
     });
+}
+
+/// The memory of a process is a file whose first page cannot be read, as is one of a disk that
+/// fails. Commands that would take the part for the whole are ended, and say why.
+#[test]
+fn a_stdin_that_cannot_be_read_to_its_end_ends_the_command() {
+    let shared = Shared::new(Lab::start());
+    let whole = shared.lab.home.path().join("whole");
+    let command = format!("cat && touch {}", whole.display());
+    for (words, status) in [
+        (&["127.0.0.1"][..], 255),
+        (&["-H", "127.0.0.1", "--"], 10),
+        (&["-H", "127.0.0.[1-2]", "--"], 10),
+        (&["run", "-S", "dev", "127.0.0.1", "--"], 255),
+    ] {
+        let mut run = shared.lab.command(&[words, &[&command]].concat());
+        run.stdin(File::open(format!("/proc/{}/mem", std::process::id())).unwrap());
+        run.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let done = Run::start_as(run).finish(SOON).expect_status(status);
+        assert!(done.stderr.contains("Input/output error"), "{words:?}: {}", done.stderr);
+        // In ssh's grammar that is the server's to see to.
+        let is_ssh = words == ["127.0.0.1"];
+        assert!(std::fs::remove_file(&whole).is_err() || is_ssh, "{words:?}: a part is the whole");
+    }
+    // A directory has no bytes, as with ssh.
+    let mut run = shared.lab.command(&["127.0.0.1", &command]);
+    run.stdin(File::open("/").unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Run::start_as(run).finish(SOON).expect_status(0);
+    assert!(whole.exists());
 }

@@ -8,6 +8,7 @@ use crate::commands::{failed, listening, warn};
 use crate::output::Style;
 use crate::{exit, request, say};
 use bssh_client::{Core, SessionEvent, Sessions};
+use bssh_protocol::error::{CallError, Kind};
 use bssh_protocol::exec::{Action, Ended, PtyRequest, Targets};
 use bssh_protocol::link::StreamSender;
 use bssh_protocol::methods::JobStartIn;
@@ -359,8 +360,13 @@ async fn feed(mut feeds: Vec<StreamSender>) {
                 let _ = feed.write(bytes.clone()).await;
             }
         }
+        // The end of what could be read must not pass for the end of stdin.
+        let broken = stdin.broken().map(|error| error.to_string());
         for feed in feeds {
-            let _ = feed.finish().await;
+            match &broken {
+                Some(why) => feed.reset(CallError::new(Kind::CancelledByCaller, why.clone())),
+                None => drop(feed.finish().await),
+            }
         }
     }
     std::future::pending().await

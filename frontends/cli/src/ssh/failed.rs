@@ -35,7 +35,6 @@ pub(super) fn failed(effective: &Effective, node: &str, failure: &Failure) -> u8
         ("transportLost", false) if message.contains(" (os error") => {
             format!("Read from remote host {host}: {}", cause(message))
         }
-        ("sinkGone", _) => format!("bssh: {node}: {}", unnumbered(message)),
         _ => format!("bssh: {node}{hop}: {message}"),
     };
     let last = match failure.phase {
@@ -55,10 +54,7 @@ pub(super) fn failed(effective: &Effective, node: &str, failure: &Failure) -> u8
 
 /// What the system says, in its own words: behind ours, without its number.
 fn cause(message: &str) -> &str {
-    unnumbered(message.rsplit_once(": ").map_or(message, |(_, said)| said))
-}
-
-fn unnumbered(said: &str) -> &str {
+    let said = message.rsplit_once(": ").map_or(message, |(_, said)| said);
     said.split(" (os error").next().unwrap_or(said)
 }
 
