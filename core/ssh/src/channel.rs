@@ -7,6 +7,7 @@
 use crate::error::{Error, ErrorKind, Phase};
 use crate::pipe::Pipe;
 use crate::refusal::Refusal;
+use crate::request::{fits, gone};
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use russh::client::{ChannelOpenHandle, Msg};
@@ -138,8 +139,9 @@ impl Channel {
     /// Sends an environment variable; no answer is wanted.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// Too long, or the connection is gone.
     pub async fn env(&self, name: &str, value: &str) -> Result<(), Error> {
+        fits("a variable", name.len() + value.len())?;
         self.writer.half.set_env(false, name, value).await.map_err(gone)
     }
 
@@ -206,8 +208,9 @@ impl Channel {
     /// Runs a command line and waits until the server has taken it.
     ///
     /// # Errors
-    /// Refused, or the connection is gone.
+    /// Too long, refused, or the connection is gone.
     pub async fn exec(&mut self, command: &[u8]) -> Result<(), Error> {
+        fits("the command", command.len())?;
         self.writer.half.exec(true, command).await.map_err(gone)?;
         self.answer("exec").await
     }
@@ -217,6 +220,7 @@ impl Channel {
     /// # Errors
     /// As [`Channel::exec`].
     pub async fn exec_without_stdin(&mut self, command: &[u8]) -> Result<(), Error> {
+        fits("the command", command.len())?;
         self.writer.half.exec(true, command).await.map_err(gone)?;
         self.writer.eof().await?;
         self.answer("exec").await
@@ -441,14 +445,6 @@ impl ChannelWriter {
 fn answered(state: &AtomicU8, answer: &ChannelMsg) {
     let refused = matches!(answer, ChannelMsg::Failure);
     state.store(if refused { REFUSED } else { NOT_ASKED }, Relaxed);
-}
-
-fn gone(error: russh::Error) -> Error {
-    let text = match error {
-        russh::Error::SendError => "the connection is closed".to_owned(),
-        other => other.to_string(),
-    };
-    Error::new(Phase::Channel, ErrorKind::Lost(text))
 }
 
 fn event(message: ChannelMsg) -> Option<ChannelEvent> {

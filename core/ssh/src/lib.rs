@@ -28,6 +28,7 @@ mod pipe;
 pub mod plan;
 mod proxy;
 mod refusal;
+mod request;
 pub mod sftp;
 mod wire;
 

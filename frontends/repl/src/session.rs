@@ -140,11 +140,14 @@ pub(crate) async fn session(core: &Core, wishes: Wishes) -> Result<u8, CallError
     let input = Input::start(history, Words { names: repl.names().await, switch, paint });
     Ok(match input {
         Ok(mut input) => repl.read_lines(&mut input).await,
-        Err(why) => {
-            say(&format!("bssh: cannot read lines: {why}"));
-            1
-        }
+        Err(why) => unread(&why.to_string()),
     })
+}
+
+/// The lines so far are not all there were.
+fn unread(why: &str) -> u8 {
+    say(&format!("bssh: cannot read lines: {why}"));
+    1
 }
 
 impl Repl<'_> {
@@ -194,10 +197,7 @@ impl Repl<'_> {
                 Typed::Line(line) => line,
                 Typed::Interrupted | Typed::Asked(_) => continue,
                 Typed::End => break,
-                Typed::Failed(why) => {
-                    say(&format!("bssh: {why}"));
-                    break;
-                }
+                Typed::Failed(why) => return unread(&why),
             };
             match words::read(&line, &self.switch) {
                 Line::Quit => break,

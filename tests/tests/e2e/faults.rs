@@ -393,3 +393,16 @@ fn a_proxy_command_that_ends_is_run_once() {
     assert_eq!(only(&done).cause(), "dial/proxyCommand");
     assert_eq!(std::fs::read(runs).unwrap(), b"\n");
 }
+
+/// A server would end the connection, with everything that others have on it.
+#[test]
+fn a_command_that_no_server_takes_is_not_sent() {
+    let lab = Lab::start();
+    let word = "a".repeat(100_000);
+    for (words, status) in [(&["127.0.0.1"][..], 255), (&["-H", "127.0.0.1", "--"], 10)] {
+        let done = lab.run(&[words, &["echo", &word, &word, &word]].concat());
+        let said = done.expect_status(status).stderr;
+        assert!(said.contains("the command is 300007 bytes long, and a server takes"), "{said}");
+        lab.run(&[words, &["true", &word]].concat()).expect_status(0);
+    }
+}

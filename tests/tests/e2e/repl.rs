@@ -379,6 +379,12 @@ fn what_a_script_prints_is_payload() {
     let done = Run::start(shell).finish(DEADLINE).expect_status(1);
     assert!(done.stderr.contains("stdout: No space left"), "{}", done.stderr);
     assert!(!mark.exists());
+    // Lines that cannot be read, as from a disk that fails.
+    let mut bssh = lab.command(&["-H", "127.0.0.1", "repl"]);
+    bssh.stdin(std::fs::File::open(format!("/proc/{}/mem", std::process::id())).unwrap());
+    bssh.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let done = Run::start_as(bssh).finish(DEADLINE).expect_status(1);
+    assert!(done.stderr.contains("cannot read lines: Input/output error"), "{}", done.stderr);
 }
 
 #[test]
