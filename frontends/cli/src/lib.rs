@@ -43,7 +43,7 @@ use grammar::Grammar;
 use output::Style;
 use prompt::TerminalPrompter;
 use std::ffi::{OsStr, OsString};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -193,8 +193,7 @@ pub(crate) fn print(text: &str) -> u8 {
 
 /// The same, as it is.
 pub(crate) fn print_bytes(bytes: &[u8]) -> u8 {
-    let mut out = std::io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_or_else(cannot_print, |()| exit::OK)
+    bssh_term::try_put(bytes).map_or_else(cannot_print, |()| exit::OK)
 }
 
 /// The status for a stdout that cannot be written to. Its reader has gone: no words needed.

@@ -40,11 +40,33 @@ pub use sync::{
     Line, sync_conflict, sync_failure, sync_report, sync_status, sync_step, sync_summary,
 };
 
-use std::io::Write;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use std::os::fd::BorrowedFd;
+
+/// Writes all of it, and waits where somebody who shares the descriptor (a terminal, the pipe of a
+/// build) has made it non-blocking.
+///
+/// # Errors
+/// It takes no more.
+pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(fd, bytes) {
+            Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                // What came of it, the next try tells.
+                let _ = poll(&mut [PollFd::new(&fd, PollFlags::OUT)], None);
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
 
 /// A line for people on stderr. A stderr that is gone cannot be told about.
 pub fn say(line: &str) {
-    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+    let _ = write_all(rustix::stdio::stderr(), format!("{line}\n").as_bytes());
 }
 
 /// Bytes for the screen on stdout. One that is gone cannot be told about.
@@ -57,6 +79,30 @@ pub fn put(bytes: &[u8]) {
 /// # Errors
 /// Nobody reads it any more, or there is no room.
 pub fn try_put(bytes: &[u8]) -> std::io::Result<()> {
+    // What others have printed comes first, and threads do not mix.
     let mut out = std::io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush())
+    std::io::Write::flush(&mut out)?;
+    Ok(write_all(rustix::stdio::stdout(), bytes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn all_is_written_where_somebody_has_made_it_non_blocking() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+        std::thread::scope(|scope| {
+            let read = scope.spawn(move || {
+                let mut read = Vec::new();
+                reader.read_to_end(&mut read).map(|_| read)
+            });
+            super::write_all(writer.as_fd(), &bytes).unwrap();
+            drop(writer);
+            assert!(read.join().unwrap().unwrap() == bytes);
+        });
+    }
 }

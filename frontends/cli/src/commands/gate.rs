@@ -227,15 +227,11 @@ fn carry(path: &str, host: &str, port: u16) -> io::Result<()> {
         // The gate may have hung up first.
         let _ = up.shutdown(Shutdown::Write);
     });
-    let mut out = io::stdout().lock();
     let mut block = vec![0; 64 * 1024];
     loop {
         match reader.read(&mut block)? {
             0 => return Ok(()),
-            n => {
-                out.write_all(block.get(..n).unwrap_or_default())?;
-                out.flush()?;
-            }
+            n => bssh_term::try_put(block.get(..n).unwrap_or_default())?,
         }
     }
 }

@@ -159,12 +159,12 @@ impl Batch {
 
     /// Writing it cannot block.
     fn is_immediate(&self) -> bool {
-        self.bytes.len() <= ATOMIC && self.parts.iter().all(|(to, _)| is_ready(to.fd(), false))
+        self.bytes.len() <= ATOMIC && self.parts.iter().all(|(to, _)| is_ready(to.fd()))
     }
 
     fn write(&self) -> Result<(), Errno> {
         for (to, bytes) in self.slices() {
-            let result = write_all(to.fd(), bytes);
+            let result = bssh_term::write_all(to.fd(), bytes);
             // Nobody can be told that stderr is closed.
             if to == To::Out {
                 result?;
@@ -198,25 +198,10 @@ fn pump() -> Pump {
     Pump { work, done }
 }
 
-fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::io::write(fd, bytes) {
-            Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
-            Err(Errno::INTR) => {}
-            // Somebody made the shared terminal non-blocking.
-            Err(Errno::AGAIN) => {
-                is_ready(fd, true);
-            }
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
-}
-
-fn is_ready(fd: impl AsFd, wait: bool) -> bool {
+fn is_ready(fd: impl AsFd) -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let mut fds = [PollFd::new(&fd, PollFlags::OUT)];
-    matches!(poll(&mut fds, (!wait).then_some(&now)), Ok(n) if n > 0)
+    matches!(poll(&mut fds, Some(&now)), Ok(n) if n > 0)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use bssh_protocol::methods::{
 };
 use bssh_protocol::transfer::PathBytes;
 use std::ffi::OsStr;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 
 /// What comes after a line.
@@ -38,7 +38,6 @@ pub(super) struct Session<'a> {
 
 /// Payload on stdout; names are made harmless on a terminal.
 pub(super) fn print(text: &[u8]) -> Result<(), Trouble> {
-    let mut out = std::io::stdout().lock();
     let mut safe = Vec::new();
     let text = match std::io::stdout().is_terminal() {
         true => {
@@ -50,7 +49,7 @@ pub(super) fn print(text: &[u8]) -> Result<(), Trouble> {
         }
         false => text,
     };
-    out.write_all(text).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+    bssh_term::try_put(text).map_err(|error| match error.kind() {
         // Whoever reads it has gone: there is nobody to do more for.
         std::io::ErrorKind::BrokenPipe => Trouble::Failed,
         _ => failed(&format!("stdout: {error}")),

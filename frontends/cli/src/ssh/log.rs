@@ -2,6 +2,7 @@
 
 use bssh_client::Remarks;
 use bssh_protocol::handshake::LogRecord;
+use rustix::stdio::stderr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -125,7 +126,7 @@ fn write(severity: u8, text: &str) {
             syslog.send(severity, text);
             Ok(())
         }
-        None => io::stderr().write_all(text.as_bytes()),
+        None => bssh_term::write_all(stderr(), text.as_bytes()).map_err(Into::into),
     };
 }
 

@@ -27,12 +27,11 @@ pub(crate) use background::Background;
 pub(crate) use session::run;
 
 use log::{complain, say};
-use std::io::Write;
 
 /// Exit code of everything that is not the remote command's, as ssh has it.
 const OURS: u8 = 255;
 
 /// Something for the person at the terminal; a stderr that is gone cannot be told about.
 fn show(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    let _ = bssh_term::write_all(rustix::stdio::stderr(), text.as_bytes());
 }
