@@ -338,8 +338,9 @@ impl Job {
     /// A command is over, and what it left behind went with the helper before it was here: it has
     /// failed, unless it was to leave nothing or was ended with the session.
     async fn forgotten(&self, attached: &Attached, told: &mut SessionExecDone, exit: Option<Exit>) {
+        // As a shell says that a signal has ended it.
         let was_ended = match &exit {
-            Some(Exit::Status(status)) => *status >= 128,
+            Some(Exit::Status(status)) => (129..=192).contains(status),
             Some(Exit::Signal(_)) | None => true,
         };
         if was_ended || self.params.state != StateUse::Update || self.session.is_closed() {
