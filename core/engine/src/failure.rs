@@ -8,7 +8,6 @@ use crate::pool::Lease;
 use bssh_protocol::exec::{Exit, Failure, Phase};
 use bssh_ssh::Refusal;
 use bssh_ssh::error::{Error, ErrorKind, Phase as At};
-use rustix::io::Errno;
 
 /// What a kind of error means to programs and people.
 struct Meaning {
@@ -47,9 +46,9 @@ pub(crate) fn plain(phase: Phase, code: &str, message: impl Into<String>) -> Fai
     }
 }
 
-/// What the system says, without its number.
-pub(crate) fn reason(error: Errno) -> String {
-    let text = std::io::Error::from(error).to_string();
+/// What the system says, without the "(os error 2)" that means nothing to people.
+pub(crate) fn reason(error: impl Into<std::io::Error>) -> String {
+    let text = error.into().to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 

@@ -1,4 +1,4 @@
-//! Connections: made once, shared while somebody holds a lease, retried where a try was bad luck.
+//! Connections: made once ([`crate::dialing`]) and shared while somebody holds a lease.
 //!
 //! Two leases of the same route are the same connection (single flight), so a hop is dialed once
 //! for all nodes behind it. What the last lease leaves goes to the [`crate::stock`]. A guarded

@@ -6,7 +6,6 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 
 /// Typed bytes on their way: a person is slow, a pipe waits.
@@ -15,8 +14,8 @@ const CHUNK: usize = 16 * 1024;
 
 /// Stdin, read with poll(2). Dropping it ends the thread.
 pub struct Stdin {
-    typed: mpsc::Receiver<Vec<u8>>,
-    why: Arc<OnceLock<Errno>>,
+    typed: mpsc::Receiver<Result<Vec<u8>, Errno>>,
+    broken: Option<Errno>,
     /// Closing it wakes the thread.
     _stop: OwnedFd,
 }
@@ -29,31 +28,34 @@ impl Stdin {
     pub fn open() -> io::Result<Stdin> {
         let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let (sender, typed) = mpsc::channel(TYPED);
-        let why = Arc::<OnceLock<_>>::default();
-        let told = why.clone();
         std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
             if let Err(error) = read(&stopped, &sender) {
-                // Set once: there is one thread.
-                let _ = told.set(error);
+                // Whoever wanted it may have gone.
+                let _ = sender.blocking_send(Err(error));
             }
-            drop(sender);
         })?;
-        Ok(Stdin { typed, why, _stop: stop })
+        Ok(Stdin { typed, broken: None, _stop: stop })
     }
 
     /// The next bytes; none at the end.
     pub async fn next(&mut self) -> Option<Vec<u8>> {
-        self.typed.recv().await
+        match self.typed.recv().await? {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                self.broken = Some(error);
+                None
+            }
+        }
     }
 
     /// Why its end is not that of what there was to read: a disk or a peer has failed. (A terminal
     /// that is not ours any more, and a directory, have no more bytes.)
     pub fn broken(&self) -> Option<io::Error> {
-        self.why.get().map(|error| (*error).into())
+        self.broken.map(io::Error::from)
     }
 }
 
-fn read(stopped: &impl AsFd, typed: &mpsc::Sender<Vec<u8>>) -> Result<(), Errno> {
+fn read(stopped: &impl AsFd, typed: &mpsc::Sender<Result<Vec<u8>, Errno>>) -> Result<(), Errno> {
     let stdin = io::stdin();
     loop {
         let mut ready = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
@@ -74,7 +76,7 @@ fn read(stopped: &impl AsFd, typed: &mpsc::Sender<Vec<u8>>) -> Result<(), Errno>
             Err(_) if rustix::termios::isatty(&stdin) => return Ok(()),
             Err(error) => return Err(error),
         }
-        if typed.blocking_send(buffer).is_err() {
+        if typed.blocking_send(Ok(buffer)).is_err() {
             return Ok(());
         }
     }

@@ -97,7 +97,7 @@ fn output_that_nobody_reads_any_more_is_nobodys_trouble_and_a_full_disk_is_told(
     let done = run(&format!("{bssh} 127.0.0.1 'seq 1 1000000' | head -1"));
     assert_eq!((done.text().as_str(), done.stderr.as_str()), ("1\n", ""));
     // However much it is: what is written last is missing as what is written first.
-    for bytes in [10, 6000, 40_000, 300_000] {
+    for bytes in [10, 6000, 40_000, 300_000, 7_000_000] {
         let said = run(&format!("{bssh} 127.0.0.1 'head -c {bytes} /dev/zero' >/dev/full"));
         let said = said.expect_status(255).stderr;
         assert!(said.contains("could not be written: No space left on device"), "{said}");

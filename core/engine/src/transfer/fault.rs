@@ -1,5 +1,6 @@
 //! Why a file could not be transferred: one table from errors of both sides to stable codes.
 
+use crate::failure::reason;
 use bssh_ssh::sftp::{SftpError, Status};
 use std::io;
 
@@ -81,9 +82,7 @@ impl From<io::Error> for Fault {
             io::ErrorKind::InvalidFilename => "badName",
             _ => "io",
         };
-        // Without the "(os error 2)" that means nothing to people.
-        let text = error.to_string();
-        let text = text.split(" (os error").next().unwrap_or_default();
+        let text = reason(error);
         let mut letters = text.chars();
         let first = letters.next().map(|c| c.to_ascii_lowercase());
         let text: String = first.into_iter().chain(letters).collect();

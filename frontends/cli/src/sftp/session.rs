@@ -52,7 +52,7 @@ pub(super) fn print(text: &[u8]) -> Result<(), Trouble> {
     bssh_term::try_put(text).map_err(|error| match error.kind() {
         // Whoever reads it has gone: there is nobody to do more for.
         std::io::ErrorKind::BrokenPipe => Trouble::Failed,
-        _ => failed(&format!("stdout: {error}")),
+        _ => failed(&format!("stdout: {}", local::reason(&error))),
     })
 }
 

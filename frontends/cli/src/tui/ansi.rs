@@ -8,7 +8,7 @@ use ratatui_core::backend::{Backend, ClearType, WindowSize};
 use ratatui_core::buffer::Cell;
 use ratatui_core::layout::{Position, Size};
 use ratatui_core::style::{Color, Modifier};
-use std::io::{self, Write};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// Alternate screen, no cursor, mouse clicks and wheel.
@@ -33,7 +33,7 @@ impl Guard {
             Err(_) => RawMode::raw(io::stdin())?,
         };
         ENTERED.store(true, SeqCst);
-        write(ENTER)?;
+        bssh_term::try_put(ENTER.as_bytes())?;
         Ok(Guard { raw: Some(raw) })
     }
 }
@@ -49,13 +49,8 @@ impl Drop for Guard {
 pub(crate) fn leave_screen() {
     if ENTERED.swap(false, SeqCst) {
         // A terminal that has gone needs no restoring.
-        let _ = write(LEAVE);
+        bssh_term::put(LEAVE.as_bytes());
     }
-}
-
-fn write(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
 /// Draws on stdout.
@@ -180,8 +175,6 @@ impl Backend for Ansi {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let bytes = std::mem::take(&mut self.bytes);
-        let mut out = io::stdout().lock();
-        out.write_all(&bytes).and_then(|()| out.flush())
+        bssh_term::try_put(&std::mem::take(&mut self.bytes))
     }
 }
