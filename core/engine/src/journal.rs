@@ -37,7 +37,14 @@ const ANSWER: usize = 2 << 20;
 pub(crate) struct Journal {
     /// None: a child core, whose frontend is its witness.
     path: Option<PathBuf>,
-    file: Mutex<Option<File>>,
+    file: Mutex<Pen>,
+}
+
+#[derive(Default)]
+struct Pen {
+    file: Option<File>,
+    /// The last line was not written, or in part.
+    torn: bool,
 }
 
 /// A value of a line.
@@ -50,7 +57,7 @@ pub(crate) enum Value<'a> {
 
 impl Journal {
     pub(crate) fn new(path: Option<PathBuf>) -> Journal {
-        Journal { path, file: Mutex::new(None) }
+        Journal { path, file: Mutex::default() }
     }
 
     /// The journal's place in an environment.
@@ -100,13 +107,17 @@ impl Journal {
 
     fn write(&self, values: &[(&str, Value<'_>)]) {
         let Some(path) = &self.path else { return };
-        let mut file = lock(&self.file);
-        let line = line(values);
+        let Pen { file, torn } = &mut *lock(&self.file);
+        let start = if *torn { "\n" } else { "" };
+        let line = format!("{start}{}", line(values));
         let written = match file.as_mut() {
             Some(file) if file.metadata().is_ok_and(|meta| meta.len() < SIZE) => Ok(file),
             _ => open(path).map(|opened| file.insert(opened)),
         };
-        if let Err(error) = written.and_then(|file| file.write_all(line.as_bytes())) {
+        let written = written.and_then(|file| file.write_all(line.as_bytes()));
+        // Said once for all lines that a full disk does not take.
+        let was_torn = std::mem::replace(torn, written.is_err());
+        if let (Err(error), false) = (written, was_torn) {
             tracing::warn!("the journal {}: {error}", path.display());
         }
     }
@@ -216,7 +227,8 @@ fn read(path: &Path, params: &JournalParams) -> Result<JournalLines, CallError> 
                 return Err(CallError::new(Kind::Internal, why));
             }
         };
-        for line in String::from_utf8_lossy(&text).lines().rev() {
+        // A full disk or a cut of the power may have torn some.
+        for line in String::from_utf8_lossy(&text).lines().rev().filter(|l| l.ends_with('}')) {
             if skip > 0 {
                 skip -= 1;
                 continue;
@@ -310,22 +322,37 @@ mod tests {
     }
 
     #[test]
+    fn a_torn_line_takes_no_other_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        std::fs::write(&path, "{\"unixMs\":1}\n{\"unixMs\":2,\"co").unwrap();
+        let journal = Journal::new(Some(path.clone()));
+        lock(&journal.file).torn = true;
+        journal.write(&[("job", Value::Number(7))]);
+        journal.write(&[("job", Value::Number(8))]);
+        let lines = read(&path, &JournalParams { last: 9, skip: 0 }).unwrap().lines;
+        let ends: Vec<&str> = lines.iter().filter_map(|l| l.rsplit_once(':')).map(|l| l.1).collect();
+        assert_eq!(ends, ["1}", "7}", "8}"]);
+        assert!(!lock(&journal.file).torn);
+    }
+
+    #[test]
     fn every_file_that_is_kept_is_read_and_an_answer_stays_small() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
         for (n, file) in [(0, older(&path, 4)), (1, older(&path, 2)), (2, path.clone())] {
-            let lines: Vec<String> = (0..100).map(|line| format!("{}", n * 100 + line)).collect();
+            let lines: Vec<String> = (0..100).map(|line| format!("{}}}", n * 100 + line)).collect();
             std::fs::write(file, lines.join("\n") + "\n").unwrap();
         }
         let ask = |last, skip| {
             let lines = read(&path, &JournalParams { last, skip }).unwrap().lines;
-            lines.iter().map(|line| line.parse().unwrap()).collect::<Vec<u32>>()
+            lines.iter().map(|line| line.trim_end_matches('}').parse().unwrap()).collect::<Vec<u32>>()
         };
         assert_eq!(ask(1000, 0), (0..300).collect::<Vec<_>>());
         assert_eq!(ask(102, 0), (198..300).collect::<Vec<_>>());
         assert_eq!(ask(3, 199), [98, 99, 100]);
         assert!(ask(3, 300).is_empty());
-        std::fs::write(&path, format!("{}\n", "x".repeat(ANSWER / 2)).repeat(4)).unwrap();
+        std::fs::write(&path, format!("{}}}\n", "x".repeat(ANSWER / 2 - 1)).repeat(4)).unwrap();
         let size = |skip| {
             let JournalLines { lines, more } =
                 read(&path, &JournalParams { last: 9, skip }).unwrap();

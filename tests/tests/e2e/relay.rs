@@ -2,9 +2,9 @@
 //! and what the seed cannot do is done from here.
 
 use super::files::{Looks, looks, noise, text, tree};
-use bssh_fixtures::{Behaviour, Gate, processes};
+use bssh_fixtures::{Behaviour, Gate};
 use bssh_tests::{FRAMES, Run, Transcript, Tree, bssh, until};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -151,6 +151,16 @@ fn what_fails_fails_on_its_node() {
 
 #[test]
 fn a_lost_seed_is_replaced() {
+    replaced(Signal::KILL, "it was ended by signal KILL");
+}
+
+/// A core that is told to end cancels what it does, as its machine may be going down.
+#[test]
+fn a_seed_that_is_told_to_end_is_replaced() {
+    replaced(Signal::TERM, "it has given up");
+}
+
+fn replaced(signal: Signal, why: &str) {
     let gate = Arc::new(Gate::default());
     let held = Behaviour { gate: Some(gate.clone()), ..Behaviour::default() };
     let tree = Tree::with(vec![held, Behaviour::default(), Behaviour::default()]);
@@ -164,10 +174,10 @@ fn a_lost_seed_is_replaced() {
     assert!(!copies.0.join("demo1").exists());
     // What is held stays so; whoever comes anew is served.
     gate.set(u64::MAX);
-    assert!(processes::kill(tree.cores()[0]));
+    kill_process(Pid::from_raw(tree.cores()[0]).unwrap(), signal).unwrap();
     let done = run.finish(START).expect_status(0);
-    let said = "gw1 passes nothing on any more: it was ended by signal KILL";
-    assert!(done.stderr.contains(said), "{}", done.stderr);
+    let said = format!("gw1 passes nothing on any more: {why}");
+    assert!(done.stderr.contains(&said), "{}", done.stderr);
     let want = noise(3_000_000);
     for name in ["gw1", "gw2", "demo1", "demo2", "demo3"] {
         assert!(fs::read(copies.0.join(name)).unwrap() == want, "{name}");

@@ -129,7 +129,7 @@ async fn follow<'a>(
     mut seed: Seed,
     open: &mut [Option<Numbered<'a>>],
 ) -> (Option<String>, Option<(String, String)>) {
-    let (mut unserved, mut stopped) = (None, false);
+    let (mut unserved, mut stopped, mut gave_up) = (None, false, None);
     loop {
         let limit = match stopped {
             true => GRACE,
@@ -146,8 +146,8 @@ async fn follow<'a>(
         let place = |at: usize| open.get(at).copied().flatten();
         match word {
             Err(_) => return (Some("it says nothing any more".to_owned()), unserved),
-            Ok(Word::Lost(why)) => return (Some(why), unserved),
-            Ok(Word::Done) => return (None, unserved),
+            Ok(Word::Lost(why)) => return (gave_up.or(Some(why)), unserved),
+            Ok(Word::Done) => return (gave_up, unserved),
             Ok(Word::Progress(nodes)) => {
                 for now in nodes {
                     if let Some((index, _)) = place(now.index as usize) {
@@ -158,6 +158,11 @@ async fn follow<'a>(
             Ok(Word::Node(at, state)) => {
                 let Some((index, node)) = place(at) else { continue };
                 match *state {
+                    // Its machine may be going down, or it counts as failed whom we have yet to try.
+                    TransferState::Ended(ended) if is_cancelled(&ended) && !(stopped || tally.give_up) =>
+                    {
+                        gave_up = Some("it has given up".to_owned());
+                    }
                     TransferState::Ended(ended) => match unserved_because(&ended) {
                         Some(why) => drop(unserved.get_or_insert((node.name.clone(), why))),
                         None => {
@@ -175,7 +180,11 @@ async fn follow<'a>(
 /// Why a node is ours all the same: the seed did not reach it, or could not read what it has.
 fn unserved_because(ended: &Transferred) -> Option<String> {
     let failure = ended.failure.as_ref()?;
-    let unreached = failure.phase != Phase::Transfer && failure.code != "cancelled";
+    let unreached = failure.phase != Phase::Transfer && !is_cancelled(ended);
     let unread = ended.faults.iter().any(|fault| fault.here);
     (unreached || unread).then(|| failure.message.clone())
+}
+
+fn is_cancelled(ended: &Transferred) -> bool {
+    ended.failure.as_ref().is_some_and(|failure| failure.code == "cancelled")
 }
