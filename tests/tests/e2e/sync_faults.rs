@@ -189,18 +189,53 @@ fn one_at_a_time_and_a_dead_machine_is_no_hindrance() {
     assert!(pair.here("new").exists());
 }
 
-#[test]
-fn a_watch_carries_changes_as_they_come() {
-    let pair = Pair::new();
+/// A watch that has sent `a`.
+fn watching(pair: &Pair, local: &Path, interval: &str) -> Run {
+    let (local, remote) = (local.display(), pair.there(""));
     let yaml = format!(
-        "sync:\n  w:\n    target: 127.0.0.1\n    pairs: [{{ local: {}, remote: {} }}]\n    min_interval: 300ms\n",
-        pair.here("").display(),
-        pair.there("").display()
+        "sync:\n  w:\n    target: 127.0.0.1\n    pairs: [{{ local: {local}, remote: {} }}]\n    min_interval: {interval}\n",
+        remote.display()
     );
     pair.lab.home.write(".config/bssh/config.yaml", yaml).unwrap();
     write(&pair.here("a"), "1");
     let run = Run::start(pair.lab.command(&["sync", "watch", "w"]));
     assert!(until(DEADLINE, || pair.there("a").exists()), "what is there at first");
+    run
+}
+
+/// Where the user's own directory is a link, the system tells of changes as well.
+#[test]
+fn a_watch_through_a_link_waits_for_no_regular_look() {
+    let pair = Pair::new();
+    let link = pair.lab.home.path().join("link");
+    std::os::unix::fs::symlink(pair.here(""), &link).unwrap();
+    let run = watching(&pair, &link, "1h");
+    write(&pair.here("b"), "2");
+    assert!(until(DEADLINE, || pair.there("b").exists()));
+    run.signal(rustix::process::Signal::INT);
+    run.finish(DEADLINE).expect_status(130);
+}
+
+/// However often it was lost before: a node that is back for a round is waited for as at first.
+#[test]
+fn a_watch_tries_a_lost_node_again_soon_each_time() {
+    let pair = Pair::new();
+    let run = watching(&pair, &pair.here(""), "300ms");
+    for name in ["b", "c", "d"] {
+        pair.lab.sshd.cut();
+        write(&pair.here(name), name);
+        assert!(until(DEADLINE, || pair.there(name).exists()), "{name}");
+    }
+    run.signal(rustix::process::Signal::INT);
+    let done = run.finish(DEADLINE).expect_status(130);
+    // A fifth more or less, of two seconds.
+    assert_eq!(done.stderr.matches("again in 2 s").count(), 3, "{}", done.stderr);
+}
+
+#[test]
+fn a_watch_carries_changes_as_they_come() {
+    let pair = Pair::new();
+    let run = watching(&pair, &pair.here(""), "300ms");
     write(&pair.here("new/deep/b"), "2");
     assert!(until(DEADLINE, || pair.there("new/deep/b").exists()), "a new directory");
     write(&pair.here("new/deep/b"), "3");

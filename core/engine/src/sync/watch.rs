@@ -18,8 +18,18 @@ use std::time::{Duration, Instant};
 
 /// Changes come in bursts; this long after the first one they are looked at together.
 const SETTLE: Duration = Duration::from_millis(50);
-/// The longest pause before a lost node is tried again.
+/// The first pause before a lost node is tried again, and the longest.
+const PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How a watch goes.
+struct Course<'a> {
+    result: &'a mut Synced,
+    /// All nodes have been reached once: one that is lost is tried again.
+    was_there: bool,
+    /// The next pause; short again after a round.
+    pause: Duration,
+}
 
 /// Watches all pairs until it is ended or cannot go on.
 pub(crate) async fn watch(
@@ -27,29 +37,24 @@ pub(crate) async fn watch(
     engine: &Engine,
     result: &mut Synced,
 ) -> Result<(), Failure> {
-    let mut pause = Duration::from_secs(2);
-    let mut was_there = false;
+    let mut course = Course { result, was_there: false, pause: PAUSE };
     loop {
-        let failure = match all(run, engine, (result, &mut was_there)).await {
+        let failure = match all(run, engine, &mut course).await {
             Ok(()) => return Ok(()),
             Err(failure) => failure,
         };
         if run.stop.is_stopped() && failure.code != "cancelled" {
             return Ok(());
         }
-        if !was_there || !failure.retryable || run.stop.is_stopped() {
+        if !course.was_there || !failure.retryable || run.stop.is_stopped() {
             return Err(failure);
         }
-        run.pause(&failure, pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        run.pause(&failure, course.pause).await;
+        course.pause = (course.pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-async fn all(
-    run: &SyncRun,
-    engine: &Engine,
-    (result, was_there): (&mut Synced, &mut bool),
-) -> Result<(), Failure> {
+async fn all(run: &SyncRun, engine: &Engine, course: &mut Course<'_>) -> Result<(), Failure> {
     let mut open = Vec::new();
     let mut ended = Ok(());
     for pair in &run.options.pairs {
@@ -62,8 +67,8 @@ async fn all(
         }
     }
     if ended.is_ok() {
-        *was_there = true;
-        ended = rounds(run, &open, result).await;
+        course.was_there = true;
+        ended = rounds(run, &open, course).await;
     }
     for (_, opened) in &open {
         opened.close().await;
@@ -74,14 +79,14 @@ async fn all(
 async fn rounds(
     run: &SyncRun,
     open: &[(&Pair, Opened)],
-    result: &mut Synced,
+    course: &mut Course<'_>,
 ) -> Result<(), Failure> {
     let roots: Vec<&Path> = open.iter().map(|(pair, _)| pair.local.as_path()).collect();
-    let mut changes = Changes::new(&roots);
+    let mut changes = Changes::new();
     let mut action = SyncAction::Run;
     loop {
         // Changes from here on are for the next round.
-        changes.forget(&roots);
+        changes.forget(&roots).await;
         for (pair, opened) in open {
             let begun = Instant::now();
             let wanted = Wanted { action, ..run.wanted };
@@ -90,7 +95,7 @@ async fn rounds(
             total.result.duration_ms = millis(begun.elapsed());
             let failure = done.clone().err().or_else(|| total.incomplete());
             let one = total.told(failure);
-            merge(result, &one);
+            merge(course.result, &one);
             let did = one.pushed + one.pulled + one.deleted_there + one.deleted_here;
             if did > 0 || one.failure.is_some() {
                 run.told.round(one).await;
@@ -101,6 +106,7 @@ async fn rounds(
                 done => done?,
             }
         }
+        course.pause = PAUSE;
         run.told.state("watching", None).await;
         action = tokio::select! {
             () = run.stop.stopped() => return Ok(()),
@@ -120,18 +126,18 @@ struct Changes {
 }
 
 impl Changes {
-    fn new(roots: &[&Path]) -> Changes {
-        #[cfg(target_os = "linux")]
-        return Changes { notify: linux::Notify::new(roots).ok() };
-        #[cfg(not(target_os = "linux"))]
-        Changes {}
+    fn new() -> Changes {
+        Changes {
+            #[cfg(target_os = "linux")]
+            notify: linux::Notify::new().ok(),
+        }
     }
 
     /// What has happened until now is known; new directories are watched as well.
-    fn forget(&mut self, roots: &[&Path]) {
+    async fn forget(&mut self, roots: &[&Path]) {
         #[cfg(target_os = "linux")]
-        if let Some(notify) = &mut self.notify
-            && notify.forget(roots).is_err()
+        if let Some(notify) = &self.notify
+            && notify.forget(roots).await.is_err()
         {
             self.notify = None;
         }
@@ -153,7 +159,9 @@ impl Changes {
 mod linux {
     use super::{Path, PathBuf};
     use rustix::fs::inotify;
+    use rustix::io::Errno;
     use std::io;
+    use std::sync::Arc;
     use tokio::net::unix::pipe::Receiver;
 
     /// Directories that are watched; more are left to the regular look.
@@ -164,56 +172,27 @@ mod linux {
 
     /// An inotify instance; its events are read like a pipe's bytes.
     pub(super) struct Notify {
-        events: Receiver,
+        events: Arc<Receiver>,
     }
 
     impl Notify {
-        pub(super) fn new(roots: &[&Path]) -> io::Result<Notify> {
+        pub(super) fn new() -> io::Result<Notify> {
             let fd = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
-            let notify = Notify { events: Receiver::from_owned_fd_unchecked(fd)? };
-            notify.add(roots)?;
-            Ok(notify)
+            Ok(Notify { events: Arc::new(Receiver::from_owned_fd_unchecked(fd)?) })
         }
 
-        /// Watches every directory below the roots; one that is watched already stays so.
-        fn add(&self, roots: &[&Path]) -> io::Result<()> {
-            use inotify::WatchFlags as W;
-            let flags = W::CREATE
-                | W::CLOSE_WRITE
-                | W::DELETE
-                | W::MOVED_FROM
-                | W::MOVED_TO
-                | W::ATTRIB
-                | W::ONLYDIR
-                | W::DONT_FOLLOW;
-            let mut open: Vec<PathBuf> = roots.iter().map(|root| root.to_path_buf()).collect();
-            let mut n = 0;
-            while let Some(dir) = open.pop() {
-                if dir.file_name().is_some_and(|name| name == ".bssh-sync") {
-                    continue;
-                }
-                n += 1;
-                if n > MOST {
-                    return Ok(());
-                }
-                match inotify::add_watch(&self.events, &dir, flags) {
-                    Ok(_) => {}
-                    Err(rustix::io::Errno::NOENT | rustix::io::Errno::ACCESS) => continue,
-                    Err(errno) => return Err(errno.into()),
-                }
-                for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
-                    if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                        open.push(entry.path());
-                    }
-                }
-            }
-            Ok(())
-        }
-
-        pub(super) fn forget(&mut self, roots: &[&Path]) -> io::Result<()> {
-            self.add(roots)?;
+        /// Watches every directory below the roots. What changes meanwhile is told of afterwards.
+        pub(super) async fn forget(&self, roots: &[&Path]) -> io::Result<()> {
             self.drain();
-            Ok(())
+            let events = self.events.clone();
+            let roots: Vec<PathBuf> = roots.iter().map(|root| root.to_path_buf()).collect();
+            // There may be many below them, and others want their core.
+            tokio::task::spawn_blocking(move || {
+                // Where the user pointed, links are followed.
+                let real = roots.into_iter().map(|root| root.canonicalize().unwrap_or(root));
+                add(&events, real.collect())
+            })
+            .await?
         }
 
         /// Takes what is there; true if it concerns somebody.
@@ -237,6 +216,42 @@ mod linux {
                 }
             }
         }
+    }
+
+    /// Watches every directory below some; one that is watched already stays so.
+    fn add(events: &Receiver, mut open: Vec<PathBuf>) -> io::Result<()> {
+        use inotify::WatchFlags as W;
+        let flags = W::CREATE
+            | W::CLOSE_WRITE
+            | W::DELETE
+            | W::MOVED_FROM
+            | W::MOVED_TO
+            | W::ATTRIB
+            | W::ONLYDIR
+            | W::DONT_FOLLOW;
+        let mut n = 0;
+        while let Some(dir) = open.pop() {
+            if dir.file_name().is_some_and(|name| name == ".bssh-sync") {
+                continue;
+            }
+            n += 1;
+            if n > MOST {
+                return Ok(());
+            }
+            match inotify::add_watch(events, &dir, flags) {
+                Ok(_) => {}
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => continue,
+                // The user may not have more.
+                Err(Errno::NOSPC) => return Ok(()),
+                Err(errno) => return Err(errno.into()),
+            }
+            for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    open.push(entry.path());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Some event is about something else than our own temporary files.
