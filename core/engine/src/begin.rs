@@ -35,32 +35,29 @@ impl Part<'_> {
     /// was kept and is found to be lost: nothing was asked of it yet.
     pub(crate) async fn session(
         self,
-        lease: Arc<Lease>,
-        reused: bool,
+        mut lease: Arc<Lease>,
+        mut reused: bool,
     ) -> Result<(Arc<Lease>, Resident, Channel), Error> {
         let Part { run, engine, node, route, .. } = self;
-        if !run.guard || lease.take() {
-            let resident = lease.load.reside();
-            let error = match self.within(SESSION, lease.open_session()).await {
-                Ok(channel) => return Ok((lease, resident, channel)),
-                Err(error) => error,
-            };
-            match error.kind {
-                ErrorKind::TooManySessions { .. } if Arc::strong_count(&lease) > 1 => {
-                    lease.give_back()
-                }
-                ErrorKind::Lost(_) | ErrorKind::KeepaliveTimeout { .. } if reused => {
-                    tracing::info!("{}: {error}; it was kept, and is made anew", node.name);
-                }
-                _ => return Err(error),
-            }
-        }
         let ask = engine.ask_for(&run.questions);
-        let lane = engine.pool().lane(route, &ask).await?;
-        lane.take();
-        let resident = lane.load.reside();
-        let channel = self.within(SESSION, lane.open_session()).await?;
-        Ok((lane, resident, channel))
+        loop {
+            if !run.guard || lease.take() {
+                let resident = lease.load.reside();
+                let error = match self.within(SESSION, lease.open_session()).await {
+                    Ok(channel) => return Ok((lease, resident, channel)),
+                    Err(error) => error,
+                };
+                match error.kind {
+                    ErrorKind::TooManySessions { .. } if lease.is_full(reused) => lease.give_back(),
+                    ErrorKind::Lost(_) | ErrorKind::KeepaliveTimeout { .. } if reused => {
+                        tracing::info!("{}: {error}; it was kept, and is made anew", node.name);
+                    }
+                    _ => return Err(error),
+                }
+            }
+            // One that is new is the last try.
+            (lease, reused) = engine.pool().own(route, &ask).await?;
+        }
     }
 
     /// What goes ahead of the command: agent, environment, terminal.

@@ -331,7 +331,8 @@ mod tests {
         journal.write(&[("job", Value::Number(7))]);
         journal.write(&[("job", Value::Number(8))]);
         let lines = read(&path, &JournalParams { last: 9, skip: 0 }).unwrap().lines;
-        let ends: Vec<&str> = lines.iter().filter_map(|l| l.rsplit_once(':')).map(|l| l.1).collect();
+        let ends: Vec<&str> =
+            lines.iter().filter_map(|l| l.rsplit_once(':')).map(|l| l.1).collect();
         assert_eq!(ends, ["1}", "7}", "8}"]);
         assert!(!lock(&journal.file).torn);
     }
@@ -346,7 +347,10 @@ mod tests {
         }
         let ask = |last, skip| {
             let lines = read(&path, &JournalParams { last, skip }).unwrap().lines;
-            lines.iter().map(|line| line.trim_end_matches('}').parse().unwrap()).collect::<Vec<u32>>()
+            lines
+                .iter()
+                .map(|line| line.trim_end_matches('}').parse().unwrap())
+                .collect::<Vec<u32>>()
         };
         assert_eq!(ask(1000, 0), (0..300).collect::<Vec<_>>());
         assert_eq!(ask(102, 0), (198..300).collect::<Vec<_>>());

@@ -54,6 +54,9 @@ pub(crate) struct Lease {
     pub(crate) route: Arc<Route>,
     /// It ends with its last user.
     retired: AtomicBool,
+    /// The server refused its only user a session: its commands that outlive those who asked for
+    /// them are as many as it allows.
+    full: AtomicBool,
     /// Where it goes when nobody holds it any more.
     stock: Arc<Stock>,
 }
@@ -134,6 +137,16 @@ impl Lease {
         self.connection.is_closing() || hop.is_some_and(|(hop, _)| hop.is_closing())
     }
 
+    /// The server allows no more sessions on it; true if it may on another connection, because
+    /// this one has or had other users. What only others left on it is of no use to anybody.
+    pub(crate) fn is_full(self: &Arc<Self>, reused: bool) -> bool {
+        let is_shared = Arc::strong_count(self) > 1;
+        if reused && !is_shared {
+            self.full.store(true, Ordering::Relaxed);
+        }
+        reused || is_shared
+    }
+
     /// It goes through no other connection.
     pub(crate) fn is_direct(&self) -> bool {
         self.hop.is_none()
@@ -202,7 +215,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // An agent that was forwarded was one link's: its connection serves nobody else.
         let armed = self.agent.get_mut().unwrap_or_else(PoisonError::into_inner).is_some();
-        let over = armed || *self.retired.get_mut();
+        let over = armed || *self.retired.get_mut() || *self.full.get_mut();
         if !over && !self.connection.is_closed() {
             let ahead = self.ahead.get_mut().unwrap_or_else(PoisonError::into_inner).take();
             // One that was refused was one too many beside the command's.
@@ -287,7 +300,8 @@ impl Pool {
         let Some(mut slot) = flight.turn(|| ask(route).person()).await else {
             return self.own(route, ask).await;
         };
-        if let Some(lease) = slot.upgrade().filter(|l| !l.is_closing()) {
+        let is_free = |l: &Arc<Lease>| !l.is_closing() && !l.full.load(Ordering::Relaxed);
+        if let Some(lease) = slot.upgrade().filter(is_free) {
             self.show(route, &lease);
             return Ok((lease, true));
         }
@@ -349,6 +363,7 @@ impl Pool {
             socket: Mutex::new(socket),
             route: route.clone(),
             retired: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             stock: self.stock.clone(),
         });
         self.show(route, &lease);

@@ -1,7 +1,7 @@
 //! The shared core in bad times and with several frontends: killed, asked by strangers of the
 //! same user, told secrets.
 
-use bssh_fixtures::processes;
+use bssh_fixtures::{SshdOptions, processes};
 use bssh_tests::{Agent, Delay, Lab, Run, Shared, until};
 use rustix::process::{Signal, kill_process};
 use std::process::Command;
@@ -43,6 +43,38 @@ fn a_killed_core_leaves_nothing_and_the_next_command_works() {
     assert!(until(SOON, || sleeping("1005.88") + sleeping("1006.88") == 0));
     shared.lab.run(&["-H", "127.0.0.1", "true"]).expect_status(0);
     shared.lab.run(&[&persist[..], &["true"]].concat()).expect_status(0);
+}
+
+/// With as many commands left behind as the server allows sessions, the connection that is kept is
+/// of no use, and another one is made.
+#[test]
+fn commands_that_outlive_their_frontends_take_no_room_from_others() {
+    let shared = Shared::new(Lab::with(&SshdOptions { max_sessions: 2, ..Default::default() }));
+    shared.lab.run(&["-H", "127.0.0.1", "--persist", "1m", "true"]).expect_status(0);
+    let file = shared.lab.home.write("file", "x").unwrap().display().to_string();
+    let (to, here) = (format!("{file}.copy"), shared.lab.home.path().join("tree"));
+    std::fs::create_dir(&here).unwrap();
+    let there = format!("127.0.0.1:{}.there", here.display());
+    for words in [
+        &["127.0.0.1", "echo in"][..],
+        &["-tt", "127.0.0.1", "echo in"],
+        &["-H", "127.0.0.1", "echo in"],
+        &["-H", "127.0.0.1", "upload", &file, &to],
+        &["run", "-S", "s", "127.0.0.1", "--", "echo in"],
+        &["sync", "run", &here.display().to_string(), &there],
+    ] {
+        let already = sleeping("1008.88");
+        for n in 1..=2 {
+            let run = Run::start(shared.lab.command(&["127.0.0.1", "exec sleep 1008.88"]));
+            assert!(until(SOON, || sleeping("1008.88") == already + n));
+            run.signal(Signal::KILL);
+            run.finish(SOON);
+        }
+        shared.lab.run(words).expect_status(0);
+    }
+    for process in processes::with_text("1008.88") {
+        processes::kill(process.pid);
+    }
 }
 
 /// `ssh` with the agent of this terminal and no key file.

@@ -9,6 +9,7 @@ use bssh_protocol::exec::{Failure, Phase, Targets};
 use bssh_protocol::fs::{FsClose, FsClosed};
 use bssh_protocol::lock;
 use bssh_ssh::sftp::Sftp;
+use futures_util::future::TryFutureExt;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Mutex as Flight;
@@ -89,10 +90,10 @@ impl Engine {
             return Ok(sftp.clone());
         }
         let ask = self.ask_for(Engine::asking(caller));
-        let connect =
-            async || self.pool().lease(&route, &ask).await.map_err(|error| failure(&error));
-        let (mut lease, reused) = connect().await.map_err(refused)?;
-        let sftp = open_on((&mut lease, reused), connect).await.map_err(refused)?;
+        let leased = self.pool().lease(&route, &ask).await;
+        let (mut lease, reused) = leased.map_err(|error| refused(failure(&error)))?;
+        let another = || self.pool().own(&route, &ask).map_err(|error| failure(&error));
+        let sftp = open_on((&mut lease, reused), another).await.map_err(refused)?;
         *kept = Some((lease, sftp.clone()));
         Ok(sftp)
     }

@@ -29,6 +29,7 @@ use bssh_protocol::sync::{
 };
 use bssh_ssh::sftp::Sftp;
 use futures_util::future::BoxFuture;
+use futures_util::future::TryFutureExt;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
@@ -196,10 +197,10 @@ impl SyncRun {
         let route = self.options.route.bulk();
         let ask = engine.ask_for(&self.questions);
         let opening = async {
-            let connect =
-                async || engine.pool().lease(&route, &ask).await.map_err(|error| failure(&error));
-            let (mut lease, kept) = connect().await?;
-            let sftp = crate::transfer::open_on((&mut lease, kept), connect).await?;
+            let leased = engine.pool().lease(&route, &ask).await;
+            let (mut lease, kept) = leased.map_err(|error| failure(&error))?;
+            let another = || engine.pool().own(&route, &ask).map_err(|error| failure(&error));
+            let sftp = crate::transfer::open_on((&mut lease, kept), another).await?;
             let (options, wanted, told) = (&self.options, self.wanted, sftp.clone());
             let (count, stop) = (self.count.clone(), self.stop.clone());
             let with = With { options, pair, wanted, lease, sftp, count, stop };

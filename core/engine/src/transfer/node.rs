@@ -194,16 +194,16 @@ async fn on_route(
     route: &Arc<Route>,
 ) -> Transferred {
     let started = async {
-        let connect = async || {
-            let (lease, reused) = lease(run, engine, (index, node), route).await?;
+        let connect = |own| async move {
+            let (lease, reused) = lease(run, engine, (index, node), (route, own)).await?;
             let state = TransferState::Connected(connected(&lease, route, reused));
             run.tell(index, node, state).await;
             Ok::<_, Failure>((lease, reused))
         };
-        let (mut lease, kept) = connect().await?;
+        let (mut lease, kept) = connect(false).await?;
         let sftp = match engine.reach.shared(&route.key, &lease) {
             Some(sftp) => Some(sftp),
-            None => match open_on((&mut lease, kept), connect).await {
+            None => match open_on((&mut lease, kept), || connect(true)).await {
                 Err(failure) if failure.code == "noSftp" => None,
                 opened => Some(opened?),
             },
@@ -269,19 +269,23 @@ async fn ended(
     }
 }
 
-/// A connection, retried as the user wants it.
+/// A connection, retried as the user wants it; one that nobody else gets (`own`), or any.
 async fn lease(
     run: &TransferRun,
     engine: &Engine,
     (index, node): (u32, &NodePlan),
-    route: &Arc<Route>,
+    (route, own): (&Arc<Route>, bool),
 ) -> Result<(Arc<Lease>, bool), Failure> {
     let mut pause = RETRY_PAUSE;
     let mut attempt = 1;
     loop {
         run.tell(index, node, TransferState::Connecting { attempt }).await;
         let ask = engine.ask_for(&run.questions);
-        match engine.pool().lease(route, &ask).await {
+        let leased = match own {
+            true => engine.pool().own(route, &ask).await,
+            false => engine.pool().lease(route, &ask).await,
+        };
+        match leased {
             Err(error) if attempt <= run.retries && failure(&error).retryable => {
                 tracing::info!("{}: {error}; trying again", node.name);
                 tokio::time::sleep(pause).await;
@@ -293,18 +297,24 @@ async fn lease(
 }
 
 /// [`open`] on a connection that was just given out, and whether it had been kept. One that had
-/// been and is found to be lost is made anew: nothing was asked of it yet.
-pub(crate) async fn open_on(
-    (lease, kept): (&mut Arc<Lease>, bool),
-    connect: impl AsyncFnOnce() -> Result<(Arc<Lease>, bool), Failure>,
+/// been and is found to be lost, or that has no room, is left for another: nothing was asked of it
+/// yet.
+pub(crate) async fn open_on<F: Future<Output = Result<(Arc<Lease>, bool), Failure>>>(
+    (lease, mut kept): (&mut Arc<Lease>, bool),
+    another: impl Fn() -> F,
 ) -> Result<Sftp, Failure> {
-    match open(lease).await {
-        Err(failure) if kept && lease.is_closing() => {
-            tracing::info!("{}; the connection was kept, and is made anew", failure.message);
-            (*lease, _) = connect().await?;
-            open(lease).await
+    loop {
+        let failure = match open(lease).await {
+            Err(failure) => failure,
+            opened => return opened,
+        };
+        let is_lost = kept && lease.is_closing();
+        if !is_lost && !(failure.code == "tooManySessions" && lease.is_full(kept)) {
+            return Err(failure);
         }
-        opened => opened,
+        tracing::info!("{}; the connection was kept, and is made anew", failure.message);
+        // One that is new is the last try.
+        (*lease, kept) = another().await?;
     }
 }
 

@@ -159,7 +159,8 @@ async fn follow<'a>(
                 let Some((index, node)) = place(at) else { continue };
                 match *state {
                     // Its machine may be going down, or it counts as failed whom we have yet to try.
-                    TransferState::Ended(ended) if is_cancelled(&ended) && !(stopped || tally.give_up) =>
+                    TransferState::Ended(ended)
+                        if is_cancelled(&ended) && !(stopped || tally.give_up) =>
                     {
                         gave_up = Some("it has given up".to_owned());
                     }
