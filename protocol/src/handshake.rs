@@ -37,6 +37,9 @@ pub struct ClientEnvironment {
     pub home: String,
     /// The environment variables.
     pub vars: std::collections::BTreeMap<String, String>,
+    /// Permission bits that downloaded files do not get. Absent: as the core's own umask has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub umask: Option<u32>,
 }
 
 impl std::fmt::Debug for ClientEnvironment {

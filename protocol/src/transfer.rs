@@ -137,7 +137,7 @@ pub struct TransferParams {
     /// Bytes of one request. None: what the node takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub block: Option<u32>,
-    /// Permission bits that downloaded files do not get, besides those of the core's own umask.
+    /// Permission bits that downloaded files do not get. Absent: as the link's environment has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
     /// The first node of an upload that can do it passes the sources on to the others, as a

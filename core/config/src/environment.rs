@@ -19,6 +19,8 @@ pub struct Environment {
     pub hostname: String,
     /// The environment variables.
     pub vars: BTreeMap<String, String>,
+    /// Permission bits that new files do not get; none: as this process's own umask has it.
+    pub umask: Option<u32>,
     /// It is another process's: relative paths and child processes must be told.
     pub borrowed: bool,
     /// What was read before in its name.
@@ -28,8 +30,8 @@ pub struct Environment {
 impl Environment {
     /// The same for the same person, place and variables, whatever is remembered of them.
     pub fn digest(&self, by: &impl BuildHasher) -> u64 {
-        let Environment { home, cwd, user, uid, hostname, vars, borrowed, memory: _ } = self;
-        by.hash_one((home, cwd, user, uid, hostname, vars, borrowed))
+        let Environment { home, cwd, user, uid, hostname, vars, umask, borrowed, memory: _ } = self;
+        by.hash_one((home, cwd, user, uid, hostname, vars, umask, borrowed))
     }
 
     /// A path as this environment means it.

@@ -145,6 +145,7 @@ impl Engine {
             home: home.map_or_else(|| own.home.clone(), PathBuf::from),
             cwd: PathBuf::from(theirs.cwd),
             vars: theirs.vars,
+            umask: theirs.umask.map(|mask| mask & 0o777),
             borrowed: true,
             memory: own.memory.of_another(self.new_id()),
             ..own.clone()

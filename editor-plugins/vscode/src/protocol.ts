@@ -258,6 +258,8 @@ export type ClientEnvironment = {
   cwd?: string;
   /** Empty: the core's. */
   home?: string;
+  /** Permission bits that downloaded files do not get. Absent: as the core's own umask has it. */
+  umask?: number | null;
   /** The environment variables. */
   vars?: {
     [key: string]: string;
@@ -2750,7 +2752,7 @@ export type TransferParams = {
   tell?: boolean;
   /** Where to: a directory that is there receives the files, else this is the copy's own name. Downloads from several nodes go to `to/NODE` unless `to` has a `{node}`. */
   to?: PathBytes;
-  /** Permission bits that downloaded files do not get, besides those of the core's own umask. */
+  /** Permission bits that downloaded files do not get. Absent: as the link's environment has it. */
   umask?: number | null;
   /** Read everything back and compare. */
   verify?: boolean;

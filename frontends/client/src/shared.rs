@@ -5,7 +5,7 @@
 
 use bssh_protocol::handshake::ClientEnvironment;
 use bssh_protocol::place::{self, FileKind, Seen};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -126,10 +126,18 @@ pub(crate) fn environment() -> ClientEnvironment {
         .filter(|(name, _)| !OURS.contains(&name.as_str()));
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
     ClientEnvironment {
+        umask: Some(umask()),
         cwd: std::env::current_dir().map(text).unwrap_or_else(|_| "/".to_owned()),
         home: variable("HOME").unwrap_or_default(),
         vars: vars.collect(),
     }
+}
+
+/// Our umask, which the system tells only whoever sets it.
+fn umask() -> u32 {
+    let ours = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    rustix::process::umask(ours);
+    ours.bits()
 }
 
 #[allow(clippy::disallowed_methods, reason = "where a frontend looks for the shared core")]

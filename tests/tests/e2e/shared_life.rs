@@ -4,6 +4,9 @@
 use bssh_fixtures::{SshdOptions, processes};
 use bssh_tests::{Agent, Delay, Lab, Run, Shared, until};
 use rustix::process::{Signal, kill_process};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -43,6 +46,33 @@ fn a_killed_core_leaves_nothing_and_the_next_command_works() {
     assert!(until(SOON, || sleeping("1005.88") + sleeping("1006.88") == 0));
     shared.lab.run(&["-H", "127.0.0.1", "true"]).expect_status(0);
     shared.lab.run(&[&persist[..], &["true"]].concat()).expect_status(0);
+}
+
+/// What others may do with a downloaded file is for its user to say, whoever started the core.
+#[test]
+fn downloads_have_the_umask_of_their_own_terminal() {
+    let shared = shared();
+    let home = &shared.lab.home;
+    std::fs::create_dir(home.path().join("source")).unwrap();
+    let file = home.write("source/file", "x").unwrap();
+    for (path, mode) in [(file.parent().unwrap(), 0o775), (&*file, 0o664)] {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+    let under = |umask: &str, words: &[&str]| {
+        let mut command = shared.lab.home.command(Path::new("sh"));
+        command.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"]).arg(bssh_tests::bssh());
+        command.arg("-F").arg(shared.lab.sshd.ssh_config()).args(words);
+        Run::start(command).finish(SOON).expect_status(0);
+    };
+    under("022", &["-H", "127.0.0.1", "--persist", "1m", "true"]);
+    let from = file.parent().unwrap().display().to_string();
+    for (umask, dir, file) in [("077", 0o700, 0o600), ("002", 0o775, 0o664), ("027", 0o750, 0o640)]
+    {
+        let to = home.path().join(umask);
+        under(umask, &["-H", "127.0.0.1", "download", "-r", &from, &to.display().to_string()]);
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!([mode(&to), mode(&to.join("file"))], [dir, file], "{umask}");
+    }
 }
 
 /// With as many commands left behind as the server allows sessions, the connection that is kept is

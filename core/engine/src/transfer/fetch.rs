@@ -175,14 +175,15 @@ async fn prepare(
                 _ => {}
             }
             let said = attrs.mode.unwrap_or(0o644) & 0o777;
+            // Writable for us, as scp makes them.
+            let open = (said | 0o200) & !umask.unwrap_or(0);
             let mode = match (preserve, &old) {
                 (true, _) => Some(said),
                 (false, Some(old)) => Some(old.st_mode & 0o7777),
-                (false, None) => umask.map(|mask| (said | 0o200) & !mask),
+                (false, None) => umask.map(|_| open),
             };
             let times = attrs.times.filter(|_| keeps);
-            // Writable for us, as scp makes them.
-            let first = if preserve { 0o600 } else { said | 0o200 };
+            let first = if preserve { 0o600 } else { open };
             if let (true, Some(old)) = (append, &old) {
                 let offset = u64::try_from(old.st_size).unwrap_or(0);
                 if size > 0 && offset > size {

@@ -260,9 +260,10 @@ impl Engine {
         .await;
     }
 
-    /// Relative local paths are the frontend's.
+    /// Relative local paths and what others may do with new files are the frontend's.
     fn settle(&self, params: &mut TransferParams) {
         let env = self.env();
+        params.umask = params.umask.or(env.umask);
         let local = match params.direction {
             TransferDirection::Upload => params.from.as_mut_slice(),
             TransferDirection::Download => std::slice::from_mut(&mut params.to),

@@ -190,7 +190,7 @@ export class Core implements vscode.Disposable {
   /** What a core that we have not started has to know of us. */
   private surroundings(): ClientEnvironment {
     const vars = Object.entries(process.env).filter((pair): pair is [string, string] => pair[1] !== undefined);
-    return { cwd: this.folder(), home: os.homedir(), vars: Object.fromEntries(vars) };
+    return { cwd: this.folder(), home: os.homedir(), vars: Object.fromEntries(vars), umask: process.umask() };
   }
 
   /** Where relative paths start. A folder nobody trusts must not bring a ./config.yaml along. */

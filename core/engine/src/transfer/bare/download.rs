@@ -139,13 +139,14 @@ impl Source<'_> {
         {
             return Ok(0);
         }
-        let mode = head.mode & 0o777;
+        let mask = self.bare.options.umask.filter(|_| !self.bare.options.preserve);
+        let mode = head.mode & 0o777 & !mask.unwrap_or(0);
         if is_dir {
             if !self.bare.options.recursive {
                 let text = "is a directory; -r takes it with its contents";
                 return Err(none(Fault::new("isDirectory", text)));
             }
-            self.make_dir(&local, mode).await.map_err(none)?;
+            self.make_dir(&local, mode, mask.is_some()).await.map_err(none)?;
             self.bare.count.add(&self.bare.count.dirs, 1);
             if self.bare.options.preserve || mode & 0o700 != 0o700 {
                 self.dirs.push((local, mode, head.mtime));
@@ -198,11 +199,14 @@ impl Source<'_> {
         Ok((!local.is_empty()).then_some((local, inner)))
     }
 
-    async fn make_dir(&self, local: &[u8], mode: u32) -> Result<(), Fault> {
+    /// With exactly this mode, or as our own umask has it.
+    async fn make_dir(&self, local: &[u8], mode: u32, exactly: bool) -> Result<(), Fault> {
         let (root, local) = (self.root.clone(), local.to_vec());
         let make = move || {
             let (parent, name) = split(&local);
-            root.walk(parent)?.make_dir(name, mode | 0o700).map(drop)
+            let (dir, new) = root.walk(parent)?.make_dir(name, mode | 0o700)?;
+            let exactly = exactly && new;
+            dir.settle(exactly.then_some(mode | 0o700), None)
         };
         self.bare.disk.run(make).await
     }
@@ -256,7 +260,7 @@ impl Source<'_> {
     async fn begin(&self, local: &[u8], head: &Head) -> Result<Growing, Fault> {
         let (root, local) = (self.root.clone(), local.to_vec());
         let (temporary, preserve) = (self.bare.temporary_name(), self.bare.options.preserve);
-        let (mode, mtime) = (head.mode & 0o777, head.mtime);
+        let (umask, mode, mtime) = (self.bare.options.umask, head.mode & 0o777, head.mtime);
         let begin = move || {
             let (parent, name) = split(&local);
             let dir = root.walk(parent)?;
@@ -271,9 +275,9 @@ impl Source<'_> {
                 }
                 Some(_) => return Err(Fault::new("special", "a device, pipe or socket is there")),
             };
-            let first = if preserve { 0o600 } else { mode | 0o200 };
-            let file = dir.create(&temporary, first)?;
-            let mode = if preserve { Some(mode) } else { old_mode };
+            let open = (mode | 0o200) & !umask.unwrap_or(0);
+            let file = dir.create(&temporary, if preserve { 0o600 } else { open })?;
+            let mode = if preserve { Some(mode) } else { old_mode.or(umask.map(|_| open)) };
             let times = preserve.then_some((mtime, mtime));
             Ok(Growing { dir, file, temporary, name: name.to_vec(), mode, times, placed: false })
         };
