@@ -23,6 +23,7 @@ use crate::sink::{Adopt, Sinks};
 use crate::stdin::{Origin, Spool, Stdin};
 use crate::sync::Syncs;
 use crate::transfer::Transfers;
+use crate::work::Work;
 use bssh_config::Environment;
 use bssh_config::clusters::Forwarding;
 use bssh_protocol::error::{CallError, Kind};
@@ -44,7 +45,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 /// Descriptors a core needs besides those of its connections.
 const OTHER_DESCRIPTORS: u64 = 48;
@@ -77,7 +77,7 @@ pub struct Engine {
     pub(crate) kept: Mutex<BTreeSet<u64>>,
     pub(crate) gone: watch::Sender<bool>,
     runs: Mutex<BTreeMap<RunId, Arc<Run>>>,
-    tasks: tokio::sync::Mutex<JoinSet<()>>,
+    work: Work,
 }
 
 /// One link's view of the engine.
@@ -128,7 +128,7 @@ impl Engine {
             kept: Mutex::default(),
             gone: watch::channel(false).0,
             runs: Mutex::default(),
-            tasks: tokio::sync::Mutex::default(),
+            work: Work::default(),
         })
     }
 
@@ -347,10 +347,8 @@ impl Engine {
         if !kept.is_empty() {
             return;
         }
-        let mut tasks = self.tasks.lock().await;
-        let all = async { while tasks.join_next().await.is_some() {} };
         // What is not done by then would not be done later either.
-        let _ = tokio::time::timeout(Engine::GRACE, all).await;
+        let _ = tokio::time::timeout(Engine::GRACE, self.work.over()).await;
         self.gateways.close().await;
     }
 
@@ -361,9 +359,12 @@ impl Engine {
 
     /// Does some work until it is over or the link is gone.
     pub(crate) async fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.tasks.lock().await;
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(self.remarks.scope(work));
+        self.work.start(self.remarks.scope(work)).await;
+    }
+
+    /// Returns once some work has panicked: whoever waits for its end would wait for ever.
+    pub async fn broken(&self) {
+        self.work.broken().await;
     }
 
     /// Makes the one a connection asks, for a request of this caller.

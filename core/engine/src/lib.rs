@@ -59,6 +59,7 @@ mod unix_socket;
 mod wake;
 mod whole;
 mod word;
+mod work;
 
 pub use bssh_config::Environment;
 pub use commons::Commons;

@@ -149,9 +149,15 @@ async fn attend(socket: UnixStream, number: u64, commons: Arc<Commons>, house: A
     let reader = Reader { socket: reader, passed: passed.clone() };
     let (link, task) = Link::start(reader, writer, service, Options::core());
     let mut task = Box::pin(engine.remarks().scope(task));
+    let over = async {
+        tokio::select! {
+            () = house.expired() => {}
+            () = engine.broken() => {}
+        }
+    };
     tokio::select! {
         end = &mut task => tracing::debug!("link {number} has ended: {end:?}"),
-        () = house.expired() => {
+        () = over => {
             link.close();
             let _ = tokio::time::timeout(GOODBYE, task).await;
         }

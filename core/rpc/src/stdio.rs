@@ -23,7 +23,7 @@ const ONLY: u64 = 1;
 /// Serves one frontend; returns when it has gone and its work has ended.
 ///
 /// # Errors
-/// stdin or stdout cannot be used.
+/// stdin or stdout cannot be used; some work has panicked.
 pub(crate) async fn serve(environment: Environment) -> io::Result<()> {
     let (reader, writer) = wire()?;
     // They belong to the frontend's terminal; our end is the end of the link. What is to be
@@ -43,11 +43,13 @@ pub(crate) async fn serve(environment: Environment) -> io::Result<()> {
     let service = methods::service(&engine, ONLY, house.clone());
     let (link, task) = Link::start(reader, writer, service, Options::core());
     let mut task = Box::pin(engine.remarks().scope(task));
+    let mut outcome = Ok(());
     tokio::select! {
         end = &mut task => tracing::debug!("the link has ended: {end:?}"),
         _ = terminate.recv() => {}
         _ = house.ending() => {}
         () = commons.watch() => {}
+        () = engine.broken() => outcome = Err(io::Error::other("it cannot go on after this")),
     }
     engine.leave().await;
     // What was kept goes on without anybody.
@@ -59,7 +61,7 @@ pub(crate) async fn serve(environment: Environment) -> io::Result<()> {
         link.close();
         task.await;
     }
-    Ok(())
+    outcome
 }
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
