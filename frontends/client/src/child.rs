@@ -96,10 +96,13 @@ pub(crate) fn start(start: &Start) -> Result<Started, Error> {
 }
 
 pub(crate) fn own_program() -> Result<PathBuf, Error> {
-    std::env::current_exe().map_err(|source| {
+    let program = std::env::current_exe().map_err(|source| {
         let program = PathBuf::from("of this executable");
         Error::Spawn { program, source }
-    })
+    })?;
+    // Linux has it also where an upgrade has put another file in its place.
+    let own = PathBuf::from("/proc/self/exe");
+    Ok(if !program.exists() && own.exists() { own } else { program })
 }
 
 fn spawn(program: &Path, start: &Start) -> std::io::Result<Started> {

@@ -249,6 +249,20 @@ fn our_own_executable_is_put_there_and_checked() {
     std::fs::remove_file(&file).unwrap();
     std::fs::File::create(&file).unwrap().set_len(length).unwrap();
     tree.run(&push).expect_status(0);
+    // As after an upgrade: a core whose own file is gone.
+    let old = tree.home.path().join("old");
+    std::fs::copy(bssh(), &old).unwrap();
+    let mut core = tree.home.command(&old);
+    Run::start({
+        core.args(["core", "serve"]);
+        core
+    })
+    .finish(START)
+    .expect_status(0);
+    std::fs::remove_file(&old).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    tree.run(&push).expect_status(0);
+    tree.run(&["core", "stop"]).expect_status(0);
     assert_eq!(pushed(&cache).len(), before.len() + new.len(), "nothing else is left");
     for name in new {
         std::fs::remove_file(cache.join(name)).unwrap();

@@ -30,7 +30,9 @@ pub(super) struct Executable {
 
 impl Executable {
     fn read() -> std::io::Result<Executable> {
-        let bytes: Bytes = std::fs::read(std::env::current_exe()?)?.into();
+        // Linux has it also where an upgrade has put another file in its place.
+        let own = std::fs::read("/proc/self/exe");
+        let bytes: Bytes = own.or_else(|_| std::fs::read(std::env::current_exe()?))?.into();
         let sha256 = digest(&SHA256, &bytes).as_ref().iter().map(|b| format!("{b:02x}")).collect();
         Ok(Executable { bytes, sha256 })
     }
