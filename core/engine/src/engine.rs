@@ -6,6 +6,7 @@
 use crate::agent::Agents;
 use crate::commons::Commons;
 use crate::descriptor::is_null;
+use crate::descriptors::affordable;
 use crate::forward::Forwards;
 use crate::fs::{Listings, Reach, Tasks};
 use crate::gateway::{self, Gateways, SudoSecret};
@@ -45,9 +46,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
-
-/// Descriptors a core needs besides those of its connections.
-const OTHER_DESCRIPTORS: u64 = 48;
 
 /// Everything a core does for one link.
 pub struct Engine {
@@ -208,7 +206,7 @@ impl Engine {
         let own = gateway::lay(&planner, &params, &mut nodes, fanout).await?;
         // Another core gives us one node after the other, so many at once.
         let own = if params.planned.is_empty() { own } else { fanout };
-        let lacking = own - affordable(own, &mut warnings);
+        let lacking = own - affordable(&nodes, (own, 0), &mut warnings).0;
         let fanout = fanout.min(nodes.len()).saturating_sub(lacking);
         let run = Arc::new(Run {
             id: self.new_id(),
@@ -466,25 +464,4 @@ impl Engine {
         let spool = Spool::new();
         Ok((Stdin::Shared(spool.clone()), stream, Some((spool, origin))))
     }
-}
-
-/// Raises the limit of open files and says how many nodes it allows at once.
-pub(crate) fn affordable(fanout: usize, warnings: &mut Vec<String>) -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    let wanted = fanout as u64 + OTHER_DESCRIPTORS;
-    if limit.current.is_some_and(|now| now < wanted) {
-        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-        if setrlimit(Resource::Nofile, raised).is_ok() {
-            limit = getrlimit(Resource::Nofile);
-        }
-    }
-    let allowed =
-        limit.current.map_or(u64::MAX, |now| now.saturating_sub(OTHER_DESCRIPTORS).max(1));
-    if allowed < fanout as u64 {
-        warnings.push(format!(
-            "only {allowed} nodes at once: the limit of open files is too low (ulimit -n)"
-        ));
-    }
-    fanout.min(usize::try_from(allowed).unwrap_or(usize::MAX))
 }

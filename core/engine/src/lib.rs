@@ -14,6 +14,7 @@ mod connect_plan;
 mod connections;
 mod control_socket;
 mod descriptor;
+mod descriptors;
 mod dialing;
 mod engine;
 mod exec;

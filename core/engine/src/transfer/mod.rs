@@ -39,7 +39,8 @@ pub(crate) use send::{explain, split};
 use tree::Tree;
 pub(crate) use tree::{DEEPEST, join};
 
-use crate::engine::{Caller, Engine, affordable};
+use crate::descriptors::affordable;
+use crate::engine::{Caller, Engine};
 use crate::gateway::Means;
 use crate::journal::Noted;
 use crate::plan::{NodePlan, Planner};
@@ -131,7 +132,8 @@ impl Engine {
         let config = planner.inventory().map(bssh_config::Inventory::config);
         let fanout = params.fanout.map_or_else(|| config.map_or(1, |c| c.fanout), |f| f as usize);
         let mut warnings = planner.warnings();
-        let fanout = affordable(fanout.min(nodes.len()), &mut warnings);
+        let wanted = (fanout.min(nodes.len()), node::FILES);
+        let (fanout, files) = affordable(&nodes, wanted, &mut warnings);
         let (retries, fail_fast) = (params.retries.unwrap_or(0), params.fail_fast);
         let source = match params.source.take() {
             None => None,
@@ -167,6 +169,7 @@ impl Engine {
             questions: Engine::asking(caller).clone(),
             nodes,
             fanout,
+            files,
             retries,
             fail_fast,
         });
@@ -236,6 +239,7 @@ impl Engine {
             questions: Engine::asking(caller).clone(),
             nodes: vec![node],
             fanout: 1,
+            files: node::FILES,
             retries: 0,
             fail_fast: None,
         });

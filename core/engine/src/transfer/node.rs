@@ -26,6 +26,8 @@ use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 
 /// Files from here on are sent through several channels where the way is long.
 pub(crate) const LARGE: u64 = 16 << 20;
+/// Files under way at once.
+pub(crate) const FILES: usize = 96;
 /// A way this long is far.
 const FAR: Duration = Duration::from_millis(10);
 /// Channels beside the first one, where the way is far; most servers allow ten in all.
@@ -111,7 +113,7 @@ impl Job {
     /// Files on the way at once.
     pub(crate) fn files_at_once(&self) -> usize {
         let handles = self.sftp.limits().handles as usize;
-        handles.saturating_sub(8).clamp(1, 96)
+        handles.saturating_sub(8).clamp(1, self.run.files)
     }
 
     /// How many channels beside the first one carry so many bytes: where the way is long, one

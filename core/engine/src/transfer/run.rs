@@ -63,6 +63,8 @@ pub(crate) struct TransferRun {
     voice: Voice,
     counts: Vec<Arc<Count>>,
     fanout: usize,
+    /// Files of one node under way at once, at most.
+    pub files: usize,
     fail_fast: Option<Threshold>,
     /// One node passes the sources on to the others.
     pub relay: Option<Box<Relay>>,
@@ -92,6 +94,7 @@ pub(crate) struct Parts {
     pub questions: Arc<Questions>,
     pub retries: u32,
     pub fanout: usize,
+    pub files: usize,
     pub fail_fast: Option<Threshold>,
 }
 
@@ -113,6 +116,7 @@ impl TransferRun {
             source_lease: OnceCell::new(),
             voice: parts.voice,
             fanout: parts.fanout.max(1),
+            files: parts.files,
             fail_fast: parts.fail_fast,
             relay: parts.relay,
             tree: OnceCell::new_with(parts.tree.map(Arc::new)),

@@ -1,0 +1,87 @@
+//! How many nodes, and files of each, the limit of open files allows at once.
+
+use crate::plan::NodePlan;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors a core needs besides those of its connections.
+const OTHERS: u64 = 48;
+/// Descriptors of a connection through a program: its stdin, stdout, stderr and its end.
+const PROXY: u64 = 4;
+/// Descriptors of a file under way: itself, and the directory it is in.
+const FILE: u64 = 2;
+
+/// Raises the limit, as far as that is needed and allowed, for so many of these nodes at once with
+/// up to so many files each; what it has room for then.
+pub(crate) fn affordable(
+    nodes: &[NodePlan],
+    (fanout, files): (usize, usize),
+    warnings: &mut Vec<String>,
+) -> (usize, usize) {
+    let mut routes = nodes.iter().filter_map(|node| node.route.as_ref().ok());
+    let connection = match routes.any(|route| route.plan.proxy_command.is_some()) {
+        true => PROXY,
+        false => 1,
+    };
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = fanout as u64 * (connection + files as u64 * FILE) + OTHERS;
+    if limit.current.is_some_and(|now| now < wanted) {
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            limit = getrlimit(Resource::Nofile);
+        }
+    }
+    let Some(limit) = limit.current else { return (fanout, files) };
+    let room = Room { all: limit.saturating_sub(OTHERS), connection };
+    let (nodes, files) = room.share(fanout, files);
+    if nodes < fanout {
+        warnings.push(format!(
+            "only {nodes} nodes at once: the limit of open files is too low (ulimit -n)"
+        ));
+    }
+    (nodes, files)
+}
+
+struct Room {
+    all: u64,
+    /// Descriptors of one.
+    connection: u64,
+}
+
+impl Room {
+    /// As many nodes as possible; for each as many files as are left room for, and at least one
+    /// where some are wanted.
+    fn share(&self, fanout: usize, files: usize) -> (usize, usize) {
+        let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let least = self.connection + files.min(1) as u64 * FILE;
+        let nodes = fanout.min(number(self.all / least).max(1));
+        let each = self.all / (nodes as u64).max(1);
+        let left = number(each.saturating_sub(self.connection) / FILE);
+        (nodes, files.min(left.max(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_come_before_files_and_something_is_always_possible() {
+        let share = |all, connection, fanout, files| Room { all, connection }.share(fanout, files);
+        for (given, want) in [
+            // Commands.
+            ((1000, 1, 100, 0), (100, 0)),
+            ((16, 1, 100, 0), (16, 0)),
+            ((0, 1, 100, 0), (1, 0)),
+            ((976, 4, 1000, 0), (244, 0)),
+            // Files.
+            ((1_000_000, 1, 100, 96), (100, 96)),
+            ((976, 1, 40, 96), (40, 11)),
+            ((16, 1, 40, 96), (5, 1)),
+            ((208, 1, 1, 96), (1, 96)),
+            ((0, 4, 40, 96), (1, 1)),
+        ] {
+            let (all, connection, fanout, files) = given;
+            assert_eq!(share(all, connection, fanout, files), want, "{given:?}");
+        }
+    }
+}
