@@ -6,6 +6,7 @@ use bssh_tests::{Ending, Lab, Peer, Run, Transcript, net, until};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 const MINUTES: Duration = Duration::from_secs(240);
@@ -169,6 +170,39 @@ fn one_session_per_connection_is_enough() {
     let lab = Lab::with(&SshdOptions { max_sessions: 1, ..SshdOptions::default() });
     let done = lab.run(&["-H", "127.0.0.[1-3]", "--json", "sleep 1; echo ok"]).expect_status(0);
     assert!(done.endings().values().all(|n| n.stdout == b"ok\n"));
+    // Names of one host share its connection; a file server needs a session, too.
+    let file = lab.home.write("file", "x").unwrap().display().to_string();
+    let one = ["-o", "HostName=127.0.0.1", "-o", "HostKeyAlias=127.0.0.1"];
+    let words = ["-H", "n[1-6]", "--json", "upload", &file, &format!("{file}.{{node}}")];
+    let done = lab.run(&[&one[..], &words[..]].concat()).expect_status(0);
+    assert_eq!(done.summary()["ok"], 6);
+}
+
+/// More files and directories at once than may be open, and links that are made at the end.
+#[test]
+fn with_few_descriptors_transfers_take_longer_and_no_more() {
+    let lab = Lab::start();
+    let tree = lab.home.path().join("tree");
+    for n in 0..100 {
+        let dir = tree.join(format!("{}/{n}", n % 7));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("file"), vec![b'x'; 70_000]).unwrap();
+        std::os::unix::fs::symlink("file", dir.join("link")).unwrap();
+    }
+    let tree = tree.display().to_string();
+    for (verb, more) in [("download", &["--symlinks", "preserve"][..]), ("upload", &[])] {
+        let to = lab.home.path().join(verb);
+        std::fs::create_dir(&to).unwrap();
+        let mut command = lab.home.command(Path::new("sh"));
+        command.args(["-c", "ulimit -n 100; exec \"$@\"", "sh"]).arg(bssh_tests::bssh());
+        command.arg("-F").arg(lab.sshd.ssh_config());
+        command.args(["-H", "127.0.1.[1-8]", "-f", "8", "--json", verb, "-r"]).args(more);
+        command.arg(&tree).arg(to.join("{node}"));
+        let done = Run::start(command).finish(MINUTES).expect_status(0);
+        assert_eq!(done.summary()["ok"], 8, "{verb}");
+        let there = to.join("127.0.1.8/6/97");
+        assert!(there.join("link").exists() && there.join("file").exists(), "{verb}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::options::Options;
 use super::remote;
 use super::tree::{DEEPEST, join, last_name};
 use super::upload::{distinct, noted};
+use bssh_protocol::lock;
 use bssh_protocol::transfer::Symlinks;
 use bssh_ssh::sftp::{Attrs, Entry, FileKind};
 use bytes::Bytes;
@@ -20,8 +21,8 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, Weak};
 
 /// Names of all directories together that one transfer takes from a node.
 const MOST_FILES: u64 = 20_000_000;
@@ -37,7 +38,7 @@ struct Found {
     path: Vec<u8>,
     attrs: Attrs,
     /// None: not there, in a dry run.
-    dir: Option<Arc<LocalDir>>,
+    dir: Option<Arc<Place>>,
     name: Vec<u8>,
     /// Names from the root of the target, for messages and for later.
     local: Vec<u8>,
@@ -46,6 +47,32 @@ struct Found {
     depth: usize,
     /// Where links on the way led from and to.
     above: Arc<Vec<Bytes>>,
+}
+
+/// A directory of the target: open while somebody works in it, and opened again for whoever comes
+/// later. There may be more of them than files may be open.
+struct Place {
+    root: Arc<LocalDir>,
+    /// Names from the root.
+    path: Vec<u8>,
+    open: Mutex<Weak<LocalDir>>,
+}
+
+impl Place {
+    fn new(root: &Arc<LocalDir>, path: &[u8], open: &Arc<LocalDir>) -> Arc<Place> {
+        let open = Mutex::new(Arc::downgrade(open));
+        Arc::new(Place { root: root.clone(), path: path.to_vec(), open })
+    }
+
+    async fn open(&self, disk: &Disk) -> Result<Arc<LocalDir>, Fault> {
+        if let Some(dir) = lock(&self.open).upgrade() {
+            return Ok(dir);
+        }
+        let (root, path) = (self.root.clone(), self.path.clone());
+        let dir = Arc::new(disk.run(move || root.walk(&path)).await?);
+        *lock(&self.open) = Arc::downgrade(&dir);
+        Ok(dir)
+    }
 }
 
 /// What is left for the end.
@@ -121,7 +148,7 @@ async fn root(
         let found = Found {
             path,
             attrs,
-            dir: root.clone(),
+            dir: root.as_ref().map(|root| Place::new(root, b"", root)),
             local: name.clone(),
             name,
             inner: Vec::new(),
@@ -207,15 +234,18 @@ fn one(job: &Job, work: Work) -> BoxFuture<'_, Result<Outcome, Fault>> {
     Box::pin(async move {
         match work {
             Work::File(found) => {
-                let (path, attrs) = (found.path, found.attrs);
-                let Some(dir) = found.dir.filter(|_| !job.options.dry_run) else {
-                    job.would("file", &found.local, attrs.size.unwrap_or(0)).await;
+                let size = found.attrs.size.unwrap_or(0);
+                let Some(place) = found.dir.as_ref().filter(|_| !job.options.dry_run) else {
+                    job.would("file", &found.local, size).await;
                     return Ok(Outcome::default());
                 };
-                job.tell("file", &found.local, attrs.size.unwrap_or(0)).await;
-                let wanted = Wanted { path, attrs, dir, name: found.name };
-                let fetched = fetch(job, &wanted).await;
-                noted(job, &wanted.path, fetched)?;
+                job.tell("file", &found.local, size).await;
+                let fetched = async {
+                    let dir = place.open(&job.disk).await?;
+                    let (path, name) = (found.path.clone(), found.name.clone());
+                    fetch(job, &Wanted { path, attrs: found.attrs, dir, name }).await
+                };
+                noted(job, &found.path, fetched.await)?;
                 Ok(Outcome::default())
             }
             Work::Dir(found) => match dir(job, &found).await {
@@ -234,17 +264,18 @@ async fn dir(job: &Job, found: &Found) -> Result<Outcome, Fault> {
     let preserve = job.options.preserve;
     let mask = job.options.umask.filter(|_| !preserve);
     let mode = found.attrs.mode.unwrap_or(0o755) & 0o777 & !mask.unwrap_or(0);
-    let (parent, name) = (found.dir.clone(), found.name.clone());
+    let name = found.name.clone();
     let dry = job.options.dry_run;
     // As in uploads: the user's own link to where everything goes is meant.
     let gives_way = job.options.delete && !found.inner.is_empty();
     if dry || job.options.tell {
         job.would("dir", &found.local, 0).await;
     }
-    let (here, new) = match parent {
+    let (here, new) = match &found.dir {
         None => (None, false),
-        Some(parent) if name.is_empty() => (Some(parent), false),
+        Some(parent) if name.is_empty() => (Some(parent.open(&job.disk).await?), false),
         Some(parent) => {
+            let parent = parent.open(&job.disk).await?;
             let make = move || match dry {
                 true => Ok((parent.dir(&name).ok().map(Arc::new), false)),
                 false => {
@@ -274,6 +305,8 @@ async fn dir(job: &Job, found: &Found) -> Result<Outcome, Fault> {
         let attrs = Attrs { mode: Some(mode), ..found.attrs };
         outcome.dir = Some((found.local.clone(), attrs));
     }
+    let root = found.dir.as_ref().map(|place| &place.root);
+    let here = root.zip(here.as_ref()).map(|(root, here)| Place::new(root, &found.local, here));
     for entry in entries.into_iter().rev() {
         let path = join(&found.path, &entry.name);
         let sorted = sort(job, found, &here, entry, &mut outcome).await;
@@ -286,7 +319,7 @@ async fn dir(job: &Job, found: &Found) -> Result<Outcome, Fault> {
 async fn sort(
     job: &Job,
     parent: &Found,
-    here: &Option<Arc<LocalDir>>,
+    here: &Option<Arc<Place>>,
     entry: Entry,
     outcome: &mut Outcome,
 ) -> Result<(), Fault> {
@@ -376,12 +409,15 @@ async fn delete(
 /// Links, then what directories look like, the inner ones first.
 async fn finish(job: &Job, root: Option<Arc<LocalDir>>, mut later: Later) -> Result<(), Fault> {
     for (found, text) in later.links {
-        let Some(dir) = found.dir.filter(|_| !job.options.dry_run) else {
+        let Some(place) = found.dir.filter(|_| !job.options.dry_run) else {
             job.would("link", &found.local, 0).await;
             continue;
         };
         let name = found.name;
-        let made = job.disk.run(move || dir.symlink(&text, &name)).await;
+        let made = match place.open(&job.disk).await {
+            Ok(dir) => job.disk.run(move || dir.symlink(&text, &name)).await,
+            Err(fault) => Err(fault),
+        };
         if made.is_ok() {
             job.count.add(&job.count.links, 1);
         }
