@@ -1,7 +1,12 @@
 //! How many nodes, and files of each, the limit of open files allows at once.
+//!
+//! Whoever finds no descriptor fails in odd ways, long after it was asked for: so room is made
+//! before a run begins, and what has none waits for its turn.
 
-use crate::plan::NodePlan;
+use crate::plan::{NodePlan, Route};
+use crate::pool::Pool;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::collections::HashSet;
 
 /// Descriptors a core needs besides those of its connections.
 const OTHERS: u64 = 48;
@@ -9,21 +14,28 @@ const OTHERS: u64 = 48;
 const PROXY: u64 = 4;
 /// Descriptors of a file under way: itself, and the directory it is in.
 const FILE: u64 = 2;
+/// For so many files of each node, connections nobody uses are closed.
+const SOME_FILES: u64 = 8;
 
-/// Raises the limit, as far as that is needed and allowed, for so many of these nodes at once with
-/// up to so many files each; what it has room for then.
+/// Descriptors of a connection along a route.
+fn of_connection(route: &Route) -> u64 {
+    if route.plan.proxy_command.is_some() { PROXY } else { 1 }
+}
+
+/// Makes room for so many of these nodes at once, with up to so many files each: raises the limit as
+/// far as that is needed and allowed, then closes what others have left and nobody uses. How many
+/// there is room for.
 pub(crate) fn affordable(
+    pool: &Pool,
     nodes: &[NodePlan],
     (fanout, files): (usize, usize),
     warnings: &mut Vec<String>,
 ) -> (usize, usize) {
-    let mut routes = nodes.iter().filter_map(|node| node.route.as_ref().ok());
-    let connection = match routes.any(|route| route.plan.proxy_command.is_some()) {
-        true => PROXY,
-        false => 1,
-    };
+    let routes = || nodes.iter().filter_map(|node| node.route.as_deref().ok());
+    let connection = routes().map(of_connection).max().unwrap_or(1);
+    let needed = |files: u64| fanout as u64 * (connection + files * FILE) + OTHERS;
     let mut limit = getrlimit(Resource::Nofile);
-    let wanted = fanout as u64 * (connection + files as u64 * FILE) + OTHERS;
+    let wanted = needed(files as u64) + pool.count() as u64 * PROXY;
     if limit.current.is_some_and(|now| now < wanted) {
         let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
         if setrlimit(Resource::Nofile, raised).is_ok() {
@@ -31,7 +43,15 @@ pub(crate) fn affordable(
         }
     }
     let Some(limit) = limit.current else { return (fanout, files) };
-    let room = Room { all: limit.saturating_sub(OTHERS), connection };
+    let taken = match limit < wanted {
+        false => 0,
+        true => {
+            let own: HashSet<&str> = routes().map(|route| &*route.key).collect();
+            let least = needed(SOME_FILES.min(files as u64));
+            pool.make_room(&own, limit.saturating_sub(least), of_connection)
+        }
+    };
+    let room = Room { all: limit.saturating_sub(OTHERS + taken), connection };
     let (nodes, files) = room.share(fanout, files);
     if nodes < fanout {
         warnings.push(format!(

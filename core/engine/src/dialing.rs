@@ -111,7 +111,14 @@ async fn through(hop: &Lease, error: Error) -> Error {
 fn is_bad_luck(error: &Error) -> bool {
     let hop_lost = error.hop.is_some()
         && matches!(error.kind, ErrorKind::Lost(_) | ErrorKind::KeepaliveTimeout { .. });
-    hop_lost || matches!(error.kind, ErrorKind::ClosedEarly { .. })
+    // Ours, and those of others end.
+    let no_descriptor = |source: &std::io::Error| {
+        let errno = rustix::io::Errno::from_io_error(source);
+        matches!(errno, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
+    };
+    hop_lost
+        || matches!(&error.kind, ErrorKind::ClosedEarly { .. })
+        || matches!(&error.kind, ErrorKind::Dial { source, .. } if no_descriptor(source))
 }
 
 /// Four fifths to six fifths of a pause, so that a thousand nodes do not come back together.

@@ -206,7 +206,7 @@ impl Engine {
         let own = gateway::lay(&planner, &params, &mut nodes, fanout).await?;
         // Another core gives us one node after the other, so many at once.
         let own = if params.planned.is_empty() { own } else { fanout };
-        let lacking = own - affordable(&nodes, (own, 0), &mut warnings).0;
+        let lacking = own - affordable(self.pool(), &nodes, (own, 0), &mut warnings).0;
         let fanout = fanout.min(nodes.len()).saturating_sub(lacking);
         let run = Arc::new(Run {
             id: self.new_id(),

@@ -14,7 +14,7 @@ use bssh_ssh::ask::Ask;
 use bssh_ssh::error::Error;
 use bssh_ssh::{Channel, Connection};
 use futures_util::future::{BoxFuture, FutureExt};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -411,6 +411,20 @@ impl Pool {
             lease.connection.clone()
         };
         leases.iter().map(retire).collect()
+    }
+
+    /// About how many there are, in use or kept.
+    pub(crate) fn count(&self) -> usize {
+        self.stock.count()
+    }
+
+    /// Closes what nobody uses along other routes than these until all that others have costs no
+    /// more than so much; what it costs then.
+    pub(crate) fn make_room(&self, own: &HashSet<&str>, most: u64, cost: fn(&Route) -> u64) -> u64 {
+        let used = self.stock.in_use().into_iter().map(|lease| lease.route.clone());
+        let used: u64 =
+            used.filter(|route| !own.contains(&*route.key)).map(|route| cost(&route)).sum();
+        used + self.stock.shrink(own, most.saturating_sub(used), cost)
     }
 
     /// A connection is there, in use or kept.

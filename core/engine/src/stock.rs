@@ -10,7 +10,7 @@ use crate::pool::{Ahead, Hop, Lease};
 use bssh_protocol::lock;
 use bssh_ssh::Connection;
 use futures_util::future::join_all;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ pub(crate) struct Warm {
 
 struct Idle {
     /// The way it was used for last: kept with it, a command along it need not plan again.
-    _route: Arc<Route>,
+    route: Arc<Route>,
     warm: Warm,
     since: Instant,
     _counted: Counted,
@@ -154,8 +154,8 @@ impl Stock {
         }
         let full = self.len() >= IN_ALL;
         let _counted = Counted::among(&self.n_idle);
-        let (_route, since) = (route.clone(), Instant::now());
-        let idle = Idle { _route, warm, since, _counted };
+        let since = Instant::now();
+        let idle = Idle { route: route.clone(), warm, since, _counted };
         let mut all = self.idle();
         let kept = all.entry(route.key.clone()).or_default();
         if !full && kept.len() < PER_ROUTE {
@@ -208,6 +208,40 @@ impl Stock {
 
     pub(crate) fn len(&self) -> usize {
         self.n_idle.load(Ordering::Relaxed)
+    }
+
+    /// About how many there are, in use or kept.
+    pub(crate) fn count(&self) -> usize {
+        self.used().len() + self.len()
+    }
+
+    /// Closes what is kept along other routes than these, the oldest first, until the rest costs no
+    /// more than so much; what it costs then.
+    pub(crate) fn shrink(&self, own: &HashSet<&str>, most: u64, cost: fn(&Route) -> u64) -> u64 {
+        let mut all = self.idle();
+        let others = all.iter().filter(|(key, _)| !own.contains(&***key));
+        let mut ages: Vec<(Instant, u64)> = others
+            .flat_map(|(_, kept)| kept.iter().map(|idle| (idle.since, cost(&idle.route))))
+            .collect();
+        ages.sort_unstable();
+        let mut left: u64 = ages.iter().map(|(_, cost)| cost).sum();
+        let mut oldest = ages.into_iter();
+        let mut since = None;
+        while left > most
+            && let Some((age, cost)) = oldest.next()
+        {
+            (since, left) = (Some(age), left - cost);
+        }
+        let mut over = Vec::new();
+        all.retain(|key, kept| {
+            let is_over = |idle: &mut Idle| Some(idle.since) <= since && !own.contains(&**key);
+            over.extend(kept.extract_if(.., is_over));
+            !kept.is_empty()
+        });
+        drop(all);
+        // Outside of the lock: a hop that is free now comes back here.
+        drop(over);
+        left
     }
 
     /// A connection is there, in use or kept.

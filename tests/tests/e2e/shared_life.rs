@@ -75,6 +75,25 @@ fn downloads_have_the_umask_of_their_own_terminal() {
     }
 }
 
+/// Connections that nobody uses make room for those of other nodes.
+#[test]
+fn what_is_kept_leaves_descriptors_for_others() {
+    let shared = shared();
+    let mut core = shared.lab.home.command(Path::new("sh"));
+    core.args(["-c", "ulimit -n 150; exec \"$@\"", "sh"]).arg(bssh_tests::bssh());
+    core.args(["core", "serve", "--idle", "60", "--linger", "60"]);
+    Run::start(core).finish(SOON).expect_status(0);
+    let ok = |nodes: &str| {
+        let done = shared.lab.run(&["-H", nodes, "-f", "80", "--json", "true"]).expect_status(0);
+        assert_eq!(done.summary()["ok"], 80, "{nodes}");
+    };
+    ok("127.0.1.[1-80]");
+    ok("127.0.2.[1-80]");
+    let before = shared.logins();
+    ok("127.0.2.[1-80]");
+    assert_eq!(shared.logins(), before, "their own stay");
+}
+
 /// With as many commands left behind as the server allows sessions, the connection that is kept is
 /// of no use, and another one is made.
 #[test]

@@ -133,7 +133,7 @@ impl Engine {
         let fanout = params.fanout.map_or_else(|| config.map_or(1, |c| c.fanout), |f| f as usize);
         let mut warnings = planner.warnings();
         let wanted = (fanout.min(nodes.len()), node::FILES);
-        let (fanout, files) = affordable(&nodes, wanted, &mut warnings);
+        let (fanout, files) = affordable(self.pool(), &nodes, wanted, &mut warnings);
         let (retries, fail_fast) = (params.retries.unwrap_or(0), params.fail_fast);
         let source = match params.source.take() {
             None => None,
