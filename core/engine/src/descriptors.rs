@@ -17,14 +17,21 @@ const FILE: u64 = 2;
 /// For so many files of each node, connections nobody uses are closed.
 const SOME_FILES: u64 = 8;
 
+/// Raises the limit of open files as far as that is allowed: what is usual is for programs that have
+/// a few.
+pub fn raise_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where that is too much, what there is has to do.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
 /// Descriptors of a connection along a route.
 fn of_connection(route: &Route) -> u64 {
     if route.plan.proxy_command.is_some() { PROXY } else { 1 }
 }
 
-/// Makes room for so many of these nodes at once, with up to so many files each: raises the limit as
-/// far as that is needed and allowed, then closes what others have left and nobody uses. How many
-/// there is room for.
+/// Makes room for so many of these nodes at once, with up to so many files each: closes what others
+/// have left and nobody uses. How many there is room for.
 pub(crate) fn affordable(
     pool: &Pool,
     nodes: &[NodePlan],
@@ -34,16 +41,8 @@ pub(crate) fn affordable(
     let routes = || nodes.iter().filter_map(|node| node.route.as_deref().ok());
     let connection = routes().map(of_connection).max().unwrap_or(1);
     let needed = |files: u64| fanout as u64 * (connection + files * FILE) + OTHERS;
-    let mut limit = getrlimit(Resource::Nofile);
-    let wanted = needed(files as u64) + pool.count() as u64 * PROXY;
-    if limit.current.is_some_and(|now| now < wanted) {
-        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-        if setrlimit(Resource::Nofile, raised).is_ok() {
-            limit = getrlimit(Resource::Nofile);
-        }
-    }
-    let Some(limit) = limit.current else { return (fanout, files) };
-    let taken = match limit < wanted {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return (fanout, files) };
+    let taken = match limit < needed(files as u64) + pool.count() as u64 * PROXY {
         false => 0,
         true => {
             let own: HashSet<&str> = routes().map(|route| &*route.key).collect();

@@ -64,6 +64,7 @@ mod work;
 
 pub use bssh_config::Environment;
 pub use commons::Commons;
+pub use descriptors::raise_limit;
 pub use engine::{Caller, Engine, Prepared};
 pub use forward::PreparedDial;
 pub use fs::{PreparedCopy, PreparedRead, PreparedWrite};

@@ -48,6 +48,7 @@ pub(crate) async fn serve(
     listener: std::os::unix::net::UnixListener,
     wishes: Wishes,
 ) -> io::Result<()> {
+    bssh_engine::raise_limit();
     let uid = environment.uid;
     let listener = UnixListener::from_std(listener)?;
     let mut terminate = signal(SignalKind::terminate())?;

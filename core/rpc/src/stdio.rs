@@ -25,6 +25,7 @@ const ONLY: u64 = 1;
 /// # Errors
 /// stdin or stdout cannot be used; some work has panicked.
 pub(crate) async fn serve(environment: Environment) -> io::Result<()> {
+    bssh_engine::raise_limit();
     let (reader, writer) = wire()?;
     // They belong to the frontend's terminal; our end is the end of the link. What is to be
     // ignored anyhow is left so for the programs started here.

@@ -310,8 +310,11 @@ pub(crate) async fn open_on<F: Future<Output = Result<(Arc<Lease>, bool), Failur
             Err(failure) => failure,
             opened => return opened,
         };
-        let is_lost = kept && lease.is_closing();
-        if !is_lost && !(failure.code == "tooManySessions" && lease.is_full(kept)) {
+        let again = match &*failure.code {
+            "tooManySessions" => lease.is_full(kept),
+            _ => kept && lease.is_closing(),
+        };
+        if !again {
             return Err(failure);
         }
         tracing::info!("{}; the connection was kept, and is made anew", failure.message);
