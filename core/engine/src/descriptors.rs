@@ -8,6 +8,8 @@ use crate::pool::Pool;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::HashSet;
 
+/// More would be of no use, and there are programs that close one after the other.
+const ENOUGH: u64 = 65_536;
 /// Descriptors a core needs besides those of its connections.
 const OTHERS: u64 = 48;
 /// Descriptors of a connection through a program: its stdin, stdout, stderr and its end.
@@ -17,12 +19,15 @@ const FILE: u64 = 2;
 /// For so many files of each node, connections nobody uses are closed.
 const SOME_FILES: u64 = 8;
 
-/// Raises the limit of open files as far as that is allowed: what is usual is for programs that have
-/// a few.
+/// Raises the limit of open files as far as that is allowed and of use: what is usual is for programs
+/// that have a few.
 pub fn raise_limit() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Where that is too much, what there is has to do.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let most = maximum.map_or(ENOUGH, |most| most.min(ENOUGH));
+    if current.is_some_and(|now| now < most) {
+        // Where that is too much, what there is has to do.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum });
+    }
 }
 
 /// Descriptors of a connection along a route.

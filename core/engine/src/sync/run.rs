@@ -28,8 +28,7 @@ use bssh_protocol::sync::{
     SyncStep, Synced,
 };
 use bssh_ssh::sftp::Sftp;
-use futures_util::future::BoxFuture;
-use futures_util::future::TryFutureExt;
+use futures_util::future::{BoxFuture, TryFutureExt};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
