@@ -48,7 +48,9 @@ impl Part<'_> {
                     Err(error) => error,
                 };
                 match error.kind {
-                    ErrorKind::TooManySessions { .. } if lease.is_full(reused) => lease.give_back(),
+                    ErrorKind::TooManySessions { .. } if lease.give_way(reused) => {
+                        lease.give_back()
+                    }
                     ErrorKind::Lost(_) | ErrorKind::KeepaliveTimeout { .. } if reused => {
                         tracing::info!("{}: {error}; it was kept, and is made anew", node.name);
                     }

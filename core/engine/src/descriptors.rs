@@ -8,6 +8,8 @@ use crate::pool::Pool;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::HashSet;
 
+/// Files of one node under way at once; a server's handles may allow fewer.
+pub(crate) const FILES: usize = 96;
 /// More would be of no use, and there are programs that close one after the other.
 const ENOUGH: u64 = 65_536;
 /// Descriptors a core needs besides those of its connections.
@@ -63,6 +65,12 @@ pub(crate) fn affordable(
         ));
     }
     (nodes, files)
+}
+
+/// How many files of the only node there is room for.
+pub(crate) fn files_of_one() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    Room { all: limit.saturating_sub(OTHERS), connection: 1 }.share(1, FILES).1
 }
 
 struct Room {

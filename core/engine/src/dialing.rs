@@ -111,7 +111,7 @@ async fn through(hop: &Lease, error: Error) -> Error {
 fn is_bad_luck(error: &Error) -> bool {
     let hop_lost = error.hop.is_some()
         && matches!(error.kind, ErrorKind::Lost(_) | ErrorKind::KeepaliveTimeout { .. });
-    // Ours, and those of others end.
+    // It is we who have none, until another connection ends.
     let no_descriptor = |source: &std::io::Error| {
         let errno = rustix::io::Errno::from_io_error(source);
         matches!(errno, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))

@@ -109,7 +109,7 @@ impl Lanes {
                 }
                 Err(Error { kind: ErrorKind::TooManySessions { said }, .. }) => {
                     let opened = seat.lane.opened.load(Relaxed);
-                    if opened == 0 && !(kept && seat.lane.lease.is_full(true)) {
+                    if opened == 0 && !seat.lane.lease.give_way(kept) {
                         return Err(full(said));
                     }
                     seat.lane.most.store(opened, Relaxed);

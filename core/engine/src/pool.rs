@@ -54,9 +54,6 @@ pub(crate) struct Lease {
     pub(crate) route: Arc<Route>,
     /// It ends with its last user.
     retired: AtomicBool,
-    /// The server refused its only user a session: its commands that outlive those who asked for
-    /// them are as many as it allows.
-    full: AtomicBool,
     /// Where it goes when nobody holds it any more.
     stock: Arc<Stock>,
 }
@@ -137,12 +134,20 @@ impl Lease {
         self.connection.is_closing() || hop.is_some_and(|(hop, _)| hop.is_closing())
     }
 
-    /// The server allows no more sessions on it; true if it may on another connection, because
-    /// this one has or had other users. What only others left on it is of no use to anybody.
-    pub(crate) fn is_full(self: &Arc<Self>, reused: bool) -> bool {
+    /// Nobody new gets it: it ends with its last user.
+    fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        self.load.changed.notify_waiters();
+        lock(&self.socket).take();
+    }
+
+    /// The server allows no more sessions on it. True: it may on another connection, because this
+    /// one has or had other users. If we are the only one left, the sessions are those of commands
+    /// that outlive whoever asked for them, and it is of no use to anybody.
+    pub(crate) fn give_way(self: &Arc<Self>, reused: bool) -> bool {
         let is_shared = Arc::strong_count(self) > 1;
         if reused && !is_shared {
-            self.full.store(true, Ordering::Relaxed);
+            self.retire();
         }
         reused || is_shared
     }
@@ -215,7 +220,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // An agent that was forwarded was one link's: its connection serves nobody else.
         let armed = self.agent.get_mut().unwrap_or_else(PoisonError::into_inner).is_some();
-        let over = armed || *self.retired.get_mut() || *self.full.get_mut();
+        let over = armed || *self.retired.get_mut();
         if !over && !self.connection.is_closed() {
             let ahead = self.ahead.get_mut().unwrap_or_else(PoisonError::into_inner).take();
             // One that was refused was one too many beside the command's.
@@ -300,7 +305,7 @@ impl Pool {
         let Some(mut slot) = flight.turn(|| ask(route).person()).await else {
             return self.own(route, ask).await;
         };
-        let is_free = |l: &Arc<Lease>| !l.is_closing() && !l.full.load(Ordering::Relaxed);
+        let is_free = |l: &Arc<Lease>| !l.is_closing() && !l.retired.load(Ordering::Acquire);
         if let Some(lease) = slot.upgrade().filter(is_free) {
             self.show(route, &lease);
             return Ok((lease, true));
@@ -363,7 +368,6 @@ impl Pool {
             socket: Mutex::new(socket),
             route: route.clone(),
             retired: AtomicBool::new(false),
-            full: AtomicBool::new(false),
             stock: self.stock.clone(),
         });
         self.show(route, &lease);
@@ -405,9 +409,7 @@ impl Pool {
         drop(routes);
         let leases = self.stock.retire(key);
         let retire = |lease: &Arc<Lease>| {
-            lease.retired.store(true, Ordering::Release);
-            lease.load.changed.notify_waiters();
-            lock(&lease.socket).take();
+            lease.retire();
             lease.connection.clone()
         };
         leases.iter().map(retire).collect()

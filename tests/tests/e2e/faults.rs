@@ -190,12 +190,16 @@ fn with_few_descriptors_transfers_take_longer_and_no_more() {
         std::os::unix::fs::symlink("file", dir.join("link")).unwrap();
     }
     let tree = tree.display().to_string();
-    for (verb, more) in [("download", &["--symlinks", "preserve"][..]), ("upload", &[])] {
-        let to = lab.home.path().join(verb);
-        std::fs::create_dir(&to).unwrap();
+    let few = || {
         let mut command = lab.home.command(Path::new("sh"));
         command.args(["-c", "ulimit -n 100; exec \"$@\"", "sh"]).arg(bssh_tests::bssh());
         command.arg("-F").arg(lab.sshd.ssh_config());
+        command
+    };
+    for (verb, more) in [("download", &["--symlinks", "preserve"][..]), ("upload", &[])] {
+        let to = lab.home.path().join(verb);
+        std::fs::create_dir(&to).unwrap();
+        let mut command = few();
         command.args(["-H", "127.0.1.[1-8]", "-f", "8", "--json", verb, "-r"]).args(more);
         command.arg(&tree).arg(to.join("{node}"));
         let done = Run::start(command).finish(MINUTES).expect_status(0);
@@ -203,6 +207,15 @@ fn with_few_descriptors_transfers_take_longer_and_no_more() {
         let there = to.join("127.0.1.8/6/97");
         assert!(there.join("link").exists() && there.join("file").exists(), "{verb}");
     }
+    let back = lab.home.path().join("back");
+    std::fs::create_dir(&back).unwrap();
+    let there = format!("127.0.0.1:{tree}.there");
+    for (verb, here) in [("push", &*tree), ("run", back.to_str().unwrap())] {
+        let mut command = few();
+        command.args(["sync", verb, here, &there]);
+        Run::start(command).finish(MINUTES).expect_status(0);
+    }
+    assert!(back.join("6/97/file").exists());
 }
 
 #[test]

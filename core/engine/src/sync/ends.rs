@@ -3,6 +3,7 @@
 
 use super::filter::Filter;
 use super::model::Rel;
+use crate::descriptors::files_of_one;
 use crate::pool::Lease;
 use crate::transfer::{Disk, Fault, LocalDir, join};
 use bssh_protocol::lock;
@@ -16,8 +17,6 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 /// Bytes of all files that may be on the way.
 const ON_THE_WAY: usize = 16 << 20;
-/// Files under way at once; a server's handles may allow fewer.
-const FILES: usize = 96;
 /// Blocks of one file on the way.
 pub(crate) const DEPTH: usize = 64;
 /// How long a node may take to remove what we left there.
@@ -51,6 +50,8 @@ pub(crate) struct Ends {
 /// What is between the two ends.
 pub(crate) struct Traffic {
     on_the_way: Semaphore,
+    /// Files under way at once, as far as the limit of open files goes.
+    files: usize,
     next: AtomicU64,
     /// Temporary files on the node that have no name yet.
     unnamed: Mutex<BTreeSet<Rel>>,
@@ -59,7 +60,8 @@ pub(crate) struct Traffic {
 impl Default for Traffic {
     fn default() -> Self {
         let on_the_way = Semaphore::new(ON_THE_WAY);
-        Traffic { on_the_way, next: AtomicU64::new(0), unnamed: Mutex::default() }
+        let (next, unnamed) = (AtomicU64::new(0), Mutex::default());
+        Traffic { on_the_way, files: files_of_one(), next, unnamed }
     }
 }
 
@@ -153,7 +155,7 @@ impl Ends {
     /// Files under way at once.
     pub(crate) fn files_at_once(&self) -> usize {
         let handles = self.sftp.limits().handles as usize;
-        handles.saturating_sub(8).clamp(1, FILES)
+        handles.saturating_sub(8).clamp(1, self.traffic.files)
     }
 
     /// The node may have changed a file of this time once more without its time changing.

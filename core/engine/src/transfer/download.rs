@@ -283,9 +283,6 @@ async fn dir(job: &Job, found: &Found) -> Result<Outcome, Fault> {
                         parent.remove(&name)?;
                     }
                     let (dir, new) = parent.make_dir(&name, mode | 0o700)?;
-                    if new && mask.is_some() {
-                        dir.settle(Some(mode | 0o700), None)?;
-                    }
                     Ok((Some(Arc::new(dir)), new))
                 }
             };

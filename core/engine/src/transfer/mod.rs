@@ -39,7 +39,7 @@ pub(crate) use send::{explain, split};
 use tree::Tree;
 pub(crate) use tree::{DEEPEST, join};
 
-use crate::descriptors::affordable;
+use crate::descriptors::{FILES, affordable, files_of_one};
 use crate::engine::{Caller, Engine};
 use crate::gateway::Means;
 use crate::journal::Noted;
@@ -132,7 +132,7 @@ impl Engine {
         let config = planner.inventory().map(bssh_config::Inventory::config);
         let fanout = params.fanout.map_or_else(|| config.map_or(1, |c| c.fanout), |f| f as usize);
         let mut warnings = planner.warnings();
-        let wanted = (fanout.min(nodes.len()), node::FILES);
+        let wanted = (fanout.min(nodes.len()), FILES);
         let (fanout, files) = affordable(self.pool(), &nodes, wanted, &mut warnings);
         let (retries, fail_fast) = (params.retries.unwrap_or(0), params.fail_fast);
         let source = match params.source.take() {
@@ -239,7 +239,7 @@ impl Engine {
             questions: Engine::asking(caller).clone(),
             nodes: vec![node],
             fanout: 1,
-            files: node::FILES,
+            files: files_of_one(),
             retries: 0,
             fail_fast: None,
         });

@@ -26,8 +26,6 @@ use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 
 /// Files from here on are sent through several channels where the way is long.
 pub(crate) const LARGE: u64 = 16 << 20;
-/// Files under way at once.
-pub(crate) const FILES: usize = 96;
 /// A way this long is far.
 const FAR: Duration = Duration::from_millis(10);
 /// Channels beside the first one, where the way is far; most servers allow ten in all.
@@ -311,7 +309,7 @@ pub(crate) async fn open_on<F: Future<Output = Result<(Arc<Lease>, bool), Failur
             opened => return opened,
         };
         let again = match &*failure.code {
-            "tooManySessions" => lease.is_full(kept),
+            "tooManySessions" => lease.give_way(kept),
             _ => kept && lease.is_closing(),
         };
         if !again {

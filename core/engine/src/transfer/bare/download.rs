@@ -146,9 +146,9 @@ impl Source<'_> {
                 let text = "is a directory; -r takes it with its contents";
                 return Err(none(Fault::new("isDirectory", text)));
             }
-            self.make_dir(&local, mode, mask.is_some()).await.map_err(none)?;
+            let new = self.make_dir(&local, mode).await.map_err(none)?;
             self.bare.count.add(&self.bare.count.dirs, 1);
-            if self.bare.options.preserve || mode & 0o700 != 0o700 {
+            if self.bare.options.preserve || (new && mask.is_some()) || mode & 0o700 != 0o700 {
                 self.dirs.push((local, mode, head.mtime));
             }
             return Ok(0);
@@ -199,14 +199,12 @@ impl Source<'_> {
         Ok((!local.is_empty()).then_some((local, inner)))
     }
 
-    /// With exactly this mode, or as our own umask has it.
-    async fn make_dir(&self, local: &[u8], mode: u32, exactly: bool) -> Result<(), Fault> {
+    /// True if it is new.
+    async fn make_dir(&self, local: &[u8], mode: u32) -> Result<bool, Fault> {
         let (root, local) = (self.root.clone(), local.to_vec());
         let make = move || {
             let (parent, name) = split(&local);
-            let (dir, new) = root.walk(parent)?.make_dir(name, mode | 0o700)?;
-            let exactly = exactly && new;
-            dir.settle(exactly.then_some(mode | 0o700), None)
+            root.walk(parent)?.make_dir(name, mode | 0o700).map(|(_, new)| new)
         };
         self.bare.disk.run(make).await
     }
